@@ -1,0 +1,1 @@
+"""sort_assets: a Dagster asset platform for spike sorting."""

@@ -1,0 +1,112 @@
+"""The `.dat`: the filtered recording, computed once and written in one streaming pass."""
+
+from dataclasses import asdict
+from time import perf_counter
+
+import dagster as dg
+
+from sort_assets.assets.staged import GROUP, ProgressLog, staged
+from sort_assets.partitions import recordings
+from sort_assets.recordings.binary import INT16_MAX, DatDescription, read_description
+from sort_assets.resources import BackendResource
+from sort_assets.storage import StoredRecording
+from sort_assets.storage.content import hash_json
+from sort_assets.storage.handles import UNGROUPED
+
+COMPLETE_CHECK = "complete_and_not_clipped"
+
+
+@dg.asset(
+    partitions_def=recordings,
+    group_name=GROUP,
+    code_version="1",
+    kinds={"python", "binary"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            COMPLETE_CHECK,
+            asset="binary_dat",
+            description="Every file holds samples x channels values, and none of them was clipped.",
+        )
+    ],
+    description=(
+        "The filtered recording as a flat binary file, one per group when the recording is split. Sorters and "
+        "waveforms read it memory-mapped."
+    ),
+)
+def binary_dat(
+    context: dg.AssetExecutionContext,
+    preprocessed_recording: StoredRecording,
+    backend: dg.ResourceParam[BackendResource],
+) -> dg.MaterializeResult:
+    with staged(context, backend, preprocessed_recording=preprocessed_recording) as asset:
+        from sort_assets.recordings import split_recording
+
+        sorter = backend.for_recording(context.partition_key)
+        if not sorter.writes_dat:
+            return asset.publish(
+                data_version=hash_json({"needed": False, "recording": preprocessed_recording.manifest.data_version}),
+                details={"dat_files": {}},
+                metadata={"dat": f"Not needed: {sorter.name} reads the recording itself.", "bytes": 0},
+                checks=[dg.AssetCheckResult(check_name=COMPLETE_CHECK, passed=True)],
+            )
+        recording = preprocessed_recording.load()
+        split_by = preprocessed_recording.config.recording.split_by
+        groups = split_recording(recording, split_by) if split_by else {UNGROUPED: recording}
+        dat_files: dict[str, str] = {}
+        written: dict[str, DatDescription] = {}
+        start = perf_counter()
+        for index, (group, part) in enumerate(groups.items()):
+            name = "traces.dat" if group == UNGROUPED else f"group-{index}/traces.dat"
+            dat_path = asset.staging.path / name
+            dat_path.parent.mkdir(exist_ok=True)
+            what = f"binary_dat of {context.partition_key}" + (f", {split_by} {group}" if group != UNGROUPED else "")
+            sorter.progress = ProgressLog(context.log.info, what)
+            sorter.write_recording(part, dat_path)
+            dat_files[group] = name
+            written[group] = read_description(dat_path)
+        seconds = perf_counter() - start
+        num_bytes = sum(description.num_bytes for description in written.values())
+        return asset.publish(
+            data_version=hash_json({group: asdict(description) for group, description in written.items()}),
+            details={"dat_files": dat_files},
+            metadata={
+                "bytes": num_bytes,
+                "megabytes_per_second": num_bytes / 1e6 / seconds,
+                "peak_uv": max(description.peak_uv for description in written.values()),
+                "files": _table(dat_files, written),
+            },
+            checks=[_check(written)],
+        )
+
+
+def _table(dat_files: dict[str, str], written: dict[str, DatDescription]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "file": dat_files[group],
+                    "group": group or "all channels",
+                    "channels": len(description.channel_ids),
+                    "samples": description.num_samples,
+                    "bytes": description.num_bytes,
+                    "gain_to_uv": description.gain_to_uv,
+                    "checksum": f"blake2b {description.blake2b}",
+                }
+            )
+            for group, description in written.items()
+        ]
+    )
+
+
+def _check(written: dict[str, DatDescription]) -> dg.AssetCheckResult:
+    """The files' sizes were checked when their descriptions were read; here is whether the values fitted."""
+    used = {
+        group or "all channels": description.peak_uv / (description.gain_to_uv * INT16_MAX)
+        for group, description in written.items()
+        if description.dtype == "int16"
+    }
+    return dg.AssetCheckResult(
+        check_name=COMPLETE_CHECK,
+        passed=all(fraction <= 1 for fraction in used.values()),
+        metadata={f"full scale used, {group}": fraction for group, fraction in used.items()},
+    )

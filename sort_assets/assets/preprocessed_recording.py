@@ -1,0 +1,122 @@
+"""The preprocessed recording: how to open, scale, clean and filter the raw file. Its samples are not stored here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sort_assets.assets.raw_recording import raw_recording
+from sort_assets.assets.staged import GROUP, StagedAsset, staged
+from sort_assets.partitions import recordings
+from sort_assets.recordings import RecordingKey
+from sort_assets.recordings.fingerprint import fingerprint
+from sort_assets.resources import BackendResource
+from sort_assets.storage.content import hash_json
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+CODE_VERSION = "1"
+_NOISE_SEED = 0
+_NOISE_CHUNKS = 10
+
+
+@dg.asset(
+    partitions_def=recordings,
+    deps=[raw_recording],
+    group_name=GROUP,
+    code_version=CODE_VERSION,
+    kinds={"python"},
+    description=(
+        "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
+        "the whole recording here: what is stored is how to do it, the probe, and what was found in samples."
+    ),
+)
+def preprocessed_recording(
+    context: dg.AssetExecutionContext, backend: dg.ResourceParam[BackendResource]
+) -> dg.MaterializeResult:
+    with staged(context, backend) as asset:
+        from sort_assets.backends import create_backend
+        from sort_assets.recordings import boundaries
+
+        key = RecordingKey.parse(context.partition_key)
+        raw_path = key.locate(asset.roots.recordings)
+        sorter = backend.for_recording(context.partition_key)
+        sorter.check_ready()
+        frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
+        frozen.frozen_folder = asset.staging.path
+        filtered = frozen.load_recording(raw_path)
+        removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
+        noise_uv = _draw(asset, raw_path, filtered, removed)
+        chain = {
+            "raw": key.path,
+            "fingerprint": fingerprint(raw_path),
+            "sorter": sorter.config.sorter.name,
+            "recording": sorter.config.recording.model_dump(mode="json"),
+            "code": CODE_VERSION,
+        }
+        files = boundaries(filtered)
+        return asset.publish(
+            data_version=hash_json(chain),
+            details={"raw_path": key.path, "frozen_config": frozen.config.model_dump(mode="json")},
+            metadata={
+                "channels": filtered.get_num_channels(),
+                "sampling_frequency_hz": float(filtered.sampling_frequency),
+                "duration_s": float(filtered.get_duration()),
+                "median_noise_uv": noise_uv,
+                "bad_channels": len(removed),
+                **({"removed_channels": _channel_table(removed)} if removed else {}),
+                **({"files": _file_table(files)} if len(files) > 1 else {}),
+            },
+        )
+
+
+def _draw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording", removed: Mapping[str, str]) -> float:
+    """Draw the figures; returns the median noise over channels, in microvolts."""
+    import numpy as np
+    from spikeinterface.core import get_noise_levels
+
+    from sort_assets.figures import plot_noise_levels, plot_probe, plot_traces
+
+    noise = get_noise_levels(
+        filtered,
+        return_in_uV=True,
+        random_slices_kwargs={"seed": _NOISE_SEED, "num_chunks_per_segment": _NOISE_CHUNKS},
+        progress_bar=False,
+    )
+    config = asset.resolved.config.recording
+
+    def raw() -> "BaseRecording":
+        from sort_assets.recordings import open_recording
+
+        whole = open_recording(raw_path, config.stream)
+        start = round(config.start_s * whole.sampling_frequency)
+        end = start + round(filtered.get_duration() * whole.sampling_frequency)
+        return whole.frame_slice(start, min(end, whole.get_num_samples()))
+
+    asset.figure("probe", lambda path: plot_probe(raw(), path, removed_channels=removed))
+    asset.figure(
+        "traces before and after",
+        lambda path: plot_traces(raw(), filtered, path, start_s=filtered.get_duration() / 2),
+    )
+    asset.figure(
+        "noise per channel",
+        lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
+    )
+    return float(np.median(noise))
+
+
+def _channel_table(removed: Mapping[str, str]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"channel": channel, "reason": reason}) for channel, reason in removed.items()]
+    )
+
+
+def _file_table(files: list[Any]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"file": file.name, "start_sample": file.start_sample, "end_sample": file.end_sample})
+            for file in files
+        ]
+    )

@@ -1,0 +1,14 @@
+"""The raw recording: nobody's product, observed when it is registered."""
+
+import dagster as dg
+
+from sort_assets.assets.staged import GROUP
+from sort_assets.partitions import recordings
+
+raw_recording = dg.AssetSpec(
+    "raw_recording",
+    partitions_def=recordings,
+    group_name=GROUP,
+    description="A recording as it lies on disk below the recordings root. `sort-assets register` observes it.",
+    kinds={"file"},
+)

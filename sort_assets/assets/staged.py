@@ -1,0 +1,176 @@
+"""What every asset does around its one call of the library: stage, publish, and fail in words."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+
+from sort_assets.config import ResolvedConfig, SortingPipelineConfig
+from sort_assets.errors import SortAssetsError, SorterFailedError
+from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
+from sort_assets.resources import BackendResource
+from sort_assets.storage import Handle, Roots, Staging, Store
+from sort_assets.storage.io_manager import VERSION_METADATA
+from sort_assets.storage.store import FIGURES
+
+GROUP = "spike_sorting"
+_PROGRESS_EVERY_S = 10.0
+
+
+@dataclass
+class StagedAsset:
+    """One materialization in the making.
+
+    Attributes
+    ----------
+    context : dg.AssetExecutionContext
+    staging : Staging
+        Where the artefact is written.
+    roots : Roots
+    resolved : ResolvedConfig
+        The configuration of this recording.
+    figures : dict
+        Figures by title, in the order in which they are shown.
+    """
+
+    context: dg.AssetExecutionContext
+    staging: Staging
+    roots: Roots
+    resolved: ResolvedConfig
+    inputs: Mapping[str, Handle]
+    figures: dict[str, Path] = field(default_factory=dict)
+
+    def figure(self, title: str, draw: Callable[[Path], object]) -> None:
+        """Draw a figure into the artefact. A figure that fails is reported, and costs nobody the result."""
+        path = self.staging.figures / f"{title.replace(' ', '_')}.png"
+        try:
+            draw(path)
+        except Exception:
+            self.context.log.warning(f"The figure '{title}' could not be drawn.", exc_info=True)
+            return
+        self.figures[title] = path
+
+    def publish(
+        self,
+        *,
+        data_version: str,
+        details: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        config: SortingPipelineConfig | None = None,
+        checks: list[dg.AssetCheckResult] | None = None,
+    ) -> dg.MaterializeResult:
+        """Publish the artefact and describe it to Dagster.
+
+        Parameters
+        ----------
+        data_version : str
+            Hash of the content.
+        details : Mapping[str, Any]
+            What the asset's handle needs; plain JSON.
+        metadata : Mapping[str, Any]
+            Shown in the UI, besides the figures, the configuration and the version.
+        config : SortingPipelineConfig or None
+            The configuration that really ran, where it is not the resolved one.
+        """
+        ran = (config or self.resolved.config).model_dump(mode="json")
+        artefact = self.staging.publish(
+            data_version=data_version,
+            config=ran,
+            config_sources=self.resolved.chosen,
+            inputs={name: handle.input_version for name, handle in self.inputs.items()},
+            details=details,
+        )
+        shown = {title.replace(" ", "_"): self._image(title, path) for title, path in self.figures.items()}
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(data_version),
+            check_results=checks or [],
+            metadata={
+                **shown,
+                **metadata,
+                "config": dg.MetadataValue.json(ran),
+                "chosen_by": dg.MetadataValue.json(dict(self.resolved.chosen)),
+                "folder": dg.MetadataValue.path(artefact.path),
+                VERSION_METADATA: artefact.manifest.version,
+            },
+        )
+
+    def _image(self, title: str, path: Path) -> dg.MarkdownMetadataValue:
+        staging = self.staging
+        address = (
+            f"{self.roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}/{path.name}"
+        )
+        return dg.MetadataValue.md(f"![{title}]({address})")
+
+
+@contextmanager
+def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs: Handle) -> Iterator[StagedAsset]:
+    """Write a new version of the asset that is being materialized.
+
+    Parameters
+    ----------
+    context : dg.AssetExecutionContext
+    backend : BackendResource
+        Resolves the recording's configuration.
+    **inputs : Handle
+        The upstream artefacts that are read, by asset.
+
+    Raises
+    ------
+    dagster.Failure
+        For every classified failure, with its class, its remedy and what the sorter last wrote; not retried.
+    """
+    with failures_in_words():
+        refuse_temporary_instance(context.instance)
+        for lack in missing_settings(context.instance):
+            context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
+        roots = Roots.from_environment()
+        recording, asset = context.partition_key, context.asset_key.to_user_string()
+        resolved = backend.resolve(recording)
+        with Store(roots.store).stage(recording, asset, run_id=context.run_id) as staging:
+            yield StagedAsset(context, staging, roots, resolved, inputs)
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """Turn a classified failure into a `dagster.Failure` that says what happened and what to do."""
+    try:
+        yield
+    except SortAssetsError as error:
+        metadata: dict[str, Any] = {
+            "failure_class": type(error).__name__,
+            "remedy": dg.MetadataValue.md(error.remedy),
+        }
+        if isinstance(error, SorterFailedError) and error.log_excerpt:
+            metadata["log_excerpt"] = dg.MetadataValue.md(f"```\n{error.log_excerpt}\n```")
+        description = f"{type(error).__name__}: {error}"
+        raise dg.Failure(description=description, metadata=metadata, allow_retries=False) from error
+
+
+class ProgressLog:
+    """Says now and then how far a long step is.
+
+    Parameters
+    ----------
+    log : callable
+        Where to say it.
+    what : str
+        "binary_dat of mouse1~day2.nwb".
+    """
+
+    def __init__(self, log: Callable[[str], None], what: str) -> None:
+        self._log = log
+        self._what = what
+        self._start = self._last = monotonic()
+
+    def __call__(self, fraction: float) -> None:
+        """Report the fraction done, in [0, 1]."""
+        now = monotonic()
+        if fraction <= 0 or now - self._last < _PROGRESS_EVERY_S:
+            return
+        self._last = now
+        left_s = (now - self._start) * (1 - fraction) / fraction
+        self._log(f"{self._what}: {fraction:.0%} done, about {left_s:.0f} s left.")

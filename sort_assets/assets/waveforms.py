@@ -1,0 +1,51 @@
+"""Waveforms and templates of the sorted units, as a SpikeInterface `SortingAnalyzer`."""
+
+import dagster as dg
+
+from sort_assets.assets.staged import GROUP, staged
+from sort_assets.partitions import recordings
+from sort_assets.resources import BackendResource
+from sort_assets.storage import StoredBinary, StoredRecording, StoredSorting
+from sort_assets.storage.content import hash_analyzer
+from sort_assets.storage.handles import ANALYZER_FOLDER
+
+
+@dg.asset(
+    partitions_def=recordings,
+    group_name=GROUP,
+    code_version="1",
+    kinds={"python"},
+    description="Waveforms around a random choice of each unit's spikes, their templates, and the noise levels.",
+)
+def waveforms(
+    context: dg.AssetExecutionContext,
+    preprocessed_recording: StoredRecording,
+    binary_dat: StoredBinary,
+    sorting: StoredSorting,
+    backend: dg.ResourceParam[BackendResource],
+) -> dg.MaterializeResult:
+    with staged(
+        context, backend, preprocessed_recording=preprocessed_recording, binary_dat=binary_dat, sorting=sorting
+    ) as asset:
+        from sort_assets.figures import plot_templates
+
+        sorter = backend.for_recording(context.partition_key)
+        recording = binary_dat.load() if binary_dat.dat_paths else preprocessed_recording.load()
+        analyzer = sorter.extract_waveforms(
+            recording,
+            sorting.load(),
+            asset.staging.path / ANALYZER_FOLDER,
+            asset.staging.path / "curation",
+            rec_path=preprocessed_recording.raw_path,
+        )
+        asset.figure("templates", lambda path: plot_templates(analyzer, path))
+        return asset.publish(
+            data_version=hash_analyzer(analyzer),
+            details={"num_units": len(analyzer.unit_ids)},
+            metadata={
+                "units": len(analyzer.unit_ids),
+                "waveforms": int(analyzer.get_extension("random_spikes").get_data().size),
+                "ms_before": sorter.config.waveform.ms_before,
+                "ms_after": sorter.config.waveform.ms_after,
+            },
+        )

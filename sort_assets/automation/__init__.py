@@ -1,0 +1,1 @@
+"""Jobs; later sensors, schedules and notifications."""

@@ -1,0 +1,236 @@
+"""The contract that every sorter fulfils. Other labs write backends against it: it changes only with care."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sort_assets.config import SortingPipelineConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
+
+
+class SorterBackend(ABC):
+    """One spike sorter, from raw file to waveforms.
+
+    Parameters
+    ----------
+    config : SortingPipelineConfig
+        Kept as `self.config`. Scaled parameters live there too: scaling replaces it by a changed copy, and that copy
+        is what runs.
+
+    Attributes
+    ----------
+    name : str
+        The name under which the backend is registered.
+    writes_dat : bool
+        Whether `write_recording` writes the flat binary that `sort` then reads.
+    uses_gpu : bool
+        Whether the sorter can run on a CUDA device; if so, the platform leases one for it.
+    progress : callable or None
+        Set by whoever wants to know: called with the fraction done, in [0, 1], during long work.
+    frozen_folder : Path or None
+        Set by whoever opens a recording with a configuration that `freeze_recording` returned: the folder it was
+        given, wherever that is now.
+    """
+
+    name: ClassVar[str]
+    writes_dat: ClassVar[bool] = False
+    uses_gpu: ClassVar[bool] = False
+
+    def __init__(self, config: SortingPipelineConfig) -> None:
+        self.config = config
+        self.progress: Callable[[float], None] | None = None
+        self.frozen_folder: Path | None = None
+
+    def check_ready(self) -> None:  # noqa: B027
+        """Check, before anything expensive, that the sorter is installed and accepts its parameters.
+
+        The default accepts everything.
+
+        Raises
+        ------
+        SorterNotInstalledError
+            When a package that the sorter needs is missing.
+        ConfigError
+            When `config.sorter.params` has a parameter that the sorter does not know.
+        """
+
+    def freeze_recording(self, rec_path: Path, folder: Path) -> SortingPipelineConfig:
+        """Estimate from the data what the configuration leaves open (bad channels, motion), and store it.
+
+        The default estimates nothing.
+
+        Parameters
+        ----------
+        rec_path : Path
+            A file, or a folder of files to concatenate.
+        folder : Path
+            An existing folder for the estimates; it may be moved afterwards.
+
+        Returns
+        -------
+        SortingPipelineConfig
+            With it and `frozen_folder`, `load_recording` estimates nothing again.
+
+        Raises
+        ------
+        RecordingError, ConfigError
+            As `load_recording`.
+        """
+        return self.config
+
+    @abstractmethod
+    def load_recording(self, rec_path: Path | BaseRecording) -> BaseRecording:
+        """Open a recording, lazily: nothing big is computed here.
+
+        Parameters
+        ----------
+        rec_path : Path or BaseRecording
+            A file, a folder of files to concatenate, or a recording that is already open.
+
+        Returns
+        -------
+        BaseRecording
+            Scaled to microvolts, filtered, with a single segment; float32, shape (samples, channels) when read.
+
+        Raises
+        ------
+        RecordingError
+            When the recording can't be opened or prepared as the configuration asks.
+        """
+
+    def write_recording(self, recording: BaseRecording, dat_path: Path) -> None:  # noqa: B027
+        """Write the flat binary `.dat` with its description beside it, in one streaming pass.
+
+        The default does nothing, for sorters that read recordings directly.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            What `load_recording` returned.
+        dat_path : Path
+            The file to write; its folder exists, the file does not.
+        """
+
+    @abstractmethod
+    def sort(
+        self,
+        recording: BaseRecording,
+        rec_path: Path | None,
+        recording_dat_path: Path | None,
+        output_folder: Path,
+    ) -> BaseSorting:
+        """Run the sorter.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            What is to be sorted: the memory-mapped view of the `.dat` where there is one, else the lazy recording.
+        rec_path : Path or None
+            The original file, for metadata.
+        recording_dat_path : Path or None
+            The `.dat`, or None for a backend that writes none.
+        output_folder : Path
+            Receives the sorter's own files; it does not exist yet.
+
+        Returns
+        -------
+        BaseSorting
+            Spike trains in samples of `recording`; it may hold no units.
+
+        Raises
+        ------
+        SorterEnvironmentError
+            When the sorter or something it needs is not installed.
+        RecordingError
+            When the recording lacks what the sorter needs, channel locations for example.
+        SorterFailedError
+            When the sorter stops with an error.
+        """
+
+    @abstractmethod
+    def extract_waveforms(
+        self,
+        recording: BaseRecording,
+        sorting: BaseSorting,
+        waveforms_folder: Path,
+        curation_folder: Path,
+        rec_path: Path | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> SortingAnalyzer:
+        """Cut out waveforms around a random choice of spikes.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            The recording that was sorted.
+        sorting : BaseSorting
+            What `sort` returned.
+        waveforms_folder : Path
+            Where the analyzer is stored; it does not exist yet.
+        curation_folder : Path
+            Where the list of units before curation is written.
+        rec_path : Path or None
+            The original file, for metadata.
+        rng : numpy.random.Generator or None
+            Chooses the spikes; None takes the configured seed.
+
+        Returns
+        -------
+        SortingAnalyzer
+            With random spikes, waveforms, templates and noise levels, in microvolts.
+        """
+
+    def scale_oom_params(self, factor: float, *, failure: Exception | None = None) -> bool:
+        """Lower the parameters that drive memory.
+
+        Parameters
+        ----------
+        factor : float
+            In (0, 1), how much of the present value to keep. Any other factor changes nothing.
+        failure : Exception or None
+            The classified failure, with its stage when known; it picks the parameters. None means the general ones.
+
+        Returns
+        -------
+        bool
+            Whether something changed. If not, trying again is pointless.
+        """
+        return False
+
+    def snapshot_oom_params(self) -> dict[str, Any]:
+        """An opaque copy of what `scale_oom_params` may change."""
+        return {}
+
+    def restore_oom_params(self, snapshot: dict[str, Any]) -> None:  # noqa: B027
+        """Put back exactly what `snapshot_oom_params` returned, whatever happened in between."""
+
+    def _resolve_inactivity_timeout_s(self, recording: BaseRecording) -> float | None:
+        """Seconds of silence after which a sort of this recording counts as hung.
+
+        The tolerance is ``min(base + per_minute * minutes, maximum)`` from `config.execution`.
+
+        Returns
+        -------
+        float or None
+            None when the watch is disabled or the duration can't be known.
+        """
+        execution = self.config.execution
+        if not execution.sorter_inactivity_timeout:
+            return None
+        try:
+            minutes = recording.get_total_duration() / 60
+        except (AttributeError, TypeError, ValueError):
+            return None
+        if not math.isfinite(minutes) or minutes < 0:
+            return None
+        tolerance_s = execution.sorter_inactivity_base_s + execution.sorter_inactivity_per_min_s * minutes
+        if execution.sorter_inactivity_max_s is not None:
+            tolerance_s = min(tolerance_s, execution.sorter_inactivity_max_s)
+        return tolerance_s

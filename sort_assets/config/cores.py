@@ -1,0 +1,27 @@
+"""How many CPU cores this process may really use."""
+
+import os
+from pathlib import Path
+
+_CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def usable_cores() -> int:
+    """Cores of this process: its affinity, cut down by a SLURM allocation and by the container's CPU quota.
+
+    Sizing by the host's core count instead gets jobs killed on clusters (AllenNeuralDynamics/aind-ephys-pipeline#84).
+    """
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdigit():
+        limits.append(int(slurm))
+    if _CGROUP_CPU_MAX.is_file():
+        quota, _, period = _CGROUP_CPU_MAX.read_text().partition(" ")
+        if quota.isdigit() and period.strip().isdigit():
+            limits.append(int(quota) // int(period))
+    return max(1, min(limits))
+
+
+def resolve_n_jobs(n_jobs: int) -> int:
+    """`n_jobs` as configured, with -1 meaning all usable cores."""
+    return usable_cores() if n_jobs == -1 else n_jobs

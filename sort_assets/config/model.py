@@ -1,0 +1,157 @@
+"""The configuration of one recording's way from raw file to waveforms: plain, immutable, validated."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+FILTER_STEPS = ("bandpass_filter", "highpass_filter", "filter", "gaussian_filter")
+"""Steps of a SpikeInterface preprocessing pipeline that take the place of the default band-pass."""
+
+
+class Section(BaseModel):
+    """Base of all parts: unknown keys, NaN and infinite values are errors, and nothing changes afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class RecordingConfig(Section):
+    """How the raw file becomes the filtered recording in microvolts, and then the `.dat`."""
+
+    stream: str | None = Field(
+        None, description="Name of the stream to sort where a file has several; the recording key's stream goes first."
+    )
+    start_s: NonNegativeFloat = Field(0.0, description="Start of the part to sort, in seconds from the first sample.")
+    end_s: PositiveFloat | None = Field(
+        None, description="End of the part to sort, in seconds from the first sample; null is the end of the recording."
+    )
+    first_minutes: PositiveFloat | None = Field(
+        None, description="Sort only this many minutes, counted from start_s; null sorts everything."
+    )
+    gain_to_uv: PositiveFloat | None = Field(
+        None, description="Microvolts per count, for all channels; null takes the gain that the file states."
+    )
+    offset_to_uv: float | None = Field(
+        None, description="Microvolts at count zero, for all channels; null takes the offset that the file states."
+    )
+    freq_min: PositiveFloat | None = Field(
+        300.0, description="Lower edge of the band-pass filter in Hz; null leaves the low frequencies in."
+    )
+    freq_max: PositiveFloat | None = Field(
+        6000.0, description="Upper edge of the band-pass filter in Hz; null leaves the high frequencies in."
+    )
+    preprocessing: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description=(
+            "SpikeInterface preprocessing steps by name with their parameters, in order, also correct_motion; the "
+            "band-pass goes first unless a filter stands among the steps (bandpass_filter takes freq_min and freq_max "
+            "from above)."
+        ),
+    )
+    bad_channels: Literal["auto", "list", "none"] = Field(
+        "auto",
+        description=(
+            "Which channels are dropped: those that SpikeInterface detects as dead or noisy, those of "
+            "bad_channel_ids, or none."
+        ),
+    )
+    bad_channel_ids: tuple[str, ...] = Field(
+        (), description="Ids of the channels to drop, as text, when bad_channels is list."
+    )
+    bad_channel_seed: int = Field(
+        0, ge=0, description="Seed for the choice of the data on which bad channels are detected."
+    )
+    split_by: str | None = Field(
+        None,
+        description=(
+            "Channel property, such as group, by which the recording is split: one .dat and one sort for each value, "
+            "the units brought together again."
+        ),
+    )
+    dat_dtype: Literal["int16", "float32"] = Field(
+        "int16", description="Sample type of the .dat; int16 is scaled so that nothing is clipped."
+    )
+    dat_gain_to_uv: PositiveFloat | None = Field(
+        None, description="Microvolts per count of an int16 .dat; null chooses it from the recording."
+    )
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> "RecordingConfig":
+        if self.freq_min is not None and self.freq_max is not None and self.freq_min >= self.freq_max:
+            raise ValueError(f"freq_min ({self.freq_min} Hz) must be below freq_max ({self.freq_max} Hz)")
+        if self.end_s is not None and self.start_s >= self.end_s:
+            raise ValueError(f"start_s ({self.start_s} s) must be below end_s ({self.end_s} s)")
+        if self.bad_channel_ids and self.bad_channels != "list":
+            raise ValueError("bad_channel_ids is only read when bad_channels is 'list'")
+        return self
+
+
+class SorterConfig(Section):
+    """Which sorter runs, where, and with which parameters."""
+
+    name: str = Field("kilosort4", min_length=1, description="Registered name of the sorter's backend.")
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The sorter's own parameters that differ from its defaults, as SpikeInterface names them.",
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="Where a sorter that can use a GPU runs; auto takes CUDA when there is a device."
+    )
+
+
+class WaveformConfig(Section):
+    """How waveforms are cut out around the spikes."""
+
+    ms_before: PositiveFloat = Field(1.0, description="Milliseconds before the spike's sample.")
+    ms_after: PositiveFloat = Field(2.0, description="Milliseconds after the spike's sample.")
+    max_spikes_per_unit: int = Field(
+        500, gt=0, description="Largest number of spikes per unit whose waveforms are kept, chosen at random."
+    )
+    sparse: bool = Field(True, description="Keep only the channels near each unit; off keeps all channels.")
+    radius_um: PositiveFloat = Field(
+        100.0, description="Distance in micrometres from a unit's main channel up to which channels are kept."
+    )
+    seed: int = Field(0, ge=0, description="Seed for the choice of spikes.")
+
+
+class ExecutionConfig(Section):
+    """How the work is run on the machine; nothing here changes what a correct result is."""
+
+    n_jobs: int = Field(
+        -1, ge=-1, description="Number of parallel workers and threads; -1 takes the cores that this process may use."
+    )
+    chunk_duration_s: PositiveFloat = Field(
+        1.0, description="Seconds of recording that each worker reads at a time; bounds the memory."
+    )
+    sorter_inactivity_timeout: bool = Field(True, description="Whether a sorter that shows no sign of life is stopped.")
+    sorter_inactivity_base_s: NonNegativeFloat = Field(
+        600.0, description="Seconds of silence tolerated for any recording, however short."
+    )
+    sorter_inactivity_per_min_s: NonNegativeFloat = Field(
+        30.0, description="Seconds of silence tolerated on top for each minute of recording."
+    )
+    sorter_inactivity_max_s: PositiveFloat | None = Field(
+        7200.0, description="Longest silence tolerated in seconds; null sets no limit."
+    )
+
+    @model_validator(mode="after")
+    def _check_jobs(self) -> "ExecutionConfig":
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must be -1 (all cores) or at least 1")
+        return self
+
+
+class SortingPipelineConfig(Section):
+    """Everything that decides how one recording is sorted.
+
+    Every sorter backend is built from one of these and reads its parts. It is immutable: a change makes a copy.
+    """
+
+    recording: RecordingConfig = Field(
+        default_factory=RecordingConfig, description="From the raw file to the filtered recording."
+    )
+    sorter: SorterConfig = Field(default_factory=SorterConfig, description="The sorter and its parameters.")
+    waveform: WaveformConfig = Field(default_factory=WaveformConfig, description="Waveforms around the spikes.")
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="Use of the machine.")

@@ -1,0 +1,25 @@
+"""The Dagster code location: the only place where everything is wired together."""
+
+import dagster as dg
+
+from sort_assets.assets.binary_dat import binary_dat
+from sort_assets.assets.preprocessed_recording import preprocessed_recording
+from sort_assets.assets.raw_recording import raw_recording
+from sort_assets.assets.sorting import sorting
+from sort_assets.assets.waveforms import waveforms
+from sort_assets.automation.jobs import sort_again, sort_recording
+from sort_assets.execution.executor import local_executor
+from sort_assets.resources import backend_resource
+from sort_assets.storage.io_manager import HandleIOManager
+
+defs = dg.Definitions(
+    assets=[raw_recording, preprocessed_recording, binary_dat, sorting, waveforms],
+    jobs=[sort_recording, sort_again],
+    resources={"backend": backend_resource, "io_manager": HandleIOManager()},
+    executor=local_executor,
+)
+
+
+def sort_recording_job() -> dg.JobDefinition:
+    """The job that the demo and other programs run; a function, so that step processes can find it again."""
+    return defs.resolve_job_def("sort_recording")

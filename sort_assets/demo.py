@@ -1,0 +1,151 @@
+"""The demo: a small recording with known spikes goes all the way, through the job that the UI uses."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sort_assets.automation.jobs import PIPELINE
+from sort_assets.automation.registration import register_recording
+from sort_assets.errors import SortAssetsError
+from sort_assets.storage import Roots, StoredSorting
+
+RECORDING = "demo/ground_truth.nwb"
+PRESET = "kilosort4_few_channels"
+DURATION_S = 20.0
+NUM_CHANNELS = 16
+NUM_UNITS = 8
+SEED = 0
+WELL_DETECTED = 0.8
+_TAG = "sort_assets/demo"
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes
+    ----------
+    recording : str
+        The recording's key.
+    units_found, units_true, units_well_detected : int
+        Well detected: accuracy of at least 0.8.
+    mean_accuracy : float
+        Over the true units, in [0, 1].
+    seconds : dict
+        By asset.
+    total_s : float
+    """
+
+    recording: str
+    units_found: int
+    units_true: int
+    units_well_detected: int
+    mean_accuracy: float
+    seconds: dict[str, float]
+    total_s: float
+
+
+class DemoFailedError(SortAssetsError):
+    """The demo's run did not succeed."""
+
+
+def run_demo(instance: dg.DagsterInstance, roots: Roots, say: Callable[[str], None]) -> DemoResult:
+    """Write the recording, register it, sort it, and compare the result with the truth.
+
+    Raises
+    ------
+    DemoFailedError
+        When the run fails.
+    """
+    from spikeinterface.comparison import compare_sorter_to_ground_truth
+
+    from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+
+    start = time.perf_counter()
+    recording, truth = make_ground_truth(
+        duration_s=DURATION_S, num_channels=NUM_CHANNELS, num_units=NUM_UNITS, seed=SEED
+    )
+    path = roots.recordings / RECORDING
+    if not path.exists():
+        say(f"Writing {DURATION_S:.0f} s of {NUM_CHANNELS} channels to {path}")
+        _write_whole(path, lambda target: write_nwb(recording, target))
+    (registered,) = register_recording(instance, path, roots.recordings)
+    say(f"Registered as {registered.key}")
+    seconds = _run_job(instance, registered.key, say)
+    units = StoredSorting(roots, registered.key).load()
+    comparison = compare_sorter_to_ground_truth(truth, units, exhaustive_gt=True)
+    accuracy = comparison.get_performance()["accuracy"].astype(float)
+    return DemoResult(
+        recording=registered.key,
+        units_found=len(units.unit_ids),
+        units_true=NUM_UNITS,
+        units_well_detected=int((accuracy >= WELL_DETECTED).sum()),
+        mean_accuracy=float(accuracy.mean()),
+        seconds=seconds,
+        total_s=time.perf_counter() - start,
+    )
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    part.unlink(missing_ok=True)
+    write(part)
+    part.rename(path)
+
+
+def _run_job(instance: dg.DagsterInstance, recording: str, say: Callable[[str], None]) -> dict[str, float]:
+    from sort_assets.definitions import sort_recording_job
+
+    marker = uuid.uuid4().hex
+    done = threading.Event()
+    watcher = threading.Thread(target=_tell_progress, args=(instance, marker, done, say), daemon=True)
+    watcher.start()
+    try:
+        result = dg.execute_job(
+            dg.reconstructable(sort_recording_job),
+            instance=instance,
+            tags={"dagster/partition": recording, _TAG: marker},
+            run_config={
+                "resources": {"backend": {"config": {"preset": PRESET}}},
+                "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+            },
+        )
+    finally:
+        done.set()
+        watcher.join()
+    if not result.success:
+        raise DemoFailedError(
+            f"The run {result.run_id} of the demo failed.",
+            remedy="Its error stands above; `sort-assets up` shows the run in the UI.",
+        )
+    return {
+        stats.step_key: float(stats.end_time - stats.start_time)
+        for stats in instance.get_run_step_stats(result.run_id)
+        if stats.start_time is not None and stats.end_time is not None
+    }
+
+
+def _tell_progress(
+    instance: dg.DagsterInstance, marker: str, done: threading.Event, say: Callable[[str], None]
+) -> None:
+    """Say what each step does, as the event log has it."""
+    seen: dict[str, Any] = {}
+    while not done.wait(_POLL_S):
+        for run in instance.get_runs(filters=dg.RunsFilter(tags={_TAG: marker}), limit=1):
+            for stats in instance.get_run_step_stats(run.run_id):
+                status = stats.status.value if stats.status else None
+                if seen.get(stats.step_key) == status or stats.step_key not in PIPELINE:
+                    continue
+                seen[stats.step_key] = status
+                if stats.start_time and stats.end_time:
+                    say(f"  {stats.step_key}: {str(status).lower()} after {stats.end_time - stats.start_time:.1f} s")
+                elif stats.start_time:
+                    say(f"  {stats.step_key}: started")

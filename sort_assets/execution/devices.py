@@ -1,0 +1,66 @@
+"""The GPUs of this machine, found without initialising CUDA."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A CUDA device.
+
+    Attributes
+    ----------
+    uuid : str
+        What `CUDA_VISIBLE_DEVICES` takes; unlike an index it means the same to NVML and to CUDA.
+    name : str
+        The product's name.
+    memory_bytes : int
+        Total memory.
+    """
+
+    uuid: str
+    name: str
+    memory_bytes: int
+
+
+def find_gpus() -> list[Gpu]:
+    """The NVIDIA GPUs that this process may use; none when there is no driver.
+
+    A `CUDA_VISIBLE_DEVICES` that is already set (by SLURM, for example) limits the choice.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        found = [_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+    finally:
+        pynvml.nvmlShutdown()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if allowed is None else select_visible(found, allowed)
+
+
+def select_visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
+    """The devices that a value of `CUDA_VISIBLE_DEVICES` leaves, in its order.
+
+    As in CUDA, an entry is an index or the beginning of a UUID, and the first entry that names no device ends the
+    list.
+    """
+    selected: list[Gpu] = []
+    for word in (part.strip() for part in visible.split(",")):
+        matches = [gpu for index, gpu in enumerate(gpus) if word and (word == str(index) or gpu.uuid.startswith(word))]
+        if len(matches) != 1:
+            break
+        selected.extend(matches)
+    return selected
+
+
+def _describe(pynvml: object, index: int) -> Gpu:
+    nvml = pynvml
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)  # type: ignore[attr-defined]
+    name = nvml.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
+    uuid = nvml.nvmlDeviceGetUUID(handle)  # type: ignore[attr-defined]
+    return Gpu(uuid=uuid, name=name, memory_bytes=int(memory.total))

@@ -1,0 +1,111 @@
+"""What is installed and set up, and what is wrong with it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sort_assets.backends import registered_backends
+from sort_assets.config.cores import usable_cores
+from sort_assets.errors import SortAssetsError
+from sort_assets.execution.devices import find_gpus
+from sort_assets.execution.home import HOME_VARIABLE, open_instance
+from sort_assets.execution.instance import missing_settings
+from sort_assets.partitions import RECORDINGS_PARTITIONS
+from sort_assets.storage.manifest import package_versions
+from sort_assets.storage.roots import Roots
+
+_LITTLE_SPACE_BYTES = 50e9
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    level : {"ok", "warning", "error"}
+    subject, detail : str
+    remedy : str
+        Empty when nothing needs to be done.
+    """
+
+    level: str
+    subject: str
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at packages, sorters, GPUs, folders and the Dagster instance; nothing is changed."""
+    return [*_packages(), *_sorters(), *_devices(), *_folders(), *_instance()]
+
+
+def _packages() -> Iterator[Finding]:
+    for package, version in package_versions().items():
+        yield Finding(OK, package, version)
+
+
+def _sorters() -> Iterator[Finding]:
+    for name, entry in sorted(registered_backends().items()):
+        missing = entry.missing_packages()
+        if missing:
+            detail = f"not installed: {', '.join(missing)} missing"
+            yield Finding(WARNING, f"sorter {name}", detail, entry.install_hint)
+        else:
+            yield Finding(OK, f"sorter {name}", "installed")
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding(OK, "cpu", f"{usable_cores()} cores usable")
+    gpus = find_gpus()
+    for gpu in gpus:
+        yield Finding(OK, "gpu", f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB, {gpu.uuid}")
+    if not gpus:
+        yield Finding(WARNING, "gpu", "none found: sorters run on the CPU, one at a time")
+        return
+    import torch
+
+    if torch.version.cuda is None:
+        yield Finding(
+            ERROR, "torch", "is a build without CUDA, so the GPU stays unused", "Install the CUDA build of torch."
+        )
+
+
+def _folders() -> Iterator[Finding]:
+    try:
+        roots = Roots.from_environment()
+    except SortAssetsError as error:
+        yield Finding(ERROR, "folders", error.message, error.remedy)
+        return
+    for name, folder in (("recordings", roots.recordings), ("store", roots.store)):
+        if not folder.is_dir():
+            yield Finding(WARNING, name, f"{folder} does not exist yet", "`sort-assets up` makes it.")
+            continue
+        free = shutil.disk_usage(folder).free
+        detail = f"{folder}, {free / 1e9:.0f} GB free"
+        if name == "store" and free < _LITTLE_SPACE_BYTES:
+            yield Finding(WARNING, name, detail, "Free some space: every recording is written there once more.")
+        elif not os.access(folder, os.R_OK if name == "recordings" else os.W_OK):
+            yield Finding(ERROR, name, f"{folder} is not accessible", "Change the folder's permissions.")
+        else:
+            yield Finding(OK, name, detail)
+
+
+def _instance() -> Iterator[Finding]:
+    home = os.environ.get(HOME_VARIABLE, "")
+    if not Path(home, "dagster.yaml").is_file():
+        yield Finding(ERROR, "instance", f"{home or HOME_VARIABLE} has no dagster.yaml", "Run `make install`.")
+        return
+    try:
+        with open_instance() as instance:
+            number = len(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
+            lacking = missing_settings(instance)
+    except SortAssetsError as error:
+        yield Finding(ERROR, "instance", error.message, error.remedy)
+        return
+    yield Finding(OK, "instance", f"{home}, {number} recordings registered")
+    for lack in lacking:
+        yield Finding(WARNING, "instance", lack, "Use sort_assets' dagster.yaml.")

@@ -1,0 +1,98 @@
+"""One sort per compute device: a lease on a GPU, or on the CPU of a machine without one.
+
+The `gpu` pool bounds how many sorts run; a lease says which device each one has, and holds across instances and users
+of the machine. It is a file lock, so the kernel frees the device when its holder dies.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sort_assets.execution.devices import Gpu, find_gpus
+from sort_assets.storage.locks import Locked, exclusive_lock
+
+LEASES_VARIABLE = "SORT_ASSETS_LEASES"
+CPU = "cpu"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_POLL_S = 1.0
+_REMIND_S = 60.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The device that a step holds.
+
+    Attributes
+    ----------
+    device : str
+        "cpu", or the GPU's UUID.
+    name : str
+        For people.
+    """
+
+    device: str
+    name: str
+
+
+@contextmanager
+def device_lease(
+    log: Callable[[str], None], *, gpu: bool = True, gpus: list[Gpu] | None = None, folder: Path | None = None
+) -> Iterator[Lease]:
+    """Hold a device that no other step holds; wait for one if need be.
+
+    While a GPU is held, `CUDA_VISIBLE_DEVICES` names only it, for this process and those that it starts.
+
+    Parameters
+    ----------
+    log : callable
+        Told, now and then, what is being waited for.
+    gpu : bool
+        Whether the sorter can use a GPU; without, the CPU is leased.
+    gpus : list of Gpu or None
+        The devices to choose from; None finds them.
+    folder : Path or None
+        Where the lock files are; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+    """
+    folder = folder or lease_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o1777)  # so that all users of the machine take turns
+    devices = [Lease(device.uuid, device.name) for device in (find_gpus() if gpus is None else gpus)] if gpu else []
+    choices = devices or [Lease(CPU, "CPU")]
+    with ExitStack() as held:
+        lease = _wait_for_one(choices, folder, held, log)
+        before = os.environ.get(_VISIBLE)
+        if lease.device != CPU:
+            os.environ[_VISIBLE] = lease.device
+        try:
+            yield lease
+        finally:
+            if before is None:
+                os.environ.pop(_VISIBLE, None)
+            else:
+                os.environ[_VISIBLE] = before
+
+
+def lease_folder() -> Path:
+    """Where the lock files of this machine's devices are."""
+    return Path(os.environ.get(LEASES_VARIABLE) or Path(tempfile.gettempdir()) / "sort_assets-leases")
+
+
+def _wait_for_one(choices: list[Lease], folder: Path, held: ExitStack, log: Callable[[str], None]) -> Lease:
+    reminded = float("-inf")
+    while True:
+        for lease in choices:
+            try:
+                held.enter_context(exclusive_lock(folder / f"{lease.device}.lock"))
+            except Locked:
+                continue
+            return lease
+        if time.monotonic() - reminded >= _REMIND_S:
+            log(f"Waiting for a free device: {', '.join(lease.name for lease in choices)} in use by another sort.")
+            reminded = time.monotonic()
+        time.sleep(_POLL_S)

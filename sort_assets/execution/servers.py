@@ -1,0 +1,110 @@
+"""`sort-assets up`: the webserver, the daemon and the figure server, started and ended together."""
+
+import contextlib
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from sort_assets.errors import InstanceError
+from sort_assets.storage.figure_server import HOST, FigureServer, figure_port, port_is_free
+from sort_assets.storage.roots import FIGURES_URL_VARIABLE, Roots
+
+_CODE_LOCATION = "sort_assets.definitions"
+_GRACE_S = 20.0
+_POLL_S = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+class _Stop(Exception):  # noqa: N818 - somebody asked the servers to end
+    pass
+
+
+def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
+    """Serve until interrupted, or until one of the servers ends by itself.
+
+    Parameters
+    ----------
+    roots : Roots
+    port : int
+        Of the Dagster UI, on 127.0.0.1.
+    say : callable
+        Told what is going on.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after an interrupt, 1 when a server ended by itself.
+
+    Raises
+    ------
+    InstanceError
+        When a port is taken.
+    """
+    figures = figure_port(roots.figures_url)
+    for wanted, name, remedy in (
+        (port, "the Dagster UI", "choose another with --port"),
+        (figures, "the figures", f"set {FIGURES_URL_VARIABLE} to another port of http://{HOST}"),
+    ):
+        if not port_is_free(wanted):
+            raise InstanceError(
+                f"Port {wanted} for {name} is in use.",
+                remedy=f"End the other program (perhaps another `sort-assets up`), or {remedy}.",
+            )
+    commands = {
+        "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-m", _CODE_LOCATION],
+        "dagster-daemon": ["dagster._daemon", "run", "-m", _CODE_LOCATION],
+    }
+    with _interrupts(), FigureServer(roots.store, figures), contextlib.ExitStack() as started:
+        try:
+            servers = {name: started.enter_context(_server(command)) for name, command in commands.items()}
+            say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
+            while True:
+                for name, server in servers.items():
+                    if server.poll() is not None:
+                        say(f"{name} ended by itself with status {server.returncode}; see its output above.")
+                        return 1
+                time.sleep(_POLL_S)
+        except _Stop:
+            say("Ending the servers; runs in progress are ended with them.")
+            return 0
+
+
+@contextlib.contextmanager
+def _server(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=Path.cwd(),
+        start_new_session=True,  # so that Ctrl-C reaches it once, through us
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise _Stop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

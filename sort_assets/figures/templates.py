@@ -1,0 +1,240 @@
+"""The average waveforms of units, at the places of their channels on the probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    NOTE_SIZE,
+    TITLE_SIZE,
+    draw_message,
+    new_figure,
+    round_down,
+    save_figure,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from spikeinterface.core import SortingAnalyzer
+
+_CHANNELS_PER_UNIT = 9
+_COLUMNS = 6
+# Two contacts nearer than this across or along the probe count as one column or row.
+_SAME_ROW_UM = 3.0
+
+
+def plot_templates(analyzer: SortingAnalyzer, path: Path, *, max_units: int = 24) -> Path:
+    """Draw the average waveform of each unit on its main channel and the channels around it.
+
+    One small panel for each unit. Waveforms lie where their channels are; each panel has a scale of its own, given by
+    its bars, because amplitudes differ tenfold between units.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+        Sparse or dense, with its templates computed; it may hold no units.
+    path : Path
+        The PNG to write.
+    max_units : int
+        How many units are drawn at most: those with the most spikes. The figure states how many are not shown.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ValueError
+        When the templates are not computed.
+    """
+    return save_figure(draw_templates(analyzer, max_units=max_units), path)
+
+
+def draw_templates(analyzer: SortingAnalyzer, *, max_units: int = 24) -> Figure:
+    """The figure that `plot_templates` saves."""
+    units = analyzer.get_num_units()
+    if units == 0:
+        figure = new_figure(2.5)
+        draw_message(figure, "No units found", title="Average waveforms")
+        return figure
+    unit_templates = _most_active_units(analyzer, max_units)
+
+    columns = min(len(unit_templates), _COLUMNS if len(unit_templates) > 8 else 4)
+    rows = -(-len(unit_templates) // columns)
+    figure = new_figure(height_in=0.9 + rows * (1.75 if columns > 4 else 2.4))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, unit in zip(panels, unit_templates, strict=False):
+        _draw_unit(axes, unit)
+    for axes in panels[len(unit_templates) :]:
+        axes.set_visible(False)
+
+    title = f"Average waveforms of {units} unit{'' if units == 1 else 's'}"
+    if units > len(unit_templates):
+        title = (
+            f"Average waveforms of the {len(unit_templates)} units with the most spikes; "
+            f"{units - len(unit_templates)} more not shown"
+        )
+    figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
+    figure.supxlabel(
+        "Waveforms lie where their channels are on the probe. Blue: the main channel. "
+        "Scales differ between panels: upright bars are microvolts (µV), level ones milliseconds (ms).",
+        fontsize=NOTE_SIZE,
+        color=GREY,
+    )
+    return figure
+
+
+@dataclass(frozen=True)
+class _UnitTemplate:
+    """What one panel shows.
+
+    Attributes
+    ----------
+    unit_id, main_channel_id : str
+        As text.
+    depth_um : float
+        The main channel's y on the probe.
+    spikes : int
+        Number of spikes of the unit.
+    waveforms : np.ndarray
+        Shape (samples, channels), the main channel first.
+    positions_um : np.ndarray
+        Shape (channels, 2), relative to the main channel.
+    rate_hz : float
+        Samples per second.
+    unit_of_amplitude : str
+        "µV", or a word when gains are not known.
+    """
+
+    unit_id: str
+    main_channel_id: str
+    depth_um: float
+    spikes: int
+    waveforms: np.ndarray
+    positions_um: np.ndarray
+    rate_hz: float
+    unit_of_amplitude: str
+
+
+def _most_active_units(analyzer: SortingAnalyzer, max_units: int) -> list[_UnitTemplate]:
+    """The units with the most spikes, in the analyzer's order."""
+    templates = analyzer.get_extension("templates")
+    if templates is None:
+        raise ValueError("The analyzer holds no templates: compute them before plotting.")
+    spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
+    chosen = np.sort(np.argsort(-spikes, kind="stable")[:max_units])
+    waveforms = templates.get_templates(unit_ids=analyzer.unit_ids[chosen], operator="average")
+    main_channels = analyzer.get_main_channels(outputs="index", with_dict=False)
+    locations_um = analyzer.get_channel_locations()[:, :2]
+    sparsity = analyzer.sparsity
+
+    units = []
+    for unit_index, unit_waveforms in zip(chosen, waveforms, strict=True):
+        main = int(main_channels[unit_index])
+        relative_um = locations_um - locations_um[main]
+        distances_um = np.hypot(*relative_um.T)
+        if sparsity is not None:
+            distances_um = np.where(sparsity.mask[unit_index], distances_um, np.inf)
+        nearest = np.argsort(distances_um, kind="stable")[:_CHANNELS_PER_UNIT]
+        nearest = nearest[np.isfinite(distances_um[nearest])]
+        units.append(
+            _UnitTemplate(
+                unit_id=str(analyzer.unit_ids[unit_index]),
+                main_channel_id=str(analyzer.channel_ids[main]),
+                depth_um=float(locations_um[main, 1]),
+                spikes=int(spikes[unit_index]),
+                # A unit without spikes has no average.
+                waveforms=np.nan_to_num(unit_waveforms[:, nearest]),
+                positions_um=relative_um[nearest],
+                rate_hz=analyzer.sampling_frequency,
+                unit_of_amplitude="µV" if analyzer.return_in_uV else "stored units",
+            )
+        )
+    return units
+
+
+def _draw_unit(axes: Axes, unit: _UnitTemplate) -> None:
+    samples = len(unit.waveforms)
+    width_um = 0.85 * _column_distance(unit.positions_um)
+    largest = float(np.ptp(unit.waveforms, axis=0).max()) or 1.0
+    um_per_uv = 2 * _row_distance(unit.positions_um) / largest
+    offsets_um = np.linspace(-width_um / 2, width_um / 2, samples)
+    for waveform, (x_um, y_um), is_main in zip(
+        unit.waveforms.T, unit.positions_um, np.arange(len(unit.positions_um)) == 0, strict=True
+    ):
+        axes.plot(
+            x_um + offsets_um,
+            y_um + waveform * um_per_uv,
+            color=BLUE if is_main else GREY,
+            linewidth=1.4 if is_main else 0.9,
+            zorder=2 if is_main else 1,
+        )
+    _add_scale_bars(axes, unit, um_per_uv, um_per_ms=width_um / (samples / unit.rate_hz * 1000), largest=largest)
+    axes.set_title(
+        f"Unit {_shorten(unit.unit_id)}, {unit.spikes:,} spikes\n"
+        f"channel {_shorten(unit.main_channel_id)}, y {unit.depth_um:.0f} µm",
+        fontsize=NOTE_SIZE,
+        loc="left",
+    )
+    axes.set_axis_off()
+
+
+def _shorten(identifier: str) -> str:
+    """The end of a long id, which tells channels apart better than its beginning."""
+    return identifier if len(identifier) <= 10 else f"…{identifier[-9:]}"
+
+
+def _column_distance(positions_um: np.ndarray) -> float:
+    """Micrometres from one channel to the next in the same row, the room for one waveform; 40 in a single column."""
+    differences_um = np.abs(positions_um[:, None] - positions_um[None, :])
+    same_row = differences_um[..., 1] < _SAME_ROW_UM
+    across_um = differences_um[..., 0]
+    in_row = across_um[same_row & (across_um >= _SAME_ROW_UM)]
+    if in_row.size == 0:
+        # Staggered columns never share a row, so neighbours may overlap a little.
+        in_row = across_um[across_um >= _SAME_ROW_UM] * 1.5
+    return float(in_row.min()) if in_row.size else 40.0
+
+
+def _row_distance(positions_um: np.ndarray) -> float:
+    """Micrometres from one row of channels to the next, half of the room for the largest waveform; 20 in one row."""
+    heights_um = np.diff(np.unique(positions_um[:, 1]))
+    rows_um = heights_um[heights_um >= _SAME_ROW_UM]
+    return float(rows_um.min()) if rows_um.size else 20.0
+
+
+def _add_scale_bars(axes: Axes, unit: _UnitTemplate, um_per_uv: float, *, um_per_ms: float, largest: float) -> None:
+    """An upright bar in microvolts and a level one in milliseconds, from one corner below the waveforms."""
+    duration_ms = len(unit.waveforms) / unit.rate_hz * 1000
+    amplitude, time_ms = round_down(largest / 2), round_down(duration_ms / 2)
+    drawn_um = unit.waveforms * um_per_uv + unit.positions_um[:, 1]
+    # The text beside the bars is higher than a short bar: about an eighth of a panel.
+    room_um = max(amplitude * um_per_uv, 0.13 * float(np.ptp(drawn_um)))
+    left_um = unit.positions_um[:, 0].min() - duration_ms * um_per_ms / 2
+    bottom_um = float(drawn_um.min()) - room_um - 0.05 * float(np.ptp(drawn_um))
+    axes.plot(
+        [left_um, left_um, left_um + time_ms * um_per_ms],
+        [bottom_um + amplitude * um_per_uv, bottom_um, bottom_um],
+        color=BLACK,
+        linewidth=1.2,
+        solid_joinstyle="miter",
+        gid="scale bars",
+    )
+    axes.annotate(
+        f"{amplitude:g} {unit.unit_of_amplitude}, {time_ms:g} ms",
+        (left_um + time_ms * um_per_ms, bottom_um),
+        xytext=(5, 0),
+        textcoords="offset points",
+        fontsize=NOTE_SIZE,
+        va="bottom",
+    )

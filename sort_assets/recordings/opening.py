@@ -1,0 +1,206 @@
+"""Opening a recording: one file, or a folder of files that belong one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.errors import IncompatibleFilesError
+from sort_assets.recordings.formats import RecordingFormat, find_format, folder_members, unknown_format
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+RATE_TOLERANCE = 1e-6
+"""Relative difference of sampling rates that is rounding, such as that of rates found from timestamps."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """One of the pieces that were put one after the other.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file, with "/segment_1" for the segments of a file that has several.
+    start_sample, end_sample : int
+        Half-open range in samples of the whole recording.
+    start_time_s : float
+        Time of the piece's first sample on the clock of its own file, in seconds.
+    """
+
+    name: str
+    start_sample: int
+    end_sample: int
+    start_time_s: float
+
+
+def open_recording(path: Path, stream: str | None = None) -> BaseRecording:
+    """Open a recording as the file holds it: unscaled, unfiltered, lazy, with a single segment.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder of one of `FORMATS`, or a folder of such files, which are concatenated in natural order.
+    stream : str or None
+        The stream, where files have several.
+
+    Returns
+    -------
+    BaseRecording
+        Shape (samples, channels) when read; `boundaries` tells which samples come from where. Files rarely start
+        at time 0: a recording from one piece keeps its start time, a concatenated one starts at 0.
+
+    Raises
+    ------
+    MissingRecordingError
+        When nothing is there.
+    UnknownFormatError
+        When it is no recording and holds none.
+    UnreadableRecordingError
+        When a file is empty, truncated, damaged, or needs a plugin that is missing.
+    StreamError
+        When the stream does not exist or must be named.
+    IncompatibleFilesError
+        When files to concatenate differ in format, channels, rate, sample type, gains or probe.
+    """
+    path = Path(path)
+    recording_format = find_format(path)
+    if recording_format is not None:
+        return _join([path], [recording_format.open(path, stream)])
+    members = folder_members(path) if path.is_dir() else []
+    if not members:
+        raise unknown_format(path)
+    _check_same_format(members)
+    recordings = [member_format.open(member, stream) for member, member_format in members]
+    paths = [member for member, _ in members]
+    for other_path, other in zip(paths[1:], recordings[1:], strict=True):
+        _check_compatible(paths[0], recordings[0], other_path, other)
+    return _join(paths, recordings)
+
+
+def boundaries(recording: BaseRecording) -> list[Boundary]:
+    """The pieces of which a recording consists, in order.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        From `open_recording`, or anything made of it that kept the annotation `boundaries`.
+
+    Returns
+    -------
+    list of Boundary
+        A single piece called "recording" when the recording does not say.
+    """
+    annotated = recording.get_annotation("boundaries")
+    if annotated is None:
+        return [Boundary("recording", 0, int(recording.get_num_samples()), float(recording.get_start_time()))]
+    return [Boundary(**piece) for piece in annotated]
+
+
+def annotate_boundaries(recording: BaseRecording, pieces: Sequence[Boundary]) -> None:
+    """Note on a recording of which pieces it consists, in a form that JSON can hold."""
+    recording.annotate(boundaries=[asdict(piece) for piece in pieces])
+
+
+def cut_boundaries(pieces: Sequence[Boundary], start_sample: int, end_sample: int, rate_hz: float) -> list[Boundary]:
+    """What is left of the pieces when only a range of samples is kept.
+
+    Parameters
+    ----------
+    pieces : sequence of Boundary
+        In samples of the whole recording.
+    start_sample, end_sample : int
+        Half-open range that is kept.
+    rate_hz : float
+        Samples per second.
+
+    Returns
+    -------
+    list of Boundary
+        In samples of the part that is kept; pieces without a sample in it are left out.
+    """
+    kept = []
+    for piece in pieces:
+        start, end = max(piece.start_sample, start_sample), min(piece.end_sample, end_sample)
+        if start < end:
+            start_time_s = piece.start_time_s + (start - piece.start_sample) / rate_hz
+            kept.append(Boundary(piece.name, start - start_sample, end - start_sample, start_time_s))
+    return kept
+
+
+def join_segments(recording: BaseRecording) -> BaseRecording:
+    """The recording with a single segment: itself, or its segments one after the other."""
+    return recording if recording.get_num_segments() == 1 else _join([Path("recording")], [recording])
+
+
+def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRecording:
+    """Concatenate all segments of all recordings, and note where each came from."""
+    from spikeinterface.core import concatenate_recordings
+
+    pieces: list[Boundary] = []
+    for path, recording in zip(paths, recordings, strict=True):
+        num_segments = recording.get_num_segments()
+        for segment_index in range(num_segments):
+            start = pieces[-1].end_sample if pieces else 0
+            pieces.append(
+                Boundary(
+                    name=path.name if num_segments == 1 else f"{path.name}/segment_{segment_index}",
+                    start_sample=start,
+                    end_sample=start + int(recording.get_num_samples(segment_index)),
+                    start_time_s=float(recording.get_start_time(segment_index)),
+                )
+            )
+    joined = recordings[0]
+    if len(pieces) > 1:
+        tolerance_hz = RATE_TOLERANCE * joined.sampling_frequency
+        joined = concatenate_recordings(list(recordings), sampling_frequency_max_diff=tolerance_hz)
+    annotate_boundaries(joined, pieces)
+    return joined
+
+
+def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:
+    first_path, first_format = members[0]
+    for path, recording_format in members[1:]:
+        if recording_format != first_format:
+            raise _incompatible(
+                path, first_path, f"its format is {recording_format.name}, that of the other is {first_format.name}"
+            )
+
+
+def _check_compatible(first_path: Path, first: BaseRecording, path: Path, other: BaseRecording) -> None:
+    differences = {
+        "its channels are others": not np.array_equal(first.channel_ids, other.channel_ids),
+        f"its sampling rate is {other.sampling_frequency:.6g} Hz, that of the other is "
+        f"{first.sampling_frequency:.6g} Hz": not np.isclose(
+            first.sampling_frequency, other.sampling_frequency, rtol=RATE_TOLERANCE, atol=0
+        ),
+        f"its sample type is {other.dtype}, that of the other is {first.dtype}": first.dtype != other.dtype,
+        "its gains are others": not _same(first.get_channel_gains(), other.get_channel_gains()),
+        "its offsets are others": not _same(first.get_channel_offsets(), other.get_channel_offsets()),
+        "its channel locations are others": not _same(_locations(first), _locations(other)),
+    }
+    for difference, differs in differences.items():
+        if differs:
+            raise _incompatible(path, first_path, difference)
+
+
+def _incompatible(path: Path, first_path: Path, difference: str) -> IncompatibleFilesError:
+    return IncompatibleFilesError(
+        f"'{path}' can't be concatenated with '{first_path}': {difference}.",
+        remedy="Keep only files of one session and one probe in the folder, and move the others out.",
+    )
+
+
+def _same(first: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if first is None or other is None:
+        return first is other
+    return first.shape == other.shape and bool(np.allclose(first, other))
+
+
+def _locations(recording: BaseRecording) -> np.ndarray | None:
+    return recording.get_channel_locations() if recording.has_probe() else None

@@ -1,0 +1,117 @@
+"""What several formats share: telling damaged files from foreign ones, and choosing a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sort_assets.errors import RecordingError, StreamError, UnreadableRecordingError
+
+if TYPE_CHECKING:
+    import h5py
+    from spikeinterface.core import BaseRecording
+
+MIN_SORTABLE_RATE_HZ = 5000.0
+"""Below this rate a stream holds local field potentials: spikes of about a millisecond need more samples."""
+
+_COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever a reader raises about a file into `UnreadableRecordingError` with its cause.
+
+    Readers raise anything on damaged files: OSError, KeyError, AssertionError, ValueError.
+    """
+    try:
+        yield
+    except RecordingError:
+        raise
+    except Exception as error:
+        raise UnreadableRecordingError(
+            f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=_COPY_AGAIN
+        ) from error
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the file is empty, truncated, or no HDF5 file at all.
+    """
+    import h5py
+
+    if path.stat().st_size == 0:
+        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=_COPY_AGAIN)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if "truncated" in str(error):
+            what = "is truncated: its end is missing"
+        elif "signature not found" in str(error):
+            what = "is damaged or incomplete: it does not begin as an HDF5 file does"
+        else:
+            what = "can't be opened as an HDF5 file"
+        raise UnreadableRecordingError(f"'{path}' {what} ({error}).", remedy=_COPY_AGAIN) from error
+    with file:
+        yield file
+
+
+def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:
+    """Read one sample at each end, so that what can't be read is found when a recording is opened.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When a segment is empty or its ends can't be read.
+    """
+    for segment_index in range(recording.get_num_segments()):
+        num_samples = recording.get_num_samples(segment_index)
+        if num_samples == 0:
+            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=_COPY_AGAIN)
+        with readable(path):
+            recording.get_traces(segment_index, start_frame=0, end_frame=1)
+            recording.get_traces(segment_index, start_frame=num_samples - 1, end_frame=num_samples)
+
+
+def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> str:
+    """The stream to open.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    stream : str or None
+        The name asked for; None takes the only one.
+    available : sequence of str
+        Names of the streams that can be sorted.
+
+    Raises
+    ------
+    StreamError
+        When the name does not exist, or none is given and there is not exactly one stream.
+    """
+    listed = ", ".join(available) or "none"
+    if stream is None:
+        if len(available) == 1:
+            return available[0]
+        if not available:
+            raise StreamError(
+                f"'{path}' holds no stream that can be sorted (at least {MIN_SORTABLE_RATE_HZ:.0f} Hz).",
+                remedy="Check that the file holds the wide-band signal, not only local field potentials.",
+            )
+        raise StreamError(
+            f"'{path}' holds {len(available)} streams and none was named.",
+            remedy=f"Set recording.stream to one of: {listed}.",
+        )
+    if stream.strip("/") in available:
+        return stream.strip("/")
+    raise StreamError(
+        f"'{path}' has no stream '{stream}' that can be sorted.",
+        remedy=f"Set recording.stream to one of: {listed}." if available else "Check the file's content.",
+    )

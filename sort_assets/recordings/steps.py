@@ -1,0 +1,208 @@
+"""The steps of a preprocessing pipeline: SpikeInterface's by their names, and the correction of motion."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sort_assets.config.model import FILTER_STEPS, RecordingConfig
+from sort_assets.errors import ConfigError, DamagedArtefactError
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+CORRECT_MOTION = "correct_motion"
+INTERPOLATE_MOTION = "interpolate_motion"
+MOTION_FOLDER = "motion"
+DEFAULT_MOTION_PRESET = "dredge_fast"
+"""That of SpikeInterface."""
+
+Steps = dict[str, dict[str, Any]]
+
+_SEED = 0
+_HANDS_SEED_ON = ("random_chunk_kwargs", "detect_bad_channels_kwargs")
+_LOWPASS = "lowpass"
+_LOWPASS_ORDER = 5
+_LOWPASS_MARGIN_MS = 5.0
+
+
+def planned_steps(config: RecordingConfig) -> Steps:
+    """The steps in order, with the band-pass where `RecordingConfig.preprocessing` says that it stands.
+
+    Parameters
+    ----------
+    config : RecordingConfig
+        Its `preprocessing`, `freq_min` and `freq_max` are read.
+
+    Returns
+    -------
+    dict
+        From a step's name to its parameters.
+    """
+    band = {"freq_min": config.freq_min, "freq_max": config.freq_max}
+    steps = {name: dict(params) for name, params in config.preprocessing.items()}
+    if "bandpass_filter" in steps:
+        steps["bandpass_filter"] = band | steps["bandpass_filter"]
+    if any(name in FILTER_STEPS for name in steps):
+        return steps
+    if config.freq_min is not None and config.freq_max is not None:
+        return {"bandpass_filter": band} | steps
+    if config.freq_min is not None:
+        return {"highpass_filter": {"freq_min": config.freq_min}} | steps
+    if config.freq_max is not None:
+        return {_LOWPASS: {"freq_max": config.freq_max}} | steps
+    return steps
+
+
+def apply_step(
+    recording: BaseRecording, name: str, params: dict[str, Any], *, frozen_folder: Path | None
+) -> BaseRecording:
+    """Apply one step, lazily where the step allows it.
+
+    Steps that look at random parts of the recording get a fixed seed unless `params` has one, so that the same
+    configuration always makes the same recording.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        In microvolts.
+    name : str
+        A name from `planned_steps`: a preprocessing function of SpikeInterface, "correct_motion" or
+        "interpolate_motion".
+    params : dict
+        Its parameters.
+    frozen_folder : Path or None
+        Where `freeze` put the motion that "interpolate_motion" reads.
+
+    Raises
+    ------
+    ConfigError
+        When the step does not exist or can't be built with these parameters.
+    """
+    functions: dict[str, Callable[..., BaseRecording]] = {
+        **_spikeinterface_steps(),
+        _LOWPASS: _lowpass,
+        CORRECT_MOTION: _correct_motion,
+        INTERPOLATE_MOTION: partial(_interpolate_motion, frozen_folder=frozen_folder),
+    }
+    if name not in functions:
+        raise ConfigError(
+            f"recording.preprocessing names a step '{name}' that does not exist.",
+            remedy=f"Use one of: {', '.join(sorted(functions.keys() - {_LOWPASS}))}.",
+        )
+    _check_band(recording, name, params)
+    try:
+        return functions[name](recording, **_with_seed(functions[name], params))
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, AssertionError, LookupError, AttributeError, ImportError) as error:
+        raise ConfigError(
+            f"The preprocessing step '{name}' can't be applied with {params}: {error}",
+            remedy=f"Correct recording.preprocessing.{name} or leave it out; SpikeInterface documents the step.",
+        ) from error
+
+
+def freeze_motion(
+    recording: BaseRecording, params: dict[str, Any], folder: Path
+) -> tuple[BaseRecording, dict[str, Any]]:
+    """Correct motion, and store the estimate so that it need not be made again.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        What comes into the step.
+    params : dict
+        Those of "correct_motion".
+    folder : Path
+        Where the folder "motion" is made.
+
+    Returns
+    -------
+    recording : BaseRecording
+        Corrected.
+    params : dict
+        Those of the step "interpolate_motion" that does the same from the stored estimate. Its "folder" is relative
+        to `folder`, which may therefore be moved.
+    """
+    from spikeinterface.preprocessing import get_motion_parameters_preset
+
+    corrected = apply_step(recording, CORRECT_MOTION, params, frozen_folder=None)
+    corrected._kwargs["motion"].save(folder / MOTION_FOLDER)
+    preset = get_motion_parameters_preset(params.get("preset", DEFAULT_MOTION_PRESET))
+    interpolation = preset["interpolate_motion_kwargs"] | params.get("interpolate_motion_kwargs", {})
+    return corrected, {"folder": MOTION_FOLDER, **interpolation}
+
+
+def _spikeinterface_steps() -> dict[str, Callable[..., BaseRecording]]:
+    from spikeinterface.preprocessing import preprocessor_dict
+
+    return {function.__name__: function for function in preprocessor_dict.values()}
+
+
+def _with_seed(step: Callable[..., BaseRecording], params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with a seed, where the step takes one: by name, or among the arguments it hands on."""
+    accepted = inspect.signature(step).parameters
+    if "seed" in accepted or any(name in accepted for name in _HANDS_SEED_ON):
+        return {"seed": _SEED} | params
+    if "random_slice_kwargs" in accepted:
+        return params | {"random_slice_kwargs": {"seed": _SEED} | params.get("random_slice_kwargs", {})}
+    return params
+
+
+def _check_band(recording: BaseRecording, name: str, params: dict[str, Any]) -> None:
+    nyquist_hz = recording.sampling_frequency / 2
+    freq_max = params.get("freq_max")
+    if name in (*FILTER_STEPS, _LOWPASS) and freq_max is not None and freq_max >= nyquist_hz:
+        raise ConfigError(
+            f"The filter's upper edge, {freq_max:g} Hz, is not below half the sampling rate, {nyquist_hz:g} Hz.",
+            remedy=f"Set recording.freq_max below {nyquist_hz:g}, or to null to leave the high frequencies in.",
+        )
+
+
+def _lowpass(recording: BaseRecording, freq_max: float) -> BaseRecording:
+    """A Butterworth low-pass, which SpikeInterface has no step for, of the same order as its band-pass."""
+    from scipy.signal import iirfilter
+    from spikeinterface.preprocessing import filter as filter_recording
+
+    coefficients = iirfilter(
+        _LOWPASS_ORDER, freq_max, fs=recording.sampling_frequency, btype="lowpass", ftype="butter", output="sos"
+    )
+    return filter_recording(recording, coeff=coefficients, margin_ms=_LOWPASS_MARGIN_MS)
+
+
+def _correct_motion(recording: BaseRecording, preset: str = DEFAULT_MOTION_PRESET, **params: Any) -> BaseRecording:
+    from spikeinterface.core import get_noise_levels
+    from spikeinterface.preprocessing import correct_motion
+
+    if not recording.has_probe():
+        raise ValueError("motion can only be corrected where channels have locations")
+    view = recording.select_channels(recording.channel_ids)
+    # Leaves a property with the noise levels, without which correct_motion estimates them at random times.
+    get_noise_levels(view, return_in_uV=False, random_slices_kwargs={"seed": _SEED}, n_jobs=1, progress_bar=False)
+    return correct_motion(view, preset=preset, **{"progress_bar": False} | params)
+
+
+def _interpolate_motion(
+    recording: BaseRecording, *, folder: str, frozen_folder: Path | None, **params: Any
+) -> BaseRecording:
+    from spikeinterface.core.motion import Motion
+    from spikeinterface.sortingcomponents.motion import interpolate_motion
+
+    if frozen_folder is None or not (motion_folder := frozen_folder / folder).resolve().is_relative_to(
+        frozen_folder.resolve()
+    ):
+        raise ConfigError(
+            f"The step '{INTERPOLATE_MOTION}' reads motion from '{folder}', which is not in the folder of `freeze`.",
+            remedy=f"Use the step {CORRECT_MOTION}; it is replaced when the recording is prepared for good.",
+        )
+    try:
+        motion = Motion.load(motion_folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedArtefactError(
+            f"The motion estimate in '{motion_folder}' can't be read: {error}",
+            remedy="Materialize preprocessed_recording again.",
+        ) from error
+    return interpolate_motion(recording, motion, **params)

@@ -1,0 +1,415 @@
+"""Synthetic recordings whose spikes are known, and writers that put them into files as the formats lay them out.
+
+Small, realistic, the same for the same seed. Tests, examples and benchmarks are made of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import h5py
+    from hdmf.data_utils import GenericDataChunkIterator
+    from probeinterface import Probe
+    from pynwb import NWBFile
+    from pynwb.device import Device
+    from spikeinterface.core import BaseRecording, BaseSorting
+
+GAIN_TO_UV = 0.195
+"""Microvolts per count, that of the Intan amplifiers."""
+
+MAXWELL_GAIN_TO_UV = 3.3 / (1024 * 512) * 1e6
+"""Microvolts per count of a Maxwell chip at amplification 512: 3.3 V over 10 bits."""
+
+# Share of the noise that all contacts have in common, that near contacts have in common, and that each has alone.
+# Without the first, detection of bad channels by coherence takes the strongest units' channels for noisy ones.
+_SHARED_VARIANCE, _LOCAL_VARIANCE, _OWN_VARIANCE = 0.4, 0.4, 0.2
+_LOCAL_DECAY_UM = 60.0
+_CHUNK_SAMPLES = 30000
+
+
+def make_ground_truth(
+    duration_s: float = 20.0,
+    num_channels: int = 16,
+    num_units: int = 8,
+    sampling_frequency: float = 30000.0,
+    seed: int = 0,
+    *,
+    noise_uv: float = 8.0,
+    amplitudes_uv: tuple[float, float] = (120.0, 260.0),
+    firing_rates_hz: tuple[float, float] = (12.0, 28.0),
+    lazy: bool = False,
+) -> tuple[BaseRecording, BaseSorting]:
+    """Make a recording and the spikes that were put into it.
+
+    The units stand apart along the probe and fire often enough for Kilosort4 to tell a refractory period from too
+    few spikes; the noise is correlated between contacts, as tissue makes it.
+
+    Parameters
+    ----------
+    duration_s : float
+        Length in seconds.
+    num_channels, num_units : int
+        Number of contacts on the probe, in two columns, and of units; no units makes noise alone.
+    sampling_frequency : float
+        Samples per second.
+    seed : int
+        Decides noise, templates and spikes.
+    noise_uv : float
+        Standard deviation of the noise, in microvolts.
+    amplitudes_uv : tuple of float
+        Smallest and largest peak of the units' templates on their main channel, in microvolts.
+    firing_rates_hz : tuple of float
+        Lowest and highest mean firing rate.
+    lazy : bool
+        Compute samples each time they are read, for recordings that do not fit into memory.
+
+    Returns
+    -------
+    recording : BaseRecording
+        int16 counts of 0.195 microvolts, shape (samples, channels), with a probe. In memory unless `lazy`.
+    sorting : BaseSorting
+        The spikes. Its property `main_channel_id` names the channel on which each unit is largest.
+    """
+    from spikeinterface.core import generate_ground_truth_recording, generate_sorting
+    from spikeinterface.preprocessing import scale
+
+    rng = np.random.default_rng(seed)
+    probe = make_probe(num_channels)
+    templates = _make_templates(probe, num_units, sampling_frequency, amplitudes_uv, rng)
+    sorting = generate_sorting(
+        num_units=num_units,
+        sampling_frequency=sampling_frequency,
+        durations=[duration_s],
+        firing_rates=rng.uniform(*firing_rates_hz, size=num_units),
+        refractory_period_ms=4.0,
+        seed=seed,
+    )
+    microvolts, _ = generate_ground_truth_recording(
+        durations=[duration_s],
+        sampling_frequency=sampling_frequency,
+        sorting=sorting,
+        probe=probe,
+        templates=templates,
+        ms_before=1.0,
+        ms_after=3.0,
+        noise_kwargs={
+            "noise_levels": 1.0,
+            "cov_matrix": _noise_covariance(probe, noise_uv),
+            "strategy": "on_the_fly",
+        },
+        seed=seed,
+    )
+    recording = scale(microvolts, gain=1 / GAIN_TO_UV, dtype="int16")
+    recording.set_channel_gains(GAIN_TO_UV)
+    recording.set_channel_offsets(0.0)
+    recording.annotate(is_filtered=False)
+    main_channels = np.abs(templates).max(axis=1).argmax(axis=1)
+    sorting.set_property("main_channel_id", recording.channel_ids[main_channels])
+    if not lazy:
+        recording = recording.save(format="memory", sharedmem=False, n_jobs=1, progress_bar=False, verbose=False)
+    return recording, sorting
+
+
+def make_probe(num_channels: int) -> Probe:
+    """A probe with two staggered columns of contacts, 32 micrometres apart, one contact each 40 micrometres.
+
+    Parameters
+    ----------
+    num_channels : int
+        Number of contacts; contact i belongs to channel i.
+
+    Returns
+    -------
+    Probe
+        Positions in micrometres, x across and y along the probe.
+    """
+    from probeinterface import Probe
+
+    row = np.arange(num_channels)
+    positions = np.column_stack([32.0 * (row % 2), 20.0 * row])
+    probe = Probe(ndim=2, si_units="um")
+    probe.set_contacts(positions=positions, shapes="circle", shape_params={"radius": 6})
+    probe.create_auto_shape(probe_type="tip")
+    probe.set_device_channel_indices(row)
+    return probe
+
+
+def _make_templates(
+    probe: Probe,
+    num_units: int,
+    sampling_frequency: float,
+    amplitudes_uv: tuple[float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Templates in microvolts, shape (units, samples, channels), the largest peak of each as asked."""
+    from spikeinterface.core.generate import generate_templates
+
+    positions = probe.contact_positions
+    unit_locations = np.zeros((num_units, 3))
+    # Evenly along the probe and in turn left and right of its middle, so that no two units look alike.
+    unit_locations[:, 0] = positions[:, 0].mean() + np.where(np.arange(num_units) % 2, 18.0, -18.0)
+    margin_um = 10.0
+    unit_locations[:, 1] = np.linspace(
+        positions[:, 1].min() + margin_um, positions[:, 1].max() - margin_um, num_units
+    ) + rng.uniform(-4, 4, num_units)
+    unit_locations[:, 2] = rng.uniform(8.0, 15.0, num_units)
+    templates = generate_templates(
+        positions,
+        unit_locations,
+        sampling_frequency,
+        ms_before=1.0,
+        ms_after=3.0,
+        seed=int(rng.integers(2**31)),
+        unit_params={"spatial_decay": (20.0, 30.0)},
+        mode="sphere",
+    )
+    amplitudes = rng.uniform(*amplitudes_uv, size=num_units)
+    peaks = np.abs(templates).max(axis=(1, 2))
+    return np.asarray(templates * (amplitudes / peaks)[:, None, None], dtype="float32")
+
+
+def _noise_covariance(probe: Probe, noise_uv: float) -> np.ndarray:
+    """Covariance of the noise between contacts in square microvolts, shape (channels, channels)."""
+    positions = probe.contact_positions
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
+    correlation = (
+        _SHARED_VARIANCE
+        + _LOCAL_VARIANCE * np.exp(-distances / _LOCAL_DECAY_UM)
+        + _OWN_VARIANCE * np.eye(len(positions))
+    )
+    return np.asarray(noise_uv**2 * correlation)
+
+
+def write_nwb(
+    recording: BaseRecording | Mapping[str, BaseRecording],
+    path: Path,
+    *,
+    starting_time_s: float = 0.0,
+    timestamps: bool = False,
+    locations: bool = True,
+    compression: str | None = None,
+) -> Path:
+    """Write an NWB file with pynwb, a chunk at a time.
+
+    Parameters
+    ----------
+    recording : BaseRecording or mapping of str to BaseRecording
+        With gains; one electrical series, named "ElectricalSeries", or one for each name. A series below 5 kHz is
+        stored as local field potential, as NWB asks.
+    path : Path
+        The file to write.
+    starting_time_s : float
+        Time of the first sample.
+    timestamps : bool
+        Store the time of each sample instead of a rate.
+    locations : bool
+        Store where the electrodes are (`rel_x`, `rel_y`, in micrometres).
+    compression : str or None
+        HDF5 compression of the samples, "gzip" for example.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    from datetime import UTC, datetime
+
+    from pynwb import NWBHDF5IO, H5DataIO, NWBFile
+    from pynwb.ecephys import LFP, ElectricalSeries
+
+    series_recordings = recording if isinstance(recording, Mapping) else {"ElectricalSeries": recording}
+    nwbfile = NWBFile(
+        session_description="synthetic recording",
+        identifier=path.stem,
+        session_start_time=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+    device = nwbfile.create_device(name="probe")
+    nwbfile.add_electrode_column(name="channel_name", description="name of the channel")
+    first_row = 0
+    for name, series_recording in series_recordings.items():
+        _add_electrodes(nwbfile, device, series_recording, prefix=name, locations=locations)
+        rows = range(first_row, first_row + series_recording.get_num_channels())
+        first_row = rows.stop
+        gains_v = series_recording.get_channel_gains() * 1e-6
+        rate = float(series_recording.sampling_frequency)
+        times = starting_time_s + np.arange(series_recording.get_num_samples()) / rate
+        series = ElectricalSeries(
+            name=name,
+            data=H5DataIO(_chunk_iterator(series_recording), compression=compression),
+            electrodes=nwbfile.create_electrode_table_region(list(rows), "electrodes of this series"),
+            conversion=float(gains_v[0]),
+            channel_conversion=None if np.all(gains_v == gains_v[0]) else (gains_v / gains_v[0]).tolist(),
+            offset=float(series_recording.get_channel_offsets()[0]) * 1e-6,
+            **({"timestamps": times} if timestamps else {"rate": rate, "starting_time": float(starting_time_s)}),
+        )
+        if rate < 5000:
+            module = nwbfile.processing.get("ecephys") or nwbfile.create_processing_module("ecephys", "filtered data")
+            lfp = LFP(name=f"LFP_{name}")
+            module.add(lfp)
+            lfp.add_electrical_series(series)
+        else:
+            nwbfile.add_acquisition(series)
+    with NWBHDF5IO(str(path), "w") as io:
+        io.write(nwbfile)
+    return path
+
+
+def write_maxwell(
+    recording: BaseRecording | Mapping[str, BaseRecording],
+    path: Path,
+    *,
+    gain_to_uv: float = MAXWELL_GAIN_TO_UV,
+    legacy: bool = False,
+) -> Path:
+    """Write a file as Maxwell's MaxLab Live does: unsigned 10-bit counts around 512, and the map of electrodes.
+
+    Parameters
+    ----------
+    recording : BaseRecording or mapping of str to BaseRecording
+        With gains; "well000" or, by name, wells such as "well003" or "well003/rec0001".
+    path : Path
+        The file to write.
+    gain_to_uv : float
+        Microvolts per count.
+    legacy : bool
+        The layout of the first MaxOne (2016): one recording, without wells, always at 20 kHz.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    import h5py
+
+    wells = recording if isinstance(recording, Mapping) else {"well000": recording}
+    with h5py.File(path, "w") as file:
+        file["version"] = np.array([b"20160704" if legacy else b"20190530"])
+        if legacy:
+            (well,) = wells.values()
+            _write_maxwell_settings(file, well, gain_to_uv, with_rate=False)
+            _write_maxwell_counts(file, "sig", well, gain_to_uv)
+        else:
+            for name, well in wells.items():
+                well_name, _, rec_name = name.partition("/")
+                group = file.create_group(f"wells/{well_name}/{rec_name or 'rec0000'}")
+                _write_maxwell_settings(group, well, gain_to_uv, with_rate=True)
+                _write_maxwell_counts(group, "groups/routed/raw", well, gain_to_uv)
+    return path
+
+
+def write_spikeinterface_binary(recording: BaseRecording, folder: Path) -> Path:
+    """Write SpikeInterface's folder with a flat binary file.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Any recording.
+    folder : Path
+        The folder to make.
+
+    Returns
+    -------
+    Path
+        `folder`.
+    """
+    with warnings.catch_warnings():
+        # A recording in memory has no provenance that a file could tell.
+        warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
+        recording.save(format="binary", folder=folder, n_jobs=1, progress_bar=False, verbose=False)
+    # Written when the provenance does not fit into JSON; nothing needs it, and we refuse folders with pickles.
+    (folder / "provenance.pkl").unlink(missing_ok=True)
+    return folder
+
+
+def write_spikeinterface_zarr(recording: BaseRecording, folder: Path) -> Path:
+    """Write SpikeInterface's zarr folder.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Any recording.
+    folder : Path
+        The folder to make, with the suffix `.zarr`.
+
+    Returns
+    -------
+    Path
+        `folder`.
+    """
+    recording.save(format="zarr", folder=folder, n_jobs=1, progress_bar=False, verbose=False)
+    return folder
+
+
+def _chunks(recording: BaseRecording) -> Iterator[tuple[int, int]]:
+    num_samples = recording.get_num_samples()
+    for start in range(0, num_samples, _CHUNK_SAMPLES):
+        yield start, min(start + _CHUNK_SAMPLES, num_samples)
+
+
+def _add_electrodes(
+    nwbfile: NWBFile, device: Device, recording: BaseRecording, *, prefix: str, locations: bool
+) -> None:
+    groups = recording.get_channel_groups().astype(str)
+    electrode_groups = {
+        name: nwbfile.create_electrode_group(
+            name=f"{prefix}_{name}", description="shank", location="unknown", device=device
+        )
+        for name in np.unique(groups)
+    }
+    for index, channel_id in enumerate(recording.channel_ids):
+        position = {}
+        if locations:
+            x, y = recording.get_channel_locations()[index, :2]
+            position = {"rel_x": float(x), "rel_y": float(y)}
+        group = electrode_groups[groups[index]]
+        nwbfile.add_electrode(group=group, location="unknown", channel_name=str(channel_id), **position)
+
+
+def _chunk_iterator(recording: BaseRecording) -> GenericDataChunkIterator:
+    from hdmf.data_utils import GenericDataChunkIterator
+
+    class RecordingChunkIterator(GenericDataChunkIterator):  # type: ignore[misc]
+        """Hands the samples to pynwb a chunk at a time."""
+
+        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+            samples, channels = selection
+            return np.asarray(recording.get_traces(start_frame=samples.start, end_frame=samples.stop)[:, channels])
+
+        def _get_maxshape(self) -> tuple[int, int]:
+            return recording.get_num_samples(), recording.get_num_channels()
+
+        def _get_dtype(self) -> Any:
+            return np.dtype(recording.get_dtype())
+
+    shape = (min(_CHUNK_SAMPLES, recording.get_num_samples()), recording.get_num_channels())
+    return RecordingChunkIterator(buffer_shape=shape, chunk_shape=shape)
+
+
+def _write_maxwell_settings(group: h5py.Group, recording: BaseRecording, gain_to_uv: float, *, with_rate: bool) -> None:
+    num_channels = recording.get_num_channels()
+    mapping = np.zeros(num_channels, dtype=[("channel", "i4"), ("electrode", "i4"), ("x", "f8"), ("y", "f8")])
+    mapping["channel"] = np.arange(num_channels)
+    # The chip has 26400 electrodes, of which the recording uses a choice.
+    mapping["electrode"] = 1000 + 7 * np.arange(num_channels)
+    mapping["x"], mapping["y"] = recording.get_channel_locations()[:, :2].T
+    group["settings/lsb"] = np.array([gain_to_uv * 1e-6])
+    group["settings/gain"] = np.array([512.0])
+    if with_rate:
+        group["settings/sampling"] = np.array([float(recording.sampling_frequency)])
+        group["settings/mapping"] = mapping
+    else:
+        group["mapping"] = mapping
+
+
+def _write_maxwell_counts(group: h5py.Group, name: str, recording: BaseRecording, gain_to_uv: float) -> None:
+    shape = (recording.get_num_channels(), recording.get_num_samples())
+    counts = group.create_dataset(name, shape=shape, dtype="uint16", chunks=(shape[0], min(shape[1], 2000)))
+    for start, stop in _chunks(recording):
+        microvolts = recording.get_traces(start_frame=start, end_frame=stop, return_in_uV=True)
+        counts[:, start:stop] = np.clip(np.rint(microvolts.T / gain_to_uv) + 512, 0, 1023).astype("uint16")

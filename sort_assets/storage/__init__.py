@@ -1,0 +1,26 @@
+"""Where artefacts live: staged, published atomically, versioned, and opened again through handles."""
+
+from sort_assets.storage.handles import (
+    Handle,
+    StoredAnalyzer,
+    StoredBinary,
+    StoredRecording,
+    StoredSorting,
+)
+from sort_assets.storage.manifest import InputVersion, Manifest
+from sort_assets.storage.roots import Roots
+from sort_assets.storage.store import Artefact, Staging, Store
+
+__all__ = [
+    "Artefact",
+    "Handle",
+    "InputVersion",
+    "Manifest",
+    "Roots",
+    "Staging",
+    "Store",
+    "StoredAnalyzer",
+    "StoredBinary",
+    "StoredRecording",
+    "StoredSorting",
+]

@@ -1,0 +1,91 @@
+"""Serves the figures of the store, and nothing else of it, so that they show in the pages of the Dagster UI."""
+
+import re
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
+
+from sort_assets.errors import InstanceError
+from sort_assets.storage.roots import FIGURES_URL_VARIABLE
+from sort_assets.storage.store import FIGURES
+
+HOST = "127.0.0.1"
+_SEGMENT = re.compile(r"[A-Za-z0-9_=~@-][A-Za-z0-9._=~@-]*")
+_A_YEAR = "public, max-age=31536000, immutable"
+
+
+def figure_app(store: Path) -> Starlette:
+    """The web application: ``GET /<recording>/<asset>/<version>/figures/<name>.png``, read-only."""
+
+    def figure(request: Request) -> FileResponse:
+        parts = [str(request.path_params[name]) for name in ("recording", "asset", "version", "name")]
+        if not all(_SEGMENT.fullmatch(part) for part in parts) or not parts[-1].endswith(".png"):
+            raise HTTPException(404)
+        recording, asset, version, name = parts
+        path = store / recording / asset / version / FIGURES / name
+        if not path.is_file() or not path.resolve().is_relative_to(store.resolve()):
+            raise HTTPException(404)
+        return FileResponse(path, media_type="image/png", headers={"Cache-Control": _A_YEAR})
+
+    return Starlette(routes=[Route(f"/{{recording}}/{{asset}}/{{version}}/{FIGURES}/{{name}}", figure)])
+
+
+def figure_port(figures_url: str) -> int:
+    """The port of `SORT_ASSETS_FIGURES_URL`.
+
+    Raises
+    ------
+    InstanceError
+        When the address has no port.
+    """
+    port = urlsplit(figures_url).port
+    if port is None:
+        raise InstanceError(
+            f"{FIGURES_URL_VARIABLE} is '{figures_url}', which has no port.",
+            remedy=f"Set it like http://{HOST}:3838, or unset it.",
+        )
+    return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server can listen on the port of 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+class FigureServer:
+    """The figure application in a thread of this process.
+
+    Parameters
+    ----------
+    store : Path
+        The store's root.
+    port : int
+        On 127.0.0.1.
+    """
+
+    def __init__(self, store: Path, port: int) -> None:
+        config = uvicorn.Config(figure_app(store), host=HOST, port=port, log_level="warning")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="figure-server", daemon=True)
+
+    def __enter__(self) -> "FigureServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)

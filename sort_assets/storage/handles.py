@@ -1,0 +1,181 @@
+"""Light handles that assets pass to each other; each opens the SpikeInterface object on demand, memory-mapped.
+
+A handle names a recording, an asset and a version. It reads nothing until it is asked to, so that what is wrong with
+an artefact is reported inside the step that uses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.storage.manifest import InputVersion, Manifest
+from sort_assets.storage.roots import Roots
+from sort_assets.storage.store import Artefact, Store
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
+
+SORTING_FOLDER = "sorting"
+ANALYZER_FOLDER = "analyzer"
+UNGROUPED = ""
+"""Name of the only group of a recording that is not split."""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A version of an asset of a recording.
+
+    Parameters
+    ----------
+    roots : Roots
+        Where recordings and artefacts are.
+    recording : str
+        The recording's key.
+    version : str or None
+        The store's version; None is the current one, decided when the handle is first used.
+    """
+
+    roots: Roots
+    recording: str
+    version: str | None = None
+
+    asset: ClassVar[str]
+
+    @cached_property
+    def artefact(self) -> Artefact:
+        """The published artefact, checked against its manifest.
+
+        Raises
+        ------
+        MissingArtefactError, DamagedArtefactError
+        """
+        return Store(self.roots.store).artefact(self.recording, self.asset, self.version)
+
+    @property
+    def path(self) -> Path:
+        """The artefact's folder."""
+        return self.artefact.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the artefact was made."""
+        return self.artefact.manifest
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the asset that wrote the artefact left for its readers."""
+        return self.manifest.details
+
+    @property
+    def input_version(self) -> InputVersion:
+        """What a manifest that read this artefact names."""
+        return InputVersion(version=self.manifest.version, data_version=self.manifest.data_version)
+
+
+class StoredRecording(Handle):
+    """The preprocessed recording: not its samples, but how to open and prepare the raw file again."""
+
+    asset = "preprocessed_recording"
+
+    @property
+    def config(self) -> SortingPipelineConfig:
+        """The configuration with which it is opened: nothing is left to estimate from the data."""
+        return SortingPipelineConfig.model_validate(self.details["frozen_config"])
+
+    @property
+    def raw_path(self) -> Path:
+        """The raw recording's file or folder."""
+        return self.roots.recordings / self.details["raw_path"]
+
+    def load(self) -> BaseRecording:
+        """The filtered recording in microvolts, lazily."""
+        from sort_assets.backends import create_backend
+
+        backend = create_backend(self.config)
+        backend.frozen_folder = self.path
+        return backend.load_recording(self.raw_path)
+
+
+class StoredBinary(Handle):
+    """The `.dat`, one per group when the recording is split; none when the sorter needs none."""
+
+    asset = "binary_dat"
+
+    @property
+    def dat_paths(self) -> dict[str, Path]:
+        """The files by group; the only file of a recording that is not split stands under ``""``."""
+        return {group: self.path / name for group, name in self.details["dat_files"].items()}
+
+    def load_groups(self) -> dict[str, BaseRecording]:
+        """The memory-mapped recordings by group."""
+        from sort_assets.recordings.binary import read_dat
+
+        return {group: read_dat(path) for group, path in self.dat_paths.items()}
+
+    def load(self) -> BaseRecording:
+        """The memory-mapped recording; groups are brought together again as channels of one recording.
+
+        Raises
+        ------
+        LookupError
+            When the sorter needed no `.dat`.
+        """
+        from sort_assets.recordings import aggregate_recordings
+
+        groups = self.load_groups()
+        if not groups:
+            raise LookupError(f"'{self.recording}' has no .dat: its sorter reads the recording itself.")
+        return groups[UNGROUPED] if set(groups) == {UNGROUPED} else aggregate_recordings(groups)
+
+
+class StoredSorting(Handle):
+    """Spike trains."""
+
+    asset = "sorting"
+
+    def load(self) -> BaseSorting:
+        """The sorting, memory-mapped, with its unit properties.
+
+        Raises
+        ------
+        UnreadableRecordingError
+            When somebody put pickled data among the properties.
+        """
+        from spikeinterface.core import NumpyFolderSorting
+
+        from sort_assets.recordings import refuse_pickles
+
+        refuse_pickles(self.path / SORTING_FOLDER)
+        return NumpyFolderSorting(self.path / SORTING_FOLDER)
+
+
+class StoredAnalyzer(Handle):
+    """Waveforms and templates, as a SpikeInterface `SortingAnalyzer`."""
+
+    asset = "waveforms"
+
+    def load(self) -> SortingAnalyzer:
+        """The analyzer, with its recording when the `.dat` is still there.
+
+        Raises
+        ------
+        UnreadableRecordingError
+            When somebody put pickled data into the folder.
+        """
+        from spikeinterface.core import SortingAnalyzer
+
+        from sort_assets.errors import MissingArtefactError
+        from sort_assets.recordings import refuse_pickles
+
+        refuse_pickles(self.path / ANALYZER_FOLDER)
+        dat = self.manifest.inputs[StoredBinary.asset]
+        try:
+            binary = StoredBinary(self.roots, self.recording, dat.version)
+            recording = binary.load() if binary.dat_paths else None
+        except MissingArtefactError:
+            recording = None
+        return SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)

@@ -1,0 +1,232 @@
+"""The artefact store: ``<root>/<recording>/<asset>/<version>/``, published by one atomic step.
+
+An artefact is written in a hidden staging folder beside its place, completed by a manifest, and renamed; then the link
+``current`` is replaced. A reader never sees half an artefact. A writer that dies leaves a staging folder, whose lock
+the kernel has released; the next writer of the same asset removes it.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sort_assets.errors import MissingArtefactError
+from sort_assets.storage.locks import Locked, exclusive_lock
+from sort_assets.storage.manifest import (
+    MANIFEST_NAME,
+    InputVersion,
+    Manifest,
+    file_sizes,
+    package_versions,
+    read_manifest,
+)
+
+CURRENT = "current"
+FIGURES = "figures"
+_STAGING = ".staging-"
+_LOCK_SUFFIX = ".lock"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A published, complete version of an asset of a recording.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    manifest : Manifest
+        What it is and how it was made.
+    """
+
+    path: Path
+    manifest: Manifest
+
+
+@dataclass
+class Staging:
+    """A folder in which one version of an artefact is being written.
+
+    Attributes
+    ----------
+    path : Path
+        Write here.
+    final_path : Path
+        Where the folder will be after `publish`.
+    """
+
+    path: Path
+    final_path: Path
+    recording: str
+    asset: str
+    run_id: str
+    published: Artefact | None = field(default=None, init=False)
+
+    @property
+    def version(self) -> str:
+        """The version's name in the store."""
+        return self.final_path.name
+
+    @property
+    def figures(self) -> Path:
+        """Folder for the figures of this version; they stay when the version itself is cleaned up."""
+        folder = self.path / FIGURES
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def publish(
+        self,
+        *,
+        data_version: str,
+        config: Mapping[str, Any],
+        config_sources: Mapping[str, str],
+        inputs: Mapping[str, InputVersion],
+        details: Mapping[str, Any],
+    ) -> Artefact:
+        """Complete the artefact with its manifest and make it the current version, atomically."""
+        manifest = Manifest(
+            asset=self.asset,
+            recording=self.recording,
+            version=self.version,
+            run_id=self.run_id,
+            created=datetime.now(UTC),
+            host=socket.gethostname(),
+            data_version=data_version,
+            config=dict(config),
+            config_sources=dict(config_sources),
+            packages=package_versions(),
+            inputs=dict(inputs),
+            files=file_sizes(self.path),
+            details=dict(details),
+        )
+        for path in (*self.path.rglob("*"), self.path):
+            _sync(path)
+        manifest_path = self.path / MANIFEST_NAME
+        manifest_path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        _sync(manifest_path)
+        _sync(self.path)
+        self.path.rename(self.final_path)
+        _replace_link(self.final_path.parent / CURRENT, self.version)
+        _sync(self.final_path.parent)
+        self.published = Artefact(self.final_path, manifest)
+        return self.published
+
+
+class Store:
+    """All artefacts below one folder.
+
+    Parameters
+    ----------
+    root : Path
+        Absolute; made when the first artefact is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def asset_folder(self, recording: str, asset: str) -> Path:
+        """Where the versions of an asset of a recording are."""
+        return self.root / recording / asset
+
+    @contextmanager
+    def stage(self, recording: str, asset: str, *, run_id: str) -> Iterator[Staging]:
+        """Write a new version of an artefact.
+
+        What is in the staging folder is thrown away unless `Staging.publish` was called, however the block ends; if
+        this process is killed, by the next call for the same asset.
+
+        Parameters
+        ----------
+        recording : str
+            The recording's key.
+        asset : str
+            The asset's name.
+        run_id : str
+            The Dagster run that writes; part of the version's name.
+        """
+        folder = self.asset_folder(recording, asset)
+        created = [parent for parent in (folder, folder.parent) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._remove_dead_staging(folder)
+        now = datetime.now(UTC)
+        version = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{run_id[:8]}"
+        staging = Staging(folder / f"{_STAGING}{version}", folder / version, recording, asset, run_id)
+        lock = folder / f"{_STAGING}{version}{_LOCK_SUFFIX}"
+        with exclusive_lock(lock):
+            try:
+                staging.path.mkdir()
+                yield staging
+            finally:
+                shutil.rmtree(staging.path, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+                if staging.published is None:
+                    _remove_empty(created)
+
+    def artefact(self, recording: str, asset: str, version: str | None = None) -> Artefact:
+        """A published artefact: the named version, or the current one.
+
+        Raises
+        ------
+        MissingArtefactError
+            When it is not there.
+        DamagedArtefactError
+            When its files are not what its manifest says.
+        """
+        folder = self.asset_folder(recording, asset)
+        # The link is followed once, so that a version published meanwhile can't be mixed in.
+        path = folder / version if version is not None else (folder / CURRENT).resolve()
+        if not (path / MANIFEST_NAME).is_file():
+            what = f"version {version} of {asset}" if version is not None else asset
+            raise MissingArtefactError(
+                f"The store has no {what} of '{recording}' (looked in '{folder}').",
+                remedy=f"Materialize {asset} for this recording.",
+            )
+        return Artefact(path, read_manifest(path))
+
+    def versions(self, recording: str, asset: str) -> list[str]:
+        """The published versions, oldest first."""
+        folder = self.asset_folder(recording, asset)
+        if not folder.is_dir():
+            return []
+        return sorted(
+            path.name for path in folder.iterdir() if not path.is_symlink() and (path / MANIFEST_NAME).is_file()
+        )
+
+    def _remove_dead_staging(self, folder: Path) -> None:
+        for lock in folder.glob(f"{_STAGING}*{_LOCK_SUFFIX}"):
+            try:
+                with exclusive_lock(lock):
+                    shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK_SUFFIX)), ignore_errors=True)
+                    lock.unlink(missing_ok=True)
+            except Locked:
+                continue
+
+
+def _replace_link(link: Path, target: str) -> None:
+    fresh = link.with_name(f".{link.name}-{target}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _sync(path: Path) -> None:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib.pyplot
+import numpy as np
+import pytest
+from PIL import Image
+
+from sort_assets.figures.noise import plot_noise_levels
+from sort_assets.figures.style import draw_message, new_figure, round_down, save_figure
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1.0, 1.0), (1.9, 1.0), (2.0, 2.0), (4.99, 2.0), (5.0, 5.0), (730.0, 500.0), (0.03, 0.02), (0.3 / 0.1 / 3, 1.0)],
+)
+def test_scale_bars_have_round_lengths(value: float, expected: float) -> None:
+    assert round_down(value) == pytest.approx(expected)
+
+
+def test_a_dense_picture_is_stored_small_and_keeps_its_colours(tmp_path: Path) -> None:
+    figure = new_figure(7.0)
+    axes = figure.add_subplot()
+    x, y = np.random.default_rng(0).random((2, 30_000))
+    axes.plot(x, y, linestyle="none", marker=",", color="#0072B2")
+    axes.fill_between([0, 1], -1, -0.5, color="#E69F00")
+
+    path = save_figure(figure, tmp_path / "dense.png")
+
+    assert path.stat().st_size < 200_000
+    with Image.open(path) as image:
+        colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=2**24)}
+    for wanted in [(0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00), (255, 255, 255)]:
+        assert min(np.abs(np.subtract(colour, wanted)).max() for colour in colours) <= 8
+
+
+def test_a_message_fills_a_figure_without_axes(tmp_path: Path, check_png) -> None:
+    figure = new_figure(2.5)
+
+    draw_message(figure, "No units found", title="Spikes")
+
+    check_png(save_figure(figure, tmp_path / "message.png"))
+    assert figure.axes == []
+
+
+def test_figures_drawn_in_threads_equal_those_drawn_one_by_one(tmp_path: Path) -> None:
+    def plot(index: int) -> bytes:
+        noise_uv = np.linspace(1, 2 + index % 3, 50)
+        return plot_noise_levels(noise_uv, np.arange(50), tmp_path / f"{index}.png", removed_channels={}).read_bytes()
+
+    one_by_one = [plot(index) for index in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(plot, range(6)))
+
+    assert together == one_by_one * 2
+
+
+def test_plotting_changes_no_global_state_of_matplotlib(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+
+    plot_noise_levels(np.ones(3), np.arange(3), tmp_path / "noise.png", removed_channels={})
+
+    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_importing_the_figures_imports_no_heavy_library() -> None:
+    code = "import sys, sort_assets.figures; print(*{'matplotlib', 'spikeinterface', 'scipy'} & set(sys.modules))"
+
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+    assert result.stdout.strip() == ""

@@ -1,0 +1,68 @@
+"""The figure server: figures, and nothing else of the store."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sort_assets.storage import Store
+from sort_assets.storage.figure_server import FigureServer
+from sort_assets_tests.ports import free_port, wait_for_port
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    store = Store(tmp_path / "store")
+    with store.stage("mouse~day.nwb@w1", "sorting", run_id="r") as staging:
+        (staging.figures / "raster.png").write_bytes(PNG)
+        (staging.path / "secret.npy").write_bytes(b"spikes")
+        (staging.figures / "notes.txt").write_bytes(b"text")
+        (staging.figures / "link.png").symlink_to(tmp_path / "outside.png")
+        artefact = staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+    (tmp_path / "outside.png").write_bytes(PNG)
+    port = free_port()
+    with FigureServer(store.root, port):
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}", f"mouse~day.nwb@w1/sorting/{artefact.manifest.version}"
+
+
+def _status(url: str) -> int:
+    try:
+        return urllib.request.urlopen(url).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_figure_is_served(served: tuple[str, str]) -> None:
+    server, artefact = served
+
+    with urllib.request.urlopen(f"{server}/{artefact}/figures/raster.png") as response:
+        assert response.read() == PNG
+        assert response.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["secret.npy", "manifest.json", "figures/notes.txt", "figures/../manifest.json", "figures/link.png", "figures/"],
+)
+def test_nothing_else_is_served(served: tuple[str, str], rest: str) -> None:
+    server, artefact = served
+
+    assert _status(f"{server}/{artefact}/{rest}") == 404
+
+
+@pytest.mark.parametrize("path", ["", "..%2F..%2Fetc/x/y/figures/a.png", "%2e%2e/sorting/x/figures/outside.png"])
+def test_no_path_leads_out_of_the_store(served: tuple[str, str], path: str) -> None:
+    assert _status(f"{served[0]}/{path}") == 404
+
+
+def test_nothing_can_be_written(served: tuple[str, str]) -> None:
+    server, artefact = served
+    request = urllib.request.Request(f"{server}/{artefact}/figures/raster.png", data=b"x", method="PUT")
+
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(request)

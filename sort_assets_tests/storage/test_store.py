@@ -1,0 +1,124 @@
+"""The artefact store: whole artefacts or none, whatever happens to the writer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sort_assets.errors import DamagedArtefactError, MissingArtefactError
+from sort_assets.storage import Artefact, Store
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from sort_assets.storage import Store
+with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id="dead") as staging:
+    (staging.path / "traces.dat").write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+def _publish(store: Store, content: bytes, *, asset: str = "binary_dat") -> Artefact:
+    with store.stage("rec", asset, run_id="0123456789") as staging:
+        (staging.path / "traces.dat").write_bytes(content)
+        return staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={"n": len(content)})
+
+
+def test_the_current_artefact_is_the_last_one_published(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = _publish(store, b"one")
+    second = _publish(store, b"second")
+
+    current = store.artefact("rec", "binary_dat")
+
+    assert current == second
+    assert (current.path / "traces.dat").read_bytes() == b"second"
+    assert store.artefact("rec", "binary_dat", first.manifest.version).manifest.details == {"n": 3}
+    assert store.versions("rec", "binary_dat") == [first.manifest.version, second.manifest.version]
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+
+    with pytest.raises(RuntimeError), store.stage("rec", "sorting", run_id="r") as staging:
+        (staging.path / "part").write_bytes(b"x")
+        raise RuntimeError
+
+    assert list(tmp_path.rglob("*")) == [tmp_path / "store"] or list(tmp_path.rglob("*")) == []
+    with pytest.raises(MissingArtefactError, match="Materialize sorting"):
+        store.artefact("rec", "sorting")
+
+
+def test_a_writer_that_fails_keeps_what_was_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    before = _publish(store, b"good")
+
+    with pytest.raises(KeyboardInterrupt), store.stage("rec", "binary_dat", run_id="r"):
+        raise KeyboardInterrupt
+
+    assert store.artefact("rec", "binary_dat") == before
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".staging")]
+
+
+def test_a_killed_writer_is_invisible_and_the_next_one_removes_its_remains(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    store = Store(tmp_path)
+
+    other = _publish(store, b"beside it")  # a living writer's staging is left alone
+    living = [path for path in (tmp_path / "rec/binary_dat").iterdir() if path.name.startswith(".staging")]
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    version_before = store.artefact("rec", "binary_dat")
+    after = _publish(store, b"again")
+
+    assert len(living) == 2
+    assert version_before == other
+    assert store.artefact("rec", "binary_dat") == after
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".staging")]
+
+
+def test_a_reader_never_sees_half_a_publication(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    _publish(store, b"0")
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from sort_assets_tests.storage.test_store import _publish; from sort_assets.storage import Store\n"
+        "for n in range(150): _publish(Store(Path(sys.argv[1])), b'x' * (n % 7 + 1))\n"
+    )
+    root = str(Path(__file__).parents[2])
+    writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), root])
+    reads = 0
+    while writer.poll() is None:
+        artefact = store.artefact("rec", "binary_dat")
+        assert (artefact.path / "traces.dat").stat().st_size == artefact.manifest.details["n"]
+        reads += 1
+        time.sleep(0.001)
+
+    assert writer.returncode == 0
+    assert reads > 10
+
+
+def test_a_file_that_changed_after_publication_is_noticed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    artefact = _publish(store, b"complete")
+    (artefact.path / "traces.dat").write_bytes(b"cut")
+
+    with pytest.raises(DamagedArtefactError, match="has 3 bytes; its manifest says 8"):
+        store.artefact("rec", "binary_dat")
+
+
+def test_the_manifest_names_what_made_the_artefact(tmp_path: Path) -> None:
+    manifest = _publish(Store(tmp_path), b"x").manifest
+
+    assert manifest.recording == "rec"
+    assert manifest.run_id == "0123456789"
+    assert manifest.version.endswith("-01234567")
+    assert manifest.files == {"traces.dat": 1}
+    assert {"spikeinterface", "numpy", "kilosort", "torch"} <= set(manifest.packages)

@@ -18,8 +18,3 @@ defs = dg.Definitions(
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},
     executor=local_executor,
 )
-
-
-def sort_recording_job() -> dg.JobDefinition:
-    """The job that the demo and other programs run; a function, so that step processes can find it again."""
-    return defs.resolve_job_def("sort_recording")

@@ -2,16 +2,19 @@
 
 from dataclasses import asdict
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from sort_assets.assets.staged import GROUP, ProgressLog, staged
 from sort_assets.partitions import recordings
-from sort_assets.recordings.binary import INT16_MAX, DatDescription, read_description
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredRecording
 from sort_assets.storage.content import hash_json
 from sort_assets.storage.handles import UNGROUPED
+
+if TYPE_CHECKING:
+    from sort_assets.recordings.binary import DatDescription
 
 COMPLETE_CHECK = "complete_and_not_clipped"
 
@@ -40,8 +43,9 @@ def binary_dat(
 ) -> dg.MaterializeResult:
     with staged(context, backend, preprocessed_recording=preprocessed_recording) as asset:
         from sort_assets.recordings import split_recording
+        from sort_assets.recordings.binary import read_description
 
-        sorter = backend.for_recording(context.partition_key)
+        sorter = asset.sorter
         if not sorter.writes_dat:
             return asset.publish(
                 data_version=hash_json({"needed": False, "recording": preprocessed_recording.manifest.data_version}),
@@ -79,7 +83,7 @@ def binary_dat(
         )
 
 
-def _table(dat_files: dict[str, str], written: dict[str, DatDescription]) -> dg.TableMetadataValue:
+def _table(dat_files: dict[str, str], written: "dict[str, DatDescription]") -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -98,8 +102,10 @@ def _table(dat_files: dict[str, str], written: dict[str, DatDescription]) -> dg.
     )
 
 
-def _check(written: dict[str, DatDescription]) -> dg.AssetCheckResult:
+def _check(written: "dict[str, DatDescription]") -> dg.AssetCheckResult:
     """The files' sizes were checked when their descriptions were read; here is whether the values fitted."""
+    from sort_assets.recordings.binary import INT16_MAX
+
     used = {
         group or "all channels": description.peak_uv / (description.gain_to_uv * INT16_MAX)
         for group, description in written.items()

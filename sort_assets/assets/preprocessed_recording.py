@@ -8,9 +8,7 @@ import dagster as dg
 
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
-from sort_assets.partitions import recordings
-from sort_assets.recordings import RecordingKey
-from sort_assets.recordings.fingerprint import fingerprint
+from sort_assets.partitions import RecordingKey, recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage.content import hash_json
 
@@ -39,10 +37,11 @@ def preprocessed_recording(
     with staged(context, backend) as asset:
         from sort_assets.backends import create_backend
         from sort_assets.recordings import boundaries
+        from sort_assets.recordings.fingerprint import fingerprint
 
         key = RecordingKey.parse(context.partition_key)
         raw_path = key.locate(asset.roots.recordings)
-        sorter = backend.for_recording(context.partition_key)
+        sorter = asset.sorter
         sorter.check_ready()
         frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
         frozen.frozen_folder = asset.staging.path

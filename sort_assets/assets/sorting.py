@@ -10,9 +10,9 @@ from sort_assets.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.execution.leases import device_lease
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
-from sort_assets.storage import StoredBinary, StoredRecording
+from sort_assets.storage import StoredBinary, StoredRecording, StoredSorting
 from sort_assets.storage.content import hash_sorting
-from sort_assets.storage.handles import SORTING_FOLDER, UNGROUPED
+from sort_assets.storage.handles import UNGROUPED
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -45,7 +45,7 @@ def sorting(
     with staged(context, backend, preprocessed_recording=preprocessed_recording, binary_dat=binary_dat) as asset:
         from sort_assets.recordings import aggregate_sortings
 
-        sorter = backend.for_recording(context.partition_key)
+        sorter = asset.sorter
         parts = _what_to_sort(preprocessed_recording, binary_dat)
         with device_lease(context.log.info, gpu=sorter.uses_gpu and sorter.config.sorter.device != "cpu") as lease:
             context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
@@ -59,7 +59,7 @@ def sorting(
                 for index, (group, (recording, dat_path)) in enumerate(parts.items())
             }
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
-        units.save(folder=asset.staging.path / SORTING_FOLDER, format="numpy_folder", verbose=False)
+        StoredSorting.write(units, asset.staging.path)
         duration_s = next(iter(parts.values()))[0].get_duration()
         return _publish(asset, sorter, units, duration_s, next(iter(parts.values()))[0].get_num_samples(), lease.name)
 
@@ -103,7 +103,9 @@ def _publish(
             "device": device,
             "units_table": dg.MetadataValue.table(
                 [
-                    dg.TableRecord({"unit": str(unit), "spikes": int(count), "rate_hz": round(count / duration_s, 3)})
+                    dg.TableRecord(
+                        {"unit": str(unit), "spikes": int(count), "rate_hz": round(float(count / duration_s), 3)}
+                    )
                     for unit, count in counts.items()
                 ]
             ),

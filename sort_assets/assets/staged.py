@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import dagster as dg
 
-from sort_assets.config import ResolvedConfig, SortingPipelineConfig
+from sort_assets.backends import SorterBackend, create_backend
+from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import SortAssetsError, SorterFailedError
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
-from sort_assets.storage import Handle, Roots, Staging, Store
+from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary, StoredRecording
 from sort_assets.storage.io_manager import VERSION_METADATA
 from sort_assets.storage.store import FIGURES
 
 GROUP = "spike_sorting"
 _PROGRESS_EVERY_S = 10.0
+_DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
 @dataclass
@@ -33,6 +35,10 @@ class StagedAsset:
     roots : Roots
     resolved : ResolvedConfig
         The configuration of this recording.
+    sorter : SorterBackend
+        Built with it, for this materialization alone.
+    inputs : Mapping[str, Handle]
+        The upstream artefacts that are read, by asset.
     figures : dict
         Figures by title, in the order in which they are shown.
     """
@@ -41,6 +47,7 @@ class StagedAsset:
     staging: Staging
     roots: Roots
     resolved: ResolvedConfig
+    sorter: SorterBackend
     inputs: Mapping[str, Handle]
     figures: dict[str, Path] = field(default_factory=dict)
 
@@ -129,9 +136,31 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
         roots = Roots.from_environment()
         recording, asset = context.partition_key, context.asset_key.to_user_string()
-        resolved = backend.resolve(recording)
+        resolved = _as_recorded(backend.resolve(recording), asset, inputs, context.log.warning)
+        sorter = create_backend(resolved.config)
         with Store(roots.store).stage(recording, asset, run_id=context.run_id) as staging:
-            yield StagedAsset(context, staging, roots, resolved, inputs)
+            yield StagedAsset(context, staging, roots, resolved, sorter, inputs)
+
+
+def _as_recorded(
+    resolved: ResolvedConfig, asset: str, inputs: Mapping[str, Handle], warn: Callable[[str], None]
+) -> ResolvedConfig:
+    """The configuration, with the recording's part as the upstream artefact was made; that can't be changed here."""
+    upstream = inputs.get(StoredBinary.asset) or inputs.get(StoredRecording.asset)
+    if upstream is None:
+        return resolved
+    asked = resolved.config.recording
+    made = RecordingConfig.model_validate(upstream.manifest.config["recording"])
+    if asset == StoredBinary.asset:
+        made = made.model_copy(update={name: getattr(asked, name) for name in _DAT_FIELDS})
+    if made == asked:
+        return resolved
+    differing = [name for name in RecordingConfig.model_fields if getattr(made, name) != getattr(asked, name)]
+    warn(
+        f"This run asks for other recording settings ({', '.join(differing)}) than {upstream.asset} was made with; "
+        f"they are left as they were. Materialize {upstream.asset} too to change them."
+    )
+    return replace(resolved, config=resolved.config.model_copy(update={"recording": made}))
 
 
 @contextmanager

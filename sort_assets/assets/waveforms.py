@@ -29,7 +29,7 @@ def waveforms(
     ) as asset:
         from sort_assets.figures import plot_templates
 
-        sorter = backend.for_recording(context.partition_key)
+        sorter = asset.sorter
         recording = binary_dat.load() if binary_dat.dat_paths else preprocessed_recording.load()
         analyzer = sorter.extract_waveforms(
             recording,

@@ -8,8 +8,8 @@ from dagster import DagsterInstance
 
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.errors import OutsideRecordingsRootError
-from sort_assets.partitions import RECORDINGS_PARTITIONS
-from sort_assets.recordings import RecordingKey, open_recording, sortable_streams
+from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
+from sort_assets.recordings import open_recording, sortable_streams
 from sort_assets.recordings.fingerprint import fingerprint
 from sort_assets.recordings.formats import find_format, folder_members
 

@@ -44,14 +44,14 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
         last_runs.setdefault(run.tags.get(_PARTITION_TAG, ""), run)
     statuses = []
     for key in sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)):
-        run = last_runs.get(key)
+        last = last_runs.get(key)
         statuses.append(
             RecordingStatus(
                 recording=key,
                 assets={asset: key in done[asset] for asset in PIPELINE},
                 units=_units(store, key),
-                last_run=run.run_id if run else None,
-                last_run_status=run.status.value if run else None,
+                last_run=last.run_id if last else None,
+                last_run_status=last.status.value if last else None,
             )
         )
     return statuses

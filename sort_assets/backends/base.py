@@ -225,7 +225,7 @@ class SorterBackend(ABC):
         if not execution.sorter_inactivity_timeout:
             return None
         try:
-            minutes = recording.get_total_duration() / 60
+            minutes = float(recording.get_total_duration()) / 60
         except (AttributeError, TypeError, ValueError):
             return None
         if not math.isfinite(minutes) or minutes < 0:

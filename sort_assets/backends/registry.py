@@ -45,7 +45,8 @@ class BackendEntry:
     def load(self) -> "type[SorterBackend]":
         """Import and return the class."""
         module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        loaded: type[SorterBackend] = getattr(importlib.import_module(module), attribute)
+        return loaded
 
 
 _OWN = (

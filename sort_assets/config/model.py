@@ -149,9 +149,7 @@ class SortingPipelineConfig(Section):
     Every sorter backend is built from one of these and reads its parts. It is immutable: a change makes a copy.
     """
 
-    recording: RecordingConfig = Field(
-        default_factory=RecordingConfig, description="From the raw file to the filtered recording."
-    )
-    sorter: SorterConfig = Field(default_factory=SorterConfig, description="The sorter and its parameters.")
-    waveform: WaveformConfig = Field(default_factory=WaveformConfig, description="Waveforms around the spikes.")
-    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="Use of the machine.")
+    recording: RecordingConfig = Field(RecordingConfig(), description="From the raw file to the filtered recording.")
+    sorter: SorterConfig = Field(SorterConfig(), description="The sorter and its parameters.")
+    waveform: WaveformConfig = Field(WaveformConfig(), description="Waveforms around the spikes.")
+    execution: ExecutionConfig = Field(ExecutionConfig(), description="Use of the machine.")

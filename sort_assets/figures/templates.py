@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from spikeinterface.core import SortingAnalyzer
 
+# A spike is hardly seen on more channels, or farther away.
 _CHANNELS_PER_UNIT = 9
+_FARTHEST_UM = 100.0
 _COLUMNS = 6
 # Two contacts nearer than this across or along the probe count as one column or row.
 _SAME_ROW_UM = 3.0
@@ -146,7 +148,7 @@ def _most_active_units(analyzer: SortingAnalyzer, max_units: int) -> list[_UnitT
         if sparsity is not None:
             distances_um = np.where(sparsity.mask[unit_index], distances_um, np.inf)
         nearest = np.argsort(distances_um, kind="stable")[:_CHANNELS_PER_UNIT]
-        nearest = nearest[np.isfinite(distances_um[nearest])]
+        nearest = nearest[distances_um[nearest] <= _FARTHEST_UM]
         units.append(
             _UnitTemplate(
                 unit_id=str(analyzer.unit_ids[unit_index]),

@@ -2,7 +2,6 @@
 
 from sort_assets.recordings.formats import FORMATS, RecordingFormat, recognise, sortable_streams
 from sort_assets.recordings.groups import aggregate_recordings, aggregate_sortings, split_recording
-from sort_assets.recordings.keys import RecordingKey
 from sort_assets.recordings.natural_order import natural_order
 from sort_assets.recordings.opening import Boundary, boundaries, open_recording
 from sort_assets.recordings.pickle_guard import refuse_pickles
@@ -13,7 +12,6 @@ __all__ = [
     "FORMATS",
     "Boundary",
     "RecordingFormat",
-    "RecordingKey",
     "aggregate_recordings",
     "aggregate_sortings",
     "boundaries",

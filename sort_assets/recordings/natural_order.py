@@ -17,5 +17,8 @@ def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
         Comparable with the key of any other text.
     """
     parts = re.split(r"([0-9]+)", text)
-    # The text itself comes last, so that "1" and "01" have an order, always the same.
-    return (*((0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts if part), (2, 0, text))
+    # The end comes before any further part; with the text itself there, "1" and "01" always have the same order.
+    return (
+        *((0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part),
+        (-1, 0, text),
+    )

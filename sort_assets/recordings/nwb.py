@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.reading import (
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
@@ -27,8 +27,17 @@ _TIMESTAMPS_FOR_RATE = 1000
 
 
 def is_nwb(path: Path) -> bool:
-    """Whether a path is a file that calls itself NWB."""
-    return path.suffix.lower() == ".nwb" and path.is_file()
+    """Whether a path is an HDF5 file that calls itself NWB.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When an `.nwb` file is empty, truncated or no HDF5 file.
+    """
+    if path.suffix.lower() != ".nwb" or not path.is_file():
+        return False
+    with open_hdf5(path):
+        return True
 
 
 def nwb_streams(path: Path) -> tuple[str, ...]:
@@ -49,6 +58,8 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
     ------
     StreamError
         When the series does not exist, is too slow to be sorted, or must be named.
+    MissingProbeError
+        When electrodes of one group share a position, so that no probe can be made of them.
     UnreadableRecordingError
         When the file is damaged.
     """
@@ -68,7 +79,16 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
         )
     series = choose_stream(path, stream, sortable)
     with readable(path):
-        recording = NwbRecordingExtractor(path, electrical_series_path=series)
+        try:
+            recording = NwbRecordingExtractor(path, electrical_series_path=series)
+        except ValueError as error:
+            if "must be unique" not in str(error):
+                raise
+            raise MissingProbeError(
+                f"'{path}' places several electrodes of one group at the same point: {error}",
+                remedy="Correct rel_x and rel_y in the electrodes table, or give each tetrode or shank a group of its "
+                "own; leave both columns out if positions are not known.",
+            ) from error
     read_first_and_last_sample(recording, path)
     return recording
 

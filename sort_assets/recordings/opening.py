@@ -65,6 +65,8 @@ def open_recording(path: Path, stream: str | None = None) -> BaseRecording:
         When a file is empty, truncated, damaged, or needs a plugin that is missing.
     StreamError
         When the stream does not exist or must be named.
+    MissingProbeError
+        When electrodes are placed in a way that can't be.
     IncompatibleFilesError
         When files to concatenate differ in format, channels, rate, sample type, gains or probe.
     """

@@ -6,9 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import PRESETS, ConfigLayer, ResolvedConfig, SortingPipelineConfig, resolve_config
-from sort_assets.recordings import RecordingKey
+from sort_assets.partitions import RecordingKey
 from sort_assets.resources.launchpad import sparse_shape
 
 DEFAULT_PRESET = "kilosort4"
@@ -17,10 +16,10 @@ _PRESET = "preset"
 
 @dataclass(frozen=True)
 class BackendResource:
-    """Builds the `SorterBackend` of each recording from layers of configuration.
+    """Decides how each recording is sorted, from layers of configuration.
 
-    The configuration depends on the recording (its stream, and later its rules and sidecar), so the backend is
-    built per recording, inside the step, and not once per run.
+    The configuration depends on the recording (its stream, and later its rules and sidecar), so the `SorterBackend`
+    is built per recording, inside the step, and not once per run.
 
     Attributes
     ----------
@@ -45,15 +44,6 @@ class BackendResource:
         if stream is not None:
             layers.append(ConfigLayer("recording key", {"recording": {"stream": stream}}))
         return resolve_config(self.preset, layers)
-
-    def for_recording(self, recording: str) -> SorterBackend:
-        """The backend of a recording; it alone carries state, and only for this step.
-
-        Raises
-        ------
-        ConfigError, RecordingKeyError, UnknownSorterError
-        """
-        return create_backend(self.resolve(recording).config)
 
 
 @dg.resource(

@@ -89,7 +89,7 @@ class StoredRecording(Handle):
     @property
     def raw_path(self) -> Path:
         """The raw recording's file or folder."""
-        return self.roots.recordings / self.details["raw_path"]
+        return self.roots.recordings / str(self.details["raw_path"])
 
     def load(self) -> BaseRecording:
         """The filtered recording in microvolts, lazily."""
@@ -136,6 +136,18 @@ class StoredSorting(Handle):
     """Spike trains."""
 
     asset = "sorting"
+
+    @staticmethod
+    def write(sorting: BaseSorting, folder: Path) -> None:
+        """Write a sorting into an artefact, in SpikeInterface's own format.
+
+        Unit properties that are Python objects become text: numpy could store them only as pickles.
+        """
+        for name in sorting.get_property_keys():
+            values = sorting.get_property(name)
+            if values.dtype == object:
+                sorting.set_property(name, values.astype(str))
+        sorting.save(folder=folder / SORTING_FOLDER, format="numpy_folder")
 
     def load(self) -> BaseSorting:
         """The sorting, memory-mapped, with its unit properties.

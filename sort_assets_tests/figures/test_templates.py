@@ -13,8 +13,10 @@ def waveform_lines(panel: Axes) -> list:
     return [line for line in panel.lines if line.get_gid() != "scale bars"]
 
 
-@pytest.mark.parametrize("sparse", [True, False])
-@pytest.mark.parametrize(("name", "units"), [("single_contact", 3), ("column", 8), ("column", 40)])
+@pytest.mark.parametrize(
+    ("name", "units", "sparse"),
+    [("single_contact", 3, False), ("column", 1, True), ("column", 8, False), ("column", 40, True)],
+)
 def test_sparse_and_dense_analyzers_of_any_size_give_a_picture(
     name: str, units: int, sparse: bool, analyzer_of, tmp_path: Path, check_png, request
 ) -> None:

@@ -4,12 +4,26 @@ import os
 from pathlib import Path
 
 import numpy as np
+from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording, NumpyRecording
 
 
 def cut_second_half(path: Path) -> None:
     """Lose the last half of the bytes, as an interrupted copy does."""
     os.truncate(path, path.stat().st_size // 2)
+
+
+def tetrodes_at_one_place(recording: BaseRecording) -> BaseRecording:
+    """The recording with its channels on tetrodes whose positions are counted within each, so that they coincide."""
+    tetrodes = recording_of(recording.get_traces(), recording)
+    probegroup = ProbeGroup()
+    for first in range(0, recording.get_num_channels(), 4):
+        probe = Probe(ndim=2)
+        probe.set_contacts([[0, 0], [0, 20], [20, 0], [20, 20]], shapes="circle", shape_params={"radius": 6})
+        probe.set_device_channel_indices(np.arange(first, first + 4))
+        probegroup.add_probe(probe)
+    tetrodes.set_probegroup(probegroup, check_overlap=False)
+    return tetrodes
 
 
 def recording_of(traces: np.ndarray, like: BaseRecording, *, gain_to_uv: float | None = 0.195) -> BaseRecording:

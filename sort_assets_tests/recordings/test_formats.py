@@ -71,7 +71,7 @@ def test_an_empty_file_is_said_to_be_empty(name: str, tmp_path: Path) -> None:
     path.touch()
 
     with pytest.raises(UnreadableRecordingError, match="is empty"):
-        recognise(path).streams(path)
+        recognise(path)
 
 
 @pytest.mark.parametrize("name", HDF5_FORMATS)
@@ -81,7 +81,7 @@ def test_a_truncated_file_is_said_to_be_truncated(name: str, short: BaseRecordin
     cut_second_half(path)
 
     with pytest.raises(UnreadableRecordingError, match=r"recording\.\w+' is truncated.*Copy the recording again"):
-        recognise(path).streams(path)
+        recognise(path)
 
 
 @pytest.mark.parametrize("name", HDF5_FORMATS)
@@ -90,14 +90,7 @@ def test_random_bytes_are_said_to_be_damaged(name: str, tmp_path: Path) -> None:
     path.write_bytes(np.random.default_rng(0).bytes(5000))
 
     with pytest.raises(UnreadableRecordingError, match="is damaged or incomplete"):
-        recognise(path).streams(path)
-
-
-def test_recognising_an_empty_nwb_file_already_fails(tmp_path: Path) -> None:
-    (tmp_path / "recording.nwb").touch()
-
-    with pytest.raises(UnreadableRecordingError, match="is empty"):
-        recognise(tmp_path / "recording.nwb")
+        recognise(path)
 
 
 def test_a_folder_of_files_has_the_streams_of_its_first_file(short: BaseRecording, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from dagster._core.definitions.partitions.utils.base import INVALID_PARTITION_SUBSTRINGS
 
 from sort_assets.errors import OutsideRecordingsRootError, RecordingKeyError
-from sort_assets.recordings.keys import RecordingKey
+from sort_assets.partitions import RecordingKey
 
 ODD_NAMES = [
     "plain.nwb",

@@ -1,0 +1,24 @@
+"""Synthetic recordings with known spikes, and writers that put them into files as the formats lay them out.
+
+Tests, examples and benchmarks are made of them.
+"""
+
+from sort_assets.recordings.synthetic.files import (
+    MAXWELL_GAIN_TO_UV,
+    write_maxwell,
+    write_nwb,
+    write_spikeinterface_binary,
+    write_spikeinterface_zarr,
+)
+from sort_assets.recordings.synthetic.ground_truth import GAIN_TO_UV, make_ground_truth, make_probe
+
+__all__ = [
+    "GAIN_TO_UV",
+    "MAXWELL_GAIN_TO_UV",
+    "make_ground_truth",
+    "make_probe",
+    "write_maxwell",
+    "write_nwb",
+    "write_spikeinterface_binary",
+    "write_spikeinterface_zarr",
+]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from spikeinterface.core import BaseRecording, BaseSorting
+
+from sort_assets.recordings.bad_channels import detect_bad_channels
+from sort_assets_tests.recordings.files import recording_of
+
+
+@pytest.fixture
+def microvolts(ground_truth: tuple[BaseRecording, BaseSorting]) -> BaseRecording:
+    recording, _ = ground_truth
+    return recording_of(recording.get_traces(return_in_uV=True), recording, gain_to_uv=1.0)
+
+
+def _with(recording: BaseRecording, *, dead: tuple[int, ...] = (), noisy: tuple[int, ...] = ()) -> BaseRecording:
+    traces = recording.get_traces().copy()
+    traces[:, dead] = -100.0
+    traces[:, noisy] += np.random.default_rng(1).normal(0, 150, (len(traces), len(noisy)))
+    return recording_of(traces, recording, gain_to_uv=1.0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_good_channels_are_all_kept(seed: int, microvolts: BaseRecording) -> None:
+    assert detect_bad_channels(microvolts, seed) == {}
+
+
+def test_planted_channels_are_found_exactly(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=(2, 7), noisy=(12,))
+
+    assert detect_bad_channels(recording, seed=0) == {"2": "dead", "7": "dead", "12": "noise"}
+
+
+def test_tetrodes_are_too_small_for_coherence_and_still_judged(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=(5,), noisy=(14,))
+    recording.set_channel_groups(np.repeat(np.arange(4), 4))
+
+    assert detect_bad_channels(recording, seed=0) == {"5": "dead", "14": "noise"}
+
+
+def test_good_tetrodes_are_kept(microvolts: BaseRecording) -> None:
+    microvolts.set_channel_groups(np.repeat(np.arange(4), 4))
+
+    assert detect_bad_channels(microvolts, seed=0) == {}
+
+
+def test_channels_without_locations_are_judged(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=(0,), noisy=(9,))
+    recording.remove_probe()
+
+    assert detect_bad_channels(recording, seed=0) == {"0": "dead", "9": "noise"}
+
+
+def test_a_single_channel_is_kept_unless_it_is_flat(microvolts: BaseRecording) -> None:
+    one = microvolts.select_channels(["4"])
+
+    assert detect_bad_channels(one, seed=0) == {}
+    assert detect_bad_channels(_with(microvolts, dead=(4,)).select_channels(["4"]), seed=0) == {"4": "dead"}
+
+
+def test_a_recording_shorter_than_one_chunk_is_judged(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=(6,)).frame_slice(0, 6000)
+
+    assert detect_bad_channels(recording, seed=0) == {"6": "dead"}

@@ -1,0 +1,181 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spikeinterface.core import BaseRecording, append_recordings
+from spikeinterface.preprocessing import scale
+
+from sort_assets.errors import (
+    IncompatibleFilesError,
+    MissingRecordingError,
+    UnknownFormatError,
+    UnreadableRecordingError,
+)
+from sort_assets.recordings import Boundary, boundaries, open_recording
+from sort_assets.recordings.synthetic import (
+    make_ground_truth,
+    write_maxwell,
+    write_nwb,
+    write_spikeinterface_binary,
+)
+from sort_assets_tests.recordings.files import cut_second_half, recording_of
+
+SECOND = 30000
+
+
+@pytest.fixture
+def parts(short: BaseRecording, tmp_path: Path) -> Path:
+    """part_1 (0 to 0.5 s), part_2 (0.5 to 1.5 s) and part_10 (1.5 to 2 s) of `short`, each with its own start time."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    for name, start, stop, time_s in (("10", 45000, 60000, 100.0), ("1", 0, 15000, 5.0), ("2", 15000, 45000, 50.0)):
+        write_nwb(short.frame_slice(start, stop), folder / f"part_{name}.nwb", starting_time_s=time_s)
+    return folder
+
+
+def test_a_single_file_is_one_piece_with_its_start_time(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", starting_time_s=12.5)
+
+    assert boundaries(open_recording(path)) == [Boundary("recording.nwb", 0, 60000, 12.5)]
+
+
+def test_files_in_a_folder_are_concatenated_as_people_count(short: BaseRecording, parts: Path) -> None:
+    recording = open_recording(parts)
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert boundaries(recording) == [
+        Boundary("part_1.nwb", 0, 15000, 5.0),
+        Boundary("part_2.nwb", 15000, 45000, 50.0),
+        Boundary("part_10.nwb", 45000, 60000, 100.0),
+    ]
+
+
+def test_a_concatenated_recording_keeps_probe_and_gains(short: BaseRecording, parts: Path) -> None:
+    recording = open_recording(parts)
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+    np.testing.assert_allclose(recording.get_channel_gains(), short.get_channel_gains())
+
+
+def test_hidden_files_and_notes_are_ignored(parts: Path) -> None:
+    (parts / ".part_3.nwb").touch()
+    (parts / "notes.txt").write_text("mouse 3")
+    (parts / "plots").mkdir()
+
+    assert len(boundaries(open_recording(parts))) == 3
+
+
+def test_a_truncated_file_among_others_is_named(parts: Path) -> None:
+    cut_second_half(parts / "part_2.nwb")
+
+    with pytest.raises(UnreadableRecordingError, match=r"part_2\.nwb' is truncated"):
+        open_recording(parts)
+
+
+@pytest.mark.parametrize("content", [(), ("notes.txt",)])
+def test_a_folder_without_recordings_is_refused(content: tuple[str, ...], tmp_path: Path) -> None:
+    for name in content:
+        (tmp_path / name).write_text("mouse 3")
+
+    with pytest.raises(UnknownFormatError, match="holds no recording"):
+        open_recording(tmp_path)
+
+
+def test_what_does_not_exist_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingRecordingError, match="absent"):
+        open_recording(tmp_path / "absent")
+
+
+def test_the_stream_is_opened_in_every_file(short: BaseRecording, tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        write_maxwell({"well000": short, "well001": short}, tmp_path / name)
+
+    recording = open_recording(tmp_path, "well001")
+
+    assert recording.get_num_samples() == 2 * short.get_num_samples()
+
+
+def _fewer_channels(short: BaseRecording) -> BaseRecording:
+    return short.select_channels(short.channel_ids[:8])
+
+
+def _other_gain(short: BaseRecording) -> BaseRecording:
+    return recording_of(short.get_traces(), short, gain_to_uv=0.5)
+
+
+def _other_offset(short: BaseRecording) -> BaseRecording:
+    other = recording_of(short.get_traces(), short)
+    other.set_channel_offsets(10.0)
+    return other
+
+
+def _other_type(short: BaseRecording) -> BaseRecording:
+    return scale(short, dtype="float32")
+
+
+def _other_rate(short: BaseRecording) -> BaseRecording:
+    return make_ground_truth(duration_s=1.0, sampling_frequency=25000)[0]
+
+
+def _other_places(short: BaseRecording) -> BaseRecording:
+    other = recording_of(short.get_traces(), short)
+    probe = other.get_probegroup().probes[0]
+    probe.move([0, 100])
+    other.set_probe(probe)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (_fewer_channels, "its channels are others"),
+        (_other_gain, "its gains are others"),
+        (_other_offset, "its offsets are others"),
+        (_other_type, "its sample type is float32, that of the other is int16"),
+        (_other_rate, "its sampling rate is 25000 Hz, that of the other is 30000 Hz"),
+        (_other_places, "its channel locations are others"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_named_with_the_difference(
+    change: Callable[[BaseRecording], BaseRecording], difference: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    write_nwb(short, tmp_path / "part_1.nwb")
+    write_nwb(change(short), tmp_path / "part_2.nwb")
+
+    with pytest.raises(IncompatibleFilesError, match=rf"part_2\.nwb'.*{difference}"):
+        open_recording(tmp_path)
+
+
+def test_files_of_several_formats_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    write_nwb(short, tmp_path / "part_1.nwb")
+    write_maxwell(short, tmp_path / "part_2.h5")
+
+    with pytest.raises(IncompatibleFilesError, match=r"part_2\.h5'.*its format is maxwell"):
+        open_recording(tmp_path)
+
+
+def test_segments_are_concatenated(short: BaseRecording, tmp_path: Path) -> None:
+    two = append_recordings([short.frame_slice(0, SECOND), short.frame_slice(SECOND, 2 * SECOND)])
+    folder = write_spikeinterface_binary(two, tmp_path / "saved")
+
+    recording = open_recording(folder)
+
+    assert recording.get_num_segments() == 1
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert [(piece.name, piece.start_sample, piece.end_sample) for piece in boundaries(recording)] == [
+        ("saved/segment_0", 0, SECOND),
+        ("saved/segment_1", SECOND, 2 * SECOND),
+    ]
+
+
+def test_boundaries_survive_saving(parts: Path, tmp_path: Path) -> None:
+    recording = open_recording(parts)
+
+    saved = open_recording(parts).save(folder=tmp_path / "saved", n_jobs=1, progress_bar=False)
+
+    assert boundaries(saved) == boundaries(recording)
+
+
+def test_a_recording_that_says_nothing_is_one_piece(short: BaseRecording) -> None:
+    assert boundaries(short) == [Boundary("recording", 0, 60000, 0.0)]

@@ -104,7 +104,7 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _run_job(instance: dg.DagsterInstance, recording: str, say: Callable[[str], None]) -> dict[str, float]:
-    """Run the job in a process of its own, whose output goes to a file; what people want to know is in the event log."""
+    """Run the job in a process of its own; its output goes to a file, and what people ask for is in the event log."""
     marker = uuid.uuid4().hex
     log_path = Path(instance.root_directory) / LOG_NAME
     command = [

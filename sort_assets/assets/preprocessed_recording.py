@@ -96,11 +96,11 @@ def _draw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording", removed
 
     asset.figure("probe", lambda path: plot_probe(raw(), path, removed_channels=removed))
     asset.figure(
-        "traces before and after",
+        "traces",
         lambda path: plot_traces(raw(), filtered, path, start_s=filtered.get_duration() / 2),
     )
     asset.figure(
-        "noise per channel",
+        "noise",
         lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
     )
     return float(np.median(noise))

@@ -90,7 +90,7 @@ def _publish(
 
     asset.figure("raster", lambda path: plot_raster(units, path, duration_s=duration_s))
     spikes = units.to_spike_vector()
-    counts = units.count_num_spikes_per_unit(outputs="dict")
+    counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
     outside = int((spikes["sample_index"] < 0).sum() + (spikes["sample_index"] >= num_samples).sum())
     return asset.publish(
         data_version=hash_sorting(units),
@@ -103,9 +103,7 @@ def _publish(
             "device": device,
             "units_table": dg.MetadataValue.table(
                 [
-                    dg.TableRecord(
-                        {"unit": str(unit), "spikes": int(count), "rate_hz": round(float(count / duration_s), 3)}
-                    )
+                    dg.TableRecord({"unit": str(unit), "spikes": count, "rate_hz": round(count / duration_s, 3)})
                     for unit, count in counts.items()
                 ]
             ),

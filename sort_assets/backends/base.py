@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+UNITS_BEFORE_CURATION = "units_before_curation.json"
+"""File that `SorterBackend.extract_waveforms` writes: JSON with the list "unit_ids"."""
+
 
 class SorterBackend(ABC):
     """One spike sorter, from raw file to waveforms.
@@ -175,7 +178,7 @@ class SorterBackend(ABC):
         waveforms_folder : Path
             Where the analyzer is stored; it does not exist yet.
         curation_folder : Path
-            Where the list of units before curation is written.
+            Where the list of units before curation is written, as `UNITS_BEFORE_CURATION`; made if it is not there.
         rec_path : Path or None
             The original file, for metadata.
         rng : numpy.random.Generator or None

@@ -23,38 +23,17 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         # that Kilosort's documentation recommends, for very many channels (hardware.rst).
         MemoryParameter("sorter.params.batch_size", default=60000, floor=15000),
     )
+    # Only of recordings without a .dat, which a notebook may hand in.
+    temporary_copy = "recording.dat"
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
-        # The .dat is binary compatible, so Kilosort reads that very file. A lazy recording handed in from a notebook
-        # is copied by SpikeInterface first, with these workers.
-        return {
-            "torch_device": self.config.sorter.device,
-            "n_jobs": self.n_jobs,
-            "pool_engine": "thread",
-            "progress_bar": False,
-        }
+        return {"torch_device": self.config.sorter.device, **self.job_kwargs}
 
-    def known_params(self) -> set[str]:
+    def default_params(self) -> dict[str, Any]:
         from spikeinterface.core.globals import get_global_job_kwargs
         from spikeinterface.sorters.external.kilosort4 import Kilosort4Sorter
 
-        # Read from its file, because importing kilosort takes many seconds.
-        package = importlib.util.find_spec("kilosort")
-        assert package is not None
-        assert package.origin is not None
-        spec = importlib.util.spec_from_file_location(
-            "kilosort_parameters", Path(package.origin).with_name("parameters.py")
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        parameters = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(parameters)
-        kilosort_own = {*parameters.MAIN_PARAMETERS, *parameters.EXTRA_PARAMETERS}
-        return (
-            kilosort_own - {"fs", "n_chan_bin", "tmin", "tmax"}
-            | set(Kilosort4Sorter._si_default_params)
-            | set(get_global_job_kwargs())
-        )
+        return {**_kilosort_defaults(), **Kilosort4Sorter._si_default_params, **get_global_job_kwargs()}
 
     def _clean_up(self, output_folder: Path) -> None:
         super()._clean_up(output_folder)
@@ -63,3 +42,21 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
             handler.close()
+
+
+def _kilosort_defaults() -> dict[str, Any]:
+    """Kilosort's own parameters, read from its file, because importing kilosort takes many seconds."""
+    package = importlib.util.find_spec("kilosort")
+    assert package is not None
+    assert package.origin is not None
+    spec = importlib.util.spec_from_file_location(
+        "kilosort_parameters", Path(package.origin).with_name("parameters.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    parameters = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(parameters)
+    # These are taken from the recording.
+    taken = ("fs", "n_chan_bin", "tmin", "tmax")
+    described = parameters.MAIN_PARAMETERS | parameters.EXTRA_PARAMETERS
+    return {name: parameter["default"] for name, parameter in described.items() if name not in taken}

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from sort_assets.errors import UnknownSorterError
+from sort_assets.errors import SorterNotInstalledError, UnknownSorterError
 
 if TYPE_CHECKING:
     from sort_assets.backends.base import SorterBackend
@@ -42,10 +42,37 @@ class BackendEntry:
         """The required packages that are not installed; nothing is imported to find out."""
         return [package for package in self.requires if importlib.util.find_spec(package) is None]
 
+    def require_packages(self) -> None:
+        """Check that the required packages are installed; nothing is imported to find out.
+
+        Raises
+        ------
+        SorterNotInstalledError
+            When one is missing.
+        """
+        missing = self.missing_packages()
+        if missing:
+            raise SorterNotInstalledError(
+                f"The sorter '{self.name}' is not installed: {', '.join(missing)} can't be found.",
+                remedy=f"Run: {self.install_hint}",
+            )
+
     def load(self) -> "type[SorterBackend]":
-        """Import and return the class."""
+        """Import and return the class.
+
+        Raises
+        ------
+        SorterNotInstalledError
+            When its module, or one that this imports, can't be imported, or has no such class.
+        """
         module, _, attribute = self.target.partition(":")
-        loaded: type[SorterBackend] = getattr(importlib.import_module(module), attribute)
+        try:
+            loaded: type[SorterBackend] = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise SorterNotInstalledError(
+                f"The backend '{self.name}' can't be loaded from '{self.target}': {error}.",
+                remedy=f"Run: {self.install_hint}" if self.install_hint else "Reinstall the package that declares it.",
+            ) from error
         return loaded
 
 
@@ -100,6 +127,8 @@ def backend_class(name: str) -> "type[SorterBackend]":
     ------
     UnknownSorterError
         When there is none.
+    SorterNotInstalledError
+        When it can't be imported.
     """
     entry = registered_backends().get(name)
     if entry is None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.base import SorterBackend
+from sort_assets.backends.base import UNITS_BEFORE_CURATION, SorterBackend
 from sort_assets.backends.registry import registered_backends
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.cores import resolve_n_jobs
-from sort_assets.errors import ConfigError, SorterFailedError, SorterNotInstalledError
+from sort_assets.config.layers import deep_merge
+from sort_assets.config.model import FILTER_STEPS
+from sort_assets.errors import ConfigError, SorterFailedError
 
 if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
 _EXCERPT_LINES = 25
-UNITS_BEFORE_CURATION = "units_before_curation.json"
+_MISSPELT_SIMILARITY = 0.8
+_PICKLES = ("recording.pickle", "sorting/provenance.pkl")
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,19 @@ class MemoryParameter:
     ----------
     field : str
         Dotted path in the configuration: "sorter.params.batch_size", "execution.chunk_duration_s".
-    default : float
-        The value where the configuration does not set it.
-    floor : float
+    default : int or float
+        The value where the configuration does not set it; it also decides between whole numbers and fractions.
+    floor : int or float
         Below this the result would suffer more than memory is saved.
     """
 
     field: str
     default: float
     floor: float
+
+
+CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, floor=0.1)
+"""Every worker holds one chunk and what is computed from it."""
 
 
 class SpikeInterfaceBackend(SorterBackend):
@@ -50,23 +60,54 @@ class SpikeInterfaceBackend(SorterBackend):
     ----------
     own_defaults : Mapping[str, Any]
         Parameters whose default here differs from SpikeInterface's, each with its reason beside it.
+    filter_off : Mapping[str, Any]
+        Parameters that switch off the sorter's own band-pass; used when our recording is filtered.
     needs_probe : bool
         Whether the sorter needs channel locations.
+    copies_recording : bool
+        Whether the sorter writes the recording once more into its folder while it runs, so that the disk must have
+        room for it.
+    temporary_copy : str or None
+        Name of that copy, or of one that it writes of recordings that have no `.dat`; removed when the sorter fails.
     memory_parameters : tuple of MemoryParameter
         What `scale_oom_params` lowers.
     """
 
     writes_dat: ClassVar[bool] = True
     own_defaults: ClassVar[Mapping[str, Any]] = {}
+    filter_off: ClassVar[Mapping[str, Any]] = {}
     needs_probe: ClassVar[bool] = True
-    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        MemoryParameter("execution.chunk_duration_s", default=1.0, floor=0.1),
-    )
+    copies_recording: ClassVar[bool] = False
+    temporary_copy: ClassVar[str | None] = None
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (CHUNK_DURATION,)
 
     @property
     def n_jobs(self) -> int:
-        """Workers and threads that this backend may use."""
+        """Workers that this backend may use."""
         return resolve_n_jobs(self.config.execution.n_jobs)
+
+    @property
+    def library_threads(self) -> int:
+        """Threads for torch and the BLAS libraries, in each worker of the sorter."""
+        return self.n_jobs
+
+    @property
+    def job_kwargs(self) -> dict[str, Any]:
+        """How SpikeInterface is to share work among workers."""
+        return {
+            "n_jobs": self.n_jobs,
+            # Threads, not processes: the .dat is memory-mapped, and a pool of processes takes long to start and can
+            # hang (SpikeInterface/spikeinterface#2689).
+            "pool_engine": "thread",
+            "chunk_duration": self.config.execution.chunk_duration_s,
+            "progress_bar": False,
+        }
+
+    @property
+    def recording_is_filtered(self) -> bool:
+        """Whether `load_recording` takes the low frequencies out, so that the sorter need not."""
+        recording = self.config.recording
+        return recording.freq_min is not None or any(step in FILTER_STEPS for step in recording.preprocessing)
 
     def freeze_recording(self, rec_path: Path, folder: Path) -> SortingPipelineConfig:
         from sort_assets.recordings import freeze, open_recording
@@ -109,18 +150,21 @@ class SpikeInterfaceBackend(SorterBackend):
         if self.needs_probe:
             from sort_assets.recordings import require_probe
 
-            require_probe(recording, rec_path or recording_dat_path)
+            require_probe(recording, rec_path or recording_dat_path or "the recording")
         params = self.sorter_params(recording)
         try:
-            with compute_threads(self.n_jobs):
-                sorting = run_sorter(self.name, recording, folder=output_folder, verbose=False, **params)
+            with compute_threads(self.library_threads):
+                sorting = run_sorter(
+                    self.name, self.sorter_input(recording), folder=output_folder, verbose=False, **params
+                )
         except SpikeSortingError as error:
-            raise self._sorter_failed(error, output_folder) from error
+            raise self._sorter_failed(error) from error
         finally:
             self._clean_up(output_folder)
         # In memory, because the output folder is still going to be renamed when the result is published.
-        found = NumpySorting.from_sorting(sorting, with_metadata=True, copy_spike_vector=True)
-        return remove_excess_spikes(found, recording)
+        return NumpySorting.from_sorting(
+            remove_excess_spikes(sorting, recording), with_metadata=True, copy_spike_vector=True
+        )
 
     def extract_waveforms(
         self,
@@ -135,30 +179,28 @@ class SpikeInterfaceBackend(SorterBackend):
 
         waveform = self.config.waveform
         seed = waveform.seed if rng is None else int(rng.integers(2**31))
-        # Threads, not processes: the .dat is memory-mapped, and a pool of processes takes longer to start than
-        # the extraction (and can hang: SpikeInterface/spikeinterface#2689).
-        jobs: dict[str, Any] = {
-            "n_jobs": self.n_jobs,
-            "pool_engine": "thread",
-            "chunk_duration": self.config.execution.chunk_duration_s,
-            "progress_bar": False,
-        }
         sparse = waveform.sparse and recording.has_probe() and len(sorting.unit_ids) > 0
-        analyzer = create_sorting_analyzer(
-            sorting,
-            recording,
-            format="binary_folder",
-            folder=waveforms_folder,
-            seed=seed,
-            sparse=sparse,
-            sparsity_kwargs={"method": "radius", "radius_um": waveform.radius_um} if sparse else None,
-            return_in_uV=True,
-            job_kwargs=jobs,
-        )
+        with warnings.catch_warnings():
+            # True of a sorting in memory, and no loss: the analyzer's folder holds a copy of it.
+            warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
+            analyzer = create_sorting_analyzer(
+                sorting,
+                recording,
+                format="binary_folder",
+                folder=waveforms_folder,
+                seed=seed,
+                sparse=sparse,
+                sparsity_kwargs={"method": "radius", "radius_um": waveform.radius_um} if sparse else None,
+                return_in_uV=True,
+                job_kwargs=self.job_kwargs,
+            )
+        # SpikeInterface notes where recording and sorting came from, as pickles where JSON can't hold it.
+        for name in _PICKLES:
+            (waveforms_folder / name).unlink(missing_ok=True)
         analyzer.compute("random_spikes", max_spikes_per_unit=waveform.max_spikes_per_unit, seed=seed)
-        analyzer.compute("waveforms", ms_before=waveform.ms_before, ms_after=waveform.ms_after, **jobs)
+        analyzer.compute("waveforms", ms_before=waveform.ms_before, ms_after=waveform.ms_after, **self.job_kwargs)
         analyzer.compute("templates")
-        analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **jobs)
+        analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **self.job_kwargs)
         curation_folder.mkdir(parents=True, exist_ok=True)
         listed = {"unit_ids": sorting.unit_ids.tolist()}
         (curation_folder / UNITS_BEFORE_CURATION).write_text(json.dumps(listed, indent=1), encoding="utf-8")
@@ -173,7 +215,7 @@ class SpikeInterfaceBackend(SorterBackend):
             *sections, name = parameter.field.split(".")
             section = values
             for part in sections:
-                section = section[part]
+                section = section.setdefault(part, {})
             present = section.get(name, parameter.default)
             lowered = type(parameter.default)(max(parameter.floor, present * factor))
             if lowered < present:
@@ -184,47 +226,71 @@ class SpikeInterfaceBackend(SorterBackend):
         return changed
 
     def snapshot_oom_params(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json")
+        values = copy.deepcopy(self.config.model_dump())
+        snapshot: dict[str, Any] = {}
+        for parameter in self.memory_parameters:
+            section, name, *_ = parameter.field.split(".")
+            snapshot.setdefault(section, {})[name] = values[section][name]
+        return snapshot
 
     def restore_oom_params(self, snapshot: dict[str, Any]) -> None:
-        self.config = SortingPipelineConfig.model_validate(snapshot)
+        values = self.config.model_dump()
+        for section, fields in snapshot.items():
+            values[section] |= copy.deepcopy(fields)
+        self.config = SortingPipelineConfig.model_validate(values)
 
     def check_ready(self) -> None:
         entry = registered_backends().get(self.name)
-        missing = entry.missing_packages() if entry is not None else []
-        if entry is not None and missing:
-            raise SorterNotInstalledError(
-                f"The sorter '{self.name}' is not installed: {', '.join(missing)} can't be found.",
-                remedy=f"Run: {entry.install_hint}",
-            )
-        if not self.config.sorter.params:
+        if entry is not None:
+            entry.require_packages()
+        chosen = self.config.sorter.params
+        if not chosen:
             return
-        known = self.known_params()
-        for parameter in self.config.sorter.params:
-            if parameter not in known:
-                close = difflib.get_close_matches(parameter, known, n=3)
-                raise ConfigError(
-                    f"sorter.params.{parameter}: {self.name} has no such parameter.",
-                    remedy=f"Did you mean {' or '.join(close)}?"
-                    if close
-                    else f"Use one of: {', '.join(sorted(known))}.",
-                )
+        defaults = self.default_params()
+        for parameter in chosen:
+            if parameter not in defaults:
+                close = difflib.get_close_matches(parameter, defaults, n=3)
+                raise _unknown_parameter(self.name, parameter, close or sorted(defaults), exact=not close)
+        for path, close_to in _misspelt_options(chosen, defaults):
+            raise _unknown_parameter(self.name, path, [close_to], exact=False)
 
     def known_params(self) -> set[str]:
         """Names of the parameters that the sorter takes."""
+        return set(self.default_params())
+
+    def default_params(self) -> dict[str, Any]:
+        """The parameters that the sorter takes, with SpikeInterface's defaults."""
         from spikeinterface.sorters import get_default_sorter_params
 
-        return set(get_default_sorter_params(self.name))
+        return dict(get_default_sorter_params(self.name))
 
     def sorter_params(self, recording: BaseRecording) -> dict[str, Any]:
-        """The parameters handed to `run_sorter`: our defaults, use of the machine, then what was configured."""
-        return {**self.own_defaults, **self.machine_params(recording), **self.config.sorter.params}
+        """The parameters handed to `run_sorter`, merged key by key, also inside of options.
+
+        In this order: SpikeInterface's defaults of those that are given here, no second filter, our defaults, use of
+        the machine, and what was configured.
+        """
+        ours: dict[str, Any] = {}
+        for layer in (
+            self.filter_off if self.recording_is_filtered else {},
+            self.own_defaults,
+            self.machine_params(recording),
+            self.config.sorter.params,
+        ):
+            ours = deep_merge(ours, layer)
+        # SpikeInterface replaces a whole dictionary of options by what it is given.
+        options = {name: value for name, value in self.default_params().items() if isinstance(value, dict)}
+        return deep_merge({name: options[name] for name in ours if name in options}, ours)
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
-        """Parameters that say how to use the machine: device, workers."""
+        """Parameters that say how to use the machine: device, workers, memory."""
         return {}
 
-    def _sorter_failed(self, error: Exception, output_folder: Path) -> SorterFailedError:
+    def sorter_input(self, recording: BaseRecording) -> BaseRecording:
+        """What the sorter is given of the recording: by default, all of it as it is."""
+        return recording
+
+    def _sorter_failed(self, error: Exception) -> SorterFailedError:
         trace = str(error).strip().splitlines()
         # SpikeInterface hands on the sorter's traceback as text; the line before its own closing words is the cause.
         causes = [line for line in trace if line and not line.startswith((" ", "Spike sorting", "Traceback"))]
@@ -237,8 +303,13 @@ class SpikeInterfaceBackend(SorterBackend):
 
     def _clean_up(self, output_folder: Path) -> None:
         """Remove what a failed sorter leaves behind; SpikeInterface cleans up only after success."""
-        copy = output_folder / "sorter_output" / "recording.dat"
-        copy.unlink(missing_ok=True)
+        if self.temporary_copy is None:
+            return
+        copied = output_folder / "sorter_output" / self.temporary_copy
+        if copied.is_dir():
+            shutil.rmtree(copied)
+        else:
+            copied.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -258,3 +329,28 @@ def compute_threads(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _misspelt_options(
+    chosen: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterable[tuple[str, str]]:
+    """Unknown keys inside of options that look much like a known one, and that one.
+
+    Options are handed on as keyword arguments to functions with more of them than SpikeInterface lists as defaults,
+    so that a key is not wrong for being unknown.
+    """
+    for name, value in chosen.items():
+        default = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            for key in value:
+                close = [] if key in default else difflib.get_close_matches(key, default, 1, _MISSPELT_SIMILARITY)
+                if close:
+                    yield f"{prefix}{name}.{key}", close[0]
+            yield from _misspelt_options(value, default, f"{prefix}{name}.")
+
+
+def _unknown_parameter(sorter: str, parameter: str, names: Iterable[str], *, exact: bool) -> ConfigError:
+    return ConfigError(
+        f"sorter.params.{parameter}: {sorter} has no such parameter.",
+        remedy=f"Use one of: {', '.join(names)}." if exact else f"Did you mean {' or '.join(names)}?",
+    )

@@ -2,9 +2,10 @@
 
 An artefact is written in a hidden staging folder beside its place, completed by a manifest, and renamed; then the link
 ``current`` is replaced. A reader never sees half an artefact. A writer that dies leaves a staging folder, whose lock
-the kernel has released; the next writer of the same asset removes it.
+the kernel has released and which names its owner; the next writer of the same asset removes both.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -157,8 +158,10 @@ class Store:
         version = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{run_id[:8]}"
         staging = Staging(folder / f"{_STAGING}{version}", folder / version, recording, asset, run_id)
         lock = folder / f"{_STAGING}{version}{_LOCK_SUFFIX}"
-        with exclusive_lock(lock):
+        with exclusive_lock(lock) as descriptor:
             try:
+                owner = {"host": socket.gethostname(), "pid": os.getpid(), "run_id": run_id}
+                os.write(descriptor, json.dumps(owner).encode())
                 staging.path.mkdir()
                 yield staging
             finally:

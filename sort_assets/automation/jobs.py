@@ -2,20 +2,16 @@
 
 import dagster as dg
 
-from sort_assets.partitions import recordings
-
 PIPELINE = ("preprocessed_recording", "binary_dat", "sorting", "waveforms")
 
 sort_recording = dg.define_asset_job(
     "sort_recording",
     selection=dg.AssetSelection.assets(*PIPELINE),
-    partitions_def=recordings,
     description="Everything, from the raw recording to waveforms, for one recording.",
 )
 
 sort_again = dg.define_asset_job(
     "sort_again",
     selection=dg.AssetSelection.assets("sorting", "waveforms"),
-    partitions_def=recordings,
     description="Another sort of the same .dat: other sorter parameters, without filtering and writing again.",
 )

@@ -8,7 +8,7 @@ import dagster as dg
 
 from sort_assets.config import PRESETS, ConfigLayer, ResolvedConfig, SortingPipelineConfig, resolve_config
 from sort_assets.partitions import RecordingKey
-from sort_assets.resources.launchpad import sparse_shape
+from sort_assets.resources.launchpad import one_of, sparse_shape
 
 DEFAULT_PRESET = "kilosort4"
 _PRESET = "preset"
@@ -50,7 +50,7 @@ class BackendResource:
     description="Which sorter runs and how: a preset, and on top only what should differ from it.",
     config_schema={
         _PRESET: dg.Field(
-            dg.Enum("preset", [dg.EnumValue(name) for name in PRESETS]),
+            one_of(PRESETS),
             default_value=DEFAULT_PRESET,
             description="Named starting point for all settings.",
         ),

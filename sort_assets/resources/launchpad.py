@@ -6,6 +6,7 @@ checked when the run is launched.
 """
 
 import types
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
@@ -17,6 +18,11 @@ from pydantic_core import PydanticUndefined
 def sparse_shape(model: type[BaseModel], path: str = "") -> dg.Shape:
     """The config shape of a pydantic model in which every field is optional and none has a default."""
     return dg.Shape({name: _field(f"{path}{name}", info) for name, info in model.model_fields.items()})
+
+
+def one_of(values: Iterable[str]) -> dg.Enum:
+    """A choice among words, named after them: Dagster's message for a wrong one shows only the name."""
+    return dg.Enum(" | ".join(values), [dg.EnumValue(value) for value in values])
 
 
 def _field(path: str, info: FieldInfo) -> dg.Field:
@@ -46,7 +52,7 @@ def _config_type(annotation: Any, path: str) -> Any:
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return dg.Noneable(_config_type(inner, path))
     if origin is Literal:
-        return dg.Enum(path.replace(".", "_"), [dg.EnumValue(value) for value in arguments])
+        return one_of(arguments)
     if origin is tuple:
         return dg.Array(_config_type(arguments[0], path))
     if origin is dict:

@@ -31,9 +31,11 @@ def _ignore(line: str) -> None:
 
 
 def test_each_holder_has_a_device_of_its_own(tmp_path: Path) -> None:
-    with device_lease(_ignore, gpus=GPUS, folder=tmp_path) as first:
-        with device_lease(_ignore, gpus=GPUS, folder=tmp_path) as second:
-            assert {first.device, second.device} == {"GPU-aaaa", "GPU-bbbb"}
+    with (
+        device_lease(_ignore, gpus=GPUS, folder=tmp_path) as first,
+        device_lease(_ignore, gpus=GPUS, folder=tmp_path) as second,
+    ):
+        assert {first.device, second.device} == {"GPU-aaaa", "GPU-bbbb"}
 
 
 def test_only_the_leased_device_is_visible_to_the_holder_and_its_children(tmp_path: Path, monkeypatch) -> None:

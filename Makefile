@@ -1,20 +1,20 @@
-# make demo | make test | make up: each sets up .venv first, once.
+# make demo | make up | make test: each sets up .venv first, once.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: install demo test up lint
 .DEFAULT_GOAL := demo
+.PHONY: install demo up lint test browser
 
 install: $(STAMP)
 
+# torch goes first and pinned: any other way of asking for it may fetch another build.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu-sorters,mountainsort5,test]'
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) --editable '.[cpu-sorters,mountainsort5,test]'
 	$(BIN)/sort-assets init
 	touch $@
 
@@ -30,5 +30,12 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint browser
 	$(BIN)/pytest
+
+# The browser tests need chromium. It is installed only where that is this system's way and we may.
+browser:
+	@if command -v chromium google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "No chromium: the browser tests are skipped (apt-get install chromium)."; fi

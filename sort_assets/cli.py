@@ -83,11 +83,14 @@ def demo() -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
 def up(port: int) -> None:
     """Open the Dagster UI with its daemon, and serve the figures."""
-    from sort_assets.execution.home import prepare_home
+    from sort_assets.execution.home import open_instance, prepare_home, size_gpu_pool
     from sort_assets.execution.servers import run_servers
 
     with _errors_in_words():
-        sys.exit(run_servers(prepare_home(), port, _say))
+        roots = prepare_home()
+        with open_instance() as instance:
+            _say(f"Sorts at the same time: {size_gpu_pool(instance)}")
+        sys.exit(run_servers(roots, port, _say))
 
 
 @main.command()

@@ -4,13 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sort_assets.backends import registered_backends
 from sort_assets.config.cores import usable_cores
 from sort_assets.errors import SortAssetsError
 from sort_assets.execution.devices import find_gpus
-from sort_assets.execution.home import HOME_VARIABLE, open_instance
+from sort_assets.execution.home import dagster_home, open_instance
 from sort_assets.execution.instance import missing_settings
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.manifest import package_versions
@@ -95,11 +94,8 @@ def _folders() -> Iterator[Finding]:
 
 
 def _instance() -> Iterator[Finding]:
-    home = os.environ.get(HOME_VARIABLE, "")
-    if not Path(home, "dagster.yaml").is_file():
-        yield Finding(ERROR, "instance", f"{home or HOME_VARIABLE} has no dagster.yaml", "Run `make install`.")
-        return
     try:
+        home = dagster_home()
         with open_instance() as instance:
             number = len(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
             lacking = missing_settings(instance)

@@ -10,15 +10,20 @@ from sort_assets.errors import InstanceError
 from sort_assets.execution.devices import find_gpus
 from sort_assets.execution.executor import GPU_POOL
 from sort_assets.execution.instance import refuse_temporary_instance
+from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.roots import RECORDINGS_VARIABLE, STORE_VARIABLE, Roots
 
 HOME_VARIABLE = "DAGSTER_HOME"
-_SETTINGS = "dagster.yaml"
+SETTINGS = "dagster.yaml"
+WORKSPACE = "workspace.yaml"
 
 
 def load_environment() -> None:
-    """Read the nearest `.env` of the working directory and its parents; variables that are set already win."""
-    load_dotenv(find_dotenv(usecwd=True))
+    """Read the nearest `.env` of the working directory and its parents.
+
+    As in Dagster's own commands, what stands there wins over the environment, unless it refers to it.
+    """
+    load_dotenv(find_dotenv(usecwd=True), override=True)
 
 
 def write_environment(checkout: Path) -> Path:
@@ -37,46 +42,66 @@ def write_environment(checkout: Path) -> Path:
             RECORDINGS_VARIABLE: data / "recordings",
             STORE_VARIABLE: data / "store",
         }
-        env.write_text("".join(f"{name}={path}\n" for name, path in lines.items()), encoding="utf-8")
+        # Written like this, a variable that is set in the environment still wins.
+        env.write_text("".join(f"{name}=${{{name}:-{path}}}\n" for name, path in lines.items()), encoding="utf-8")
     return env
 
 
-def prepare_home(settings: Path | None = None) -> Roots:
-    """Make the folders, link our `dagster.yaml` into `DAGSTER_HOME` if it has none, and create the databases.
+def prepare_home() -> Roots:
+    """Make the folders, link our settings into `DAGSTER_HOME` where it has none, and create the databases.
 
     Six processes that open a fresh home at once fail on each other's migrations, so this comes first.
-
-    Parameters
-    ----------
-    settings : Path or None
-        The `dagster.yaml`; None takes that of the checkout that the working directory is in.
 
     Raises
     ------
     InstanceError
-        When a variable is missing, or there is no `dagster.yaml`.
+        When a variable is missing, or a settings file is found neither in the home nor from the working directory
+        upwards.
     """
     roots = Roots.from_environment()
+    home = dagster_home()
+    for folder in (home, roots.recordings, roots.store):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in (SETTINGS, WORKSPACE):
+        if (home / name).exists():
+            continue
+        source = find_dotenv(name, usecwd=True)
+        if not source:
+            raise InstanceError(
+                f"'{home}' has no {name}, and none was found from the working directory upwards.",
+                remedy=f"Copy sort_assets' {name} there, or run in the checkout.",
+            )
+        (home / name).unlink(missing_ok=True)  # a link whose checkout has moved
+        (home / name).symlink_to(Path(source).resolve())
+    with open_instance() as instance:
+        instance.get_runs(limit=1)
+        instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
+        instance.event_log_storage.get_pool_limits()
+    return roots
+
+
+def dagster_home() -> Path:
+    """The folder that `DAGSTER_HOME` names.
+
+    Raises
+    ------
+    InstanceError
+        When it is not set, so that Dagster would make a temporary instance, or is not absolute.
+    """
     home = Path(os.environ.get(HOME_VARIABLE, ""))
     if not home.is_absolute():
         raise InstanceError(
             f"{HOME_VARIABLE} is not set to an absolute path.",
             remedy="Run in the checkout, whose .env file `make install` writes, or set it.",
         )
-    for folder in (home, roots.recordings, roots.store):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not (home / _SETTINGS).exists():
-        source = settings or Path(find_dotenv(_SETTINGS, usecwd=True) or "missing")
-        if not source.is_file():
-            raise InstanceError(
-                f"'{home}' has no {_SETTINGS}, and none was found from the working directory upwards.",
-                remedy=f"Copy sort_assets' {_SETTINGS} there.",
-            )
-        (home / _SETTINGS).symlink_to(source.resolve())
-    with open_instance() as instance:
-        instance.get_runs(limit=1)
-        instance.event_log_storage.set_concurrency_slots(GPU_POOL, max(1, len(find_gpus())))
-    return roots
+    return home
+
+
+def size_gpu_pool(instance: dg.DagsterInstance) -> int:
+    """Give the pool `gpu` one slot for each GPU, or one where there is none; returns the number."""
+    slots = max(1, len(find_gpus()))
+    instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
+    return slots
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -85,12 +110,11 @@ def open_instance() -> dg.DagsterInstance:
     Raises
     ------
     InstanceError
-        When it is not set, so that the instance would be temporary.
+        When the home is not set or does not exist.
     """
-    if not os.environ.get(HOME_VARIABLE):
-        raise InstanceError(
-            f"{HOME_VARIABLE} is not set.", remedy="Run in the checkout, whose .env file `make install` writes."
-        )
+    home = dagster_home()
+    if not home.is_dir():
+        raise InstanceError(f"{HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`.")
     instance = dg.DagsterInstance.get()
     refuse_temporary_instance(instance)
     return instance

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from sort_assets.errors import InstanceError
+from sort_assets.execution.home import WORKSPACE, dagster_home
 from sort_assets.storage.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.storage.roots import FIGURES_URL_VARIABLE, Roots
 
-_CODE_LOCATION = "sort_assets.definitions"
 _GRACE_S = 20.0
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -55,9 +55,10 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
                 f"Port {wanted} for {name} is in use.",
                 remedy=f"End the other program (perhaps another `sort-assets up`), or {remedy}.",
             )
+    workspace = dagster_home() / WORKSPACE
     commands = {
-        "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-m", _CODE_LOCATION],
-        "dagster-daemon": ["dagster._daemon", "run", "-m", _CODE_LOCATION],
+        "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
     }
     with _interrupts(), FigureServer(roots.store, figures), contextlib.ExitStack() as started:
         try:

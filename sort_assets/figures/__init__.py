@@ -1,8 +1,8 @@
 """Figures of a recording and its units, each written as one PNG for the page of an asset.
 
 Nothing here knows Dagster. Every function takes SpikeInterface, probeinterface or numpy objects and a path, writes a
-PNG of about 1000 pixels in width and returns the path. For each `plot_*` there is a `draw_*` beside it, which returns
-the matplotlib figure unsaved. No global state of matplotlib is touched: the functions are safe in threads.
+PNG of 660 pixels in width and returns the path. For each `plot_*` there is a `draw_*` beside it, which returns the
+matplotlib figure unsaved. No global state of matplotlib is touched: the functions are safe in threads.
 """
 
 from sort_assets.figures.noise import plot_noise_levels

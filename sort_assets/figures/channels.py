@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _KNOWN_MARKERS = {"dead": ("X", VERMILLION), "noise": ("^", ORANGE), "out": ("s", PURPLE)}
 _OTHER_MARKERS = (("D", GREEN), ("v", SKY_BLUE), ("P", PURPLE))
 _IDS_IN_LEGEND = 6
+# What fits beside a mark in the width of a figure.
+_CHARACTERS_IN_LEGEND = 66
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,11 @@ class RemovedChannels:
 
     @property
     def legend_text(self) -> str:
-        """Reason, number and the first ids, so that no id has to be written into the picture."""
+        """Reason, number and the first ids that fit, so that no id has to be written into the picture."""
         named = ", ".join(self.channel_ids[:_IDS_IN_LEGEND])
         more = ", …" if len(self.channel_ids) > _IDS_IN_LEGEND else ""
-        return f"removed, {self.reason} ({len(self.channel_ids)}): {named}{more}"
+        text = f"removed, {self.reason} ({len(self.channel_ids)}): {named}{more}"
+        return textwrap.shorten(text, _CHARACTERS_IN_LEGEND, placeholder=" …")
 
     def positions_in(self, channel_ids: np.ndarray) -> np.ndarray:
         """Indices into `channel_ids`, shape (channels,), of the channels that were removed for this reason."""

@@ -12,12 +12,14 @@ from sort_assets.figures.style import (
     BLACK,
     BLUE,
     GREY,
+    LEGEND_ROW_IN,
     LIGHT_GREY,
-    TICK_SIZE,
+    add_legend_below,
     draw_message,
     new_figure,
     round_down,
     save_figure,
+    shorten_id,
     style_axes,
 )
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CHANNELS_NAMED = 32
+# Of all names in a row, with a space between each.
+_CHARACTERS_IN_WIDTH = 75
 # Beyond this ratio of loudest to typical channel, the typical ones would lie on the axis.
 _LINEAR_RANGE = 10.0
 
@@ -85,12 +89,13 @@ def draw_noise_levels(
         order = np.argsort(depths_um, kind="stable")
         noise_uv, ids, depths_um = noise_uv[order], ids[order], np.asarray(depths_um)[order]
 
-    figure = new_figure(3.8)
+    groups = group_removed_channels(removed_channels)
+    # Beside removed channels, the legend names the median and the kept ones.
+    figure = new_figure(3.2 + LEGEND_ROW_IN * (2 + len(groups)))
     if not np.isfinite(noise_uv).any():
         draw_message(figure, "No noise values", title="Noise per channel")
         return figure
     axes = figure.add_subplot()
-    groups = group_removed_channels(removed_channels)
     kept = np.ones(len(ids), dtype=bool)
     for group in groups:
         kept[group.positions_in(ids)] = False
@@ -102,6 +107,7 @@ def draw_noise_levels(
         x_label=_label_channels(axes, ids, depths_um),
         y_label=_scale_noise(axes, float(np.nanmax(noise_uv)), median_uv),
     )
+    add_legend_below(figure)
     return figure
 
 
@@ -135,7 +141,6 @@ def _mark_channels(
     axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlim(-0.7, len(ids) - 0.3)
-    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=TICK_SIZE, frameon=False)
 
 
 def _scale_noise(axes: Axes, largest_uv: float, median_uv: float) -> str:
@@ -156,11 +161,12 @@ def _scale_noise(axes: Axes, largest_uv: float, median_uv: float) -> str:
 def _label_channels(axes: Axes, ids: np.ndarray, depths_um: np.ndarray | None) -> str:
     """Name the channels when there is room, else give depths; returns what the axis then shows."""
     if len(ids) <= _CHANNELS_NAMED:
-        long_names = max(len(str(channel_id)) for channel_id in ids) * len(ids) > 100
-        axes.set_xticks(range(len(ids)), [str(channel_id) for channel_id in ids], rotation=90 if long_names else 0)
+        names = [shorten_id(channel_id) for channel_id in ids]
+        side_by_side = len(names) * (max(map(len, names)) + 1) <= _CHARACTERS_IN_WIDTH
+        axes.set_xticks(range(len(names)), names, rotation=0 if side_by_side else 90)
         return "Channel, in depth order"
     if depths_um is None:
         return "Channel, by its place in depth order"
-    places = np.linspace(0, len(ids) - 1, 9).round().astype(int)
+    places = np.linspace(0, len(ids) - 1, 8).round().astype(int)
     axes.set_xticks(places, [f"{depths_um[place]:g}" for place in places])
     return "Channel, in depth order; labels give its y (µm)"

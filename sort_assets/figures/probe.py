@@ -13,8 +13,10 @@ from sort_assets.figures.style import (
     BLACK,
     BLUE,
     DOTS_PER_INCH,
+    FIGURE_WIDTH_IN,
+    LEGEND_ROW_IN,
     LIGHT_GREY,
-    TICK_SIZE,
+    add_legend_below,
     new_figure,
     save_figure,
     style_axes,
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from probeinterface import Probe, ProbeGroup
     from spikeinterface.core import BaseRecording
 
-# Widths in pixels. The plot is as wide as the figure less labels; a narrow probe is stretched until its contacts part.
-_PLOT_WIDTH_PX = 900.0
-_NARROWEST_PX = 90.0
-_MARGIN_PX = 34.0
-_TALLEST_PX = 650.0
+# Around the plot: its label and numbers to the left and below, its title above.
+_LEFT_PX, _RIGHT_PX, _BOTTOM_PX, _TOP_PX = 84.0, 16.0, 58.0, 34.0
+_PLOT_WIDTH_PX = FIGURE_WIDTH_IN * DOTS_PER_INCH - _LEFT_PX - _RIGHT_PX
+# A narrow probe is stretched until its contacts part.
+_NARROWEST_PX = 80.0
+_MARGIN_PX = 30.0
+_TALLEST_PX = 560.0
 _LAID_DOWN_ASPECT = 1.5
 # Also what one contact, which has no extent, is drawn with.
 _LARGEST_PX_PER_UM = 8.0
@@ -76,9 +80,19 @@ def draw_probe(
     """The figure that `plot_probe` saves."""
     contact_ids, positions_um = _contacts(probe_or_recording)
     layout = _lay_out(positions_um)
-    legend_rows = (len(set(removed_channels.values())) + 2) // 2
-    figure = new_figure((layout.height_px + 100 + 20 * legend_rows) / DOTS_PER_INCH)
-    axes = figure.add_subplot()
+    legend_px = LEGEND_ROW_IN * DOTS_PER_INCH * (1 + len(set(removed_channels.values())))
+    height_px = legend_px + _BOTTOM_PX + layout.height_px + _TOP_PX
+    figure = new_figure(height_px / DOTS_PER_INCH)
+    # Placed by hand: an automatic layout does not know the shape of the probe and leaves gaps around it.
+    figure.set_layout_engine("none")
+    axes = figure.add_axes(
+        (
+            _LEFT_PX / (FIGURE_WIDTH_IN * DOTS_PER_INCH),
+            (legend_px + _BOTTOM_PX) / height_px,
+            _PLOT_WIDTH_PX / (FIGURE_WIDTH_IN * DOTS_PER_INCH),
+            layout.height_px / height_px,
+        )
+    )
     for outline_um in _outlines(probe_or_recording):
         axes.fill(*layout.turned(outline_um).T, facecolor=LIGHT_GREY, edgecolor="none", zorder=0)
     _mark_contacts(axes, contact_ids, layout, removed_channels)
@@ -88,7 +102,7 @@ def draw_probe(
     axes.set_xlim(*layout.x_limits_um)
     axes.set_ylim(*layout.y_limits_um)
     axes.set_aspect(layout.stretch)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=TICK_SIZE, frameon=False)
+    add_legend_below(figure)
     return figure
 
 

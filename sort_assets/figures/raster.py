@@ -16,6 +16,7 @@ from sort_assets.figures.style import (
     new_figure,
     round_down,
     save_figure,
+    shorten_id,
     style_axes,
 )
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting
 
-_PLOT_WIDTH_PX = 880
-_UNITS_NAMED = 40
+_PLOT_WIDTH_PX = 530
+_UNITS_NAMED = 32
 _RATE_BINS = 300
 _SHORTEST_BIN_S = 0.02
 
@@ -84,7 +85,7 @@ def draw_raster(
     if unit_depths is not None and np.shape(unit_depths) != (units,):
         raise ValueError(f"{units} units need as many depths, not an array of shape {np.shape(unit_depths)}.")
     if units == 0:
-        figure = new_figure(2.5)
+        figure = new_figure(1.8)
         draw_message(figure, "No units found", title="Spikes")
         return figure
 
@@ -145,7 +146,7 @@ def _mark_spikes(axes: Axes, times_s: np.ndarray, rows: np.ndarray, units: int, 
 def _label_rows(axes: Axes, sorting: BaseSorting, order: np.ndarray, unit_depths: np.ndarray | None) -> None:
     units = len(order)
     if units <= _UNITS_NAMED:
-        axes.set_yticks(range(units), [str(unit_id) for unit_id in np.asarray(sorting.unit_ids)[order]])
+        axes.set_yticks(range(units), [shorten_id(unit_id) for unit_id in np.asarray(sorting.unit_ids)[order]])
         axes.set_ylabel("Unit" if unit_depths is None else "Unit, in depth order")
     else:
         axes.set_ylabel("Unit, by its place" if unit_depths is None else "Unit, by its place in depth order")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +26,11 @@ GREY = "#8A8A8A"
 LIGHT_GREY = "#E4E4E4"
 
 DOTS_PER_INCH = 100
+# The Dagster UI shows pictures unscaled, in a cell of about 670 pixels on a window of 1500, and cuts off the rest.
 FIGURE_WIDTH_IN = 6.6
+LEGEND_ROW_IN = 0.2
 _MARGIN_IN = 0.09
+_CHARACTERS_OF_ID = 10
 
 TITLE_SIZE = 12
 LABEL_SIZE = 10
@@ -59,6 +63,25 @@ def style_axes(axes: Axes, *, title: str = "", x_label: str = "", y_label: str =
     axes.set_ylabel(y_label, fontsize=LABEL_SIZE)
     axes.tick_params(labelsize=TICK_SIZE)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def add_legend_below(figure: Figure) -> None:
+    """List what the marks mean in one column at the foot of the figure, `LEGEND_ROW_IN` for each."""
+    figure.legend(
+        loc="outside lower left", fontsize=TICK_SIZE, frameon=False, borderpad=0.2, borderaxespad=0.5, labelspacing=0.45
+    )
+
+
+def shorten_id(identifier: object, characters: int = _CHARACTERS_OF_ID) -> str:
+    """The end of a long id, which tells channels and units apart better than its beginning.
+
+    A part that would be cut in its middle is left out: of SpikeGLX's "imec0.ap#AP287" remains "…AP287".
+    """
+    text = str(identifier)
+    if len(text) <= characters:
+        return text
+    end = text[-(characters - 1) :]
+    return f"…{re.split('[#/:.]', end)[-1] or end}"
 
 
 def draw_message(figure: Figure, message: str, *, title: str = "") -> None:

@@ -17,6 +17,7 @@ from sort_assets.figures.style import (
     new_figure,
     round_down,
     save_figure,
+    shorten_id,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 # A spike is hardly seen on more channels, or farther away.
 _CHANNELS_PER_UNIT = 9
 _FARTHEST_UM = 100.0
-_COLUMNS = 6
+_COLUMNS = 4
+_CHARACTERS_IN_TITLE = 24
 # Two contacts nearer than this across or along the probe count as one column or row.
 _SAME_ROW_UM = 3.0
 
@@ -47,7 +49,7 @@ def plot_templates(analyzer: SortingAnalyzer, path: Path, *, max_units: int = 24
     path : Path
         The PNG to write.
     max_units : int
-        How many units are drawn at most: those with the most spikes. The figure states how many are not shown.
+        How many units are drawn at most: those with the most spikes. The figure states how many there are.
 
     Returns
     -------
@@ -66,14 +68,14 @@ def draw_templates(analyzer: SortingAnalyzer, *, max_units: int = 24) -> Figure:
     """The figure that `plot_templates` saves."""
     units = analyzer.get_num_units()
     if units == 0:
-        figure = new_figure(2.5)
+        figure = new_figure(1.8)
         draw_message(figure, "No units found", title="Average waveforms")
         return figure
     unit_templates = _most_active_units(analyzer, max_units)
 
-    columns = min(len(unit_templates), _COLUMNS if len(unit_templates) > 8 else 4)
+    columns = min(len(unit_templates), _COLUMNS)
     rows = -(-len(unit_templates) // columns)
-    figure = new_figure(height_in=0.9 + rows * (1.75 if columns > 4 else 2.4))
+    figure = new_figure(height_in=0.9 + rows * (2.2 if rows <= 2 else 1.66))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, unit in zip(panels, unit_templates, strict=False):
         _draw_unit(axes, unit)
@@ -82,13 +84,10 @@ def draw_templates(analyzer: SortingAnalyzer, *, max_units: int = 24) -> Figure:
 
     title = f"Average waveforms of {units} unit{'' if units == 1 else 's'}"
     if units > len(unit_templates):
-        title = (
-            f"Average waveforms of the {len(unit_templates)} units with the most spikes; "
-            f"{units - len(unit_templates)} more not shown"
-        )
+        title = f"Average waveforms of the {len(unit_templates)} of {units:,} units with the most spikes"
     figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
     figure.supxlabel(
-        "Waveforms lie where their channels are on the probe. Blue: the main channel. "
+        "Waveforms lie where their channels are on the probe; blue is the main channel, named above.\n"
         "Scales differ between panels: upright bars are microvolts (µV), level ones milliseconds (ms).",
         fontsize=NOTE_SIZE,
         color=GREY,
@@ -182,18 +181,11 @@ def _draw_unit(axes: Axes, unit: _UnitTemplate) -> None:
             zorder=2 if is_main else 1,
         )
     _add_scale_bars(axes, unit, um_per_uv, um_per_ms=width_um / (samples / unit.rate_hz * 1000), largest=largest)
-    axes.set_title(
-        f"Unit {_shorten(unit.unit_id)}, {unit.spikes:,} spikes\n"
-        f"channel {_shorten(unit.main_channel_id)}, y {unit.depth_um:.0f} µm",
-        fontsize=NOTE_SIZE,
-        loc="left",
-    )
+    spikes, depth = f"{unit.spikes:,} spikes", f"y {unit.depth_um:.0f} µm"
+    unit_id = shorten_id(unit.unit_id, max(_CHARACTERS_IN_TITLE - len(f"Unit , {spikes}"), 4))
+    channel_id = shorten_id(unit.main_channel_id, max(_CHARACTERS_IN_TITLE - len(f"ch. , {depth}"), 4))
+    axes.set_title(f"Unit {unit_id}, {spikes}\nch. {channel_id}, {depth}", fontsize=NOTE_SIZE, loc="left")
     axes.set_axis_off()
-
-
-def _shorten(identifier: str) -> str:
-    """The end of a long id, which tells channels apart better than its beginning."""
-    return identifier if len(identifier) <= 10 else f"…{identifier[-9:]}"
 
 
 def _column_distance(positions_um: np.ndarray) -> float:

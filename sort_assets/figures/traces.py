@@ -18,6 +18,7 @@ from sort_assets.figures.style import (
     new_figure,
     round_down,
     save_figure,
+    shorten_id,
     style_axes,
 )
 
@@ -97,7 +98,7 @@ def draw_traces(
     style_axes(raw_axes, title=title, y_label="Channel, in depth order")
     style_axes(filtered_axes, title="Filtered")
     figure.supxlabel(f"Time (ms), beginning {first_s:.6g} s into the recording", fontsize=LABEL_SIZE)
-    raw_axes.set_yticks(range(len(order)), [str(channel_id) for channel_id in channel_ids])
+    raw_axes.set_yticks(range(len(order)), [shorten_id(channel_id) for channel_id in channel_ids])
     for label, is_kept in zip(raw_axes.get_yticklabels(), remaining, strict=True):
         label.set_color(BLACK if is_kept else VERMILLION)
     raw_axes.set_ylim(_BAR_BOTTOM - 0.1, len(order) + 0.5)
@@ -134,9 +135,19 @@ def _stack(
             zorder=2 if remaining[row] else 1,
         )
     for absent_row in np.flatnonzero(~present):
-        axes.text(times_ms[0], float(absent_row), "  removed", color=VERMILLION, fontsize=NOTE_SIZE, va="center")
+        axes.text(
+            0.03,
+            float(absent_row),
+            "removed",
+            transform=axes.get_yaxis_transform(),
+            color=VERMILLION,
+            fontsize=NOTE_SIZE,
+            va="center",
+            # Large spikes of the neighbouring rows run through this one.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )
     axes.set_xlim(times_ms[0], times_ms[-1])
-    _add_scale_bar(axes, row_uv, unit, note=", large excursions cut" if is_cut else "")
+    _add_scale_bar(axes, row_uv, unit, note=", peaks cut" if is_cut else "")
     return first_s
 
 
@@ -190,7 +201,7 @@ def _add_scale_bar(axes: Axes, row_uv: float, unit: str, *, note: str) -> None:
         solid_capstyle="butt",
     )
     axes.text(
-        x + 0.015,
+        x + 0.025,
         _BAR_BOTTOM + length_uv / row_uv / 2,
         f"{length_uv:g} {unit}{note}",
         transform=axes.get_yaxis_transform(),

@@ -20,7 +20,7 @@ def check_png() -> Callable[[Path], np.ndarray]:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"), dtype=float)
         height, width = pixels.shape
-        assert 900 <= width <= 1100
+        assert width == 660
         assert 150 <= height <= 1100
         assert pixels.std() > 2, "The picture is blank."
         return pixels

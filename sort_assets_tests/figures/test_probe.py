@@ -46,8 +46,8 @@ def test_a_tall_probe_lies_down_and_says_that_it_is_stretched(neuropixels: probe
 
     axes = figure.axes[0]
     assert axes.get_xlabel() == "Along the probe, y (µm)"
-    assert "stretched 9 times" in axes.get_ylabel()
-    assert axes.get_aspect() == 9
+    assert "stretched 13 times" in axes.get_ylabel()
+    assert axes.get_aspect() == 13
 
 
 def test_a_single_column_lies_down_at_equal_scale(column: probeinterface.Probe) -> None:
@@ -76,7 +76,7 @@ def test_a_contact_without_neighbours_across_is_not_lost_among_ten_millimetres(t
 
     axes.figure.draw_without_rendering()
     pixels = axes.transData.transform(axes.collections[0].get_offsets())
-    assert np.ptp(pixels[:, 0]) > 700
+    assert np.ptp(pixels[:, 0]) > 480
     assert np.ptp(pixels[:, 1]) > 60
 
 
@@ -109,6 +109,29 @@ def test_a_legend_names_only_the_first_of_many_channels(neuropixels: probeinterf
     figure = draw_probe(neuropixels, removed_channels=removed)
 
     assert legend_texts(figure)[1] == "removed, noise (50): 0, 1, 2, 3, 4, 5, …"
+
+
+def test_a_legend_with_long_ids_fits_the_width(column: probeinterface.Probe) -> None:
+    ids = [f"imec0.ap#AP{index}" for index in range(16)]
+    recording = si.NumpyRecording([np.zeros((10, 16), dtype="int16")], 30_000.0, channel_ids=ids)
+    recording.set_probe(column)
+
+    figure = draw_probe(recording, removed_channels=dict.fromkeys(ids, "noise"))
+
+    assert legend_texts(figure)[1] == "removed, noise (16): imec0.ap#AP0, imec0.ap#AP1, imec0.ap#AP2, …"
+    assert figure.legends[0].get_window_extent().x1 <= 660
+
+
+@pytest.mark.parametrize("name", ["column", "neuropixels", "four_shanks", "maxwell"])
+def test_labels_and_legend_lie_close_to_the_plot_and_inside_the_picture(name: str, request) -> None:
+    figure = draw_probe(request.getfixturevalue(name), removed_channels={"3": "dead", "5": "noise"})
+
+    figure.draw_without_rendering()
+    axes_box, legend_box = figure.axes[0].get_tightbbox(), figure.legends[0].get_window_extent()
+    assert 0 <= axes_box.x0 < axes_box.x1 <= 660
+    assert legend_box.y0 >= 0
+    assert 0 < axes_box.y0 - legend_box.y1 < 25
+    assert 0 < figure.bbox.y1 - axes_box.y1 < 25
 
 
 def test_all_channels_removed_can_be_drawn(column: probeinterface.Probe, tmp_path: Path, check_png) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sort_assets.figures.noise import plot_noise_levels
-from sort_assets.figures.style import draw_message, new_figure, round_down, save_figure
+from sort_assets.figures.style import draw_message, new_figure, round_down, save_figure, shorten_id
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,20 @@ from sort_assets.figures.style import draw_message, new_figure, round_down, save
 )
 def test_scale_bars_have_round_lengths(value: float, expected: float) -> None:
     assert round_down(value) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "expected"),
+    [
+        (7, "7"),
+        ("AP12345678", "AP12345678"),
+        ("imec0.ap#AP287", "…AP287"),
+        ("electrode12345", "…rode12345"),
+        ("a" * 9 + "##", "…aaaaaaa##"),
+    ],
+)
+def test_of_a_long_id_the_end_is_shown(identifier: object, expected: str) -> None:
+    assert shorten_id(identifier) == expected
 
 
 def test_a_dense_picture_is_stored_small_and_keeps_its_colours(tmp_path: Path) -> None:

@@ -37,13 +37,22 @@ def test_a_probe_with_384_channels_shows_a_few_around_each_unit(
     check_png(plot_templates(analyzer, tmp_path / "templates.png"))
 
 
+def test_titles_of_24_panels_stay_inside_their_panels(neuropixels, analyzer_of) -> None:
+    figure = draw_templates(analyzer_of(neuropixels, 24, sparse=True))
+
+    figure.draw_without_rendering()
+    for panel in figure.axes:
+        *_, title = [child for child in panel.get_children() if getattr(child, "get_text", str)().startswith("Unit")]
+        assert title.get_window_extent().x1 - panel.bbox.x0 <= 160
+
+
 def test_units_that_are_not_shown_are_counted_and_have_the_fewest_spikes(column, analyzer_of) -> None:
     analyzer = analyzer_of(column, 8, sparse=True)
     spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
 
     figure = draw_templates(analyzer, max_units=5)
 
-    assert figure.get_suptitle() == "Average waveforms of the 5 units with the most spikes; 3 more not shown"
+    assert figure.get_suptitle() == "Average waveforms of the 5 of 8 units with the most spikes"
     shown = [panel.get_title(loc="left").split(",")[0] for panel in figure.axes if panel.get_visible()]
     expected = analyzer.unit_ids[np.sort(np.argsort(-spikes, kind="stable")[:5])]
     assert shown == [f"Unit {unit_id}" for unit_id in expected]

@@ -94,7 +94,7 @@ def test_a_loud_removed_channel_is_cut_and_the_picture_says_so(column, integer_r
     raw_axes = draw_traces(loud, loud.remove_channels(["AP9"]), start_s=0.0).axes[0]
 
     assert np.ptp(raw_axes.lines[9].get_ydata()) <= 1
-    assert raw_axes.texts[-1].get_text() == "50 µV, large excursions cut"
+    assert raw_axes.texts[-1].get_text() == "50 µV, peaks cut"
 
 
 def test_no_drawn_channel_may_be_left_after_filtering(column, integer_recording, tmp_path: Path, check_png) -> None:

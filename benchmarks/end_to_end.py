@@ -2,9 +2,8 @@
 
 Example: ``.venv/bin/python benchmarks/end_to_end.py --minutes 2 --channels 32 --repeat 2 --json result.json``
 
-All files are in a temporary folder, also DAGSTER_HOME. Linux only: this process adopts every descendant of what it
-measures and waits for it. Then the kernel has added up their CPU time and what they wrote, however short they lived;
-only memory is sampled.
+All files are in a temporary folder, also DAGSTER_HOME. Linux only: this process adopts and waits for every descendant
+of what it measures, so that the kernel adds up CPU time and writing, however short they lived. Only memory is sampled.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from spikeinterface.core import BaseSorting, load
 
 from sort_assets.automation.jobs import PIPELINE, sort_recording
 from sort_assets.automation.registration import register_recording
-from sort_assets.config import ConfigLayer, resolve_config
+from sort_assets.config import resolve_config
 from sort_assets.config.cores import usable_cores
 from sort_assets.demo import PRESET, WELL_DETECTED
 from sort_assets.errors import SortAssetsError
@@ -46,11 +46,7 @@ from sort_assets.storage.roots import RECORDINGS_VARIABLE, STORE_VARIABLE
 Numbers = dict[str, float]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PLAIN_SCRIPT = Path(__file__).with_name("plain_spikeinterface.py")
-FEWEST_CHANNELS = 11  # of which detection of bad channels by coherence can be asked
 SAMPLE_EVERY_S = 0.2
-STRAGGLERS_S = 60.0
-PR_SET_CHILD_SUBREAPER = 36
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 WALL, CPU = "wall s", "CPU s (user + system)"
 
@@ -59,103 +55,79 @@ class BenchmarkError(RuntimeError):
     """One of the two did not do its work."""
 
 
-class MemoryPeak(threading.Thread):
-    """Largest sum of the descendants' proportional set sizes (PSS), until `stop`.
+def memory_peak(stopped: threading.Event) -> int:
+    """Largest sum of the descendants' proportional set sizes (PSS), in bytes.
 
     PSS divides pages that several processes map among them, so that forks are not counted twice; mapped pages of
-    files, such as the `.dat`, are in it.
+    files, such as the `.dat`, are in it. It is slow to read: only when resident memory has grown by a percent.
     """
+    peak = 0
+    resident: dict[frozenset[int], int] = {}
+    while not stopped.wait(SAMPLE_EVERY_S):
+        tree = psutil.Process().children(recursive=True)
+        pids, now = frozenset(process.pid for process in tree), _memory(tree, "memory_info", "rss")
+        if now > 1.01 * resident.get(pids, 0):
+            resident[pids] = now
+            peak = max(peak, _memory(tree, "memory_full_info", "pss"))
+    return peak
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak_bytes = 0
-        self._stopped = threading.Event()
 
-    def run(self) -> None:
-        this = psutil.Process()
-        while not self._stopped.wait(SAMPLE_EVERY_S):
-            self.peak_bytes = max(self.peak_bytes, sum(_pss(child) for child in this.children(recursive=True)))
-
-    def stop(self) -> None:
-        """End the sampling."""
-        self._stopped.set()
-        self.join()
+def _memory(processes: list[psutil.Process], call: str, kind: str) -> int:
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            total += getattr(getattr(process, call)(), kind)
+    return total
 
 
 def measure(command: list[str], log: Path) -> tuple[float, float, Numbers]:
-    """Run a command, and all that it starts, to the end.
-
-    Returns
-    -------
-    begin, end : float
-        When the command itself ran, in Unix time.
-    numbers : dict
-        What it used.
-    """
+    """Run a command, and all that it starts, to the end; returns when it ran (Unix time) and what it used."""
     os.sync()  # What was written before is not to be paid for now.
-    memory = MemoryPeak()
-    written, cpu_s, busy_s, own_s = _written(), _children_cpu_s(), _machine_busy_s(), time.process_time()
-    begin = time.time()
-    with log.open("wb") as output:
+    before, begin = _counters(), time.time()
+    with log.open("wb") as output, ThreadPoolExecutor(max_workers=1) as sampler:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
-        memory.start()
+        stopped = threading.Event()
+        peak = sampler.submit(memory_peak, stopped)
         try:
             status = process.wait()
             end = time.time()
-            _wait_for_stragglers()
+            while left := psutil.Process().children():  # those that outlive their parent, as a forkserver does
+                _, alive = psutil.wait_procs(left, timeout=60)
+                if alive:
+                    raise BenchmarkError(f"still running a minute after the end: {alive}")
         finally:
-            memory.stop()
-            for left in psutil.Process().children(recursive=True):
-                left.kill()
+            stopped.set()
+            for child in psutil.Process().children(recursive=True):
+                child.kill()
     if status != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
         raise BenchmarkError(f"exit status {status} of {' '.join(command)}\n{tail}")
-    whole_s, cpu_s, own_s = time.time() - begin, _children_cpu_s() - cpu_s, time.process_time() - own_s
-    return (
-        begin,
-        end,
-        {
-            WALL: end - begin,
-            CPU: cpu_s,
-            "MB written (write_bytes)": (_written()["write_bytes"] - written["write_bytes"]) / 1e6,
-            "MB handed to write() (wchar)": (_written()["wchar"] - written["wchar"]) / 1e6,
-            "MB of memory, peak of summed PSS": memory.peak_bytes / 1e6,
-            "cores used by others meanwhile": (_machine_busy_s() - busy_s - cpu_s - own_s) / whole_s,
-            "CPU s of measuring, in no other row": own_s,
-        },
-    )
+    used = {name: value - before[name] for name, value in _counters().items()}
+    numbers = {
+        WALL: end - begin,
+        CPU: used["descendants"],
+        "MB written (write_bytes)": used["write_bytes"],
+        "MB handed to write() (wchar)": used["wchar"],
+        "MB of memory, peak of summed PSS": peak.result() / 1e6,
+        "cores used by others meanwhile": (used["machine"] - used["descendants"] - used["own"]) / used["time"],
+        "CPU s of measuring, in no other row": used["own"],
+    }
+    return begin, end, numbers
 
 
-def _pss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def _wait_for_stragglers() -> None:
-    """Wait for processes that outlive their parent, as a forkserver does for a moment."""
-    while left := psutil.Process().children():
-        _, alive = psutil.wait_procs(left, timeout=STRAGGLERS_S)
-        if alive:
-            raise BenchmarkError(f"still running {STRAGGLERS_S:.0f} s after the end: {alive}")
-
-
-def _written() -> dict[str, int]:
-    """What this process, which writes next to nothing, and the descendants that it waited for wrote."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return {name: int(value) for name, value in (line.split(": ") for line in lines)}
-
-
-def _children_cpu_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def _machine_busy_s() -> float:
-    """CPU seconds of all cores that were not idle, those that the hypervisor took included."""
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
+def _counters() -> Numbers:
+    """Kernel counters: the machine's, this process's, and those of the descendants that it waited for."""
+    written = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    machine = psutil.cpu_times()
+    return {
+        "time": time.time(),
+        "descendants": sum(os.times()[2:4]),
+        "own": time.process_time(),
+        # Not idle; what the hypervisor took is in it.
+        "machine": machine.user + machine.nice + machine.system + machine.irq + machine.softirq + machine.steal,
+        # With the descendants'; this process itself writes next to nothing.
+        **{name: int(written[name]) / 1e6 for name in ("write_bytes", "wchar")},
+    }
 
 
 def _seconds(begin: float, end: float, steps: Mapping[str, tuple[float, float]]) -> Numbers:
@@ -173,7 +145,7 @@ def _seconds(begin: float, end: float, steps: Mapping[str, tuple[float, float]])
     }
 
 
-def run_platform(nwb: Path, folder: Path, jobs: int) -> tuple[Numbers, BaseSorting]:
+def run_platform(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tuple[Numbers, BaseSorting]:
     """Register the recording on an instance of its own, and run the job as the demo does."""
     home, store = folder / "home", folder / "store"
     os.environ |= {HOME_VARIABLE: str(home), STORE_VARIABLE: str(store), RECORDINGS_VARIABLE: str(nwb.parent)}
@@ -181,43 +153,38 @@ def run_platform(nwb: Path, folder: Path, jobs: int) -> tuple[Numbers, BaseSorti
     with contextlib.chdir(CHECKOUT):  # where the instance's settings are found
         roots = prepare_home()
     with open_instance() as instance:
-        start = time.perf_counter()
+        start = time.time()
         (registered,) = register_recording(instance, nwb, roots.recordings)
-        registering_s = time.perf_counter() - start
-        config = {"resources": {"backend": {"config": {"preset": PRESET, **_overrides(jobs)}}}}
-        (folder / "run_config.yaml").write_text(json.dumps(config), encoding="utf-8")
-        command = [
-            *(sys.executable, "-m", "dagster", "job", "execute", "-m", "sort_assets.definitions"),
-            *("-j", sort_recording.name, "--tags", json.dumps({"dagster/partition": registered.key})),
-            *("-c", str(folder / "run_config.yaml")),
-        ]
+        registering_s = time.time() - start
+        backend = {"preset": PRESET, "execution": {"n_jobs": job_kwargs["n_jobs"]}}
+        (home / "run.yaml").write_text(json.dumps({"resources": {"backend": {"config": backend}}}), encoding="utf-8")
+        command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "sort_assets.definitions"]
+        command += ["-j", sort_recording.name, "-c", str(home / "run.yaml")]
+        command += ["--tags", json.dumps({"dagster/partition": registered.key})]
         begin, end, numbers = measure(command, home / "job.log")
         (run,) = instance.get_runs()
-        steps = {
-            stats.step_key: (stats.start_time, stats.end_time)
-            for stats in instance.get_run_step_stats(run.run_id)
-            if stats.start_time is not None and stats.end_time is not None
-        }
-    numbers |= {"MB left on disk": _megabytes(home, store), "s to register, beforehand": registering_s}
+        stats = instance.get_run_step_stats(run.run_id)
+    steps = {each.step_key: (each.start_time, each.end_time) for each in stats if each.start_time and each.end_time}
+    numbers |= {"MB left on disk": _megabytes(home, store), "s to register, before all this": registering_s}
     return numbers | _seconds(begin, end, steps), StoredSorting(roots, registered.key).load()
 
 
-def run_plain(nwb: Path, folder: Path, jobs: int, *, chunk: str, engine: str) -> tuple[Numbers, BaseSorting]:
+def run_plain(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tuple[Numbers, BaseSorting]:
     """Run the plain script with the configuration that the platform resolves."""
     folder.mkdir()
-    config = resolve_config(PRESET, [ConfigLayer("benchmark", _overrides(jobs))]).config
-    job_kwargs = {"n_jobs": jobs, "chunk_duration": chunk, "pool_engine": engine}
-    given = ["--settings", config.model_dump_json(), "--job-kwargs", json.dumps(job_kwargs)]
-    begin, end, numbers = measure(
-        [sys.executable, str(PLAIN_SCRIPT), str(nwb), str(folder), *given], folder / "script.log"
-    )
+    settings = resolve_config(PRESET).config.model_dump_json()
+    command = [
+        sys.executable,
+        str(CHECKOUT / "benchmarks/plain_spikeinterface.py"),
+        str(nwb),
+        str(folder),
+        settings,
+        json.dumps(job_kwargs),
+    ]
+    begin, end, numbers = measure(command, folder / "script.log")
     steps = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
-    numbers |= {"MB left on disk": _megabytes(folder), "s to register, beforehand": 0.0}
+    numbers["MB left on disk"] = _megabytes(folder)
     return numbers | _seconds(begin, end, steps), load(folder / "sorting")
-
-
-def _overrides(jobs: int) -> dict[str, Any]:
-    return {"execution": {"n_jobs": jobs}}
 
 
 def _megabytes(*folders: Path) -> float:
@@ -239,20 +206,9 @@ def quality(truth: BaseSorting, units: BaseSorting) -> Numbers:
 def agreement(one: BaseSorting, other: BaseSorting) -> float:
     """Spikes that both have, in units that belong together, as a share of all spikes of either."""
     comparison = compare_two_sorters(one, other)
-    pairs = comparison.hungarian_match_12.items()
-    both = sum(comparison.match_event_count.at[unit, match] for unit, match in pairs if match in other.unit_ids)
+    pairs, counts = comparison.hungarian_match_12.items(), comparison.match_event_count
+    both = sum(counts.at[unit, match] for unit, match in pairs if match in other.unit_ids)
     return float(both / (one.to_spike_vector().size + other.to_spike_vector().size - both))
-
-
-def show(console: Console, title: str, platform: Numbers, plain: Numbers) -> None:
-    """Print one round."""
-    table = Table("", title=title)
-    for heading in ("platform", "plain", "ratio"):
-        table.add_column(heading, justify="right")
-    for name, value in platform.items():
-        ratio = f"{value / plain[name]:.3f}" if plain[name] > 0 else ""
-        table.add_row(name, f"{value:.2f}", f"{plain[name]:.2f}", ratio)
-    console.print(table)
 
 
 def main() -> None:
@@ -267,14 +223,13 @@ def main() -> None:
     parser.add_argument("--plain-engine", choices=("process", "thread"), default="process", help="the script's workers")
     parser.add_argument("--json", type=Path, help="file for all numbers")
     given = parser.parse_args()
-    if given.channels < FEWEST_CHANNELS:
-        parser.error(f"--channels must be at least {FEWEST_CHANNELS}")
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "can't adopt the descendants")
+    if given.channels < 11:
+        parser.error("--channels: detection of bad channels by coherence needs at least 11")
+    if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
+        raise BenchmarkError("this kernel does not let a process adopt its descendants")
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(given.jobs))
     console = Console(width=110, highlight=False)
-    setting = {"cores": os.cpu_count(), "python": sys.version.split()[0], **package_versions()}
-    setting |= {name: str(value) for name, value in vars(given).items()}
+    setting = {"cores": os.cpu_count(), "python": sys.version.split()[0], **package_versions(), **vars(given)}
     console.print(", ".join(f"{name} {value}" for name, value in setting.items()))
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="sort_assets-benchmark-") as work:
@@ -282,28 +237,31 @@ def main() -> None:
         nwb.parent.mkdir()
         recording, truth = make_ground_truth(60 * given.minutes, given.channels, given.channels // 2, lazy=True)
         write_nwb(recording, nwb)
+        job_kwargs = {"n_jobs": given.jobs, "chunk_duration": given.plain_chunk, "pool_engine": given.plain_engine}
+        runs = {"platform": run_platform, "plain": run_plain}
+        order = sorted(runs, key=lambda side: side != given.first)
         for index in range(given.repeat):
-            numbers: dict[str, Numbers] = {}
-            found: dict[str, BaseSorting] = {}
-            platform_first = (given.first == "platform") == (index % 2 == 0)
-            with tempfile.TemporaryDirectory(dir=work) as name:
-                for side in ("platform", "plain") if platform_first else ("plain", "platform"):
-                    folder = Path(name) / side
-                    if side == "platform":
-                        numbers[side], found[side] = run_platform(nwb, folder, given.jobs)
-                    else:
-                        options = {"chunk": given.plain_chunk, "engine": given.plain_engine}
-                        numbers[side], found[side] = run_plain(nwb, folder, given.jobs, **options)
+            numbers, found = dict[str, Numbers](), dict[str, BaseSorting]()
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                for side in order:
+                    numbers[side], found[side] = runs[side](nwb, Path(folder) / side, job_kwargs)
                     numbers[side] |= quality(truth, found[side])
                 same = agreement(found["platform"], found["plain"])
-            rounds.append({"platform_first": platform_first, "agreement": same, **numbers})
-            show(console, f"round {index + 1}, {next(iter(numbers))} first", numbers["platform"], numbers["plain"])
+            rounds.append({"first": order[0], "agreement": same, **numbers})
+            table = Table("", "platform", "plain", "ratio", title=f"round {index + 1}, {order[0]} first")
+            for name, value in numbers["platform"].items():
+                plain = numbers["plain"].get(name)
+                ratio = f"{value / plain:.3f}" if plain and plain > 0.01 else ""
+                table.add_row(name, f"{value:.3f}", "" if plain is None else f"{plain:.3f}", ratio)
+            console.print(table)
             console.print(f"agreement of the two sortings, share of the spikes of either: {same:.4f}")
+            order.reverse()
     for what in (WALL, CPU):
         ratio = statistics.median(each["platform"][what] / each["plain"][what] for each in rounds)
-        console.print(f"platform / plain, {what}: {ratio:.3f} (median of {len(rounds)})")
+        console.print(f"platform / plain, median of {len(rounds)}, {what}: {ratio:.3f}")
     if given.json:
-        given.json.write_text(json.dumps({"setting": setting, "rounds": rounds}, indent=1), encoding="utf-8")
+        report = json.dumps({"setting": setting, "rounds": rounds}, indent=1, default=str)
+        given.json.write_text(report, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The same sort as somebody would write it by hand, with SpikeInterface alone: what `end_to_end.py` compares with.
 
-It knows nothing of sort_assets. The parameters come as JSON, so that both sides get the same.
+Arguments: NWB file, folder for the results and the steps' times, parameters and job arguments (both JSON).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +38,8 @@ def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
     with step("preprocessed_recording"):
         raw = read_nwb_recording(nwb)
         microvolts = spre.scale_to_uV(raw)
-        seed = preparing["bad_channel_seed"]
         _, labels = spre.detect_bad_channels(
-            microvolts, method="coherence+psd", seed=seed, job_kwargs={"n_jobs": 1, "progress_bar": False}
+            microvolts, method="coherence+psd", seed=preparing["bad_channel_seed"], job_kwargs={"n_jobs": 1}
         )
         good = microvolts.select_channels(microvolts.channel_ids[~np.isin(labels, ["dead", "noise"])])
         filtered = spre.bandpass_filter(good, freq_min=preparing["freq_min"], freq_max=preparing["freq_max"])
@@ -61,9 +60,9 @@ def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
         sorting = remove_excess_spikes(found, recording).save(folder=folder / "sorting")
 
     with step("waveforms"):
-        seed, radius_um = waveform["seed"], waveform["radius_um"]
+        seed = waveform["seed"]
         storage = {"format": "binary_folder", "folder": folder / "analyzer", "return_in_uV": True, "seed": seed}
-        sparsity = {"sparse": True, "method": "radius", "radius_um": radius_um}
+        sparsity = {"sparse": True, "method": "radius", "radius_um": waveform["radius_um"]}
         analyzer = si.create_sorting_analyzer(sorting, recording, **storage, **sparsity)
         analyzer.compute("random_spikes", max_spikes_per_unit=waveform["max_spikes_per_unit"], seed=seed)
         analyzer.compute("waveforms", ms_before=waveform["ms_before"], ms_after=waveform["ms_after"])
@@ -72,12 +71,8 @@ def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("nwb", type=Path)
-    parser.add_argument("folder", type=Path, help="receives the results, and the times of the steps")
-    parser.add_argument("--settings", type=json.loads, required=True, help="a SortingPipelineConfig")
-    parser.add_argument("--job-kwargs", type=json.loads, required=True, help="SpikeInterface's global ones")
-    given = parser.parse_args()
-    si.set_global_job_kwargs(**given.job_kwargs, progress_bar=False)
-    sort(given.nwb, given.folder, given.settings, given.job_kwargs["n_jobs"])
-    (given.folder / "steps.json").write_text(json.dumps(steps), encoding="utf-8")
+    nwb_file, results = Path(sys.argv[1]), Path(sys.argv[2])
+    settings_given, job_kwargs = json.loads(sys.argv[3]), json.loads(sys.argv[4])
+    si.set_global_job_kwargs(**job_kwargs, progress_bar=False)
+    sort(nwb_file, results, settings_given, job_kwargs["n_jobs"])
+    (results / "steps.json").write_text(json.dumps(steps), encoding="utf-8")

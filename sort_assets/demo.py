@@ -26,6 +26,7 @@ WELL_DETECTED = 0.8
 LOG_NAME = "demo.log"
 _TAG = "sort_assets/demo"
 _POLL_S = 0.5
+_STILL_RUNNING_S = 10
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,12 @@ def _run_job(instance: dg.DagsterInstance, recording: str, say: Callable[[str], 
     """Run the job in a process of its own; its output goes to a file, and what people ask for is in the event log."""
     marker = uuid.uuid4().hex
     log_path = Path(instance.root_directory) / LOG_NAME
+    config_path = log_path.with_suffix(".yaml")
+    config_path.write_text(json.dumps({"resources": {"backend": {"config": {"preset": PRESET}}}}), encoding="utf-8")
     command = [
         *(sys.executable, "-m", "dagster", "job", "execute", "-m", "sort_assets.definitions", "-j", "sort_recording"),
         *("--tags", json.dumps({"dagster/partition": recording, _TAG: marker})),
-        *("--config-json", json.dumps({"resources": {"backend": {"config": {"preset": PRESET}}}})),
+        *("-c", str(config_path)),
     ]
     seen: dict[str, str] = {}
     with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as job:
@@ -131,15 +134,19 @@ def _run_job(instance: dg.DagsterInstance, recording: str, say: Callable[[str], 
 
 
 def _tell_progress(instance: dg.DagsterInstance, marker: str, seen: dict[str, str], say: Callable[[str], None]) -> None:
-    """Say which steps began and ended since the last time."""
+    """Say which steps began or ended since the last time, and now and then that one goes on."""
     for run in instance.get_runs(filters=dg.RunsFilter(tags={_TAG: marker}), limit=1):
         for stats in instance.get_run_step_stats(run.run_id):
-            status = stats.status.value.lower() if stats.status else "started"
-            if stats.step_key not in PIPELINE or seen.get(stats.step_key) == status:
+            if stats.step_key not in PIPELINE or stats.start_time is None:
                 continue
-            seen[stats.step_key] = status
-            took = f" after {stats.end_time - stats.start_time:.1f} s" if stats.start_time and stats.end_time else ""
-            say(f"  {stats.step_key}: {status.replace('_', ' ')}{took}")
+            if stats.end_time is not None and stats.status is not None:
+                news = f"{stats.status.value.lower()} after {stats.end_time - stats.start_time:.1f} s"
+            else:
+                seconds = int((time.time() - stats.start_time) // _STILL_RUNNING_S * _STILL_RUNNING_S)
+                news = f"running for {seconds} s" if seconds else "started"
+            if seen.get(stats.step_key) != news:
+                seen[stats.step_key] = news
+                say(f"  {stats.step_key}: {news}")
 
 
 def _failure_of(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> str:

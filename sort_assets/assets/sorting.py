@@ -60,8 +60,10 @@ def sorting(
             }
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
         StoredSorting.write(units, asset.staging.path)
-        duration_s = next(iter(parts.values()))[0].get_duration()
-        return _publish(asset, sorter, units, duration_s, next(iter(parts.values()))[0].get_num_samples(), lease.name)
+        sorted_part, _ = next(iter(parts.values()))
+        # Readers hand on numpy's numbers, which Dagster can't store.
+        duration_s, num_samples = float(sorted_part.get_duration()), int(sorted_part.get_num_samples())
+        return _publish(asset, sorter, units, duration_s, num_samples, lease.name)
 
 
 def _what_to_sort(

@@ -138,7 +138,7 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         resolved = _as_recorded(backend.resolve(recording), asset, inputs, context.log.warning)
         sorter = create_backend(resolved.config)
-        with Store(roots.store).stage(recording, asset, run_id=context.run_id) as staging:
+        with Store(roots.store).stage(recording, asset, run_id=context.run.run_id) as staging:
             yield StagedAsset(context, staging, roots, resolved, sorter, inputs)
 
 

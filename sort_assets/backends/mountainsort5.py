@@ -22,7 +22,7 @@ class MountainSort5Backend(SpikeInterfaceBackend):
     # Only the filter; the whitening, which the sorter relies on, has a switch of its own.
     filter_off: ClassVar[Mapping[str, Any]] = {"filter": False}
     own_defaults: ClassVar[Mapping[str, Any]] = {
-        # The whitening looks at random parts; the rest is deterministic.
+        # The whitening looks at random parts; nothing else is random.
         "whitening_seed": 0,
     }
     copies_recording = True

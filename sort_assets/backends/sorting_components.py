@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
@@ -13,12 +11,21 @@ if TYPE_CHECKING:
 
 COMMON_REFERENCE_CHANNELS = 32
 """From this many channels on, these sorters take the median of all channels as reference."""
-_CACHE_LIMIT_BYTES = 4 * 2**30
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class SortingComponentsBackend(SpikeInterfaceBackend):
-    """A sorter that whitens the recording as it reads it, in several passes, and makes no copy of it on disk."""
+    """A sorter that whitens the recording as it reads it, in several passes.
+
+    The whitened recording is computed again in each pass instead of being held: memory does not grow with the
+    recording, and no copy of it is written. That costs up to two thirds more computation (tridesclous2, 64 channels).
+    SpikeInterface would hold it in shared memory: of that, a container has 64 MB by default, a killed sorter leaves it
+    behind, and with workers that are threads, SpikeInterface 0.105.3 unlinks it more than once. Where there is room,
+    configuring the sorter's own parameter for it, mode "memory", is faster.
+
+    Two runs may differ in a few spikes. In SpikeInterface 0.105.3 these sorters hand their seed to most, not all of
+    what is random in them: not to the thresholds of matched-filter detection (spykingcircus2, lupin), the choice of
+    the peaks that are clustered (lupin, tridesclous2), or the whitening (tridesclous2).
+    """
 
     @property
     def library_threads(self) -> int:
@@ -40,16 +47,3 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
         if few or referenced or not self.recording_is_filtered:
             return recording
         return common_reference(recording, dtype="float32")
-
-
-def cache_mode(recording: BaseRecording) -> str:
-    """Whether to hold the whitened recording in memory between the passes, or to compute it again each time.
-
-    Memory is bounded, whatever the length of the recording. The sorters' own rule asks the host for its memory, which
-    gets a process in a container killed; and they hold it in shared memory, of which a container may have 64 MB.
-    """
-    needed = 4 * recording.get_num_samples() * recording.get_num_channels()
-    limit = _CACHE_LIMIT_BYTES
-    if _SHARED_MEMORY.is_dir():
-        limit = min(limit, shutil.disk_usage(_SHARED_MEMORY).free // 2)
-    return "memory" if needed <= limit else "no-cache"

@@ -19,7 +19,7 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.cores import resolve_n_jobs
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
-from sort_assets.errors import ConfigError, SorterFailedError
+from sort_assets.errors import ConfigError, RecordingError, SorterFailedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _EXCERPT_LINES = 25
 _MISSPELT_SIMILARITY = 0.8
-_PICKLES = ("recording.pickle", "sorting/provenance.pkl")
+_PICKLE_SUFFIXES = (".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,11 @@ class SpikeInterfaceBackend(SorterBackend):
             from sort_assets.recordings import require_probe
 
             require_probe(recording, rec_path or recording_dat_path or "the recording")
+        if not recording.check_serializability("json"):
+            raise RecordingError(
+                "The recording is held in memory, and the sorter reads recordings from files.",
+                remedy="Write it with write_recording, and sort what sort_assets.recordings.binary.read_dat opens.",
+            )
         params = self.sorter_params(recording)
         try:
             with compute_threads(self.library_threads):
@@ -195,8 +200,9 @@ class SpikeInterfaceBackend(SorterBackend):
                 job_kwargs=self.job_kwargs,
             )
         # SpikeInterface notes where recording and sorting came from, as pickles where JSON can't hold it.
-        for name in _PICKLES:
-            (waveforms_folder / name).unlink(missing_ok=True)
+        for path in waveforms_folder.rglob("*"):
+            if path.suffix in _PICKLE_SUFFIXES:
+                path.unlink()
         analyzer.compute("random_spikes", max_spikes_per_unit=waveform.max_spikes_per_unit, seed=seed)
         analyzer.compute("waveforms", ms_before=waveform.ms_before, ms_after=waveform.ms_after, **self.job_kwargs)
         analyzer.compute("templates")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from sort_assets.backends.sorting_components import SortingComponentsBackend, cache_mode
+from sort_assets.backends.sorting_components import SortingComponentsBackend
 from sort_assets.backends.spikeinterface_backend import CHUNK_DURATION, MemoryParameter
-
-if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
 
 
 class SpykingCircus2Backend(SortingComponentsBackend):
@@ -22,9 +19,9 @@ class SpykingCircus2Backend(SortingComponentsBackend):
         # Motion is corrected once for all sorters, where recording.preprocessing asks for it; an estimate from few
         # channels or minutes does harm.
         "apply_motion_correction": False,
-        # Otherwise peaks are looked for until there are enough, and which ones that are depends on the threads' speed.
-        "deterministic_peaks_detection": True,
         "seed": 0,
+        # See SortingComponentsBackend.
+        "cache_preprocessing": {"mode": "no-cache"},
     }
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
         CHUNK_DURATION,
@@ -33,6 +30,3 @@ class SpykingCircus2Backend(SortingComponentsBackend):
         MemoryParameter("sorter.params.selection.method_kwargs.n_peaks_per_channel", default=5000, floor=1000),
         MemoryParameter("sorter.params.selection.method_kwargs.min_n_peaks", default=100000, floor=20000),
     )
-
-    def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
-        return {**super().machine_params(recording), "cache_preprocessing": {"mode": cache_mode(recording)}}

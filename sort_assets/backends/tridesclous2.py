@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from sort_assets.backends.sorting_components import SortingComponentsBackend, cache_mode
+from sort_assets.backends.sorting_components import SortingComponentsBackend
 from sort_assets.backends.spikeinterface_backend import CHUNK_DURATION, MemoryParameter
-
-if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
 
 
 class Tridesclous2Backend(SortingComponentsBackend):
-    """Tridesclous 2, whitening what we filtered.
-
-    Two choices have no seed in SpikeInterface 0.105.3, the data for the whitening and the peaks that are clustered, so
-    that two runs may differ in a few spikes.
-    """
+    """Tridesclous 2, whitening what we filtered."""
 
     name = "tridesclous2"
     # No steps in place of filter and common reference; apply_preprocessing=False would also skip the whitening.
     filter_off: ClassVar[Mapping[str, Any]] = {"preprocessing_dict": []}
     own_defaults: ClassVar[Mapping[str, Any]] = {
         "seed": 0,
+        # See SortingComponentsBackend.
+        "cache_preprocessing_mode": "no-cache",
         # Intermediate results, all peaks among them: only of use to who works on the sorter.
         "save_array": False,
     }
@@ -32,6 +27,3 @@ class Tridesclous2Backend(SortingComponentsBackend):
         # Peaks that are clustered, each with its waveform's features. Every unit needs some tens of them.
         MemoryParameter("sorter.params.n_peaks_per_channel", default=5000, floor=1000),
     )
-
-    def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
-        return {**super().machine_params(recording), "cache_preprocessing_mode": cache_mode(recording)}

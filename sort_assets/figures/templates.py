@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _CHANNELS_PER_UNIT = 9
 _FARTHEST_UM = 100.0
 _COLUMNS = 4
-_CHARACTERS_IN_TITLE = 24
+_CHARACTERS_IN_TITLE = 23
 # Two contacts nearer than this across or along the probe count as one column or row.
 _SAME_ROW_UM = 3.0
 
@@ -88,7 +88,7 @@ def draw_templates(analyzer: SortingAnalyzer, *, max_units: int = 24) -> Figure:
     figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
     figure.supxlabel(
         "Waveforms lie where their channels are on the probe; blue is the main channel, named above.\n"
-        "Scales differ between panels: upright bars are microvolts (µV), level ones milliseconds (ms).",
+        "Every panel has its own scale: its upright bar measures amplitude, its level one time.",
         fontsize=NOTE_SIZE,
         color=GREY,
     )

@@ -197,7 +197,9 @@ class Store:
         if not folder.is_dir():
             return []
         return sorted(
-            path.name for path in folder.iterdir() if not path.is_symlink() and (path / MANIFEST_NAME).is_file()
+            path.name
+            for path in folder.iterdir()
+            if not path.name.startswith(_STAGING) and not path.is_symlink() and (path / MANIFEST_NAME).is_file()
         )
 
     def _remove_dead_staging(self, folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_an_env_file_that_a_person_changed_is_kept(checkout: Path) -> None:
 
 
 def test_without_settings_there_is_a_clear_error(checkout: Path) -> None:
-    with pytest.raises(InstanceError, match="SORT_ASSETS_RECORDINGS is not set.*Remedy"):
+    with pytest.raises(InstanceError, match=r"SORT_ASSETS_RECORDINGS is not set.*Remedy"):
         prepare_home()
 
 

@@ -96,11 +96,11 @@ def integer_recording() -> Callable[..., si.BaseRecording]:
 
 @pytest.fixture
 def analyzer_of() -> Callable[..., si.SortingAnalyzer]:
-    """Make an analyzer with templates of a ground-truth recording of 2 s."""
+    """Make an analyzer with templates of a ground-truth recording of 1 s."""
 
     def make(probe: probeinterface.Probe, units: int, *, sparse: bool) -> si.SortingAnalyzer:
         recording, sorting = si.generate_ground_truth_recording(
-            durations=[2.0],
+            durations=[1.0],
             sampling_frequency=20_000.0,
             probe=probe,
             num_units=units,

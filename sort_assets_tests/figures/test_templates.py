@@ -5,7 +5,7 @@ import pytest
 import spikeinterface.core as si
 from matplotlib.axes import Axes
 
-from sort_assets.figures.style import BLUE
+from sort_assets.figures.style import BLUE, save_figure
 from sort_assets.figures.templates import draw_templates, plot_templates
 
 
@@ -30,11 +30,12 @@ def test_a_probe_with_384_channels_shows_a_few_around_each_unit(
 ) -> None:
     analyzer = analyzer_of(neuropixels, 8, sparse=True)
 
-    panels = draw_templates(analyzer).axes
+    figure = draw_templates(analyzer)
 
+    panels = figure.axes
     assert len(panels) == 8
     assert all(1 < len(waveform_lines(panel)) <= 9 for panel in panels)
-    check_png(plot_templates(analyzer, tmp_path / "templates.png"))
+    check_png(save_figure(figure, tmp_path / "templates.png"))
 
 
 def test_titles_of_24_panels_stay_inside_their_panels(neuropixels, analyzer_of) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -55,7 +56,7 @@ def test_a_figure_shows_in_the_page_of_its_asset(
             dg.AssetMaterialization(asset_key="sorting", partition="day.nwb", metadata=metadata)
         )
 
-    servers = subprocess.Popen([str(Path(shutil.which("sort-assets") or "")), "up", "--port", str(port)])
+    servers = subprocess.Popen([str(Path(sys.executable).with_name("sort-assets")), "up", "--port", str(port)])
     try:
         wait_for_port(port)
         page = f"http://127.0.0.1:{port}/assets/sorting?view=partitions&partition=day.nwb"

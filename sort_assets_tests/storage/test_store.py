@@ -85,6 +85,15 @@ def test_a_killed_writer_is_invisible_and_the_next_one_removes_its_remains(tmp_p
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".staging")]
 
 
+def test_a_folder_with_a_manifest_is_no_version_until_it_is_published(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    with store.stage("rec", "sorting", run_id="r") as staging:
+        (staging.path / "manifest.json").write_text("{}", encoding="utf-8")
+
+        assert store.versions("rec", "sorting") == []
+
+
 def test_a_reader_never_sees_half_a_publication(tmp_path: Path) -> None:
     store = Store(tmp_path)
     _publish(store, b"0")

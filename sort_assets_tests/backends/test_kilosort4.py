@@ -1,0 +1,67 @@
+import pytest
+from spikeinterface.comparison import compare_two_sorters
+from spikeinterface.core import BaseSorting
+from spikeinterface.sorters import get_default_sorter_params, run_sorter
+
+from sort_assets.backends.kilosort4 import Kilosort4Backend
+from sort_assets.backends.spikeinterface_backend import compute_threads
+from sort_assets.config import PRESETS, SortingPipelineConfig
+from sort_assets.errors import ConfigError
+from sort_assets.recordings.binary import read_dat
+from sort_assets.testing import SorterBackendConformance, SortRun
+
+FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]
+
+
+class TestKilosort4(SorterBackendConformance):
+    backend_name = "kilosort4"
+    params = FEW_CHANNELS
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sorted_directly(cls, sort_run: SortRun, tmp_path_factory: pytest.TempPathFactory) -> BaseSorting:
+        """What SpikeInterface alone makes of the same `.dat`."""
+        assert sort_run.dat_path is not None
+        with compute_threads(1):
+            return run_sorter(
+                "kilosort4",
+                read_dat(sort_run.dat_path),
+                folder=tmp_path_factory.mktemp("direct") / "sorter",
+                torch_device="cpu",
+                **cls.params,
+            )
+
+    def test_reads_the_dat_in_place(self, sort_run: SortRun) -> None:
+        assert sort_run.dat_path is not None
+        size = sort_run.dat_path.stat().st_size
+
+        written = [path for path in sort_run.output_folder.rglob("*") if path.is_file()]
+
+        assert written
+        assert max(path.stat().st_size for path in written) < size
+        assert "recording.dat" not in {path.name for path in written}
+
+    def test_finds_what_spikeinterface_alone_finds(self, sort_run: SortRun, sorted_directly: BaseSorting) -> None:
+        comparison = compare_two_sorters(sorted_directly, sort_run.sorting)
+
+        matched = sum(
+            comparison.match_event_count.at[direct, ours]
+            for direct, ours in comparison.hungarian_match_12.items()
+            if ours != -1
+        )
+
+        most = max(len(sorted_directly.to_spike_vector()), len(sort_run.sorting.to_spike_vector()))
+        assert matched >= 0.99 * most
+
+
+@pytest.mark.parametrize(("misspelt", "right"), [("batchsize", "batch_size"), ("Th_universl", "Th_universal")])
+def test_a_misspelt_parameter_is_refused_with_the_right_name(misspelt: str, right: str) -> None:
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": "kilosort4", "params": {misspelt: 1}}})
+
+    with pytest.raises(ConfigError, match=f"Did you mean .*{right}"):
+        Kilosort4Backend(config).check_ready()
+
+
+@pytest.mark.slow
+def test_knows_the_parameters_that_spikeinterface_knows() -> None:
+    assert Kilosort4Backend(SortingPipelineConfig()).default_params() == get_default_sorter_params("kilosort4")

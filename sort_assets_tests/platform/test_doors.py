@@ -1,0 +1,174 @@
+"""The doors through which people come in: three of Dagster's, and the `sort-assets` command."""
+
+import io
+import json
+import re
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image
+from spikeinterface.core import BaseRecording, BaseSorting
+
+from sort_assets.automation.jobs import PIPELINE
+from sort_assets.recordings.synthetic import write_maxwell
+from sort_assets.storage import StoredSorting
+from sort_assets_tests.platform.graphql import WebServer
+from sort_assets_tests.platform.home import CHEAP, CHECKOUT, Home, materialize_words
+from sort_assets_tests.ports import free_port, wait_for_port
+
+KILOSORT = {"resources": {"backend": {"config": {"preset": "kilosort4_few_channels"}}}}
+FIGURES = {
+    "preprocessed_recording": {"probe", "traces", "noise"},
+    "binary_dat": set(),
+    "sorting": {"raster"},
+    "waveforms": {"templates"},
+}
+
+
+@pytest.mark.slow
+def test_dagster_asset_materialize(home: Home, short_file: Path, tmp_path: Path) -> None:
+    key = home.register(home.link(short_file, "mouse1/day 2.nwb"))
+    before = _status(home)
+
+    done = home.command(*materialize_words(key, config_file=tmp_path / "run.json"))
+
+    assert done.status == 0, done.output[-3000:]
+    assert key == "mouse1~day=202.nwb"
+    assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
+    (nothing_yet,) = before
+    assert nothing_yet == {
+        "recording": key,
+        "assets": dict.fromkeys(PIPELINE, False),
+        "units": None,
+        "last_run": None,
+        "last_run_status": None,
+    }
+    (all_done,) = _status(home)
+    assert all_done["assets"] == dict.fromkeys(PIPELINE, True)
+    assert all_done["units"] == 8
+    assert all_done["last_run_status"] == "SUCCESS"
+
+
+@pytest.mark.slow
+def test_dg_launch(home: Home, short_file: Path) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    # dg works in a project, and reads the .env of its folder: this is our project without it.
+    for name in ("pyproject.toml", "sort_assets"):
+        (home.folder / name).symlink_to(CHECKOUT / name)
+    run_config = json.dumps({"resources": {"backend": {"config": CHEAP}}})
+
+    done = home.command(
+        *("dg", "launch", "--assets", ",".join(PIPELINE), "--partition", key, "--config-json", run_config)
+    )
+
+    assert done.status == 0, done.output[-3000:]
+    assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
+
+
+@pytest.mark.slow
+def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short_file: Path, tmp_path: Path) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    port = free_port()
+    log = tmp_path / "up.log"
+    up = home.start("sort-assets", "up", "--port", str(port), output=log)
+    try:
+        wait_for_port(port)
+        server = WebServer(port)
+        server.wait_for_code()
+
+        refused = server.launch("sort_recording", key, {"resources": {"backend": {"config": {"preste": "lupin"}}}})
+        launched = server.launch("sort_recording", key, KILOSORT)
+        status = server.wait_for(launched["run"]["runId"])
+
+        assert refused["__typename"] == "RunConfigValidationInvalid"
+        assert 'unexpected config entry "preste"' in refused["errors"][0]["message"]
+        assert status == "SUCCESS", log.read_text(encoding="utf-8")[-3000:]
+        for asset, titles in FIGURES.items():
+            run_id, shown = server.metadata(asset, key)
+            assert run_id == launched["run"]["runId"]
+            pictures = _pictures(shown)
+            assert set(pictures) == titles
+            for address in pictures.values():
+                assert _downloaded(address).format == "PNG"
+        assert server.metadata("sorting", key)[1]["units"] >= 6
+    finally:
+        started = psutil.Process(up.pid).children(recursive=True) if up.poll() is None else []
+        up.terminate()
+        up_status = up.wait(timeout=60)
+
+    assert up_status == 0
+    assert {"dagster_webserver", "dagster._daemon"} <= {word for process in started for word in _words(process)}
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert alive == []
+
+
+def test_register_prints_the_keys_and_says_which_are_new(
+    home: Home, short: tuple[BaseRecording, BaseSorting], short_file: Path
+) -> None:
+    folder = home.roots.recordings / "mouse1"
+    home.link(short_file, "mouse1/day2.nwb")
+    home.link(short_file, "mouse1/day10.nwb")
+    two_wells = {f"well{well:03}": short[0].frame_slice(0, 30_000) for well in (0, 3)}
+    write_maxwell(two_wells, folder / "plate.raw.h5")
+    (folder / "notes.txt").write_text("a mouse", encoding="utf-8")
+    keys = ["mouse1~day2.nwb", "mouse1~day10.nwb", "mouse1~plate.raw.h5@well000", "mouse1~plate.raw.h5@well003"]
+
+    one = home.command("sort-assets", "register", "recordings/mouse1/day2.nwb")
+    each = home.command("sort-assets", "register", "--each", folder, "--json")
+
+    assert (one.status, one.stdout) == (0, "mouse1~day2.nwb\n")
+    assert each.status == 0, each.output
+    assert json.loads(each.stdout) == [{"key": key, "new": key != keys[0]} for key in keys]
+    assert [one["recording"] for one in _status(home)] == sorted(keys)
+
+
+def test_doctor_finds_nothing_wrong_with_a_prepared_home(home: Home) -> None:
+    done = home.command("sort-assets", "doctor", "--json")
+
+    findings = json.loads(done.stdout)
+    assert [finding for finding in findings if finding["level"] == "error"] == []
+    assert done.status == 0
+    found = {finding["subject"]: finding for finding in findings}
+    assert found["sorter kilosort4"]["level"] == "ok"
+    assert found["instance"]["detail"] == f"{home.variables['DAGSTER_HOME']}, 0 recordings registered"
+    assert found["store"]["detail"].startswith(str(home.roots.store))
+
+
+def test_doctor_names_what_is_missing_and_what_to_do(home: Home) -> None:
+    done = home.without("SORT_ASSETS_STORE").command("sort-assets", "doctor", "--json")
+
+    (error,) = [finding for finding in json.loads(done.stdout) if finding["level"] == "error"]
+    assert done.status == 1
+    assert error["subject"] == "folders"
+    assert "SORT_ASSETS_STORE is not set" in error["detail"]
+    assert error["remedy"]
+
+
+def _status(home: Home) -> list[dict[str, Any]]:
+    done = home.command("sort-assets", "status", "--json")
+    assert done.status == 0, done.output
+    statuses: list[dict[str, Any]] = json.loads(done.stdout)
+    return statuses
+
+
+def _pictures(shown: dict[str, Any]) -> dict[str, str]:
+    """Addresses of the images in markdown, by label."""
+    found = {label: re.fullmatch(r"!\[.+\]\((http://.+\.png)\)", str(text)) for label, text in shown.items()}
+    return {label: match[1] for label, match in found.items() if match}
+
+
+def _downloaded(address: str) -> Image.Image:
+    with urllib.request.urlopen(address, timeout=30) as response:
+        picture = Image.open(io.BytesIO(response.read()))
+    picture.load()
+    return picture
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -86,12 +87,22 @@ def _server(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
     try:
         yield server
     finally:
-        server.terminate()
-        try:
-            server.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        _end(server)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End a server with all that it started: code servers, run workers and their steps are in its process group.
+
+    By itself a code server that ends lets its runs go on, with nobody to watch them.
+    """
+    with contextlib.suppress(ProcessLookupError):  # nobody is left
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(server.pid, how)
+            deadline = time.monotonic() + _GRACE_S
+            while time.monotonic() < deadline:
+                server.poll()  # until it is waited for, a process that has ended counts as a member of its group
+                os.killpg(server.pid, 0)
+                time.sleep(_POLL_S)
 
 
 @contextlib.contextmanager

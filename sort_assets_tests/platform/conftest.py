@@ -47,9 +47,11 @@ def plugin(tmp_path: Path) -> Callable[[str], Path]:
         info = folder / "threshold_sorter-1.0.dist-info"
         info.mkdir(parents=True)
         source = Path(__file__).with_name("threshold_sorter.py")
-        (folder / source.name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: threshold-sorter\nVersion: 1.0\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[sort_assets.backends]\nthreshold = {target}\n", encoding="utf-8")
+        (folder / source.name).write_text(source.read_text())
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: threshold-sorter\nVersion: 1.0\n", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(f"[sort_assets.backends]\nthreshold = {target}\n")
         return folder
 
     return install

@@ -97,9 +97,7 @@ class Home:
             instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [key])
         return key
 
-    def materialize(
-        self, recording: str, *assets: str, config: Mapping[str, Any] = CHEAP
-    ) -> dg.ExecuteInProcessResult:
+    def materialize(self, recording: str, *assets: str, config: Mapping[str, Any] = CHEAP) -> dg.ExecuteInProcessResult:
         """Materialize assets (default: all) in this process, on the real instance; a failure is in the result."""
         job = defs.resolve_job_def("sort_recording")
         with self.instance() as instance:

@@ -112,7 +112,7 @@ CASES = {
     "truncated file": Case(_truncated, "UnreadableRecordingError", "truncated.nwb' is truncated", "Copy the recording"),
     "empty file": Case(_emptied, "UnreadableRecordingError", "empty.nwb' is empty", "Copy the recording"),
     "no probe": Case(_without_locations, "MissingProbeError", "nowhere.nwb'", "rel_x and rel_y", step="sorting"),
-    "NaN": Case(_with_nan, "RecordingError", "NaN or infinite values, first on channel 5", "start_s", step="binary_dat"),
+    "NaN": Case(_with_nan, "RecordingError", "NaN or infinite values, first on channel 5", "start_s", step=PIPELINE[1]),
     "key with ..": Case(_key("=2E.~secret.nwb"), "OutsideRecordingsRootError", "'../secret.nwb'", "below the"),
     "key of dots": Case(_key(".."), "OutsideRecordingsRootError", "'..' leads outside", "below the"),
     "absolute key": Case(_key("~etc~passwd"), "OutsideRecordingsRootError", "'/etc/passwd'", "below the"),

@@ -3,10 +3,16 @@
 import io
 import json
 import re
+import signal
+import subprocess
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psutil
 import pytest
 from PIL import Image
@@ -16,7 +22,7 @@ from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_maxwell
 from sort_assets.storage import StoredSorting
 from sort_assets_tests.platform.graphql import WebServer
-from sort_assets_tests.platform.home import CHEAP, CHECKOUT, Home, materialize_words
+from sort_assets_tests.platform.home import CHEAP, CHECKOUT, Home, materialize_words, staging_of
 from sort_assets_tests.ports import free_port, wait_for_port
 
 KILOSORT = {"resources": {"backend": {"config": {"preset": "kilosort4_few_channels"}}}}
@@ -71,21 +77,14 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
 @pytest.mark.slow
 def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
-    port = free_port()
-    log = tmp_path / "up.log"
-    up = home.start("sort-assets", "up", "--port", str(port), output=log)
-    try:
-        wait_for_port(port)
-        server = WebServer(port)
-        server.wait_for_code()
-
+    with _up(home, tmp_path / "up.log") as (server, _):
         refused = server.launch("sort_recording", key, {"resources": {"backend": {"config": {"preste": "lupin"}}}})
         launched = server.launch("sort_recording", key, KILOSORT)
         status = server.wait_for(launched["run"]["runId"])
 
         assert refused["__typename"] == "RunConfigValidationInvalid"
         assert 'unexpected config entry "preste"' in refused["errors"][0]["message"]
-        assert status == "SUCCESS", log.read_text(encoding="utf-8")[-3000:]
+        assert status == "SUCCESS", (tmp_path / "up.log").read_text(encoding="utf-8")[-3000:]
         for asset, titles in FIGURES.items():
             run_id, shown = server.metadata(asset, key)
             assert run_id == launched["run"]["runId"]
@@ -94,15 +93,29 @@ def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short
             for address in pictures.values():
                 assert _downloaded(address).format == "PNG"
         assert server.metadata("sorting", key)[1]["units"] >= 6
-    finally:
-        started = psutil.Process(up.pid).children(recursive=True) if up.poll() is None else []
-        up.terminate()
-        up_status = up.wait(timeout=60)
 
-    assert up_status == 0
-    assert {"dagster_webserver", "dagster._daemon"} <= {word for process in started for word in _words(process)}
-    _, alive = psutil.wait_procs(started, timeout=20)
-    assert alive == []
+
+@pytest.mark.slow
+def test_nothing_survives_the_end_of_up_not_even_a_step_of_a_run(home: Home, short_file: Path, tmp_path: Path) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
+    with _up(home, tmp_path / "up.log") as (server, up):
+        run_id = server.launch("sort_again", key, KILOSORT)["run"]["runId"]
+        step = _step_that_writes(home, key, "sorting")
+        started = psutil.Process(up.pid).children(recursive=True)
+        words = {word for process in started for word in process.cmdline()}
+
+        up.send_signal(signal.SIGTERM)
+
+        assert up.wait(timeout=60) == 0
+    assert {"dagster_webserver", "dagster._daemon"} <= words
+    assert step in started
+    assert [process for process in started if process.is_running()] == []
+    assert staging_of(home, key, "sorting") == []
+    with home.instance() as instance:
+        run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_register_prints_the_keys_and_says_which_are_new(
@@ -147,6 +160,32 @@ def test_doctor_names_what_is_missing_and_what_to_do(home: Home) -> None:
     assert error["remedy"]
 
 
+@contextmanager
+def _up(home: Home, log: Path) -> Iterator[tuple[WebServer, "subprocess.Popen[bytes]"]]:
+    """`sort-assets up`, its code location loaded."""
+    port = free_port()
+    up = home.start("sort-assets", "up", "--port", str(port), output=log)
+    try:
+        wait_for_port(port)
+        server = WebServer(port)
+        server.wait_for_code()
+        yield server, up
+    finally:
+        up.terminate()
+        up.wait(timeout=60)
+
+
+def _step_that_writes(home: Home, key: str, asset: str) -> psutil.Process:
+    """The process that is writing an asset now; waits until there is one."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for lock in home.store.asset_folder(key, asset).glob(".staging-*.lock"):
+            if owner := lock.read_text(encoding="utf-8"):
+                return psutil.Process(json.loads(owner)["pid"])
+        time.sleep(0.05)
+    raise AssertionError(f"nobody writes {asset}")
+
+
 def _status(home: Home) -> list[dict[str, Any]]:
     done = home.command("sort-assets", "status", "--json")
     assert done.status == 0, done.output
@@ -165,10 +204,3 @@ def _downloaded(address: str) -> Image.Image:
         picture = Image.open(io.BytesIO(response.read()))
     picture.load()
     return picture
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []

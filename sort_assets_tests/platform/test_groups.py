@@ -91,9 +91,7 @@ def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[Bas
     assert StoredAnalyzer(home.roots, key).load().channel_ids.tolist() == kept
 
 
-def test_listed_channels_are_dropped_and_no_others(
-    module_home: Home, short: tuple[BaseRecording, BaseSorting]
-) -> None:
+def test_listed_channels_are_dropped_and_no_others(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:
     home = module_home
     recording, _ = short
     traces = recording.get_traces().copy()

@@ -22,9 +22,9 @@ def _in_memory(folder: Path) -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _as_dagster_dev_makes_it(folder: Path) -> Iterator[dg.DagsterInstance]:
-    with tempfile.TemporaryDirectory(prefix=".tmp_dagster_home_", dir=folder) as home:
-        with dg.DagsterInstance.local_temp(home) as instance:
-            yield instance
+    home = Path(tempfile.mkdtemp(prefix=".tmp_dagster_home_", dir=folder))
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        yield instance
 
 
 @pytest.mark.parametrize("temporary", [_in_memory, _as_dagster_dev_makes_it])

@@ -11,8 +11,8 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_nwb
-from sort_assets.storage import StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
-from sort_assets_tests.platform.home import CHEAP, Home, cheap, materialize_words
+from sort_assets.storage import StoredAnalyzer, StoredBinary, StoredSorting
+from sort_assets_tests.platform.home import Home, cheap, materialize_words
 
 FREQ_MIN = 600.0
 
@@ -117,9 +117,7 @@ def test_a_third_party_sorter_without_a_dat_goes_through_all_assets(
     assert done.status == 0, done.output[-3000:]
     with home.instance() as instance:
         (run,) = instance.get_runs(limit=1)
-    assert home.metadata(run.run_id, "binary_dat")["dat"].value == (
-        "Not needed: threshold reads the recording itself."
-    )
+    assert home.metadata(run.run_id, "binary_dat")["dat"].value == ("Not needed: threshold reads the recording itself.")
     assert StoredBinary(home.roots, key).dat_paths == {}
     sorting = StoredSorting(home.roots, key)
     given = json.loads((sorting.path / "sorter/given.json").read_text(encoding="utf-8"))

@@ -127,7 +127,7 @@ class RecordingKey:
                 return key
         raise OutsideRecordingsRootError(
             f"'{path}' is not below the recordings root '{root}'.",
-            remedy="Move or link the recording's folder below the root, or set SORT_ASSETS_RECORDINGS to its parent.",
+            remedy="Move the recording below the root, or set SORT_ASSETS_RECORDINGS to a folder that contains it.",
         )
 
     def locate(self, root: Path) -> Path:

@@ -1,6 +1,7 @@
 """The `.dat`: the filtered recording, computed once and written in one streaming pass."""
 
 from dataclasses import asdict
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from sort_assets.recordings.binary import DatDescription
 
 COMPLETE_CHECK = "complete_and_not_clipped"
+RESOLUTION_CHECK = "resolves_the_noise"
+COARSEST_COUNT = 0.25
+"""Largest size of a count, in standard deviations of the noise: coarser rounding adds more than 0.3 % to the noise."""
+_SEED = 0
 
 
 @dg.asset(
@@ -29,7 +34,12 @@ COMPLETE_CHECK = "complete_and_not_clipped"
             COMPLETE_CHECK,
             asset="binary_dat",
             description="Every file holds samples x channels values, and none of them was clipped.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            RESOLUTION_CHECK,
+            asset="binary_dat",
+            description="A count of the file is small beside the noise; one huge artefact can make it too large.",
+        ),
     ],
     description=(
         "The filtered recording as a flat binary file, one per group when the recording is split. Sorters and "
@@ -51,7 +61,9 @@ def binary_dat(
                 data_version=hash_json({"needed": False, "recording": preprocessed_recording.manifest.data_version}),
                 details={"dat_files": {}},
                 metadata={"dat": f"Not needed: {sorter.name} reads the recording itself.", "bytes": 0},
-                checks=[dg.AssetCheckResult(check_name=COMPLETE_CHECK, passed=True)],
+                checks=[
+                    dg.AssetCheckResult(check_name=name, passed=True) for name in (COMPLETE_CHECK, RESOLUTION_CHECK)
+                ],
             )
         recording = preprocessed_recording.load()
         split_by = preprocessed_recording.config.recording.split_by
@@ -76,10 +88,11 @@ def binary_dat(
             metadata={
                 "bytes": num_bytes,
                 "megabytes_per_second": num_bytes / 1e6 / seconds,
+                "gain_to_uv": max(description.gain_to_uv for description in written.values()),
                 "peak_uv": max(description.peak_uv for description in written.values()),
                 "files": _table(dat_files, written),
             },
-            checks=[_check(written)],
+            checks=[_check_complete(written), _check_resolution(asset.staging.path, dat_files, written)],
         )
 
 
@@ -102,7 +115,7 @@ def _table(dat_files: dict[str, str], written: "dict[str, DatDescription]") -> d
     )
 
 
-def _check(written: "dict[str, DatDescription]") -> dg.AssetCheckResult:
+def _check_complete(written: "dict[str, DatDescription]") -> dg.AssetCheckResult:
     """The files' sizes were checked when their descriptions were read; here is whether the values fitted."""
     from sort_assets.recordings.binary import INT16_MAX
 
@@ -115,4 +128,34 @@ def _check(written: "dict[str, DatDescription]") -> dg.AssetCheckResult:
         check_name=COMPLETE_CHECK,
         passed=all(fraction <= 1 for fraction in used.values()),
         metadata={f"full scale used, {group}": fraction for group, fraction in used.items()},
+    )
+
+
+def _check_resolution(
+    folder: Path, dat_files: dict[str, str], written: "dict[str, DatDescription]"
+) -> dg.AssetCheckResult:
+    import numpy as np
+    from spikeinterface.core import get_noise_levels
+
+    from sort_assets.recordings.binary import read_dat
+
+    counts_per_noise = {}
+    for group, description in written.items():
+        if description.dtype != "int16":
+            continue
+        recording = read_dat(folder / dat_files[group])
+        noise_uv = get_noise_levels(
+            recording, return_in_uV=True, random_slices_kwargs={"seed": _SEED}, progress_bar=False
+        )
+        counts_per_noise[group or "all channels"] = float(np.median(noise_uv)) / description.gain_to_uv
+    passed = all(counts >= 1 / COARSEST_COUNT for counts in counts_per_noise.values())
+    return dg.AssetCheckResult(
+        check_name=RESOLUTION_CHECK,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None
+        if passed
+        else "The noise is only a few counts: the recording is silent, or a huge artefact set the scale. Cut the "
+        "artefact out with recording.start_s and recording.end_s, or set recording.dat_dtype to float32.",
+        metadata={f"noise in counts, {group}": counts for group, counts in counts_per_noise.items()},
     )

@@ -36,7 +36,7 @@ def preprocessed_recording(
 ) -> dg.MaterializeResult:
     with staged(context, backend) as asset:
         from sort_assets.backends import create_backend
-        from sort_assets.recordings import boundaries
+        from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.fingerprint import fingerprint
 
         key = RecordingKey.parse(context.partition_key)
@@ -46,11 +46,15 @@ def preprocessed_recording(
         frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
         frozen.frozen_folder = asset.staging.path
         filtered = frozen.load_recording(raw_path)
+        split_by = frozen.config.recording.split_by
+        for part in split_recording(filtered, split_by).values() if split_by else [filtered]:
+            sorter.check_recording(part, raw_path)
         removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
+        seen = fingerprint(raw_path)
         noise_uv = _draw(asset, raw_path, filtered, removed)
         chain = {
             "raw": key.path,
-            "fingerprint": fingerprint(raw_path),
+            "fingerprint": seen,
             "sorter": sorter.config.sorter.name,
             "recording": sorter.config.recording.model_dump(mode="json"),
             "code": CODE_VERSION,
@@ -58,7 +62,7 @@ def preprocessed_recording(
         files = boundaries(filtered)
         return asset.publish(
             data_version=hash_json(chain),
-            details={"raw_path": key.path, "frozen_config": frozen.config.model_dump(mode="json")},
+            details={"raw_path": key.path, "fingerprint": seen, "frozen_config": frozen.config.model_dump(mode="json")},
             metadata={
                 "channels": filtered.get_num_channels(),
                 "sampling_frequency_hz": float(filtered.sampling_frequency),

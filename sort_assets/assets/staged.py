@@ -14,7 +14,7 @@ from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineC
 from sort_assets.errors import SortAssetsError, SorterFailedError
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
-from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary, StoredRecording
+from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary
 from sort_assets.storage.io_manager import VERSION_METADATA
 from sort_assets.storage.store import FIGURES
 
@@ -146,7 +146,7 @@ def _as_recorded(
     resolved: ResolvedConfig, asset: str, inputs: Mapping[str, Handle], warn: Callable[[str], None]
 ) -> ResolvedConfig:
     """The configuration, with the recording's part as the upstream artefact was made; that can't be changed here."""
-    upstream = inputs.get(StoredBinary.asset) or inputs.get(StoredRecording.asset)
+    upstream = next(iter(inputs.values()), None)
     if upstream is None:
         return resolved
     asked = resolved.config.recording

@@ -5,7 +5,7 @@ import dagster as dg
 from sort_assets.assets.staged import GROUP, staged
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
-from sort_assets.storage import StoredBinary, StoredRecording, StoredSorting
+from sort_assets.storage import StoredSorting
 from sort_assets.storage.content import hash_analyzer
 from sort_assets.storage.handles import ANALYZER_FOLDER
 
@@ -18,25 +18,18 @@ from sort_assets.storage.handles import ANALYZER_FOLDER
     description="Waveforms around a random choice of each unit's spikes, their templates, and the noise levels.",
 )
 def waveforms(
-    context: dg.AssetExecutionContext,
-    preprocessed_recording: StoredRecording,
-    binary_dat: StoredBinary,
-    sorting: StoredSorting,
-    backend: dg.ResourceParam[BackendResource],
+    context: dg.AssetExecutionContext, sorting: StoredSorting, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
-    with staged(
-        context, backend, preprocessed_recording=preprocessed_recording, binary_dat=binary_dat, sorting=sorting
-    ) as asset:
+    with staged(context, backend, sorting=sorting) as asset:
         from sort_assets.figures import plot_templates
 
         sorter = asset.sorter
-        recording = binary_dat.load() if binary_dat.dat_paths else preprocessed_recording.load()
         analyzer = sorter.extract_waveforms(
-            recording,
+            sorting.load_recording(),
             sorting.load(),
             asset.staging.path / ANALYZER_FOLDER,
             asset.staging.path / "curation",
-            rec_path=preprocessed_recording.raw_path,
+            rec_path=sorting.binary_dat.preprocessed_recording.raw_path,
         )
         asset.figure("templates", lambda path: plot_templates(analyzer, path))
         return asset.publish(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+EXCESS_SPIKES = "excess_spikes"
+"""Annotation of a sorting: how many spikes beyond the end of the recording were left out."""
 UNITS_BEFORE_CURATION = "units_before_curation.json"
 """File that `SorterBackend.extract_waveforms` writes: JSON with the list "unit_ids"."""
 
@@ -63,6 +65,21 @@ class SorterBackend(ABC):
         ConfigError
             When `config.sorter.params` has a parameter that the sorter does not know.
         """
+
+    def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:  # noqa: B027
+        """Check, before anything expensive, that a recording (or a group of its channels) has what the sorter needs.
+
+        The default accepts everything.
+
+        Raises
+        ------
+        MissingProbeError
+            When the sorter needs channel locations and they are missing or not unique.
+        """
+
+    def effective_params(self, output_folder: Path) -> dict[str, Any]:
+        """The parameters that a finished sort really ran with, defaults included, as far as it tells; for people."""
+        return {}
 
     def freeze_recording(self, rec_path: Path, folder: Path) -> SortingPipelineConfig:
         """Estimate from the data what the configuration leaves open (bad channels, motion), and store it.

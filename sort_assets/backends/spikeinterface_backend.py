@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.base import UNITS_BEFORE_CURATION, SorterBackend
+from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, SorterBackend
 from sort_assets.backends.registry import registered_backends
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.cores import resolve_n_jobs
@@ -147,10 +147,7 @@ class SpikeInterfaceBackend(SorterBackend):
         from spikeinterface.sorters.utils import SpikeSortingError
 
         self.check_ready()
-        if self.needs_probe:
-            from sort_assets.recordings import require_probe
-
-            require_probe(recording, rec_path or recording_dat_path or "the recording")
+        self.check_recording(recording, rec_path or recording_dat_path or Path("the recording"))
         if not recording.check_serializability("json"):
             raise RecordingError(
                 "The recording is held in memory, and the sorter reads recordings from files.",
@@ -167,9 +164,24 @@ class SpikeInterfaceBackend(SorterBackend):
         finally:
             self._clean_up(output_folder)
         # In memory, because the output folder is still going to be renamed when the result is published.
-        return NumpySorting.from_sorting(
+        found = NumpySorting.from_sorting(
             remove_excess_spikes(sorting, recording), with_metadata=True, copy_spike_vector=True
         )
+        excess = sorting.to_spike_vector().size - found.to_spike_vector().size
+        found.annotate(**{EXCESS_SPIKES: int(excess)})
+        return found
+
+    def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
+        if self.needs_probe:
+            from sort_assets.recordings import require_probe
+
+            require_probe(recording, rec_path)
+
+    def effective_params(self, output_folder: Path) -> dict[str, Any]:
+        noted = output_folder / "spikeinterface_params.json"
+        if not noted.is_file():
+            return {}
+        return dict(json.loads(noted.read_text(encoding="utf-8"))["sorter_params"])
 
     def extract_waveforms(
         self,

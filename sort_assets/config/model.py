@@ -125,7 +125,10 @@ class ExecutionConfig(Section):
     chunk_duration_s: PositiveFloat = Field(
         1.0, description="Seconds of recording that each worker reads at a time; bounds the memory."
     )
-    sorter_inactivity_timeout: bool = Field(True, description="Whether a sorter that shows no sign of life is stopped.")
+    sorter_inactivity_timeout: bool = Field(
+        True,
+        description="Whether backends state how long a sorter may be silent; nothing stops a silent sorter yet.",
+    )
     sorter_inactivity_base_s: NonNegativeFloat = Field(
         600.0, description="Seconds of silence tolerated for any recording, however short."
     )
@@ -146,7 +149,7 @@ class ExecutionConfig(Section):
 class SortingPipelineConfig(Section):
     """Everything that decides how one recording is sorted.
 
-    Every sorter backend is built from one of these and reads its parts. It is immutable: a change makes a copy.
+    Every sorter backend is built from one of these and reads its parts. It is not to be changed: a change makes a copy.
     """
 
     recording: RecordingConfig = Field(RecordingConfig(), description="From the raw file to the filtered recording.")

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.errors import SorterEnvironmentError
 from sort_assets.execution.devices import Gpu, find_gpus
 from sort_assets.storage.locks import Locked, exclusive_lock
 
@@ -76,6 +78,24 @@ def device_lease(
                 os.environ.pop(_VISIBLE, None)
             else:
                 os.environ[_VISIBLE] = before
+
+
+def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineConfig:
+    """The configuration with the device that is held in place of "auto".
+
+    Raises
+    ------
+    SorterEnvironmentError
+        When a GPU was asked for and there is none.
+    """
+    device = CPU if lease.device == CPU else "cuda"
+    if config.sorter.device == "cuda" and device == CPU:
+        raise SorterEnvironmentError(
+            "sorter.device is 'cuda', but this machine has no GPU that torch can use.",
+            remedy="Set sorter.device to auto or cpu, or install the driver and the CUDA build of torch: "
+            "`sort-assets doctor` says which is missing.",
+        )
+    return config.model_copy(update={"sorter": config.sorter.model_copy(update={"device": device})})
 
 
 def lease_folder() -> Path:

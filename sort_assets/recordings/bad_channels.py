@@ -46,7 +46,9 @@ def detect_bad_channels(recording: BaseRecording, seed: int) -> dict[str, str]:
     alive = _changes(recording, seed)
     labels = {str(channel_id): "dead" for channel_id in recording.channel_ids[~alive]}
     small_groups: list[np.ndarray] = []
-    groups = np.asarray(recording.get_channel_groups())
+    groups = recording.get_channel_groups()
+    if groups is None:
+        groups = np.zeros(recording.get_num_channels(), dtype=int)
     for group in np.unique(groups):
         channel_ids = recording.channel_ids[(groups == group) & alive]
         if recording.has_probe() and len(channel_ids) >= COHERENCE_NEIGHBOURS:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
+from sort_assets.recordings.memory import available_memory_bytes
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -30,6 +31,11 @@ SMALLEST_FULL_SCALE_UV = 500.0
 """Full scale of a recording that is nearly silent where it was sampled."""
 KEPT_ANNOTATIONS = ("boundaries", "removed_channels")
 """Annotations of the recording that go with the `.dat`."""
+MEMORY_PER_THREAD = 6
+"""Memory that a thread takes up, in chunks as float32: measured with a band-pass, whose arithmetic is in float64."""
+MEMORY_SHARE = 0.25
+"""The part of the available memory that all threads together may take."""
+_STATED_ELSEWHERE = ("contact_vector", "location", "group", "gain_to_uV", "offset_to_uV")
 _SAMPLED_CHUNKS = 20
 _SAMPLED_CHUNK_S = 0.1
 
@@ -54,12 +60,16 @@ class DatDescription:
         Time of the first sample in seconds.
     channel_ids : list
         In the order of the columns.
-    groups : list
-        The channels' group (shank, tetrode) in the same order.
+    groups : list or None
+        The channels' group (shank, tetrode) in the same order; None when the recording has no groups.
     probegroup : dict or None
         In probeinterface's own dictionary form.
+    properties : dict
+        Other properties of the channels that are one text, number or truth value each: brain area, channel name.
     annotations : dict
         The recording's annotations that JSON can hold: boundaries of files, removed channels.
+    is_filtered : bool
+        Whether a filter stands in the recording's history.
     peak_uv : float
         Largest absolute value written, in microvolts.
     blake2b : str
@@ -72,9 +82,11 @@ class DatDescription:
     sampling_frequency: float
     start_time_s: float
     channel_ids: list[Any]
-    groups: list[Any]
+    groups: list[Any] | None
     probegroup: dict[str, Any] | None
+    properties: dict[str, list[Any]]
     annotations: dict[str, Any]
+    is_filtered: bool
     peak_uv: float
     blake2b: str
 
@@ -101,8 +113,12 @@ def write_dat(
 ) -> DatDescription:
     """Write a recording in microvolts as a `.dat` with its description.
 
-    Memory is bounded by about ``n_jobs + 2`` chunks. Nothing is clipped: should the sampled chunks have missed a
-    large artefact, the file is written a second time with the scale that the first pass found.
+    Memory: each thread takes about `MEMORY_PER_THREAD` times its chunk as float32, about 270 MB for a second of 384
+    channels at 30 kHz. There are fewer threads than `n_jobs` where all together would take more than `MEMORY_SHARE` of
+    the memory that is available; one thread always runs.
+
+    Nothing is clipped: should the sampled chunks have missed a large artefact, the file is written a second time with
+    the scale that the first pass found.
 
     Parameters
     ----------
@@ -115,7 +131,7 @@ def write_dat(
     gain_to_uv : float or None
         Microvolts per count for int16; None chooses it from seeded random chunks.
     n_jobs : int
-        Threads that read and filter.
+        Largest number of threads that read and filter.
     chunk_duration_s : float
         Seconds per chunk.
     progress : callable or None
@@ -126,6 +142,8 @@ def write_dat(
     RecordingError
         When the recording holds NaN or infinite values, or does not fit into int16 with the given gain.
     """
+    chunk_bytes = 4 * recording.get_num_channels() * max(1, int(chunk_duration_s * recording.sampling_frequency))
+    n_jobs = affordable_threads(n_jobs, chunk_bytes, available_memory_bytes())
     gain = 1.0 if dtype == "float32" else gain_to_uv or choose_gain(recording)
     peak_uv, digest = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
     if dtype == "int16" and round(peak_uv / gain) > INT16_MAX:
@@ -141,6 +159,26 @@ def write_dat(
     description = _describe(recording, dtype, gain, peak_uv, digest)
     description_path(dat_path).write_text(json.dumps(asdict(description), indent=1), encoding="utf-8")
     return description
+
+
+def affordable_threads(n_jobs: int, chunk_bytes: int, available_bytes: int) -> int:
+    """How many threads may filter at a time.
+
+    Parameters
+    ----------
+    n_jobs : int
+        How many are wanted.
+    chunk_bytes : int
+        Size of a chunk as float32.
+    available_bytes : int
+        Memory that is available.
+
+    Returns
+    -------
+    int
+        Between 1 and `n_jobs`.
+    """
+    return max(1, min(n_jobs, int(MEMORY_SHARE * available_bytes) // (MEMORY_PER_THREAD * max(1, chunk_bytes))))
 
 
 def choose_gain(recording: BaseRecording, *, seed: int = 0) -> float:
@@ -201,11 +239,14 @@ def read_dat(dat_path: Path) -> BaseRecording:
         channel_ids=description.channel_ids,
         gain_to_uV=description.gain_to_uv,
         offset_to_uV=0.0,
-        is_filtered=True,
+        is_filtered=description.is_filtered,
     )
     if description.probegroup is not None:
         recording.set_probegroup(probeinterface.ProbeGroup.from_dict(description.probegroup), check_overlap=False)
-    recording.set_property("group", np.asarray(description.groups))
+    for name, values in description.properties.items():
+        recording.set_property(name, np.asarray(values))
+    if description.groups is not None:
+        recording.set_property("group", np.asarray(description.groups))
     recording.annotate(**description.annotations)
     return recording
 
@@ -280,6 +321,7 @@ def _not_finite(recording: BaseRecording, traces: np.ndarray, start: int) -> Rec
 
 
 def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float, digest: str) -> DatDescription:
+    groups = recording.get_channel_groups()
     return DatDescription(
         dtype=dtype,
         gain_to_uv=float(gain),
@@ -287,9 +329,23 @@ def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float,
         sampling_frequency=float(recording.sampling_frequency),
         start_time_s=float(recording.get_start_time()),
         channel_ids=recording.channel_ids.tolist(),
-        groups=np.asarray(recording.get_channel_groups()).tolist(),
+        groups=None if groups is None else groups.tolist(),
         probegroup=recording.get_probegroup().to_dict(array_as_list=True) if recording.has_probe() else None,
+        properties=_simple_properties(recording),
         annotations={key: value for key in KEPT_ANNOTATIONS if (value := recording.get_annotation(key)) is not None},
+        is_filtered=bool(recording.is_filtered()),
         peak_uv=peak_uv,
         blake2b=digest,
     )
+
+
+def _simple_properties(recording: BaseRecording) -> dict[str, list[Any]]:
+    """The channels' properties that come back from JSON as they were, and that the description has no field for."""
+    simple: dict[str, list[Any]] = {}
+    for name in recording.get_property_keys():
+        values = recording.get_property(name).tolist()
+        kinds = {type(value) for value in values}
+        finite = kinds != {float} or bool(np.isfinite(values).all())
+        if name not in _STATED_ELSEWHERE and len(kinds) == 1 and kinds <= {str, int, float, bool} and finite:
+            simple[name] = values
+    return simple

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.config import SortingPipelineConfig
+from sort_assets.errors import MissingArtefactError, RecordingError
 from sort_assets.storage.manifest import InputVersion, Manifest
 from sort_assets.storage.roots import Roots
 from sort_assets.storage.store import Artefact, Store
@@ -75,6 +76,9 @@ class Handle:
         """What a manifest that read this artefact names."""
         return InputVersion(version=self.manifest.version, data_version=self.manifest.data_version)
 
+    def _input(self, asset: str) -> str:
+        return self.manifest.inputs[asset].version
+
 
 class StoredRecording(Handle):
     """The preprocessed recording: not its samples, but how to open and prepare the raw file again."""
@@ -92,8 +96,21 @@ class StoredRecording(Handle):
         return self.roots.recordings / str(self.details["raw_path"])
 
     def load(self) -> BaseRecording:
-        """The filtered recording in microvolts, lazily."""
+        """The filtered recording in microvolts, lazily.
+
+        Raises
+        ------
+        RecordingError
+            When the raw file can't be opened, or is not the one that was preprocessed.
+        """
         from sort_assets.backends import create_backend
+        from sort_assets.recordings.fingerprint import fingerprint
+
+        if self.raw_path.exists() and fingerprint(self.raw_path) != self.details["fingerprint"]:
+            raise RecordingError(
+                f"'{self.raw_path}' has changed since it was preprocessed.",
+                remedy="Materialize preprocessed_recording again, and what depends on it.",
+            )
 
         backend = create_backend(self.config)
         backend.frozen_folder = self.path
@@ -104,6 +121,11 @@ class StoredBinary(Handle):
     """The `.dat`, one per group when the recording is split; none when the sorter needs none."""
 
     asset = "binary_dat"
+
+    @property
+    def preprocessed_recording(self) -> StoredRecording:
+        """The very version that was written."""
+        return StoredRecording(self.roots, self.recording, self._input(StoredRecording.asset))
 
     @property
     def dat_paths(self) -> dict[str, Path]:
@@ -137,6 +159,16 @@ class StoredSorting(Handle):
 
     asset = "sorting"
 
+    @property
+    def binary_dat(self) -> StoredBinary:
+        """The very version that was sorted."""
+        return StoredBinary(self.roots, self.recording, self._input(StoredBinary.asset))
+
+    def load_recording(self) -> BaseRecording:
+        """The recording that was sorted: the memory-mapped `.dat`, or the lazy recording where there is none."""
+        binary = self.binary_dat
+        return binary.load() if binary.dat_paths else binary.preprocessed_recording.load()
+
     @staticmethod
     def write(sorting: BaseSorting, folder: Path) -> None:
         """Write a sorting into an artefact, in SpikeInterface's own format.
@@ -150,7 +182,7 @@ class StoredSorting(Handle):
         sorting.save(folder=folder / SORTING_FOLDER, format="numpy_folder")
 
     def load(self) -> BaseSorting:
-        """The sorting, memory-mapped, with its unit properties.
+        """The sorting, memory-mapped, with its unit properties, and with times that begin where the recording's do.
 
         Raises
         ------
@@ -162,7 +194,9 @@ class StoredSorting(Handle):
         from sort_assets.recordings import refuse_pickles
 
         refuse_pickles(self.path / SORTING_FOLDER)
-        return NumpyFolderSorting(self.path / SORTING_FOLDER)
+        sorting = NumpyFolderSorting(self.path / SORTING_FOLDER)
+        sorting.shift_times(self.details["start_time_s"])
+        return sorting
 
 
 class StoredAnalyzer(Handle):
@@ -170,8 +204,15 @@ class StoredAnalyzer(Handle):
 
     asset = "waveforms"
 
+    @property
+    def sorting(self) -> StoredSorting:
+        """The very version whose units these are."""
+        return StoredSorting(self.roots, self.recording, self._input(StoredSorting.asset))
+
     def load(self) -> SortingAnalyzer:
-        """The analyzer, with its recording when the `.dat` is still there.
+        """The analyzer, with its recording when that is still there.
+
+        What is computed with it stays in memory; `save_as` keeps it.
 
         Raises
         ------
@@ -180,14 +221,16 @@ class StoredAnalyzer(Handle):
         """
         from spikeinterface.core import SortingAnalyzer
 
-        from sort_assets.errors import MissingArtefactError
         from sort_assets.recordings import refuse_pickles
 
         refuse_pickles(self.path / ANALYZER_FOLDER)
-        dat = self.manifest.inputs[StoredBinary.asset]
         try:
-            binary = StoredBinary(self.roots, self.recording, dat.version)
-            recording = binary.load() if binary.dat_paths else None
-        except MissingArtefactError:
+            recording = self.sorting.load_recording()
+        except (MissingArtefactError, RecordingError):
             recording = None
-        return SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
+        analyzer = SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
+        analyzer.load_all_saved_extension()
+        # Otherwise computing an extension would overwrite the published one; SpikeInterface's own read_only mode does
+        # so for waveforms (0.105.3).
+        analyzer.format, analyzer.folder = "memory", None
+        return analyzer

@@ -187,7 +187,7 @@ class Store:
             what = f"version {version} of {asset}" if version is not None else asset
             raise MissingArtefactError(
                 f"The store has no {what} of '{recording}' (looked in '{folder}').",
-                remedy=f"Materialize {asset} for this recording.",
+                remedy=f"Materialize {asset}, and what depends on it, for this recording.",
             )
         return Artefact(path, read_manifest(path))
 

@@ -7,6 +7,7 @@ import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets_tests.backends import threshold_sorter
 from sort_assets_tests.platform.home import Home, make_home
 
 
@@ -39,14 +40,15 @@ def short_file(short: tuple[BaseRecording, BaseSorting], tmp_path_factory: pytes
 def plugin(tmp_path: Path) -> Callable[[str], Path]:
     """Makes a folder for PYTHONPATH that holds an installed package with a sorter backend.
 
-    Called with the target of the entry point ``threshold``; the module `threshold_sorter` is in the package.
+    Called with the target of the entry point ``threshold``; the package holds the module `threshold_sorter`, of which
+    the source stands beside the tests of backends.
     """
 
     def install(target: str) -> Path:
         folder = tmp_path / "site-packages"
         info = folder / "threshold_sorter-1.0.dist-info"
         info.mkdir(parents=True)
-        source = Path(__file__).with_name("threshold_sorter.py")
+        source = Path(threshold_sorter.__file__)
         (folder / source.name).write_text(source.read_text())
         (info / "METADATA").write_text(
             "Metadata-Version: 2.1\nName: threshold-sorter\nVersion: 1.0\n", encoding="utf-8"

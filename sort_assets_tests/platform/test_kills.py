@@ -124,5 +124,5 @@ def _assert_killed_and_failed(home: Home, asset: str) -> None:
         events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
     assert run.status == dg.DagsterRunStatus.FAILURE
     assert [event.step_key for event in events if event.event_type_value == "STEP_FAILURE"] == [asset]
-    assert any("SIGKILL" in str(event.event_specific_data) for event in events)
+    assert any("SIGKILL" in str(event.message) for event in events)
     assert [event for event in events if event.event_type_value == "ASSET_MATERIALIZATION"] == []

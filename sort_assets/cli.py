@@ -31,6 +31,16 @@ def _errors_in_words() -> Iterator[None]:
         sys.exit(1)
 
 
+@contextmanager
+def _others_go_on(path: Path, failed: list[Path]) -> Iterator[None]:
+    """Print what is wrong with one of several recordings, and note that it failed."""
+    try:
+        yield
+    except SortAssetsError as error:
+        failed.append(path)
+        _errors.print(f"{path}: {error}", markup=False, soft_wrap=True)
+
+
 def _say(line: str) -> None:
     _console.print(line, markup=False, soft_wrap=True)
 
@@ -106,18 +116,18 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
     from sort_assets.automation.registration import find_recordings, register_recording
     from sort_assets.execution.home import open_instance, prepare_home
 
-    failed = False
+    failed: list[Path] = []
     registered = []
     with _errors_in_words():
         roots = prepare_home()
         with open_instance() as instance:
-            named = [member for path in paths for member in find_recordings(path)] if each else list(paths)
+            named = [] if each else list(paths)
+            for folder in paths if each else ():
+                with _others_go_on(folder, failed):
+                    named += find_recordings(folder)
             for path in named:
-                try:
+                with _others_go_on(path, failed):
                     registered += register_recording(instance, path, roots.recordings)
-                except SortAssetsError as error:
-                    failed = True
-                    _errors.print(f"{path}: {error}", markup=False, soft_wrap=True)
     if as_json:
         _say(json.dumps([asdict(one) for one in registered]))
     else:

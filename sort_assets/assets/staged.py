@@ -12,6 +12,7 @@ import dagster as dg
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import SortAssetsError, SorterFailedError
+from sort_assets.execution.executor import die_with_run_worker
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
 from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary
@@ -130,6 +131,7 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
     dagster.Failure
         For every classified failure, with its class, its remedy and what the sorter last wrote; not retried.
     """
+    die_with_run_worker()
     with failures_in_words():
         refuse_temporary_instance(context.instance)
         for lack in missing_settings(context.instance):

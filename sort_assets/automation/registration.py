@@ -7,11 +7,11 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from sort_assets.assets.raw_recording import raw_recording
-from sort_assets.errors import OutsideRecordingsRootError
+from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError
 from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
 from sort_assets.recordings import open_recording, sortable_streams
 from sort_assets.recordings.fingerprint import fingerprint
-from sort_assets.recordings.formats import find_format, folder_members
+from sort_assets.recordings.formats import find_format, folder_entries
 
 DATA_VERSION_TAG = "dagster/data_version"
 
@@ -33,8 +33,27 @@ class Registered:
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """Every recording directly inside a folder, in natural order."""
-    return [member for member, _ in folder_members(folder)]
+    """Every recording directly inside a folder, in natural order.
+
+    Damaged ones are among them, so that `register_recording` can say of each what is wrong with it.
+
+    Raises
+    ------
+    MissingRecordingError
+        When nothing is there.
+    RecordingError
+        When it is no folder.
+    """
+    if not folder.exists():
+        raise MissingRecordingError(
+            f"'{folder}' does not exist.", remedy="Check the path, and that the disk or share is mounted."
+        )
+    if not folder.is_dir():
+        raise RecordingError(
+            f"'{folder}' is no folder, so there is nothing inside it.",
+            remedy="Leave --each out to register the file itself, or name the folder that it is in.",
+        )
+    return [entry for entry in folder_entries(folder) if _is_recording(entry)]
 
 
 def register_recording(instance: DagsterInstance, path: Path, root: Path) -> list[Registered]:
@@ -86,6 +105,13 @@ def register_recording(instance: DagsterInstance, path: Path, root: Path) -> lis
         )
         registered.append(Registered(str(key), new))
     return registered
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        return find_format(path) is not None
+    except RecordingError:
+        return True
 
 
 def _size(path: Path) -> int:

@@ -86,16 +86,26 @@ def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 def _config_error(error: ValidationError, chosen: Mapping[str, str]) -> ConfigError:
     problems = []
     for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"])
-        source = next((chosen[name] for name in chosen if name == field or name.startswith(f"{field}.")), None)
+        field = ".".join(str(part) for part in (*problem["loc"], *problem.get("ctx", {}).get("inside", ())))
+        source = _source(field, chosen)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = f"there is no such field; fields here: {', '.join(_fields_beside(problem['loc']))}"
         problems.append(f"{field or 'configuration'}: {message}" + (f" (chosen by {source})" if source else ""))
     return ConfigError(
         f"The configuration is not valid: {'; '.join(problems)}.",
-        remedy="Correct the named fields; their meaning and units stand in the launchpad and in the README.",
+        remedy="Correct the named fields; their meaning and units stand in the launchpad.",
     )
+
+
+def _source(field: str, chosen: Mapping[str, str]) -> str | None:
+    """Which layer chose a field, something in it, or the list that it is in."""
+    for name, source in chosen.items():
+        if name == field or name.startswith(f"{field}."):
+            return source
+    while field and field not in chosen:
+        field = field.rpartition(".")[0]
+    return chosen.get(field)
 
 
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:

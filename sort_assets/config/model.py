@@ -1,11 +1,36 @@
 """The configuration of one recording's way from raw file to waveforms: plain, immutable, validated."""
 
+import math
+from collections.abc import Iterator
+from numbers import Real
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def _only_finite(parameters: dict[str, Any]) -> dict[str, Any]:
+    for path, number in _numbers(parameters):
+        if not math.isfinite(number):
+            raise PydanticCustomError("finite_number", "Input should be a finite number", {"inside": path})
+    return parameters
+
+
+def _numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Real]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _numbers(inner, (*path, str(index)))
+    elif isinstance(value, Real):
+        yield path, value
+
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
+Parameters = Annotated[dict[str, Any], AfterValidator(_only_finite)]
+"""Parameters of somebody else's function: anything that JSON holds, and so no NaN and no infinite number."""
 
 FILTER_STEPS = ("bandpass_filter", "highpass_filter", "filter", "gaussian_filter")
 """Steps of a SpikeInterface preprocessing pipeline that take the place of the default band-pass."""
@@ -34,7 +59,11 @@ class RecordingConfig(Section):
         None, description="Microvolts per count, for all channels; null takes the gain that the file states."
     )
     offset_to_uv: float | None = Field(
-        None, description="Microvolts at count zero, for all channels; null takes the offset that the file states."
+        None,
+        description=(
+            "Microvolts at count zero, for all channels; null takes the offset that the file states, scaled with "
+            "gain_to_uv where that is set."
+        ),
     )
     freq_min: PositiveFloat | None = Field(
         300.0, description="Lower edge of the band-pass filter in Hz; null leaves the low frequencies in."
@@ -42,7 +71,7 @@ class RecordingConfig(Section):
     freq_max: PositiveFloat | None = Field(
         6000.0, description="Upper edge of the band-pass filter in Hz; null leaves the high frequencies in."
     )
-    preprocessing: dict[str, dict[str, Any]] = Field(
+    preprocessing: dict[str, Parameters] = Field(
         default_factory=dict,
         description=(
             "SpikeInterface preprocessing steps by name with their parameters, in order, also correct_motion; the "
@@ -92,7 +121,7 @@ class SorterConfig(Section):
     """Which sorter runs, where, and with which parameters."""
 
     name: str = Field("kilosort4", min_length=1, description="Registered name of the sorter's backend.")
-    params: dict[str, Any] = Field(
+    params: Parameters = Field(
         default_factory=dict,
         description="The sorter's own parameters that differ from its defaults, as SpikeInterface names them.",
     )

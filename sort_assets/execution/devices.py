@@ -2,6 +2,9 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
+
+_MIG = "MIG-"
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Gpu:
     name : str
         The product's name.
     memory_bytes : int
-        Total memory.
+        Total memory; 0 when it is not known.
     """
 
     uuid: str
@@ -24,7 +27,7 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """The NVIDIA GPUs that this process may use; none when there is no driver.
+    """The NVIDIA GPUs that this process may use; none when there is no driver or it is in trouble.
 
     A `CUDA_VISIBLE_DEVICES` that is already set (by SLURM, for example) limits the choice.
     """
@@ -32,12 +35,12 @@ def find_gpus() -> list[Gpu]:
 
     try:
         pynvml.nvmlInit()
+        try:
+            found = [_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return []
-    try:
-        found = [_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-    finally:
-        pynvml.nvmlShutdown()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     return found if allowed is None else select_visible(found, allowed)
 
@@ -53,10 +56,13 @@ def select_visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
     """The devices that a value of `CUDA_VISIBLE_DEVICES` leaves, in its order.
 
     As in CUDA, an entry is an index or the beginning of a UUID, and the first entry that names no device ends the
-    list.
+    list. The name of a MIG slice, which NVML does not list among the devices, is taken as it stands.
     """
     selected: list[Gpu] = []
     for word in (part.strip() for part in visible.split(",")):
+        if word.startswith(_MIG):
+            selected.append(Gpu(uuid=word, name="MIG slice", memory_bytes=0))
+            continue
         matches = [gpu for index, gpu in enumerate(gpus) if word and (word == str(index) or gpu.uuid.startswith(word))]
         if len(matches) != 1:
             break
@@ -64,10 +70,11 @@ def select_visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
     return selected
 
 
-def _describe(pynvml: object, index: int) -> Gpu:
-    nvml = pynvml
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)  # type: ignore[attr-defined]
-    name = nvml.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
-    uuid = nvml.nvmlDeviceGetUUID(handle)  # type: ignore[attr-defined]
-    return Gpu(uuid=uuid, name=name, memory_bytes=int(memory.total))
+def _describe(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    try:
+        memory_bytes = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except nvml.NVMLError:
+        # Refused to users who have only a slice of the device, and where it shares the machine's memory.
+        memory_bytes = 0
+    return Gpu(uuid=nvml.nvmlDeviceGetUUID(handle), name=nvml.nvmlDeviceGetName(handle), memory_bytes=memory_bytes)

@@ -61,7 +61,8 @@ def _devices() -> Iterator[Finding]:
     yield Finding(OK, "cpu", f"{usable_cores()} cores usable")
     gpus = find_gpus()
     for gpu in gpus:
-        yield Finding(OK, "gpu", f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB, {gpu.uuid}")
+        memory = f"{gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else "memory not known"
+        yield Finding(OK, "gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
     if not gpus:
         yield Finding(WARNING, "gpu", "none found: sorters run on the CPU, one at a time")
         return

@@ -7,6 +7,7 @@ import dagster as dg
 from dotenv import find_dotenv, load_dotenv
 
 from sort_assets.errors import InstanceError
+from sort_assets.execution.dead_runs import fail_dead_runs
 from sort_assets.execution.devices import find_gpus
 from sort_assets.execution.executor import GPU_POOL
 from sort_assets.execution.instance import refuse_temporary_instance
@@ -50,7 +51,8 @@ def write_environment(checkout: Path) -> Path:
 def prepare_home() -> Roots:
     """Make the folders, link our settings into `DAGSTER_HOME` where it has none, and create the databases.
 
-    Six processes that open a fresh home at once fail on each other's migrations, so this comes first.
+    Six processes that open a fresh home at once fail on each other's migrations, so this comes first. Runs whose worker
+    has died, with the machine for example, are reported as failed.
 
     Raises
     ------
@@ -77,6 +79,7 @@ def prepare_home() -> Roots:
         instance.get_runs(limit=1)
         instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
         instance.event_log_storage.get_pool_limits()
+        fail_dead_runs(instance)
     return roots
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.errors import SorterEnvironmentError
+from sort_assets.errors import InstanceError, SorterEnvironmentError
 from sort_assets.execution.devices import Gpu, find_gpus
 from sort_assets.storage.locks import Locked, exclusive_lock
 
@@ -59,9 +59,17 @@ def device_lease(
         The devices to choose from; None finds them.
     folder : Path or None
         Where the lock files are; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+
+    Raises
+    ------
+    InstanceError
+        When the folder can't be used.
     """
     folder = folder or lease_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
     with contextlib.suppress(PermissionError):
         folder.chmod(0o1777)  # so that all users of the machine take turns
     devices = [Lease(device.uuid, device.name) for device in (find_gpus() if gpus is None else gpus)] if gpu else []
@@ -108,11 +116,21 @@ def _wait_for_one(choices: list[Lease], folder: Path, held: ExitStack, log: Call
     while True:
         for lease in choices:
             try:
-                held.enter_context(exclusive_lock(folder / f"{lease.device}.lock"))
+                # An older driver's MIG slices have slashes in their names.
+                held.enter_context(exclusive_lock(folder / f"{lease.device.replace('/', '_')}.lock"))
             except Locked:
                 continue
+            except OSError as error:
+                raise _unusable(folder, error) from error
             return lease
         if time.monotonic() - reminded >= _REMIND_S:
             log(f"Waiting for a free device: {', '.join(lease.name for lease in choices)} in use by another sort.")
             reminded = time.monotonic()
         time.sleep(_POLL_S)
+
+
+def _unusable(folder: Path, error: OSError) -> InstanceError:
+    return InstanceError(
+        f"The folder '{folder}', in which sorts lock their device, can't be used: {error}",
+        remedy=f"Set {LEASES_VARIABLE} to a folder that every user of this machine who sorts can write to.",
+    )

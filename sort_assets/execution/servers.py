@@ -11,18 +11,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+import dagster as dg
+
 from sort_assets.errors import InstanceError
-from sort_assets.execution.home import WORKSPACE, dagster_home
+from sort_assets.execution.dead_runs import fail_dead_runs
+from sort_assets.execution.home import WORKSPACE, dagster_home, open_instance
 from sort_assets.storage.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.storage.roots import FIGURES_URL_VARIABLE, Roots
 
 _GRACE_S = 20.0
 _POLL_S = 0.5
+_DEAD_RUNS_EVERY_S = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
-class _Stop(Exception):  # noqa: N818 - somebody asked the servers to end
-    pass
+class _Stop(BaseException):
+    """Somebody asked the servers to end; no `except Exception` on the way may keep it."""
 
 
 def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
@@ -61,11 +65,20 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
         "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
         "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
     }
-    with _interrupts(), FigureServer(roots.store, figures), contextlib.ExitStack() as started:
+    with (
+        _interrupts(),
+        open_instance() as instance,
+        FigureServer(roots.store, figures),
+        contextlib.ExitStack() as started,
+    ):
         try:
             servers = {name: started.enter_context(_server(command)) for name, command in commands.items()}
             say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
+            looked = time.monotonic()
             while True:
+                if time.monotonic() - looked >= _DEAD_RUNS_EVERY_S:
+                    _fail_dead_runs(instance, say)
+                    looked = time.monotonic()
                 for name, server in servers.items():
                     if server.poll() is not None:
                         say(f"{name} ended by itself with status {server.returncode}; see its output above.")
@@ -74,6 +87,16 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
         except _Stop:
             say("Ending the servers; runs in progress are ended with them.")
             return 0
+
+
+def _fail_dead_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+    try:
+        failed = fail_dead_runs(instance)
+    except Exception as error:  # whatever it is, the servers go on
+        say(f"Runs whose worker has died could not be looked for, and will be again ({type(error).__name__}: {error}).")
+        return
+    for run_id in failed:
+        say(f"Run {run_id} is marked as failed: its worker has died.")
 
 
 @contextlib.contextmanager

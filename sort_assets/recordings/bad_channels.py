@@ -21,7 +21,7 @@ _CHUNK_S = 0.3
 _DROPPED_LABELS = ("dead", "noise")
 
 
-def detect_bad_channels(recording: BaseRecording, seed: int) -> dict[str, str]:
+def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) -> dict[str, str]:
     """Find dead and noisy channels.
 
     1. A channel that never changes is dead.
@@ -37,6 +37,8 @@ def detect_bad_channels(recording: BaseRecording, seed: int) -> dict[str, str]:
         Raw, in microvolts; what is not annotated as filtered is high-passed on the way.
     seed : int
         Decides at which times the recording is looked at.
+    n_jobs : int
+        Threads; they do not change the result.
 
     Returns
     -------
@@ -52,12 +54,12 @@ def detect_bad_channels(recording: BaseRecording, seed: int) -> dict[str, str]:
     for group in np.unique(groups):
         channel_ids = recording.channel_ids[(groups == group) & alive]
         if recording.has_probe() and len(channel_ids) >= COHERENCE_NEIGHBOURS:
-            labels |= _detect(recording.select_channels(channel_ids), "coherence+psd", seed)
+            labels |= _detect(recording.select_channels(channel_ids), "coherence+psd", seed, n_jobs)
         else:
             small_groups.append(channel_ids)
     channel_ids = np.concatenate([recording.channel_ids[:0], *small_groups])
     if len(channel_ids) > 1:
-        labels |= _detect(recording.select_channels(channel_ids), "mad", seed)
+        labels |= _detect(recording.select_channels(channel_ids), "mad", seed, n_jobs)
     ordered = [str(channel_id) for channel_id in recording.channel_ids if str(channel_id) in labels]
     return {channel_id: labels[channel_id] for channel_id in ordered}
 
@@ -111,7 +113,7 @@ def _changes(recording: BaseRecording, seed: int) -> np.ndarray:
     return changes
 
 
-def _detect(recording: BaseRecording, method: str, seed: int) -> dict[str, str]:
+def _detect(recording: BaseRecording, method: str, seed: int, n_jobs: int) -> dict[str, str]:
     from spikeinterface.preprocessing import detect_bad_channels as detect
 
     _, labels = detect(
@@ -122,7 +124,7 @@ def _detect(recording: BaseRecording, method: str, seed: int) -> dict[str, str]:
         # The second method holds all chunks in memory at once.
         **({"num_random_chunks": _MAD_CHUNKS} if method == "mad" else {}),
         seed=seed,
-        job_kwargs={"n_jobs": 1, "progress_bar": False},
+        job_kwargs={"n_jobs": n_jobs, "pool_engine": "thread", "progress_bar": False},
     )
     return {
         str(channel_id): str(label)

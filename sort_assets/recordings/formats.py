@@ -117,18 +117,21 @@ def unknown_format(path: Path) -> UnknownFormatError:
     return UnknownFormatError(f"'{path}' {what}.", remedy=f"Use one of: {known}; or a folder of such files.")
 
 
-def folder_members(folder: Path) -> list[tuple[Path, RecordingFormat]]:
-    """The recordings in a folder, in natural order ("part_2" before "part_10"), each with its format.
+def folder_entries(folder: Path) -> list[Path]:
+    """What is directly inside a folder, in natural order ("part_2" before "part_10"), hidden files left out."""
+    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(entries, key=lambda path: natural_order(path.name))
 
-    Hidden files and files that are no recordings are left out.
+
+def folder_members(folder: Path) -> list[tuple[Path, RecordingFormat]]:
+    """The recordings among the entries of a folder, each with its format; what is no recording is left out.
 
     Raises
     ------
     UnreadableRecordingError
         When a file with a format's name is empty or damaged.
     """
-    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
-    members = ((path, find_format(path)) for path in sorted(paths, key=lambda path: natural_order(path.name)))
+    members = ((path, find_format(path)) for path in folder_entries(folder))
     return [(path, recording_format) for path, recording_format in members if recording_format is not None]
 
 

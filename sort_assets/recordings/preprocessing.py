@@ -40,7 +40,9 @@ LISTED = "listed"
 """Label of a channel that a person listed as bad."""
 
 
-def prepare(recording: BaseRecording, config: RecordingConfig, frozen_folder: Path | None = None) -> BaseRecording:
+def prepare(
+    recording: BaseRecording, config: RecordingConfig, frozen_folder: Path | None = None, n_jobs: int = 1
+) -> BaseRecording:
     """Apply a configuration to a raw recording.
 
     Lazy, except for what is estimated from the data: bad channels when `config.bad_channels` is "auto", and motion.
@@ -54,6 +56,8 @@ def prepare(recording: BaseRecording, config: RecordingConfig, frozen_folder: Pa
         What to do.
     frozen_folder : Path or None
         The folder given to `freeze`, wherever it is now, when `config` is what `freeze` returned.
+    n_jobs : int
+        Threads for what is estimated; they do not change the result.
 
     Returns
     -------
@@ -72,13 +76,13 @@ def prepare(recording: BaseRecording, config: RecordingConfig, frozen_folder: Pa
         When a step does not exist or can't be built.
     """
     scaled = _to_microvolts(_cut(join_segments(recording), config), config)
-    prepared = _remove_bad_channels(scaled, _bad_channels(scaled, config, frozen_folder))
+    prepared = _remove_bad_channels(scaled, _bad_channels(scaled, config, frozen_folder, n_jobs))
     for name, params in planned_steps(config).items():
-        prepared = apply_step(prepared, name, params, frozen_folder=frozen_folder)
+        prepared = apply_step(prepared, name, params, frozen_folder=frozen_folder, n_jobs=n_jobs)
     return _finish(prepared, scaled)
 
 
-def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path) -> RecordingConfig:
+def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jobs: int = 1) -> RecordingConfig:
     """Estimate from the data what a configuration leaves open, and store it.
 
     Parameters
@@ -89,6 +93,8 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path) -> R
         What to do.
     folder : Path
         An existing folder that receives the estimates; it may be moved afterwards.
+    n_jobs : int
+        As for `prepare`.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path) -> R
         As `prepare` does.
     """
     scaled = _to_microvolts(_cut(join_segments(recording), config), config)
-    labels = _bad_channels(scaled, config, frozen_folder=None)
+    labels = _bad_channels(scaled, config, None, n_jobs)
     (folder / LABELS_FILE).write_text(json.dumps(labels, indent=1), encoding="utf-8")
     frozen = config
     if config.bad_channels == "auto":
@@ -113,9 +119,9 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path) -> R
     motion_input = _remove_bad_channels(scaled, labels)
     for name, params in planned_steps(config).items():
         if name == CORRECT_MOTION:
-            _, interpolation = freeze_motion(motion_input, params, folder)
+            _, interpolation = freeze_motion(motion_input, params, folder, n_jobs)
             break
-        motion_input = apply_step(motion_input, name, params, frozen_folder=None)
+        motion_input = apply_step(motion_input, name, params, frozen_folder=None, n_jobs=n_jobs)
     preprocessing = {
         INTERPOLATE_MOTION if name == CORRECT_MOTION else name: interpolation if name == CORRECT_MOTION else params
         for name, params in config.preprocessing.items()
@@ -153,6 +159,9 @@ def _to_microvolts(recording: BaseRecording, config: RecordingConfig) -> BaseRec
 
     gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
     if config.gain_to_uv is not None:
+        if gains is not None and offsets is not None:
+            # The file's offset is a count, in microvolts by the file's own gain.
+            offsets = offsets * np.divide(config.gain_to_uv, gains, out=np.ones_like(gains), where=gains != 0)
         gains = np.full(recording.get_num_channels(), config.gain_to_uv)
     if config.offset_to_uv is not None:
         offsets = np.full(recording.get_num_channels(), config.offset_to_uv)
@@ -170,12 +179,14 @@ def _to_microvolts(recording: BaseRecording, config: RecordingConfig) -> BaseRec
     return scaled
 
 
-def _bad_channels(scaled: BaseRecording, config: RecordingConfig, frozen_folder: Path | None) -> dict[str, str]:
+def _bad_channels(
+    scaled: BaseRecording, config: RecordingConfig, frozen_folder: Path | None, n_jobs: int
+) -> dict[str, str]:
     """Label of each channel that is to be dropped, by its id as text."""
     if config.bad_channels == "none":
         return {}
     if config.bad_channels == "auto":
-        return detect_bad_channels(scaled, config.bad_channel_seed)
+        return detect_bad_channels(scaled, config.bad_channel_seed, n_jobs)
     check_channel_ids(scaled, config.bad_channel_ids)
     known: dict[str, str] = {}
     if frozen_folder is not None and (frozen_folder / LABELS_FILE).is_file():

@@ -58,7 +58,7 @@ def planned_steps(config: RecordingConfig) -> Steps:
 
 
 def apply_step(
-    recording: BaseRecording, name: str, params: dict[str, Any], *, frozen_folder: Path | None
+    recording: BaseRecording, name: str, params: dict[str, Any], *, frozen_folder: Path | None, n_jobs: int = 1
 ) -> BaseRecording:
     """Apply one step, lazily where the step allows it.
 
@@ -76,6 +76,8 @@ def apply_step(
         Its parameters.
     frozen_folder : Path or None
         Where `freeze` put the motion that "interpolate_motion" reads.
+    n_jobs : int
+        Threads with which "correct_motion" estimates; they do not change the result.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def apply_step(
     functions: dict[str, Callable[..., BaseRecording]] = {
         **_spikeinterface_steps(),
         _LOWPASS: _lowpass,
-        CORRECT_MOTION: _correct_motion,
+        CORRECT_MOTION: partial(_correct_motion, n_jobs=n_jobs),
         INTERPOLATE_MOTION: partial(_interpolate_motion, frozen_folder=frozen_folder),
     }
     if name not in functions:
@@ -106,7 +108,7 @@ def apply_step(
 
 
 def freeze_motion(
-    recording: BaseRecording, params: dict[str, Any], folder: Path
+    recording: BaseRecording, params: dict[str, Any], folder: Path, n_jobs: int = 1
 ) -> tuple[BaseRecording, dict[str, Any]]:
     """Correct motion, and store the estimate so that it need not be made again.
 
@@ -118,6 +120,8 @@ def freeze_motion(
         Those of "correct_motion".
     folder : Path
         Where the folder "motion" is made.
+    n_jobs : int
+        As for `apply_step`.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def freeze_motion(
     """
     from spikeinterface.preprocessing import get_motion_parameters_preset
 
-    corrected = apply_step(recording, CORRECT_MOTION, params, frozen_folder=None)
+    corrected = apply_step(recording, CORRECT_MOTION, params, frozen_folder=None, n_jobs=n_jobs)
     corrected._kwargs["motion"].save(folder / MOTION_FOLDER)
     preset = get_motion_parameters_preset(params.get("preset", DEFAULT_MOTION_PRESET))
     interpolation = preset["interpolate_motion_kwargs"] | params.get("interpolate_motion_kwargs", {})
@@ -182,7 +186,7 @@ def _correct_motion(recording: BaseRecording, preset: str = DEFAULT_MOTION_PRESE
     view = recording.select_channels(recording.channel_ids)
     # Leaves a property with the noise levels, without which correct_motion estimates them at random times.
     get_noise_levels(view, return_in_uV=False, random_slices_kwargs={"seed": _SEED}, n_jobs=1, progress_bar=False)
-    return correct_motion(view, preset=preset, **{"progress_bar": False} | params)
+    return correct_motion(view, preset=preset, **{"pool_engine": "thread", "progress_bar": False} | params)
 
 
 def _interpolate_motion(

@@ -1,5 +1,6 @@
 """The file that makes a folder an artefact: written last, it says what the folder holds and how it came about."""
 
+import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,8 @@ _PACKAGES = (
     "torch",
     "numpy",
     "scipy",
+    "scikit-learn",
+    "hdbscan",
     "numba",
     "mountainsort5",
     "neo",
@@ -121,8 +124,8 @@ def file_sizes(folder: Path) -> dict[str, int]:
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that matter to a result."""
-    versions = {}
+    """Versions of Python and of the installed packages that matter to a result."""
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)

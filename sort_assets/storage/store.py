@@ -2,7 +2,8 @@
 
 An artefact is written in a hidden staging folder beside its place, completed by a manifest, and renamed; then the link
 ``current`` is replaced. A reader never sees half an artefact. A writer that dies leaves a staging folder, whose lock
-the kernel has released and which names its owner; the next writer of the same asset removes both.
+the kernel has released and which names its owner, and perhaps a link not yet in its place; the next writer of the same
+asset removes them.
 """
 
 import json
@@ -158,7 +159,8 @@ class Store:
         version = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{run_id[:8]}"
         staging = Staging(folder / f"{_STAGING}{version}", folder / version, recording, asset, run_id)
         lock = folder / f"{_STAGING}{version}{_LOCK_SUFFIX}"
-        with exclusive_lock(lock) as descriptor:
+        # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
+        with exclusive_lock(lock, wait=True) as descriptor:
             try:
                 owner = {"host": socket.gethostname(), "pid": os.getpid(), "run_id": run_id}
                 os.write(descriptor, json.dumps(owner).encode())
@@ -206,17 +208,23 @@ class Store:
         for lock in folder.glob(f"{_STAGING}*{_LOCK_SUFFIX}"):
             try:
                 with exclusive_lock(lock):
-                    shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK_SUFFIX)), ignore_errors=True)
+                    staging = lock.with_name(lock.name.removesuffix(_LOCK_SUFFIX))
+                    shutil.rmtree(staging, ignore_errors=True)
+                    _fresh_link(folder / CURRENT, staging.name.removeprefix(_STAGING)).unlink(missing_ok=True)
                     lock.unlink(missing_ok=True)
             except Locked:
                 continue
 
 
 def _replace_link(link: Path, target: str) -> None:
-    fresh = link.with_name(f".{link.name}-{target}")
+    fresh = _fresh_link(link, target)
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def _fresh_link(link: Path, target: str) -> Path:
+    return link.with_name(f".{link.name}-{target}")
 
 
 def _sync(path: Path) -> None:

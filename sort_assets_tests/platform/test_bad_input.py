@@ -111,7 +111,7 @@ CASES = {
     "unknown format": Case(_no_recording, "UnknownFormatError", "notes.txt' has no known format", "(.nwb)"),
     "truncated file": Case(_truncated, "UnreadableRecordingError", "truncated.nwb' is truncated", "Copy the recording"),
     "empty file": Case(_emptied, "UnreadableRecordingError", "empty.nwb' is empty", "Copy the recording"),
-    "no probe": Case(_without_locations, "MissingProbeError", "nowhere.nwb'", "rel_x and rel_y", step="sorting"),
+    "no probe": Case(_without_locations, "MissingProbeError", "nowhere.nwb'", "rel_x and rel_y"),
     "NaN": Case(_with_nan, "RecordingError", "NaN or infinite values, first on channel 5", "start_s", step=PIPELINE[1]),
     "key with ..": Case(_key("=2E.~secret.nwb"), "OutsideRecordingsRootError", "'../secret.nwb'", "below the"),
     "key of dots": Case(_key(".."), "OutsideRecordingsRootError", "'..' leads outside", "below the"),
@@ -155,6 +155,24 @@ def test_a_bad_input_fails_its_run_once_in_words_and_leaves_nothing(
     assert case.names in failure.description
     assert case.remedy in failure.remedy
     assert failure.remedy in failure.description
+    _assert_nothing_stored(home, key, failure)
+
+
+def test_a_file_that_is_replaced_halfway_is_not_mixed_with_what_was_seen_of_it(
+    home: Home, short: tuple[BaseRecording, BaseSorting]
+) -> None:
+    path = home.roots.recordings / "replaced.nwb"
+    key = home.register(write_nwb(short[0], path))
+    assert home.materialize(key, "preprocessed_recording").success
+    path.unlink()
+    write_nwb(short[0].frame_slice(0, 240_000), path)
+
+    result = home.materialize(key, "binary_dat")
+
+    failure = failure_of(home, result.run_id)
+    assert failure.step == "binary_dat"
+    assert "replaced.nwb' has changed since it was preprocessed" in failure.description
+    assert "Materialize preprocessed_recording again" in failure.remedy
     _assert_nothing_stored(home, key, failure)
 
 

@@ -1,5 +1,6 @@
 """Versions: the same work gives the same content, other settings another, and readers keep what they opened."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,10 +11,17 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_nwb
-from sort_assets.storage import StoredAnalyzer, StoredBinary, StoredSorting
+from sort_assets.storage import StoredAnalyzer, StoredBinary
 from sort_assets_tests.platform.home import Home, cheap, materialize_words
 
 FREQ_MIN = 600.0
+LOAD = """
+import json, sys
+from sort_assets.storage import Roots, StoredAnalyzer, StoredSorting
+roots, key = Roots.from_environment(), sys.argv[1]
+handles = (StoredSorting(roots, key), StoredAnalyzer(roots, key))
+print(json.dumps({handle.asset: handle.load().unit_ids.tolist() for handle in handles}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +75,25 @@ def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: 
 
 
 @pytest.mark.slow
+def test_waveforms_are_cut_from_the_dat_that_was_sorted_not_from_a_newer_one(
+    module_home: Home, short_file: Path
+) -> None:
+    home = module_home
+    key = home.register(home.link(short_file, "newer-dat.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat", "sorting").success
+    sorted_dat = StoredBinary(home.roots, key, home.store.artefact(key, "binary_dat").manifest.version)
+    other = cheap(recording={"freq_min": FREQ_MIN})
+    assert home.materialize(key, "preprocessed_recording", "binary_dat", config=other).success
+
+    assert home.materialize(key, "waveforms").success
+
+    analyzer = StoredAnalyzer(home.roots, key).load()
+    traces = analyzer.recording.get_traces(end_frame=3000)
+    np.testing.assert_array_equal(traces, sorted_dat.load().get_traces(end_frame=3000))
+    assert not np.array_equal(traces, StoredBinary(home.roots, key).load().get_traces(end_frame=3000))
+
+
+@pytest.mark.slow
 def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, short_file: Path) -> None:
     home = module_home
     key = home.register(home.link(short_file, "sorted-again.nwb"))
@@ -111,19 +138,21 @@ def test_a_third_party_sorter_without_a_dat_goes_through_all_assets(
     key = home.register(home.link(short_file, "day.nwb"))
     words = materialize_words(key, config={"sorter": {"name": "threshold"}}, config_file=tmp_path / "run.json")
 
-    done = home.command(*words, python_path=plugin("threshold_sorter:ThresholdBackend"))
+    package = plugin("threshold_sorter:ThresholdBackend")
+
+    done = home.command(*words, python_path=package)
 
     assert done.status == 0, done.output[-3000:]
     with home.instance() as instance:
         (run,) = instance.get_runs(limit=1)
     assert home.metadata(run.run_id, "binary_dat")["dat"].value == ("Not needed: threshold reads the recording itself.")
     assert StoredBinary(home.roots, key).dat_paths == {}
-    sorting = StoredSorting(home.roots, key)
-    assert (sorting.path / "sorter/spikes.npy").is_file()
-    units = sorting.load()
+    loaded = home.command("python", "-c", LOAD, key, python_path=package)
+    assert loaded.status == 0, loaded.output
+    units = json.loads(loaded.stdout)
     true_channels = {int(channel) for channel in short[1].get_property("main_channel_id")}
-    assert true_channels <= set(units.unit_ids.tolist())
-    assert StoredAnalyzer(home.roots, key).load().unit_ids.tolist() == units.unit_ids.tolist()
+    assert true_channels <= set(units["sorting"])
+    assert units["waveforms"] == units["sorting"]
 
 
 def _current(home: Home, key: str, *assets: str) -> tuple[dict[str, str], dict[str, str]]:

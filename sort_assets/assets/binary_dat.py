@@ -87,7 +87,7 @@ def binary_dat(
             details={"dat_files": dat_files},
             metadata={
                 "bytes": num_bytes,
-                "megabytes_per_second": num_bytes / 1e6 / seconds,
+                "mb_per_s": num_bytes / 1e6 / seconds,
                 "gain_to_uv": max(description.gain_to_uv for description in written.values()),
                 "peak_uv": max(description.peak_uv for description in written.values()),
                 "files": _table(dat_files, written),

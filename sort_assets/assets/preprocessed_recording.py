@@ -65,7 +65,7 @@ def preprocessed_recording(
             details={"raw_path": key.path, "fingerprint": seen, "frozen_config": frozen.config.model_dump(mode="json")},
             metadata={
                 "channels": filtered.get_num_channels(),
-                "sampling_frequency_hz": float(filtered.sampling_frequency),
+                "sampling_hz": float(filtered.sampling_frequency),
                 "duration_s": float(filtered.get_duration()),
                 "median_noise_uv": noise_uv,
                 "bad_channels": len(removed),

@@ -118,7 +118,7 @@ def _publish(
                     for unit, count in counts.items()
                 ]
             ),
-            "effective_parameters": dg.MetadataValue.json(next(iter(params.values()))),
+            "parameters": dg.MetadataValue.json(next(iter(params.values()))),
         },
         checks=[
             dg.AssetCheckResult(

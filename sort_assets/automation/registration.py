@@ -97,7 +97,7 @@ def register_recording(instance: DagsterInstance, path: Path, root: Path) -> lis
                     "bytes": _size(path),
                     "format": found.name if found else "folder of files to concatenate",
                     "channels": recording.get_num_channels(),
-                    "sampling_frequency_hz": float(recording.sampling_frequency),
+                    "sampling_hz": float(recording.sampling_frequency),
                     "duration_s": float(recording.get_duration()),
                 },
                 tags={DATA_VERSION_TAG: data_version},

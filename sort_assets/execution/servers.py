@@ -66,8 +66,8 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
         "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
     }
     with (
-        _interrupts(),
         open_instance() as instance,
+        _interrupts(),
         FigureServer(roots.store, figures),
         contextlib.ExitStack() as started,
     ):

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -60,16 +61,18 @@ def test_a_step_dies_with_its_run_worker_and_leaves_nothing(
         processes = psutil.Process(worker.pid).children(recursive=True)
         run = _newest_run(home)
 
+        step.suspend()  # so that it, and the server that it was forked from, outlive their worker for sure
         worker.kill()
-
         worker.wait()
-        assert step.is_running(), "the step had ended already"
         with home.instance() as instance:
-            assert fail_dead_runs(instance) == [run.run_id]
-            assert fail_dead_runs(instance) == []
+            reported = fail_dead_runs(instance)
+        survivors = [process for process in processes if process.is_running()]
+        step.resume()
         _, alive = psutil.wait_procs(processes, timeout=15)
 
-    assert step in processes
+    assert reported == [run.run_id]
+    assert step in survivors
+    assert len(survivors) > 1
     assert alive == []
     assert home.store.versions(key, "sorting") == []
     assert list(home.store.asset_folder(key, "sorting").glob("*")) == []
@@ -111,7 +114,7 @@ def test_the_start_of_a_second_run_does_not_fail_a_living_one(
 
 
 def test_a_run_is_failed_only_when_the_worker_that_held_its_lock_here_is_gone(home: Home) -> None:
-    folder = Path(home.variables["DAGSTER_HOME"]) / "run_locks"
+    folder = _lock_folder(home)
     with home.instance() as instance:
         ours, elsewhere, without_a_lock, not_yet_held = (_started_run(instance) for _ in range(4))
         with run_worker_lock(instance, ours):
@@ -131,6 +134,22 @@ def test_a_run_is_failed_only_when_the_worker_that_held_its_lock_here_is_gone(ho
         assert {run.run_id for run in unfinished} == {elsewhere, without_a_lock, not_yet_held}
 
 
+def test_a_dead_run_is_reported_once_however_many_look_for_it_at_once(home: Home) -> None:
+    with home.instance() as instance:
+        run_id = _started_run(instance)
+        with run_worker_lock(instance, run_id):
+            left_by_a_kill = _locks(home)[0].read_bytes()
+        (_lock_folder(home) / f"{run_id}.lock").write_bytes(left_by_a_kill)
+
+        with ThreadPoolExecutor(8) as pool:
+            reported = [found for each in pool.map(fail_dead_runs, [instance] * 32) for found in each]
+
+        failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert reported == [run_id]
+    assert len(failures) == 1
+    assert _locks(home) == []
+
+
 def _ready_to_sort(home: Home, source: Path, name: str) -> str:
     key = home.register(home.link(source, name))
     assert home.materialize(key, *UPSTREAM).success
@@ -144,10 +163,8 @@ def _running(home: Home, words: tuple[str, ...], log: Path) -> Iterator["subproc
     try:
         yield command
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(command.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         command.wait()
 
 
@@ -185,4 +202,8 @@ def _started_run(instance: dg.DagsterInstance) -> str:
 
 
 def _locks(home: Home) -> list[Path]:
-    return list((Path(home.variables["DAGSTER_HOME"]) / "run_locks").iterdir())
+    return list(_lock_folder(home).iterdir())
+
+
+def _lock_folder(home: Home) -> Path:
+    return Path(home.variables["DAGSTER_HOME"]) / "run_locks"

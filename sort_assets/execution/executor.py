@@ -112,4 +112,6 @@ def _end_after(sentinel: int) -> None:
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)
     time.sleep(_GRACE_S)
+    for child in multiprocessing.active_children():
+        child.kill()  # a forked one has inherited the locks of this process, and would keep them
     os._exit(_WORKER_DIED)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
-from sort_assets.recordings.memory import available_memory_bytes
+from sort_assets.recordings.memory import affordable_threads
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -31,11 +31,9 @@ SMALLEST_FULL_SCALE_UV = 500.0
 """Full scale of a recording that is nearly silent where it was sampled."""
 KEPT_ANNOTATIONS = ("boundaries", "removed_channels")
 """Annotations of the recording that go with the `.dat`."""
-MEMORY_PER_THREAD = 6
-"""Memory that a thread takes up, in chunks as float32: measured with a band-pass, whose arithmetic is in float64."""
-MEMORY_SHARE = 0.25
-"""The part of the available memory that all threads together may take."""
 _STATED_ELSEWHERE = ("contact_vector", "location", "group", "gain_to_uV", "offset_to_uV")
+_OF_OTHER_COUNTS = ("noise_level_", "gain_to_physical_unit", "offset_to_physical_unit")
+"""Beginnings of SpikeInterface's properties that are wrong for the counts of the `.dat`; it would use them again."""
 _SAMPLED_CHUNKS = 20
 _SAMPLED_CHUNK_S = 0.1
 
@@ -113,9 +111,9 @@ def write_dat(
 ) -> DatDescription:
     """Write a recording in microvolts as a `.dat` with its description.
 
-    Memory: each thread takes about `MEMORY_PER_THREAD` times its chunk as float32, about 270 MB for a second of 384
-    channels at 30 kHz. There are fewer threads than `n_jobs` where all together would take more than `MEMORY_SHARE` of
-    the memory that is available; one thread always runs.
+    Memory: each thread takes about six times its chunk as float32, which is 270 MB for a second of 384 channels at
+    30 kHz. There are fewer threads than `n_jobs` where all together would take more than a quarter of the memory that
+    is available (`affordable_threads`).
 
     Nothing is clipped: should the sampled chunks have missed a large artefact, the file is written a second time with
     the scale that the first pass found.
@@ -142,8 +140,7 @@ def write_dat(
     RecordingError
         When the recording holds NaN or infinite values, or does not fit into int16 with the given gain.
     """
-    chunk_bytes = 4 * recording.get_num_channels() * max(1, int(chunk_duration_s * recording.sampling_frequency))
-    n_jobs = affordable_threads(n_jobs, chunk_bytes, available_memory_bytes())
+    n_jobs = affordable_threads(n_jobs, recording, chunk_duration_s)
     gain = 1.0 if dtype == "float32" else gain_to_uv or choose_gain(recording)
     peak_uv, digest = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
     if dtype == "int16" and round(peak_uv / gain) > INT16_MAX:
@@ -159,26 +156,6 @@ def write_dat(
     description = _describe(recording, dtype, gain, peak_uv, digest)
     description_path(dat_path).write_text(json.dumps(asdict(description), indent=1), encoding="utf-8")
     return description
-
-
-def affordable_threads(n_jobs: int, chunk_bytes: int, available_bytes: int) -> int:
-    """How many threads may filter at a time.
-
-    Parameters
-    ----------
-    n_jobs : int
-        How many are wanted.
-    chunk_bytes : int
-        Size of a chunk as float32.
-    available_bytes : int
-        Memory that is available.
-
-    Returns
-    -------
-    int
-        Between 1 and `n_jobs`.
-    """
-    return max(1, min(n_jobs, int(MEMORY_SHARE * available_bytes) // (MEMORY_PER_THREAD * max(1, chunk_bytes))))
 
 
 def choose_gain(recording: BaseRecording, *, seed: int = 0) -> float:
@@ -204,12 +181,18 @@ def read_description(dat_path: Path) -> DatDescription:
     MissingArtefactError
         When the file or its description is not there.
     DamagedArtefactError
-        When the file's size is not what the description says.
+        When the description can't be read, or the file's size is not what it says.
     """
     for path in (dat_path, description_path(dat_path)):
         if not path.is_file():
             raise MissingArtefactError(f"'{path}' does not exist.", remedy="Materialize binary_dat again.")
-    description = DatDescription(**json.loads(description_path(dat_path).read_text(encoding="utf-8")))
+    try:
+        description = DatDescription(**json.loads(description_path(dat_path).read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise DamagedArtefactError(
+            f"'{description_path(dat_path)}' is no description that this version can read: {error}",
+            remedy="Materialize binary_dat again.",
+        ) from error
     if dat_path.stat().st_size != description.num_bytes:
         raise DamagedArtefactError(
             f"'{dat_path}' has {dat_path.stat().st_size} bytes; its description says {description.num_bytes}.",
@@ -343,9 +326,11 @@ def _simple_properties(recording: BaseRecording) -> dict[str, list[Any]]:
     """The channels' properties that come back from JSON as they were, and that the description has no field for."""
     simple: dict[str, list[Any]] = {}
     for name in recording.get_property_keys():
+        if name in _STATED_ELSEWHERE or name.startswith(_OF_OTHER_COUNTS):
+            continue
         values = recording.get_property(name).tolist()
         kinds = {type(value) for value in values}
         finite = kinds != {float} or bool(np.isfinite(values).all())
-        if name not in _STATED_ELSEWHERE and len(kinds) == 1 and kinds <= {str, int, float, bool} and finite:
+        if len(kinds) == 1 and kinds <= {str, int, float, bool} and finite:
             simple[name] = values
     return simple

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.config.model import FILTER_STEPS, RecordingConfig
 from sort_assets.errors import ConfigError, DamagedArtefactError
+from sort_assets.recordings.memory import affordable_threads
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -24,6 +25,7 @@ Steps = dict[str, dict[str, Any]]
 
 _SEED = 0
 _HANDS_SEED_ON = ("random_chunk_kwargs", "detect_bad_channels_kwargs")
+_DEFAULT_CHUNK_S = 1.0  # of SpikeInterface
 _LOWPASS = "lowpass"
 _LOWPASS_ORDER = 5
 _LOWPASS_MARGIN_MS = 5.0
@@ -177,7 +179,9 @@ def _lowpass(recording: BaseRecording, freq_max: float) -> BaseRecording:
     return filter_recording(recording, coeff=coefficients, margin_ms=_LOWPASS_MARGIN_MS)
 
 
-def _correct_motion(recording: BaseRecording, preset: str = DEFAULT_MOTION_PRESET, **params: Any) -> BaseRecording:
+def _correct_motion(
+    recording: BaseRecording, preset: str = DEFAULT_MOTION_PRESET, n_jobs: int = 1, **params: Any
+) -> BaseRecording:
     from spikeinterface.core import get_noise_levels
     from spikeinterface.preprocessing import correct_motion
 
@@ -186,7 +190,12 @@ def _correct_motion(recording: BaseRecording, preset: str = DEFAULT_MOTION_PRESE
     view = recording.select_channels(recording.channel_ids)
     # Leaves a property with the noise levels, without which correct_motion estimates them at random times.
     get_noise_levels(view, return_in_uV=False, random_slices_kwargs={"seed": _SEED}, n_jobs=1, progress_bar=False)
-    return correct_motion(view, preset=preset, **{"pool_engine": "thread", "progress_bar": False} | params)
+    jobs = {
+        "n_jobs": affordable_threads(n_jobs, view, _DEFAULT_CHUNK_S),
+        "pool_engine": "thread",
+        "progress_bar": False,
+    }
+    return correct_motion(view, preset=preset, **jobs | params)
 
 
 def _interpolate_motion(

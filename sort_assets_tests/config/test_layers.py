@@ -50,6 +50,14 @@ def test_null_is_a_choice() -> None:
         ({"recording": {"freq_min": math.nan}}, r"recording.freq_min: .*finite"),
         ({"execution": {"sorter_inactivity_base_s": math.inf}}, r"sorter_inactivity_base_s: .*finite"),
         ({"execution": {"sorter_inactivity_per_min_s": -1}}, r"sorter_inactivity_per_min_s: .*greater than or equal"),
+        (
+            {"sorter": {"params": {"drift": {"steps": [1, {"x": math.nan}]}}}},
+            r"sorter.params.drift.steps.1.x: Input should be a finite number \(chosen by run config\)",
+        ),
+        (
+            {"recording": {"preprocessing": {"whiten": {"eps": -math.inf}}}},
+            r"recording.preprocessing.whiten.eps: Input should be a finite number \(chosen by run config\)",
+        ),
         ({"recording": {"freq_min": 7000.0}}, r"freq_min \(7000.0 Hz\) must be below freq_max \(6000.0 Hz\)"),
         ({"recording": {"start_s": 5, "end_s": 5}}, r"start_s \(5.0 s\) must be below end_s"),
         ({"recording": {"bad_channels": "some"}}, r"recording.bad_channels: .*'auto', 'list' or 'none'"),

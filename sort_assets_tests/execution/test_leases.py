@@ -7,10 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from sort_assets.errors import InstanceError
 from sort_assets.execution.devices import Gpu, select_visible
 from sort_assets.execution.leases import device_lease
 
@@ -24,6 +29,9 @@ with device_lease(print, gpus=[Gpu("GPU-aaaa", "first", 1)], folder=Path(sys.arg
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     time.sleep(600)
 """
+
+# After the imports, because another user need not be able to read this Python.
+STRANGER = HOLDER.replace("with ", "os.setgroups([]); os.setgid(65534); os.setuid(65534)\nwith ")
 
 
 def _ignore(line: str) -> None:
@@ -76,6 +84,59 @@ def test_a_killed_holder_frees_its_device(tmp_path: Path) -> None:
 
     with device_lease(_ignore, gpus=GPUS[:1], folder=tmp_path) as lease:
         assert lease.device == "GPU-aaaa"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="sort_assets-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="NOT TESTED: only root can start a process of another user")
+def test_users_of_one_machine_take_turns(open_folder: Path) -> None:
+    leases = open_folder / "leases"
+    with device_lease(_ignore, gpus=GPUS[:1], folder=leases):
+        pass
+    stranger = subprocess.Popen([sys.executable, "-c", STRANGER, str(leases)], stdout=subprocess.PIPE, text=True)
+    assert stranger.stdout is not None
+    assert stranger.stdout.readline().strip() == "GPU-aaaa"
+
+    with device_lease(_ignore, gpus=GPUS, folder=leases) as lease:
+        assert lease.device == "GPU-bbbb"
+
+    stranger.kill()
+    stranger.communicate()
+    with device_lease(_ignore, gpus=GPUS, folder=leases) as lease:
+        assert lease.device == "GPU-aaaa"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="NOT TESTED: only root can start a process of another user")
+def test_a_folder_that_others_closed_is_an_error_with_a_remedy(open_folder: Path) -> None:
+    words = [sys.executable, "-c", STRANGER, str(open_folder / "leases")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert "InstanceError: The folder" in done.stderr
+    assert "Set SORT_ASSETS_LEASES to" in done.stderr
+
+
+def test_a_file_in_place_of_the_folder_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "leases").touch()
+
+    with (
+        pytest.raises(InstanceError, match="SORT_ASSETS_LEASES"),
+        device_lease(_ignore, gpus=GPUS, folder=tmp_path / "leases"),
+    ):
+        pass
+
+
+def test_a_mig_slice_is_leased_by_the_name_that_cuda_takes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (mig,) = select_visible(GPUS, "MIG-GPU-aaaa/7/0")
+
+    with device_lease(_ignore, gpus=[mig], folder=tmp_path) as lease:
+        assert lease.device == os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-GPU-aaaa/7/0"
 
 
 def test_visible_devices_limit_the_choice_as_in_cuda() -> None:

@@ -91,7 +91,8 @@ def test_the_start_of_a_second_run_does_not_fail_a_living_one(
     module_home: Home, short_file: Path, tmp_path: Path
 ) -> None:
     home = module_home
-    key, other = (_ready_to_sort(home, short_file, name) for name in ("living.nwb", "second.nwb"))
+    key = _ready_to_sort(home, short_file, "living.nwb")
+    other = home.register(home.link(short_file, "second.nwb"))
     words = materialize_words(key, "sorting", config_file=tmp_path / "living.json")
     with _running(home, words, tmp_path / "living.log") as living:
         _step_that_sorts(home, key, living)

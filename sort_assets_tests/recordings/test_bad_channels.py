@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from spikeinterface.core import BaseRecording, BaseSorting
+from spikeinterface.core import BaseRecording, BaseSorting, NumpyRecording
 
 from sort_assets.recordings.bad_channels import detect_bad_channels
 from sort_assets_tests.recordings.files import recording_of
@@ -48,6 +48,20 @@ def test_channels_without_locations_are_judged(microvolts: BaseRecording) -> Non
     recording.remove_probe()
 
     assert detect_bad_channels(recording, seed=0) == {"0": "dead", "9": "noise"}
+
+
+def test_channels_without_groups_are_judged(microvolts: BaseRecording) -> None:
+    planted = _with(microvolts, dead=(0,), noisy=(9,))
+    recording = NumpyRecording([planted.get_traces()], planted.sampling_frequency, channel_ids=planted.channel_ids)
+
+    assert recording.get_channel_groups() is None
+    assert detect_bad_channels(recording, seed=0) == {"0": "dead", "9": "noise"}
+
+
+def test_threads_find_the_same_channels(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=(2, 7), noisy=(12,))
+
+    assert detect_bad_channels(recording, 0, n_jobs=3) == detect_bad_channels(recording, 0, n_jobs=1)
 
 
 def test_a_single_channel_is_kept_unless_it_is_flat(microvolts: BaseRecording) -> None:

@@ -11,7 +11,13 @@ import pytest
 import spikeinterface.core as si
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
-from sort_assets.recordings.binary import INT16_MAX, description_path, read_dat, read_description, write_dat
+from sort_assets.recordings.binary import (
+    INT16_MAX,
+    description_path,
+    read_dat,
+    read_description,
+    write_dat,
+)
 
 RATE_HZ = 20_000.0
 
@@ -119,6 +125,49 @@ def test_the_description_brings_everything_back(tmp_path: Path) -> None:
     assert json.loads(description_path(tmp_path / "traces.dat").read_text())["dtype"] == "int16"
 
 
+def test_a_recording_without_groups_and_probe_has_none_after_writing(tmp_path: Path) -> None:
+    recording = si.NumpyRecording([_noise().astype("float32")], RATE_HZ)
+    write_dat(recording, tmp_path / "traces.dat")
+
+    read = read_dat(tmp_path / "traces.dat")
+
+    assert recording.get_channel_groups() is None
+    assert read.get_channel_groups() is None
+    assert not read.has_probe()
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_whether_the_recording_is_filtered_is_kept(filtered: bool, tmp_path: Path) -> None:
+    recording = _recording(_noise())
+    recording.annotate(is_filtered=filtered)
+    write_dat(recording, tmp_path / "traces.dat")
+
+    assert read_dat(tmp_path / "traces.dat").is_filtered() is filtered
+
+
+def test_simple_properties_of_channels_are_kept(tmp_path: Path) -> None:
+    recording = _recording(_noise())
+    simple = {
+        "brain_area": np.array(["CA1", "CA1", "CA3", "unknown"]),
+        "adc": np.array([0, 1, 0, 1]),
+        "depth_um": np.array([0.0, 12.5, 25.0, 37.5]),
+        "stimulated": np.array([False, True, False, False]),
+        "label": np.array(["a", "b", "c", "d"], dtype=object),
+    }
+    for name, values in simple.items():
+        recording.set_property(name, values)
+    recording.set_property("direction", np.eye(4)[:, :3])
+    recording.set_property("impedance", np.array([1.0, np.nan, 1.0, 1.0]))
+    recording.set_property("noise_level_mad_raw", np.full(4, 20.0))  # not in the counts of the `.dat`
+    write_dat(recording, tmp_path / "traces.dat")
+
+    read = read_dat(tmp_path / "traces.dat")
+
+    assert read_description(tmp_path / "traces.dat").properties.keys() == simple.keys()
+    for name, values in simple.items():
+        np.testing.assert_array_equal(read.get_property(name), values)
+
+
 def test_the_checksum_is_that_of_the_file(tmp_path: Path) -> None:
     import hashlib
 
@@ -137,6 +186,15 @@ def test_a_file_that_was_cut_or_lost_is_noticed(tmp_path: Path) -> None:
     dat.unlink()
     with pytest.raises(MissingArtefactError, match=r"traces.dat' does not exist"):
         read_dat(dat)
+
+
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_a_description_that_cannot_be_read_is_noticed(text: str, tmp_path: Path) -> None:
+    write_dat(_recording(_noise()), tmp_path / "traces.dat")
+    description_path(tmp_path / "traces.dat").write_text(text)
+
+    with pytest.raises(DamagedArtefactError, match=r"traces.json' is no description"):
+        read_description(tmp_path / "traces.dat")
 
 
 def test_progress_is_reported_up_to_the_end(tmp_path: Path) -> None:

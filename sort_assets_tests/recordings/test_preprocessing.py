@@ -53,6 +53,22 @@ def test_configured_gain_and_offset_replace_those_of_the_file(short: BaseRecordi
     np.testing.assert_allclose(prepared.get_traces(), short.get_traces() * 0.5 - 20.0, rtol=1e-6)
 
 
+def test_the_offset_of_the_file_goes_with_a_configured_gain(short: BaseRecording) -> None:
+    counts = (short.get_traces().astype("int32") + 32768).astype("uint16")
+    unsigned = recording_of(counts, short, gain_to_uv=3.0)
+    unsigned.set_channel_offsets(-32768 * 3.0)
+
+    prepared = prepare(unsigned, configured(gain_to_uv=0.5))
+
+    np.testing.assert_allclose(prepared.get_traces(), short.get_traces() * 0.5, atol=0.01)
+
+
+def test_a_file_with_a_gain_of_zero_can_be_given_another(short: BaseRecording) -> None:
+    prepared = prepare(recording_of(short.get_traces(), short, gain_to_uv=0.0), configured(gain_to_uv=0.5))
+
+    np.testing.assert_allclose(prepared.get_traces(), short.get_traces() * 0.5, rtol=1e-6)
+
+
 def test_each_channel_has_its_own_gain_and_offset(short: BaseRecording) -> None:
     uneven = recording_of(short.get_traces(), short)
     gains, offsets = np.linspace(0.1, 0.4, 16), np.linspace(-30, 30, 16)
@@ -233,6 +249,23 @@ def test_a_frozen_recording_is_the_same_after_its_folder_has_moved(drifting: Bas
     # Estimated a second time here, from the same data and with the same seed.
     np.testing.assert_array_equal(last_second(reopened), last_second(prepare(drifting, config)))
     assert not np.allclose(last_second(reopened), last_second(prepare(drifting, uncorrected)), atol=0.5)
+
+
+def test_motion_is_the_same_for_any_number_of_threads(drifting: BaseRecording, tmp_path: Path) -> None:
+    motion = {
+        "preset": "rigid_fast",
+        "estimate_motion_kwargs": {"method": "dredge_ap", "bin_s": 1.0, "rigid": True},
+        "interpolate_motion_kwargs": {"border_mode": "force_extrapolate"},
+    }
+    config = RecordingConfig(preprocessing={"correct_motion": motion})
+    for n_jobs in (1, 3):
+        (tmp_path / str(n_jobs)).mkdir()
+        frozen = freeze(drifting, config, tmp_path / str(n_jobs), n_jobs)
+
+    one, three = (prepare(drifting, frozen, tmp_path / name).get_traces(end_frame=30000) for name in ("1", "3"))
+
+    np.testing.assert_array_equal(one, three)
+    np.testing.assert_array_equal(one, prepare(drifting, config, n_jobs=3).get_traces(end_frame=30000))
 
 
 def test_a_configuration_that_estimates_nothing_is_already_frozen(short: BaseRecording, tmp_path: Path) -> None:

@@ -23,6 +23,27 @@ with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id="dead") as stagi
     time.sleep(600)
 """
 
+LINKER = """
+import sys, time
+from pathlib import Path
+from sort_assets.storage import Store
+def stuck(*paths):
+    print("linked", flush=True)
+    time.sleep(600)
+Path.replace = stuck
+with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id="dead") as staging:
+    staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+"""
+PUBLISHER = """
+import sys
+from pathlib import Path
+from sort_assets.storage import Store
+for turn in range(60):
+    with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id=f"{sys.argv[2]}{turn:04d}") as staging:
+        (staging.path / "traces.dat").write_bytes(b"x")
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+"""
+
 
 def _publish(store: Store, content: bytes, *, asset: str = "binary_dat") -> Artefact:
     with store.stage("rec", asset, run_id="0123456789") as staging:
@@ -85,6 +106,33 @@ def test_a_killed_writer_is_invisible_and_the_next_one_removes_its_remains(tmp_p
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".staging")]
 
 
+def test_a_link_that_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", LINKER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    folder = tmp_path / "rec/binary_dat"
+    left = [path.name for path in folder.glob(".current-*")]
+    store = Store(tmp_path)
+
+    after = _publish(store, b"again")
+
+    assert len(left) == 1
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    assert store.artefact("rec", "binary_dat") == after
+
+
+def test_writers_of_one_asset_do_not_take_each_others_remains_for_dead(tmp_path: Path) -> None:
+    names = "abcd"
+    writers = [subprocess.Popen([sys.executable, "-c", PUBLISHER, str(tmp_path), name]) for name in names]
+
+    assert [writer.wait(timeout=300) for writer in writers] == [0] * len(names)
+    folder = tmp_path / "rec/binary_dat"
+    assert len(Store(tmp_path).versions("rec", "binary_dat")) == 60 * len(names)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
 def test_a_folder_with_a_manifest_is_no_version_until_it_is_published(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
@@ -131,4 +179,5 @@ def test_the_manifest_names_what_made_the_artefact(tmp_path: Path) -> None:
     assert manifest.run_id == "0123456789"
     assert manifest.version.endswith("-01234567")
     assert manifest.files == {"traces.dat": 1}
-    assert {"spikeinterface", "numpy", "kilosort", "torch"} <= set(manifest.packages)
+    assert {"python", "spikeinterface", "numpy", "kilosort", "torch"} <= set(manifest.packages)
+    assert manifest.packages["python"] == ".".join(map(str, sys.version_info[:3]))

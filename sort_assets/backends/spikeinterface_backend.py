@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _EXCERPT_LINES = 25
 _MISSPELT_SIMILARITY = 0.8
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PICKLE_SUFFIXES = (".pkl", ".pickle")
 
 
@@ -332,7 +334,7 @@ class SpikeInterfaceBackend(SorterBackend):
 
 @contextmanager
 def compute_threads(threads: int) -> Iterator[None]:
-    """Limit torch and the BLAS libraries to `threads` threads, and put back what was set before.
+    """Limit torch, the BLAS libraries and OpenMP to `threads` threads, and put back what was set before.
 
     Two torch threads beside another busy process can be many times slower than one, so the count is never left to
     chance.
@@ -341,12 +343,20 @@ def compute_threads(threads: int) -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
+    # For libraries that are loaded only inside, such as the OpenMP of scikit-learn: they read the environment then.
+    environment = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     torch.set_num_threads(threads)
     try:
         with threadpool_limits(limits=threads):
             yield
     finally:
         torch.set_num_threads(before)
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _misspelt_options(

@@ -6,13 +6,14 @@ an artefact is reported inside the step that uses it.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.errors import MissingArtefactError, RecordingError
+from sort_assets.errors import RecordingError, SortAssetsError
 from sort_assets.storage.manifest import InputVersion, Manifest
 from sort_assets.storage.roots import Roots
 from sort_assets.storage.store import Artefact, Store
@@ -179,7 +180,10 @@ class StoredSorting(Handle):
             values = sorting.get_property(name)
             if values.dtype == object:
                 sorting.set_property(name, values.astype(str))
-        sorting.save(folder=folder / SORTING_FOLDER, format="numpy_folder")
+        with warnings.catch_warnings():
+            # That neither the sorter's folder nor the recording can be found from it; our manifest names both.
+            warnings.filterwarnings("ignore", module="spikeinterface")
+            sorting.save(folder=folder / SORTING_FOLDER, format="numpy_folder")
 
     def load(self) -> BaseSorting:
         """The sorting, memory-mapped, with its unit properties, and with times that begin where the recording's do.
@@ -226,7 +230,7 @@ class StoredAnalyzer(Handle):
         refuse_pickles(self.path / ANALYZER_FOLDER)
         try:
             recording = self.sorting.load_recording()
-        except (MissingArtefactError, RecordingError):
+        except SortAssetsError:
             recording = None
         analyzer = SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
         analyzer.load_all_saved_extension()

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 
 from sort_assets.automation.jobs import PIPELINE
@@ -36,6 +38,33 @@ def test_sorts_of_two_runs_take_turns_and_both_succeed(home: Home, nwb_file: Pat
     assert first["preprocessed_recording"][0] < second["preprocessed_recording"][1]
     assert second["preprocessed_recording"][0] < first["preprocessed_recording"][1]
     assert [path.name for path in Path(home.variables["SORT_ASSETS_LEASES"]).iterdir()]
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_the_pool_leaves_the_processor_to_others(
+    home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
+    with home.instance() as instance:
+        instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
+        taken = instance.event_log_storage.claim_concurrency_slot("gpu", "another run", "sorting")
+    words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
+    command = home.start(*words, output=tmp_path / "run.log")
+    try:
+        deadline = time.monotonic() + 60
+        while "blocked by limit for pool gpu" not in (tmp_path / "run.log").read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        before = psutil.Process(command.pid).cpu_times()
+        time.sleep(5)
+        after = psutil.Process(command.pid).cpu_times()
+    finally:
+        os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+
+    assert taken.is_claimed
+    assert after.user + after.system - before.user - before.system < 1.0
 
 
 def _step_times(home: Home, key: str) -> dict[str, tuple[float, float]]:

@@ -32,7 +32,7 @@ def missing_settings(instance: dg.DagsterInstance) -> list[str]:
     if GPU_POOL not in limited and instance.global_op_concurrency_default_limit is None:
         missing.append(f"the pool '{GPU_POOL}' has no limit, so sorts of several runs would start at once")
     if not instance.run_monitoring_enabled:
-        missing.append("run_monitoring is off, so a killed run would stay 'started'")
+        missing.append("run_monitoring is off, so runs that hang while starting or stopping stay so")
     if not instance.run_monitoring_settings.get("free_slots_after_run_end_seconds"):
         missing.append("free_slots_after_run_end_seconds is not set, so a killed run would keep its GPU slot for ever")
     return missing

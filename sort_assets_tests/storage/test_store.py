@@ -44,6 +44,15 @@ for turn in range(60):
         staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
 """
 
+ABANDONER = """
+import sys
+from pathlib import Path
+from sort_assets.storage import Store
+for turn in range(400):
+    with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id=f"{sys.argv[2]}{turn:04d}"):
+        pass
+"""
+
 
 def _publish(store: Store, content: bytes, *, asset: str = "binary_dat") -> Artefact:
     with store.stage("rec", asset, run_id="0123456789") as staging:
@@ -131,6 +140,14 @@ def test_writers_of_one_asset_do_not_take_each_others_remains_for_dead(tmp_path:
     folder = tmp_path / "rec/binary_dat"
     assert len(Store(tmp_path).versions("rec", "binary_dat")) == 60 * len(names)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_fresh_lock_that_a_clean_up_holds_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    before = _publish(Store(tmp_path), b"good")
+    writers = [subprocess.Popen([sys.executable, "-c", ABANDONER, str(tmp_path), name]) for name in "abcd"]
+
+    assert [writer.wait(timeout=300) for writer in writers] == [0] * 4
+    assert {path.name for path in before.path.parent.iterdir()} == {"current", before.manifest.version}
 
 
 def test_a_folder_with_a_manifest_is_no_version_until_it_is_published(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
 from sort_assets.recordings import open_recording, sortable_streams
 from sort_assets.recordings.fingerprint import fingerprint
 from sort_assets.recordings.formats import find_format, folder_entries
+from sort_assets.storage.locks import exclusive_lock
 
 DATA_VERSION_TAG = "dagster/data_version"
+_LOCK = "registering.lock"
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ def register_recording(instance: DagsterInstance, path: Path, root: Path) -> lis
     for stream in streams:
         key = RecordingKey.from_path(path, root, stream)
         recording = open_recording(path, stream)
-        new = not instance.has_dynamic_partition(RECORDINGS_PARTITIONS, str(key))
-        instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [str(key)])
+        new = _add_partition(instance, str(key))
         instance.report_runless_asset_event(
             dg.AssetObservation(
                 asset_key=raw_recording.key,
@@ -105,6 +106,15 @@ def register_recording(instance: DagsterInstance, path: Path, root: Path) -> lis
         )
         registered.append(Registered(str(key), new))
     return registered
+
+
+def _add_partition(instance: DagsterInstance, key: str) -> bool:
+    """Add a key unless it is there; returns whether it was new."""
+    # Dagster looks first and inserts then: two processes that add the same key at once, and one of them fails.
+    with exclusive_lock(Path(instance.root_directory) / _LOCK, wait=True):
+        new = not instance.has_dynamic_partition(RECORDINGS_PARTITIONS, key)
+        instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [key])
+        return new
 
 
 def _is_recording(path: Path) -> bool:

@@ -64,3 +64,12 @@ def test_what_is_no_folder_is_an_error_and_the_other_folders_are_registered(home
     assert f"'{file}' is no folder" in no_folder
     assert "Leave --each out" in no_folder
     assert "absent' does not exist" in missing
+
+
+def test_several_may_register_the_same_recording_at_once(home: Home, small_file: Path, tmp_path: Path) -> None:
+    path = home.link(small_file, "day.nwb")
+
+    started = [home.start("sort-assets", "register", path, output=tmp_path / f"{n}.log") for n in range(5)]
+
+    assert [one.wait(timeout=120) for one in started] == [0] * 5, (tmp_path / "0.log").read_text(encoding="utf-8")
+    assert {(tmp_path / f"{n}.log").read_text(encoding="utf-8").split()[-1] for n in range(5)} == {"day.nwb"}

@@ -78,8 +78,8 @@ def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
     write_environment(checkout)
     load_environment()
     prepare_home()
-    code = "import dagster as dg; dg.DagsterInstance.get().add_dynamic_partitions('recordings', ['k'])"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(6)]
+    code = "import dagster as dg, sys; dg.DagsterInstance.get().add_dynamic_partitions('recordings', [sys.argv[1]])"
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(n)], stderr=subprocess.PIPE) for n in range(6)]
 
     errors = [process.communicate()[1] for process in processes]
 

@@ -1,8 +1,12 @@
-"""Waiting for a pool slot without burning a core.
+"""Waiting without taking the processor from those who work.
 
-Dagster's multiprocess executor asks again without any pause while all that it could start waits for a full pool
-(1.13.27: the interval that `InstanceConcurrencyContext` computes is never positive, and the executor does not look at
-it). A run that waits for the GPU would take a whole core from the sort that has it.
+Two places in which Dagster's multiprocess executor (1.13.27) is in too much of a hurry for work that takes minutes to
+hours; neither has a setting:
+
+- It asks again without any pause while all that it could start waits for a full pool: a run that waits for the GPU
+  takes a whole core from the sort that has it.
+- It looks 50 times a second whether each step process is alive, which disturbs sorts whose threads wait for each
+  other.
 """
 
 import time
@@ -11,14 +15,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.executor import child_process_executor
 
 _PAUSE_S = 0.1
+_LIVENESS_CHECK_S = 0.25
 
 
 @contextmanager
-def patient_claims() -> Iterator[None]:
-    """While this is active in a process, a claim of a pool slot that fails takes a tenth of a second."""
-    claim = InstanceConcurrencyContext.claim
+def patient_executor() -> Iterator[None]:
+    """While this is active in a process, a failed claim of a slot and a look for liveness take a fraction of a second.
+
+    Events of steps are still handled at once.
+    """
+    claim, tick = InstanceConcurrencyContext.claim, child_process_executor.TICK
 
     def claim_and_pause(context: InstanceConcurrencyContext, *args: Any, **named: Any) -> bool:
         claimed = claim(context, *args, **named)
@@ -27,7 +36,9 @@ def patient_claims() -> Iterator[None]:
         return claimed
 
     InstanceConcurrencyContext.claim = claim_and_pause  # type: ignore[method-assign,assignment]
+    child_process_executor.TICK = _LIVENESS_CHECK_S
     try:
         yield
     finally:
         InstanceConcurrencyContext.claim = claim  # type: ignore[method-assign]
+        child_process_executor.TICK = tick

@@ -32,7 +32,6 @@ recordings = dg.DynamicPartitionsDefinition(name=RECORDINGS_PARTITIONS)
 
 SEPARATOR = "~"
 STREAM_MARK = "@"
-ESCAPE = "="
 MAX_KEY_LENGTH = 200
 """File systems take 255 bytes in a name; the rest is left for suffixes of staging folders and locks."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -162,7 +162,10 @@ def _as_recorded(
         f"This run asks for other recording settings ({', '.join(differing)}) than {upstream.asset} was made with; "
         f"they are left as they were. Materialize {upstream.asset} too to change them."
     )
-    return replace(resolved, config=resolved.config.model_copy(update={"recording": made}))
+    prefixed = {f"recording.{name}" for name in differing}
+    sources = {name: source for name, source in resolved.chosen.items() if name not in prefixed}
+    sources |= {name: source for name, source in upstream.manifest.config_sources.items() if name in prefixed}
+    return ResolvedConfig(resolved.config.model_copy(update={"recording": made}), sources)
 
 
 @contextmanager

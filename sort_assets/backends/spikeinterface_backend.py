@@ -274,10 +274,6 @@ class SpikeInterfaceBackend(SorterBackend):
         for path, close_to in _misspelt_options(chosen, defaults):
             raise _unknown_parameter(self.name, path, [close_to], exact=False)
 
-    def known_params(self) -> set[str]:
-        """Names of the parameters that the sorter takes."""
-        return set(self.default_params())
-
     def default_params(self) -> dict[str, Any]:
         """The parameters that the sorter takes, with SpikeInterface's defaults."""
         from spikeinterface.sorters import get_default_sorter_params

@@ -37,7 +37,7 @@ def test_all_our_backends_go_through_spikeinterface() -> None:
 def test_all_parameters_that_we_set_exist(name: str, recording: BaseRecording) -> None:
     sorter = backend(name)
 
-    assert set(sorter.sorter_params(recording)) <= sorter.known_params()
+    assert set(sorter.sorter_params(recording)) <= set(sorter.default_params())
 
 
 @pytest.mark.parametrize("name", SPIKEINTERFACE_BACKENDS)

@@ -57,6 +57,7 @@ def test_waveforms_are_cut_from_the_file_that_was_sorted_though_there_is_a_newer
     assert after.data_version == before.data_version
     assert StoredAnalyzer(home.roots, cut).load().recording.get_num_samples() == 7 * 30_000
     assert after.config["recording"]["start_s"] == START_S
+    assert after.config_sources["recording.start_s"] == "run config"  # of the run that preprocessed it
 
 
 @pytest.mark.slow

@@ -5,6 +5,11 @@ person can do about it. The classes also derive from the matching built-in excep
 can catch them without knowing this module.
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Diagnostic = str | int | float | bool | None
+
 
 class SortAssetsError(Exception):
     """Base of all classified failures.
@@ -15,15 +20,62 @@ class SortAssetsError(Exception):
         What happened, and to which file, field or recording.
     remedy : str
         What to do about it, as an instruction.
+    stage : str or None
+        The stage of the sorter in which it happened.
+    log_excerpt : str
+        The last lines of what the sorter wrote.
+    **diagnostics : str, int, float, bool or None
+        What else is known, in numbers where possible: `spikes_found`, `bytes_asked`, `path`, …
     """
 
-    def __init__(self, message: str, *, remedy: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str,
+        stage: str | None = None,
+        log_excerpt: str = "",
+        **diagnostics: Diagnostic,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.stage = stage
+        self.log_excerpt = log_excerpt
+        self.diagnostics = diagnostics
 
     def __str__(self) -> str:
         return f"{self.message} Remedy: {self.remedy}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold of the failure; `from_dict` makes it again, in another process."""
+        return {
+            "classes": [one.__name__ for one in type(self).__mro__ if issubclass(one, SortAssetsError)],
+            "message": self.message,
+            "remedy": self.remedy,
+            "stage": self.stage,
+            "log_excerpt": self.log_excerpt,
+            "diagnostics": self.diagnostics,
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "SortAssetsError":
+        """The failure that `to_dict` described, in the nearest of its classes that this process knows."""
+        known = {SortAssetsError.__name__: SortAssetsError} | {one.__name__: one for one in _subclasses(SortAssetsError)}
+        nearest = next(known[name] for name in values["classes"] if name in known)
+        return nearest(
+            values["message"],
+            remedy=values["remedy"],
+            stage=values["stage"],
+            log_excerpt=values["log_excerpt"],
+            **values["diagnostics"],
+        )
+
+
+def _subclasses(parent: type[SortAssetsError]) -> Iterator[type[SortAssetsError]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)
 
 
 class ConfigError(SortAssetsError, ValueError):
@@ -74,6 +126,34 @@ class IncompatibleFilesError(RecordingError, ValueError):
     """Files that should be concatenated differ in channels, rate, gain or format."""
 
 
+class NonFiniteSamplesError(RecordingError, ValueError):
+    """Samples are NaN or infinite, or so far out of scale that the sorter's arithmetic fails."""
+
+
+class ProbeGeometryError(RecordingError, ValueError):
+    """The channels' locations or groups do not fit the recording, or the sorter can do nothing with them."""
+
+
+class TooFewChannelsError(RecordingError, ValueError):
+    """The sorter needs more channels than the recording, or a group of it, has."""
+
+
+class UnsortableRecordingError(RecordingError, ValueError):
+    """There is nothing in the recording to sort. That is a result, not a failure: a sorting without units."""
+
+
+class TooShortRecordingError(UnsortableRecordingError):
+    """The recording is too short for the sorter to learn anything from it."""
+
+
+class SilentRecordingError(UnsortableRecordingError):
+    """No channel ever changes."""
+
+
+class TooFewSpikesError(UnsortableRecordingError):
+    """Noise alone, or too few spikes to learn templates from."""
+
+
 class SorterEnvironmentError(SortAssetsError, RuntimeError):
     """A package, plugin or driver that a sorter needs is missing or has the wrong version."""
 
@@ -86,20 +166,68 @@ class SorterNotInstalledError(SorterEnvironmentError, ImportError):
     """The backend exists, but the sorter's own packages are not installed."""
 
 
+class IncompatibleVersionsError(SorterEnvironmentError):
+    """Versions of packages that are known not to work together."""
+
+
+class MissingPluginError(SorterEnvironmentError):
+    """A plugin that decompresses the recording is missing."""
+
+
+class GpuDriverError(SorterEnvironmentError):
+    """The GPU's driver is missing, too old for the installed torch, or in trouble."""
+
+
+class OutOfResourcesError(SortAssetsError, RuntimeError):
+    """The machine gave out: memory, disk, time, or the sorter's process itself."""
+
+
+class OutOfMemoryError(OutOfResourcesError, MemoryError):
+    """Memory gave out."""
+
+
+class DeviceOutOfMemoryError(OutOfMemoryError):
+    """The memory of the device that the sorter computes on: the GPU's, or what torch allocates on the CPU."""
+
+
+class HostOutOfMemoryError(OutOfMemoryError):
+    """The machine's memory, or the limit that a container or a cluster sets on it."""
+
+
+class DiskFullError(OutOfResourcesError, OSError):
+    """The disk is full, or about to be."""
+
+
+class SorterTimeoutError(OutOfResourcesError, TimeoutError):
+    """The sorter showed no sign of life for longer than is tolerated."""
+
+
+class StalledIoError(SorterTimeoutError):
+    """The sorter waits for a disk or a share that does not answer."""
+
+
+class GpuOverheatedError(OutOfResourcesError):
+    """The GPU is too hot to go on."""
+
+
+class TransientGpuError(OutOfResourcesError):
+    """An error of the GPU that often does not come again."""
+
+
+class SorterCrashedError(OutOfResourcesError):
+    """The sorter's process ended without a word: killed by a signal, or with an exit status of its own."""
+
+
+class StepCrashedError(OutOfResourcesError):
+    """The process of a step ended without a word, more often than is tolerated."""
+
+
+class RecordingBusyError(SortAssetsError, RuntimeError):
+    """Another run is sorting the same recording."""
+
+
 class SorterFailedError(SortAssetsError, RuntimeError):
-    """The sorter stopped with an error of its own.
-
-    Parameters
-    ----------
-    message, remedy : str
-        As in `SortAssetsError`.
-    log_excerpt : str
-        The last lines of what the sorter wrote.
-    """
-
-    def __init__(self, message: str, *, remedy: str, log_excerpt: str = "") -> None:
-        super().__init__(message, remedy=remedy)
-        self.log_excerpt = log_excerpt
+    """The sorter stopped with an error that no rule recognises."""
 
 
 class StoreError(SortAssetsError, RuntimeError):

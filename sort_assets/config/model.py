@@ -154,9 +154,41 @@ class ExecutionConfig(Section):
     chunk_duration_s: PositiveFloat = Field(
         1.0, description="Seconds of recording that each worker reads at a time; bounds the memory."
     )
+    isolation: Literal["process", "in_process"] = Field(
+        "process",
+        description=(
+            "Where the sorter runs: in a process of its own, which can be killed and gives all memory back, or inside "
+            "the step's."
+        ),
+    )
+    oom_retry_max: int = Field(
+        3, ge=0, le=10, description="How often a sort that ran out of memory is tried again with less of it."
+    )
+    oom_retry_factor: float = Field(
+        0.5, gt=0, lt=1, description="Factor by which a retry lowers a parameter that drives memory."
+    )
+    oom_learn: bool = Field(
+        False,
+        description=(
+            "Whether a sort that succeeded with lowered parameters teaches: later sorts of recordings with the same "
+            "channels, rate, sorter and device start from them."
+        ),
+    )
+    oom_lesson_days: PositiveFloat = Field(30.0, description="Days after which what was learned is forgotten.")
+    crash_retry_max: int = Field(
+        2, ge=0, le=5, description="How often a step or a sorter that was killed or crashed is tried again."
+    )
+    canary_s: PositiveFloat | None = Field(
+        None,
+        description=(
+            "Sort this many seconds from the start first, and stop there if that fails; null sorts everything at once."
+        ),
+    )
+    keep_failed_work: bool = Field(
+        False, description="Keep the working folder of a sort that failed, for whoever wants to look into it."
+    )
     sorter_inactivity_timeout: bool = Field(
-        True,
-        description="Whether backends state how long a sorter may be silent; nothing stops a silent sorter yet.",
+        True, description="Whether a sorter that shows no sign of life (log, CPU, GPU, I/O) for too long is ended."
     )
     sorter_inactivity_base_s: NonNegativeFloat = Field(
         600.0, description="Seconds of silence tolerated for any recording, however short."
@@ -166,6 +198,37 @@ class ExecutionConfig(Section):
     )
     sorter_inactivity_max_s: PositiveFloat | None = Field(
         7200.0, description="Longest silence tolerated in seconds; null sets no limit."
+    )
+    sorter_inactivity_in_process_grace_s: NonNegativeFloat = Field(
+        10.0,
+        description="Seconds that a silent sorter inside the step's process has to obey before that process is ended.",
+    )
+    terminate_grace_s: NonNegativeFloat = Field(
+        10.0, description="Seconds that a sorter's process has to end by itself before it is killed."
+    )
+    io_stall_timeout_s: PositiveFloat | None = Field(
+        900.0, description="Seconds that a sorter may wait for a disk that does not answer; null does not watch."
+    )
+    min_free_memory_percent: float | None = Field(
+        3.0,
+        ge=0,
+        lt=100,
+        description="The sort is ended when less of the machine's (or container's) memory is free; null does not watch.",
+    )
+    min_free_disk_gb: NonNegativeFloat | None = Field(
+        2.0, description="The sort is ended when less disk, in GB, is free in the store; null does not watch."
+    )
+    max_gpu_memory_percent: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description=(
+            "The sort is ended when more of the GPU's memory is used, by all programs together; null only notes it, "
+            "since torch keeps nearly all memory for itself without harm."
+        ),
+    )
+    max_gpu_temperature_c: PositiveFloat | None = Field(
+        95.0, description="The sort is ended when the GPU is hotter, in degrees Celsius; null does not watch."
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,1 @@
+"""Running a sorter in a process of its own, and following what it does there."""

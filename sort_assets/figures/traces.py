@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # How far a trace may run over its neighbours. Removed channels are often the loudest, and must not hide others.
 _REACH_IN_ROWS = 3.0
 _REACH_OF_REMOVED_IN_ROWS = 0.5
+# Less is what a filter leaves of a constant by rounding.
+_SMALLEST_UV = 1e-9
 # Of the scale bar, in rows: below the lowest trace, which is row 0.
 _BAR_BOTTOM = -2.3
 
@@ -185,7 +187,8 @@ def _row_height(traces: np.ndarray) -> float:
     # Noise as in SpikeInterface: the median absolute deviation, divided by its value for a unit normal distribution.
     noise = np.median(np.median(magnitudes, axis=0)) / 0.6745
     spikes = np.percentile(magnitudes.max(axis=0), 90)
-    return float(max(6 * noise, 0.6 * spikes)) or 1.0
+    height_uv = float(max(6 * noise, 0.6 * spikes))
+    return height_uv if height_uv > _SMALLEST_UV else 1.0
 
 
 def _add_scale_bar(axes: Axes, row_uv: float, unit: str, *, note: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_TAIL_BYTES = 200_000
+_TAIL_BYTES = 4_000_000
 # "Detect peaks:  45%|####      | 9/20 [00:03<00:04,  2.5it/s]", as tqdm writes it, one after the other.
 _BAR = re.compile(r"(?:([^\r\n|%]*?):)?\s*(\d{1,3})%\|[^|\r\n]*\|\s*\d+/\d+ \[[^<\r\n]*<([0-9:?]+)")
 
@@ -81,8 +81,8 @@ def read_progress(output_path: Path, log_path: Path | None, stages: Sequence[Sta
     """
     stage = current_stage(read_tail(log_path), stages) if log_path is not None else None
     bars = _BAR.findall(read_tail(output_path))
-    title, percent, left = bars[-1] if bars else ("", None, "")
-    done = percent is None or int(percent) == 100  # of a stage that has ended
+    title, percent, left = bars[-1] if bars else ("", "100", "")
+    done = int(percent) == 100  # of a stage that has ended
     number = next((index for index, one in enumerate(stages, 1) if one.name == stage), 0)
     return Progress(
         stage=stage or title.strip() or None,

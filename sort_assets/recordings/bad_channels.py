@@ -24,7 +24,9 @@ _DROPPED_LABELS = ("dead", "noise")
 def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) -> dict[str, str]:
     """Find dead and noisy channels.
 
-    1. A channel that never changes is dead.
+    1. A channel that never changes is dead; unless none ever changes. Such a recording is silent: it has no good
+       channels to be told from bad ones, and that there is nothing to sort in it is a result, where "all channels are
+       bad" would be a failure.
     2. Within each group (shank, tetrode) of at least `COHERENCE_NEIGHBOURS` channels with locations, SpikeInterface's
        method "coherence+psd" (International Brain Laboratory 2022) decides. Channels that it takes to be outside the
        brain are kept: they are good, and a sorter finds nothing there.
@@ -46,6 +48,8 @@ def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) ->
         From the channel's id as text to "dead" or "noise"; in the order of the recording.
     """
     alive = _changes(recording, seed)
+    if not alive.any():
+        return {}
     labels = {str(channel_id): "dead" for channel_id in recording.channel_ids[~alive]}
     small_groups: list[np.ndarray] = []
     groups = recording.get_channel_groups()

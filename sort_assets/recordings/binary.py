@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
+from sort_assets.recordings.inspection import non_finite
 from sort_assets.recordings.memory import affordable_threads
 
 if TYPE_CHECKING:
@@ -137,8 +138,10 @@ def write_dat(
 
     Raises
     ------
+    NonFiniteSamplesError
+        When the recording holds NaN or infinite values.
     RecordingError
-        When the recording holds NaN or infinite values, or does not fit into int16 with the given gain.
+        When it does not fit into int16 with the given gain.
     """
     n_jobs = affordable_threads(n_jobs, recording, chunk_duration_s)
     gain = 1.0 if dtype == "float32" else gain_to_uv or choose_gain(recording)
@@ -252,7 +255,7 @@ def _write_pass(
         traces = recording.get_traces(start_frame=start, end_frame=min(start + chunk, num_samples))
         peak = float(np.max(np.abs(traces))) if traces.size else 0.0
         if not np.isfinite(peak):
-            raise _not_finite(recording, traces, start)
+            raise non_finite(recording, traces, start)
         if dtype == np.float32:
             return start, peak, np.ascontiguousarray(traces, dtype=np.float32)
         counts = np.rint(traces / np.float32(gain))
@@ -290,17 +293,6 @@ def _in_order(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def _not_finite(recording: BaseRecording, traces: np.ndarray, start: int) -> RecordingError:
-    sample, channel = np.argwhere(~np.isfinite(traces))[0]
-    time_s = (start + int(sample)) / recording.sampling_frequency
-    return RecordingError(
-        f"The recording holds NaN or infinite values, first on channel {recording.channel_ids[int(channel)]} at "
-        f"{time_s:.3f} s.",
-        remedy="Cut that part out with recording.start_s and recording.end_s, drop the channel with bad_channel_ids, "
-        "or repair the file.",
-    )
 
 
 def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float, digest: str) -> DatDescription:

@@ -112,6 +112,20 @@ def test_flat_recordings_do_not_crash(column, integer_recording, tmp_path: Path,
     check_png(plot_traces(raw, bandpass_filter(raw, dtype="float32"), tmp_path / "traces.png", start_s=0.0))
 
 
+def test_what_a_filter_leaves_of_a_constant_is_not_drawn_as_a_signal(column) -> None:
+    constant = si.NumpyRecording([np.full((6000, 16), -512, dtype="int16")], 30_000.0)
+    constant.set_channel_gains(0.195)
+    constant.set_channel_offsets(0.0)
+    constant.set_probe(column)
+    filtered = bandpass_filter(constant, dtype="float32")
+
+    filtered_axes = draw_traces(constant, filtered, start_s=0.0).axes[1]
+
+    assert np.abs(filtered.get_traces()).max() > 0
+    assert max(np.ptp(line.get_ydata()) for line in filtered_axes.lines[:16]) < 1e-6
+    assert filtered_axes.texts[-1].get_text() == "1 µV"
+
+
 def test_a_recording_with_missing_values_does_not_crash(column, tmp_path: Path, check_png) -> None:
     traces = np.random.default_rng(0).normal(0, 10, (6000, 16)).astype("float32")
     traces[:, 2] = np.nan

@@ -64,11 +64,23 @@ def test_threads_find_the_same_channels(microvolts: BaseRecording) -> None:
     assert detect_bad_channels(recording, 0, n_jobs=3) == detect_bad_channels(recording, 0, n_jobs=1)
 
 
-def test_a_single_channel_is_kept_unless_it_is_flat(microvolts: BaseRecording) -> None:
-    one = microvolts.select_channels(["4"])
+def test_a_single_channel_is_kept(microvolts: BaseRecording) -> None:
+    assert detect_bad_channels(microvolts.select_channels(["4"]), seed=0) == {}
 
-    assert detect_bad_channels(one, seed=0) == {}
-    assert detect_bad_channels(_with(microvolts, dead=(4,)).select_channels(["4"]), seed=0) == {"4": "dead"}
+
+@pytest.mark.parametrize("channels", [16, 1])
+def test_a_recording_in_which_nothing_changes_is_silent_and_keeps_its_channels(
+    channels: int, microvolts: BaseRecording
+) -> None:
+    silent = _with(microvolts, dead=tuple(range(16))).select_channels(microvolts.channel_ids[:channels])
+
+    assert detect_bad_channels(silent, seed=0) == {}
+
+
+def test_one_channel_that_changes_makes_the_others_dead(microvolts: BaseRecording) -> None:
+    recording = _with(microvolts, dead=tuple(range(1, 16)))
+
+    assert detect_bad_channels(recording, seed=0) == {str(channel): "dead" for channel in range(1, 16)}
 
 
 def test_a_recording_shorter_than_one_chunk_is_judged(microvolts: BaseRecording) -> None:

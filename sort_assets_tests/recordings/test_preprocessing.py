@@ -200,10 +200,19 @@ def test_an_unknown_listed_channel_is_refused(short: BaseRecording) -> None:
 
 
 def test_a_recording_of_bad_channels_alone_is_refused(short: BaseRecording) -> None:
-    silent = recording_of(np.zeros_like(short.get_traces()), short)
+    all_of_them = tuple(str(channel_id) for channel_id in short.channel_ids)
 
     with pytest.raises(BadChannelsError, match="All 16 channels are bad"):
-        prepare(silent, RecordingConfig())
+        prepare(short, RecordingConfig(bad_channels="list", bad_channel_ids=all_of_them))
+
+
+def test_a_silent_recording_keeps_its_channels(short: BaseRecording) -> None:
+    silent = recording_of(np.full_like(short.get_traces(), -512), short)
+
+    prepared = prepare(silent, RecordingConfig())
+
+    assert prepared.get_num_channels() == 16
+    np.testing.assert_allclose(prepared.get_traces(), 0, atol=1e-9)
 
 
 def test_frozen_bad_channels_are_not_detected_again(

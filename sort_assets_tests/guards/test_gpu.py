@@ -1,0 +1,234 @@
+"""The watchdogs of a GPU. There is none here: an object with NVML's functions stands in its place."""
+
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pynvml
+import pytest
+
+from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError
+from sort_assets.guards import AuditLog, EndProcessGroup, GpuMemoryWatchdog, GpuTemperatureWatchdog, ProcessActivity
+from sort_assets.guards.nvml import NoGpuError, open_gpu, visible_gpu
+from sort_assets_tests.guards.conftest import Start
+from sort_assets_tests.guards.events import names
+
+HANGS = "import time; print('ready', flush=True); time.sleep(600)"
+UUIDS = ["GPU-aaaa", "GPU-bbbb"]
+
+
+@dataclass
+class Memory:
+    used: int
+    total: int
+
+
+@dataclass
+class Utilisation:
+    gpu: int
+
+
+class FakeNvml:
+    """NVML with two devices; its handles are their UUIDs, or a MIG slice's."""
+
+    NVMLError = pynvml.NVMLError
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, *, temperature_c: int = 60, used_percent: int = 50, utilisation_percent: int = 0) -> None:
+        self.temperature_c = temperature_c
+        self.used_percent = used_percent
+        self.utilisation_percent = utilisation_percent
+        self.asked: list[str] = []
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(UUIDS)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        return UUIDS[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        return uuid
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
+        return handle
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: str) -> str:  # noqa: N802
+        return f"device of {handle}"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Memory:  # noqa: N802
+        self.asked.append(handle)
+        return Memory(used=self.used_percent * 10**8, total=10**10)
+
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
+        self.asked.append(handle)
+        return self.temperature_c
+
+    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Utilisation:  # noqa: N802
+        return Utilisation(self.utilisation_percent)
+
+
+class NoDriver(FakeNvml):
+    def nvmlInit(self) -> None:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+
+
+class LostGpu(FakeNvml):
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
+        self.asked.append(handle)
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+
+
+class Slice(FakeNvml):
+    def nvmlDeviceGetUtilizationRates(self, handle: str) -> Utilisation:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+def temperature(process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, gpu: str = "0") -> GpuTemperatureWatchdog:
+    return GpuTemperatureWatchdog(gpu, 95.0, EndProcessGroup(process, 5), interval_s=0.02, audit=audit, nvml=nvml)
+
+
+def memory(
+    process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, max_percent: float | None
+) -> GpuMemoryWatchdog:
+    ending = EndProcessGroup(process, 5)
+    return GpuMemoryWatchdog("GPU-bbbb", max_percent, ending, interval_s=0.02, audit=audit, nvml=nvml)
+
+
+def wait_for(process: "subprocess.Popen[str]", seconds: float = 30) -> None:
+    try:
+        raise ChildProcessError(process.wait(timeout=seconds))
+    except subprocess.TimeoutExpired:
+        return
+
+
+def test_a_gpu_that_is_too_hot_ends_the_sorter(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+
+    with (
+        pytest.raises(GpuOverheatedError, match="101 °C") as caught,
+        temperature(process, FakeNvml(temperature_c=101), audit),
+    ):
+        wait_for(process)
+
+    assert caught.value.diagnostics == {"gpu": "0", "temperature_c": 101.0, "max_c": 95.0}
+
+
+def test_a_gpu_that_is_warm_does_not(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+
+    with temperature(process, FakeNvml(temperature_c=95), audit) as guard:
+        wait_for(process, 0.3)
+
+    assert guard.tripped is None
+
+
+def test_a_full_gpu_ends_the_sorter_only_where_a_maximum_is_set(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+
+    with memory(process, FakeNvml(used_percent=99), audit, None) as guard:
+        wait_for(process, 0.3)
+    assert guard.tripped is None
+    assert names(audit) == ["gpu_memory: nearly full"]
+
+    with (
+        pytest.raises(DeviceOutOfMemoryError) as caught,
+        memory(process, FakeNvml(used_percent=99), audit, 98.0),
+    ):
+        wait_for(process)
+    assert caught.value.diagnostics["used_bytes"] == 99 * 10**8
+
+
+@pytest.mark.parametrize(
+    ("gpu", "nvml", "reason"),
+    [(None, FakeNvml(), "uses no GPU"), ("0", NoDriver(), "Driver"), ("7", FakeNvml(), "no GPU 7")],
+)
+def test_without_nvml_or_a_device_nothing_is_watched_and_that_is_said_once(
+    gpu: str | None, nvml: FakeNvml, reason: str, start: Start, audit: AuditLog
+) -> None:
+    process = start(HANGS)
+
+    with GpuTemperatureWatchdog(gpu, 1.0, EndProcessGroup(process, 5), interval_s=0.02, audit=audit, nvml=nvml):
+        wait_for(process, 0.2)
+
+    assert names(audit) == ["gpu_temperature: not watching"]
+    assert reason in audit.path.read_text()
+
+
+def test_without_a_driver_the_real_library_is_a_no_op_too(start: Start, audit: AuditLog) -> None:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        pass
+    else:
+        pytest.skip("there is a GPU here")
+    process = start(HANGS)
+
+    with temperature(process, None, audit) as guard:
+        wait_for(process, 0.2)
+
+    assert guard.tripped is None
+    assert names(audit) == ["gpu_temperature: not watching"]
+
+
+def test_a_look_that_fails_is_noted_once_and_the_next_ones_happen(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+    nvml = LostGpu()
+
+    with temperature(process, nvml, audit) as guard:
+        wait_for(process, 0.5)
+
+    assert guard.tripped is None
+    assert process.poll() is None
+    assert len(nvml.asked) > 3
+    assert names(audit) == ["gpu_temperature: look failed: NVMLError_GpuIsLost"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked"),
+    [
+        ("1", "GPU-bbbb"),
+        ("GPU-bb", "GPU-bbbb"),
+        ("GPU-bbbb,GPU-aaaa", "GPU-bbbb"),
+        ("MIG-cccc", "device of MIG-cccc"),
+    ],
+)
+def test_a_device_is_named_as_cuda_does(gpu: str, asked: str) -> None:
+    nvml = FakeNvml()
+
+    open_gpu(gpu, nvml).temperature_c()
+
+    assert nvml.asked == [asked]
+
+
+def test_a_name_that_fits_no_device_is_refused() -> None:
+    with pytest.raises(NoGpuError, match="GPU-dddd"):
+        open_gpu("GPU-dddd", FakeNvml())
+
+
+def test_a_gpu_that_computes_is_a_sign_of_life_but_not_of_a_stopped_process(start: Start) -> None:
+    process = start(HANGS)
+    busy = ProcessActivity(process.pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
+    idle = ProcessActivity(process.pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=1)))
+    unknown = ProcessActivity(process.pid, gpu=open_gpu("0", Slice()))
+
+    assert busy.since_last_look().alive
+    assert not idle.since_last_look().alive
+    assert not unknown.since_last_look().alive
+
+    process.send_signal(signal.SIGSTOP)
+    assert not busy.since_last_look().alive
+
+
+def test_the_first_visible_device_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bbbb,GPU-aaaa")
+    assert visible_gpu() == "GPU-bbbb"
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpu() is None
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpu() is None

@@ -61,7 +61,9 @@ class SortAssetsError(Exception):
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "SortAssetsError":
         """The failure that `to_dict` described, in the nearest of its classes that this process knows."""
-        known = {SortAssetsError.__name__: SortAssetsError} | {one.__name__: one for one in _subclasses(SortAssetsError)}
+        known = {SortAssetsError.__name__: SortAssetsError} | {
+            one.__name__: one for one in _subclasses(SortAssetsError)
+        }
         nearest = next(known[name] for name in values["classes"] if name in known)
         return nearest(
             values["message"],
@@ -228,6 +230,10 @@ class RecordingBusyError(SortAssetsError, RuntimeError):
 
 class SorterFailedError(SortAssetsError, RuntimeError):
     """The sorter stopped with an error that no rule recognises."""
+
+
+class UnexpectedError(SortAssetsError, RuntimeError):
+    """An exception that nothing here expects: most likely a mistake of ours."""
 
 
 class StoreError(SortAssetsError, RuntimeError):

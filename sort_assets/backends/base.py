@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sort_assets.backends.observer import Observer
 from sort_assets.config import SortingPipelineConfig
+from sort_assets.guards import (
+    AUDIT_LOG,
+    AuditLog,
+    EndThisProcess,
+    LogInactivityWatchdog,
+    ProcessActivity,
+    active_log_path,
+)
+from sort_assets.guards.nvml import find_sensors, visible_gpu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +26,8 @@ if TYPE_CHECKING:
 
 EXCESS_SPIKES = "excess_spikes"
 """Annotation of a sorting: how many spikes beyond the end of the recording were left out."""
+UNSORTABLE = "unsortable"
+"""Annotation of a sorting without units: why there was nothing to sort, as `SortAssetsError.to_dict` gives it."""
 UNITS_BEFORE_CURATION = "units_before_curation.json"
 """File that `SorterBackend.extract_waveforms` writes: JSON with the list "unit_ids"."""
 
@@ -37,8 +49,13 @@ class SorterBackend(ABC):
         Whether `write_recording` writes the flat binary that `sort` then reads.
     uses_gpu : bool
         Whether the sorter can run on a CUDA device; if so, the platform leases one for it.
-    progress : callable or None
-        Set by whoever wants to know: called with the fraction done, in [0, 1], during long work.
+    needs_probe : bool
+        Whether the sorter needs channel locations.
+    harmless_fields : frozenset of str
+        Dotted fields of the configuration that `scale_oom_params` may change without changing what is found. What ran
+        with other changes is marked as degraded.
+    observer : Observer
+        Set by whoever wants to know how long work goes on.
     frozen_folder : Path or None
         Set by whoever opens a recording with a configuration that `freeze_recording` returned: the folder it was
         given, wherever that is now.
@@ -47,11 +64,23 @@ class SorterBackend(ABC):
     name: ClassVar[str]
     writes_dat: ClassVar[bool] = False
     uses_gpu: ClassVar[bool] = False
+    needs_probe: ClassVar[bool] = False
+    harmless_fields: ClassVar[frozenset[str]] = frozenset({"execution.n_jobs", "execution.chunk_duration_s"})
 
     def __init__(self, config: SortingPipelineConfig) -> None:
         self.config = config
-        self.progress: Callable[[float], None] | None = None
+        self.observer = Observer()
         self.frozen_folder: Path | None = None
+
+    @property
+    def minimum_channels(self) -> int:
+        """How many channels the sorter needs."""
+        return 1
+
+    @property
+    def batch_samples(self) -> int | None:
+        """How many samples the sorter reads at once; None where it does not learn noise and templates from batches."""
+        return None
 
     def check_ready(self) -> None:  # noqa: B027
         """Check, before anything expensive, that the sorter is installed and accepts its parameters.
@@ -162,7 +191,8 @@ class SorterBackend(ABC):
         Returns
         -------
         BaseSorting
-            Spike trains in samples of `recording`; it may hold no units.
+            Spike trains in samples of `recording`; it may hold no units. A recording in which there is nothing to sort
+            (silent, noise alone, too short) is a result too: no units, and the annotation `UNSORTABLE`.
 
         Raises
         ------
@@ -170,8 +200,10 @@ class SorterBackend(ABC):
             When the sorter or something it needs is not installed.
         RecordingError
             When the recording lacks what the sorter needs, channel locations for example.
+        OutOfResourcesError
+            When memory, disk or time gave out, or the sorter crashed.
         SorterFailedError
-            When the sorter stops with an error.
+            When the sorter stops with an error that nothing recognises.
         """
 
     @abstractmethod
@@ -254,3 +286,35 @@ class SorterBackend(ABC):
         if execution.sorter_inactivity_max_s is not None:
             tolerance_s = min(tolerance_s, execution.sorter_inactivity_max_s)
         return tolerance_s
+
+    def _make_in_process_inactivity_watchdog(
+        self, recording: BaseRecording, *, sorter: str
+    ) -> LogInactivityWatchdog | None:
+        """The watch over a sorter that runs in this process, on the log that `guards.active_log` names.
+
+        It interrupts the main thread, and ends the process if that does not help within the configured grace period.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            Its duration decides how long a silence is tolerated.
+        sorter : str
+            The sorter's name, for the message.
+
+        Returns
+        -------
+        LogInactivityWatchdog or None
+            A context manager around the sort; None when no log is active or no silence counts as too long.
+        """
+        log_path, tolerance_s = active_log_path(), self._resolve_inactivity_timeout_s(recording)
+        if log_path is None or tolerance_s is None:
+            return None
+        audit = AuditLog(log_path.with_name(AUDIT_LOG))
+        return LogInactivityWatchdog(
+            log_path,
+            tolerance_s,
+            EndThisProcess(self.config.execution.sorter_inactivity_in_process_grace_s, audit=audit),
+            activity=ProcessActivity(os.getpid(), gpu=find_sensors(visible_gpu() if self.uses_gpu else None)),
+            sorter=sorter,
+            audit=audit,
+        )

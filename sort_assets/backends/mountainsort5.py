@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.spikeinterface_backend import CHUNK_DURATION, MemoryParameter, SpikeInterfaceBackend
+from sort_assets.backends.memory import MemoryParameter
+from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -28,10 +29,9 @@ class MountainSort5Backend(SpikeInterfaceBackend):
     copies_recording = True
     temporary_copy = "recording"
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        CHUNK_DURATION,
         # The training data are held as a whole, with all channels of every spike in them. A minute holds the hundreds
         # of spikes per unit that the classifier takes (200), down to rates of some hertz.
-        MemoryParameter("sorter.params.scheme2_training_duration_sec", default=300, floor=60),
+        MemoryParameter("sorter.params.scheme2_training_duration_sec", default=300, limit=60),
     )
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:

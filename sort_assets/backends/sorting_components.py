@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sort_assets.backends.evidence import FailureRule, means
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.errors import TooFewSpikesError
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 COMMON_REFERENCE_CHANNELS = 32
 """From this many channels on, these sorters take the median of all channels as reference."""
+
+_NO_PEAKS = (
+    # The prototype of a waveform is the median of no peaks, and then not a number (matched_filtering.py), or the share
+    # of the peaks that are clustered is that of none (tridesclous2.py, lupin.py); the traceback shows the line.
+    r"Prototype should have a (?:negative|positive) peak",
+    r"all_peaks\.size / peaks\.size[\s\S]*ZeroDivisionError",
+)
 
 
 class SortingComponentsBackend(SpikeInterfaceBackend):
@@ -26,6 +35,17 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
     what is random in them: not to the thresholds of matched-filter detection (spykingcircus2, lupin), the choice of
     the peaks that are clustered (lupin, tridesclous2), or the whitening (tridesclous2).
     """
+
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = tuple(
+        means(
+            pattern,
+            TooFewSpikesError,
+            "No sample of the recording crosses the detection threshold.",
+            "Look at the recording: it may be silent. If it has spikes, lower sorter.params.detect_threshold (of "
+            "spykingcircus2 sorter.params.detection.method_kwargs.detect_threshold), or set peak_sign to 'both'.",
+        )
+        for pattern in _NO_PEAKS
+    )
 
     @property
     def library_threads(self) -> int:

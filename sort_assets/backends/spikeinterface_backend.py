@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import difflib
 import json
-import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, SorterBackend
+from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE, SorterBackend
+from sort_assets.backends.evidence import FailureRule
+from sort_assets.backends.memory import CHUNK_DURATION, WORKERS, Ladder, MemoryParameter, climb
+from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
+from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
+from sort_assets.backends.threads import compute_threads
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.cores import resolve_n_jobs
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
-from sort_assets.errors import ConfigError, RecordingError, SorterFailedError
+from sort_assets.errors import RecordingError, UnsortableRecordingError
+from sort_assets.guards.findings import Finding, raise_first_error
+from sort_assets.guards.machine import inspect_machine
+from sort_assets.guards.nvml import find_sensors, visible_gpu
+from sort_assets.guards.preflight import inspect_recording
+from sort_assets.guards.versions import inspect_torch, inspect_versions
+from sort_assets.isolation.progress import Stage
 
 if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
-_EXCERPT_LINES = 25
-_MISSPELT_SIMILARITY = 0.8
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CANARY_FOLDER = "canary"
+_SCALED_EXECUTION = ("n_jobs", "chunk_duration_s")
 _PICKLE_SUFFIXES = (".pkl", ".pickle")
-
-
-@dataclass(frozen=True)
-class MemoryParameter:
-    """A parameter that drives memory, and how far it may be lowered.
-
-    Attributes
-    ----------
-    field : str
-        Dotted path in the configuration: "sorter.params.batch_size", "execution.chunk_duration_s".
-    default : int or float
-        The value where the configuration does not set it; it also decides between whole numbers and fractions.
-    floor : int or float
-        Below this the result would suffer more than memory is saved.
-    """
-
-    field: str
-    default: float
-    floor: float
-
-
-CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, floor=0.1)
-"""Every worker holds one chunk and what is computed from it."""
 
 
 class SpikeInterfaceBackend(SorterBackend):
@@ -72,7 +56,13 @@ class SpikeInterfaceBackend(SorterBackend):
     temporary_copy : str or None
         Name of that copy, or of one that it writes of recordings that have no `.dat`; removed when the sorter fails.
     memory_parameters : tuple of MemoryParameter
-        What `scale_oom_params` lowers.
+        The sorter's own parameters that drive its memory.
+    failure_rules : tuple of FailureRule
+        How its failures read, beside those that many sorters have in common.
+    stages : tuple of Stage
+        Its stages, as its log announces them.
+    log_name : str or None
+        The file, in its folder, that it logs to.
     """
 
     writes_dat: ClassVar[bool] = True
@@ -81,7 +71,10 @@ class SpikeInterfaceBackend(SorterBackend):
     needs_probe: ClassVar[bool] = True
     copies_recording: ClassVar[bool] = False
     temporary_copy: ClassVar[str | None] = None
-    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (CHUNK_DURATION,)
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = ()
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]] = ()
+    log_name: ClassVar[str | None] = None
 
     @property
     def n_jobs(self) -> int:
@@ -133,7 +126,7 @@ class SpikeInterfaceBackend(SorterBackend):
             gain_to_uv=self.config.recording.dat_gain_to_uv,
             n_jobs=self.n_jobs,
             chunk_duration_s=self.config.execution.chunk_duration_s,
-            progress=self.progress,
+            progress=self.observer.writing,
         )
 
     def sort(
@@ -143,11 +136,6 @@ class SpikeInterfaceBackend(SorterBackend):
         recording_dat_path: Path | None,
         output_folder: Path,
     ) -> BaseSorting:
-        from spikeinterface.core import NumpySorting
-        from spikeinterface.curation import remove_excess_spikes
-        from spikeinterface.sorters import run_sorter
-        from spikeinterface.sorters.utils import SpikeSortingError
-
         self.check_ready()
         self.check_recording(recording, rec_path or recording_dat_path or Path("the recording"))
         if not recording.check_serializability("json"):
@@ -155,23 +143,88 @@ class SpikeInterfaceBackend(SorterBackend):
                 "The recording is held in memory, and the sorter reads recordings from files.",
                 remedy="Write it with write_recording, and sort what sort_assets.recordings.binary.read_dat opens.",
             )
-        params = self.sorter_params(recording)
+        output_folder.mkdir(parents=True)
         try:
-            with compute_threads(self.library_threads):
-                sorting = run_sorter(
-                    self.name, self.sorter_input(recording), folder=output_folder, verbose=False, **params
-                )
-        except SpikeSortingError as error:
-            raise self._sorter_failed(error) from error
+            findings = self.preflight(recording, output_folder)
+            self.observer.found(findings)
+            raise_first_error(findings)
+            self._sort_canary(recording, output_folder)
+            self._run(recording, output_folder)
+        except UnsortableRecordingError as reason:
+            return _nothing_to_sort(recording, reason)
+        return _read_result(recording, output_folder)
+
+    def preflight(self, recording: BaseRecording, output_folder: Path) -> list[Finding]:
+        """Look at what is to be sorted and at the machine, before the sorter starts.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            To be sorted.
+        output_folder : Path
+            Where the sorter is going to write.
+        """
+        reserve = int((self.config.execution.min_free_disk_gb or 0) * 1e9)
+        return [
+            *inspect_versions(self.name),
+            *inspect_torch(gpus=0 if find_sensors(self.gpu) is None else 1),
+            *inspect_recording(
+                recording,
+                batch_samples=self.batch_samples,
+                minimum_channels=self.minimum_channels,
+                needs_probe=self.needs_probe,
+            ),
+            *inspect_machine(
+                output_folder=output_folder,
+                expected_bytes=self._bytes_to_write(recording) + reserve,
+                gpu=self.gpu,
+            ),
+        ]
+
+    @property
+    def gpu(self) -> str | None:
+        """The GPU that the sorter may use, as `CUDA_VISIBLE_DEVICES` names it; None when it runs on the CPU."""
+        if not self.uses_gpu or self.config.sorter.device == "cpu":
+            return None
+        return visible_gpu() or "0"
+
+    def run_here(self, recording: BaseRecording, folder: Path) -> None:
+        """Run the sorter inside this process, unguarded.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            To be sorted.
+        folder : Path
+            For SpikeInterface; it does not exist yet. `spikeinterface.sorters.read_sorter_folder` reads the result.
+        """
+        from spikeinterface.sorters import run_sorter
+
+        params = self.sorter_params(recording)
+        with compute_threads(self.library_threads):
+            run_sorter(self.name, self.sorter_input(recording), folder=folder, verbose=False, **params)
+
+    def _run(self, recording: BaseRecording, output_folder: Path) -> None:
+        try:
+            SorterRun(self, recording, output_folder).run()
         finally:
             self._clean_up(output_folder)
-        # In memory, because the output folder is still going to be renamed when the result is published.
-        found = NumpySorting.from_sorting(
-            remove_excess_spikes(sorting, recording), with_metadata=True, copy_spike_vector=True
-        )
-        excess = sorting.to_spike_vector().size - found.to_spike_vector().size
-        found.annotate(**{EXCESS_SPIKES: int(excess)})
-        return found
+
+    def _sort_canary(self, recording: BaseRecording, output_folder: Path) -> None:
+        """Sort the beginning first, where that is asked for: what can't work is known in minutes instead of hours."""
+        canary_s = self.config.execution.canary_s
+        if canary_s is None or canary_s >= recording.get_duration():
+            return
+        folder = output_folder / _CANARY_FOLDER
+        folder.mkdir()
+        beginning = recording.frame_slice(0, round(canary_s * recording.sampling_frequency))
+        with contextlib.suppress(UnsortableRecordingError):  # of the rest, that says nothing
+            self._run(beginning, folder)
+        shutil.rmtree(folder)
+
+    def _bytes_to_write(self, recording: BaseRecording) -> int:
+        """What the sorter writes at most while it runs: a copy as float32, if any."""
+        return 4 * recording.get_num_samples() * recording.get_num_channels() if self.copies_recording else 0
 
     def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
         if self.needs_probe:
@@ -180,7 +233,7 @@ class SpikeInterfaceBackend(SorterBackend):
             require_probe(recording, rec_path)
 
     def effective_params(self, output_folder: Path) -> dict[str, Any]:
-        noted = output_folder / "spikeinterface_params.json"
+        noted = output_folder / SPIKEINTERFACE_FOLDER / "spikeinterface_params.json"
         if not noted.is_file():
             return {}
         return dict(json.loads(noted.read_text(encoding="utf-8"))["sorter_params"])
@@ -229,29 +282,20 @@ class SpikeInterfaceBackend(SorterBackend):
     def scale_oom_params(self, factor: float, *, failure: Exception | None = None) -> bool:
         if not 0 < factor < 1:
             return False
-        values = self.config.model_dump()
-        changed = False
-        for parameter in self.memory_parameters:
-            *sections, name = parameter.field.split(".")
-            section = values
-            for part in sections:
-                section = section.setdefault(part, {})
-            present = section.get(name, parameter.default)
-            lowered = type(parameter.default)(max(parameter.floor, present * factor))
-            if lowered < present:
-                section[name] = lowered
-                changed = True
-        if changed:
-            self.config = SortingPipelineConfig.model_validate(values)
-        return changed
+        eased = climb(self.config, self.memory_ladder(failure), factor)
+        if eased is None:
+            return False
+        self.config = eased
+        return True
+
+    def memory_ladder(self, failure: Exception | None) -> Ladder:
+        """What to change after a failure; by default what changes no result first, whatever failed."""
+        return ((WORKERS, CHUNK_DURATION), self.memory_parameters)
 
     def snapshot_oom_params(self) -> dict[str, Any]:
         values = copy.deepcopy(self.config.model_dump())
-        snapshot: dict[str, Any] = {}
-        for parameter in self.memory_parameters:
-            section, name, *_ = parameter.field.split(".")
-            snapshot.setdefault(section, {})[name] = values[section][name]
-        return snapshot
+        execution = {name: values["execution"][name] for name in _SCALED_EXECUTION}
+        return {"execution": execution, "sorter": {"params": values["sorter"]["params"]}}
 
     def restore_oom_params(self, snapshot: dict[str, Any]) -> None:
         values = self.config.model_dump()
@@ -263,16 +307,8 @@ class SpikeInterfaceBackend(SorterBackend):
         entry = registered_backends().get(self.name)
         if entry is not None:
             entry.require_packages()
-        chosen = self.config.sorter.params
-        if not chosen:
-            return
-        defaults = self.default_params()
-        for parameter in chosen:
-            if parameter not in defaults:
-                close = difflib.get_close_matches(parameter, defaults, n=3)
-                raise _unknown_parameter(self.name, parameter, close or sorted(defaults), exact=not close)
-        for path, close_to in _misspelt_options(chosen, defaults):
-            raise _unknown_parameter(self.name, path, [close_to], exact=False)
+        if self.config.sorter.params:
+            check_parameter_names(self.name, self.config.sorter.params, self.default_params())
 
     def default_params(self) -> dict[str, Any]:
         """The parameters that the sorter takes, with SpikeInterface's defaults."""
@@ -306,75 +342,35 @@ class SpikeInterfaceBackend(SorterBackend):
         """What the sorter is given of the recording: by default, all of it as it is."""
         return recording
 
-    def _sorter_failed(self, error: Exception) -> SorterFailedError:
-        trace = str(error).strip().splitlines()
-        # SpikeInterface hands on the sorter's traceback as text; the line before its own closing words is the cause.
-        causes = [line for line in trace if line and not line.startswith((" ", "Spike sorting", "Traceback"))]
-        cause = causes[-1].strip() if causes else type(error).__name__
-        return SorterFailedError(
-            f"The sorter '{self.name}' stopped with an error: {cause}",
-            remedy="Read the log excerpt; if parameters are to blame, change sorter.params and run again.",
-            log_excerpt="\n".join(trace[-_EXCERPT_LINES:]),
-        )
-
     def _clean_up(self, output_folder: Path) -> None:
         """Remove what a failed sorter leaves behind; SpikeInterface cleans up only after success."""
         if self.temporary_copy is None:
             return
-        copied = output_folder / "sorter_output" / self.temporary_copy
+        copied = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / self.temporary_copy
         if copied.is_dir():
             shutil.rmtree(copied)
         else:
             copied.unlink(missing_ok=True)
 
 
-@contextmanager
-def compute_threads(threads: int) -> Iterator[None]:
-    """Limit torch, the BLAS libraries and OpenMP to `threads` threads, and put back what was set before.
+def _read_result(recording: BaseRecording, output_folder: Path) -> BaseSorting:
+    from spikeinterface.core import NumpySorting
+    from spikeinterface.curation import remove_excess_spikes
+    from spikeinterface.sorters import read_sorter_folder
 
-    Two torch threads beside another busy process can be many times slower than one, so the count is never left to
-    chance.
-    """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    # For libraries that are loaded only inside, such as the OpenMP of scikit-learn: they read the environment then.
-    environment = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(limits=threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
-        for name, value in environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _misspelt_options(
-    chosen: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
-) -> Iterable[tuple[str, str]]:
-    """Unknown keys inside of options that look much like a known one, and that one.
-
-    Options are handed on as keyword arguments to functions with more of them than SpikeInterface lists as defaults,
-    so that a key is not wrong for being unknown.
-    """
-    for name, value in chosen.items():
-        default = defaults.get(name)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            for key in value:
-                close = [] if key in default else difflib.get_close_matches(key, default, 1, _MISSPELT_SIMILARITY)
-                if close:
-                    yield f"{prefix}{name}.{key}", close[0]
-            yield from _misspelt_options(value, default, f"{prefix}{name}.")
-
-
-def _unknown_parameter(sorter: str, parameter: str, names: Iterable[str], *, exact: bool) -> ConfigError:
-    return ConfigError(
-        f"sorter.params.{parameter}: {sorter} has no such parameter.",
-        remedy=f"Use one of: {', '.join(names)}." if exact else f"Did you mean {' or '.join(names)}?",
+    sorting = read_sorter_folder(output_folder / SPIKEINTERFACE_FOLDER, register_recording=False, sorting_info=False)
+    # In memory, because the output folder is still going to be renamed when the result is published.
+    found = NumpySorting.from_sorting(
+        remove_excess_spikes(sorting, recording), with_metadata=True, copy_spike_vector=True
     )
+    excess = sorting.to_spike_vector().size - found.to_spike_vector().size
+    found.annotate(**{EXCESS_SPIKES: int(excess)})
+    return found
+
+
+def _nothing_to_sort(recording: BaseRecording, reason: UnsortableRecordingError) -> BaseSorting:
+    from spikeinterface.core import NumpySorting
+
+    empty = NumpySorting.from_unit_dict([{}], recording.sampling_frequency)
+    empty.annotate(**{UNSORTABLE: reason.to_dict()})
+    return empty

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from sort_assets.backends.memory import MemoryParameter
 from sort_assets.backends.sorting_components import SortingComponentsBackend
-from sort_assets.backends.spikeinterface_backend import CHUNK_DURATION, MemoryParameter
 
 
 class SpykingCircus2Backend(SortingComponentsBackend):
@@ -24,9 +24,8 @@ class SpykingCircus2Backend(SortingComponentsBackend):
         "cache_preprocessing": {"mode": "no-cache"},
     }
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        CHUNK_DURATION,
         # Peaks that are clustered, each with its waveform's features: the larger of the two counts. Every unit needs
         # some tens of them.
-        MemoryParameter("sorter.params.selection.method_kwargs.n_peaks_per_channel", default=5000, floor=1000),
-        MemoryParameter("sorter.params.selection.method_kwargs.min_n_peaks", default=100000, floor=20000),
+        MemoryParameter("sorter.params.selection.method_kwargs.n_peaks_per_channel", default=5000, limit=1000),
+        MemoryParameter("sorter.params.selection.method_kwargs.min_n_peaks", default=100000, limit=20000),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from sort_assets.backends.memory import MemoryParameter
 from sort_assets.backends.sorting_components import SortingComponentsBackend
-from sort_assets.backends.spikeinterface_backend import CHUNK_DURATION, MemoryParameter
 
 
 class Tridesclous2Backend(SortingComponentsBackend):
@@ -23,7 +23,6 @@ class Tridesclous2Backend(SortingComponentsBackend):
         "save_array": False,
     }
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        CHUNK_DURATION,
         # Peaks that are clustered, each with its waveform's features. Every unit needs some tens of them.
-        MemoryParameter("sorter.params.n_peaks_per_channel", default=5000, floor=1000),
+        MemoryParameter("sorter.params.n_peaks_per_channel", default=5000, limit=1000),
     )

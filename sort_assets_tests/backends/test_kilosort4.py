@@ -65,3 +65,18 @@ def test_a_misspelt_parameter_is_refused_with_the_right_name(misspelt: str, righ
 @pytest.mark.slow
 def test_knows_the_parameters_that_spikeinterface_knows() -> None:
     assert Kilosort4Backend(SortingPipelineConfig()).default_params() == get_default_sorter_params("kilosort4")
+
+
+@pytest.mark.parametrize(("params", "batch_samples"), [({}, 60_000), ({"batch_size": 30_000}, 30_000)])
+def test_a_batch_is_what_was_configured_or_kilosorts_default(params: dict[str, int], batch_samples: int) -> None:
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": "kilosort4", "params": params}})
+
+    assert Kilosort4Backend(config).batch_samples == batch_samples
+
+
+@pytest.mark.parametrize("size", [None, 0, 1.5, "large"])
+def test_a_batch_that_is_no_number_of_samples_is_refused(size: object) -> None:
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": "kilosort4", "params": {"batch_size": size}}})
+
+    with pytest.raises(ConfigError, match=r"sorter\.params\.batch_size is "):
+        _ = Kilosort4Backend(config).batch_samples

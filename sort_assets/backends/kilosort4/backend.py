@@ -1,4 +1,4 @@
-"""Kilosort4 (https://github.com/MouseLand/Kilosort), through SpikeInterface."""
+"""The backend of Kilosort4 (https://github.com/MouseLand/Kilosort), through SpikeInterface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.spikeinterface_backend import MemoryParameter, SpikeInterfaceBackend
+from sort_assets.backends.evidence import FailureRule
+from sort_assets.backends.kilosort4 import memory
+from sort_assets.backends.kilosort4.failures import FAILURE_RULES
+from sort_assets.backends.kilosort4.stages import STAGES
+from sort_assets.backends.memory import Ladder
+from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.errors import ConfigError
+from sort_assets.isolation.progress import Stage
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -18,13 +25,30 @@ class Kilosort4Backend(SpikeInterfaceBackend):
 
     name = "kilosort4"
     uses_gpu = True
-    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        # Memory of the detection stages is proportional to the batch. Half a second at 30 kHz is the smallest batch
-        # that Kilosort's documentation recommends, for very many channels (hardware.rst).
-        MemoryParameter("sorter.params.batch_size", default=60000, floor=15000),
-    )
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = FAILURE_RULES
+    stages: ClassVar[tuple[Stage, ...]] = STAGES
+    log_name = "kilosort4.log"
+    harmless_fields: ClassVar[frozenset[str]] = SpikeInterfaceBackend.harmless_fields | {memory.CLEAR_CACHE.field}
     # Only of recordings without a .dat, which a notebook may hand in.
     temporary_copy = "recording.dat"
+
+    @property
+    def batch_samples(self) -> int:
+        size = self.config.sorter.params.get("batch_size", _kilosort_defaults()["batch_size"])
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(
+                f"sorter.params.batch_size is {size!r}; Kilosort4 takes a whole number of samples, at least 1.",
+                remedy="Set it to 60000, its default, or leave it out.",
+            )
+        return size
+
+    @property
+    def minimum_channels(self) -> int:
+        # The common reference of one channel is that channel, and takes it away.
+        return 2 if self.config.sorter.params.get("do_CAR", True) else 1
+
+    def memory_ladder(self, failure: Exception | None) -> Ladder:
+        return memory.ladder(failure)
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
         return {"torch_device": self.config.sorter.device, **self.job_kwargs}

@@ -1,0 +1,103 @@
+"""What is known of a sort that failed, and the rules that read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sort_assets.errors import SortAssetsError
+
+_SIZE = re.compile(r"([\d.]+) ?([KMGTPE]?i?)(?:B|bytes)")
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a sort that failed.
+
+    Attributes
+    ----------
+    text : str
+        SpikeInterface's error, or the traceback in its `spikeinterface_log.json`; empty when the process just ended.
+    log : str
+        End of the sorter's own log and of what its process wrote.
+    exit_status : int or None
+        Of the sorter's process when it ended without an outcome; the negative number of the signal that ended it.
+    stage : str or None
+        Stage that the log announced last.
+    oom_kills : int
+        How often the kernel's out-of-memory killer struck while the sort ran.
+    device : str
+        "cpu" or "cuda".
+    """
+
+    text: str
+    log: str = ""
+    exit_status: int | None = None
+    stage: str | None = None
+    oom_kills: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class FailureRule:
+    """How one cause reads, and the failure that it is.
+
+    Attributes
+    ----------
+    pattern : re.Pattern
+        Searched in the error's text, and in the log where no rule recognises the text.
+    make : callable
+        Makes the failure of the match and of the whole evidence.
+    """
+
+    pattern: re.Pattern[str]
+    make: Callable[[re.Match[str], Evidence], SortAssetsError]
+
+
+def means(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) -> FailureRule:
+    """A rule whose message does not depend on further evidence.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression. Its named groups become the failure's diagnostics: numbers where they are digits, and
+        bytes where the name is `bytes_asked`.
+    kind : type
+        Class of the failure.
+    message : str
+        What happened; the named groups can stand in it in braces.
+    remedy : str
+        What to do about it.
+    """
+
+    def make(match: re.Match[str], _: Evidence) -> SortAssetsError:
+        said = {name: value or "?" for name, value in match.groupdict().items()}
+        return kind(message.format_map(said), remedy=remedy, **diagnostics(match))
+
+    return FailureRule(re.compile(pattern), make)
+
+
+def diagnostics(match: re.Match[str]) -> dict[str, Any]:
+    """The named groups that took part in a match; see `means`."""
+    values: dict[str, Any] = {}
+    for name, value in match.groupdict().items():
+        if value is not None:
+            values[name] = num_bytes(value) if name == "bytes_asked" else int(value) if value.isdigit() else value
+    return values
+
+
+def num_bytes(size: str) -> int:
+    """Bytes of a size as torch and numpy write it: "2.00 GiB", "117. TiB", "215850768 bytes".
+
+    Raises
+    ------
+    ValueError
+        When it is no size.
+    """
+    found = _SIZE.fullmatch(size.strip())
+    if found is None:
+        raise ValueError(f"'{size}' is no size in bytes.")
+    return int(float(found[1]) * 1024 ** _POWERS[found[2].removesuffix("i")])

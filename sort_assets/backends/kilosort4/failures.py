@@ -1,0 +1,307 @@
+"""How Kilosort4's failures read (Kilosort 4.1.7, as SpikeInterface 0.105.3 calls it).
+
+Several causes share a message. What Kilosort noted in its log before tells them apart: the number of batches and of
+channels, the range of the first batch, and how many spikes it found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sort_assets.backends.common_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
+from sort_assets.backends.evidence import Evidence, FailureRule, diagnostics, means
+from sort_assets.backends.kilosort4 import stages
+from sort_assets.errors import (
+    BadChannelsError,
+    ConfigError,
+    DeviceOutOfMemoryError,
+    HostOutOfMemoryError,
+    NonFiniteSamplesError,
+    ProbeGeometryError,
+    SilentRecordingError,
+    SortAssetsError,
+    SorterEnvironmentError,
+    TooFewChannelsError,
+    TooFewSpikesError,
+    TooShortRecordingError,
+)
+
+SMALLEST_PEAK = 0.01
+"""Largest sample below which a recording is out of scale: whitening adds 1e-6 to variances (preprocessing.py), so that
+noise of 0.001 and less is damped."""
+
+_LEARNS_FROM = 25
+"""Kilosort learns waveforms from one batch in this many (`nskip=25` in spikedetect.py)."""
+
+_NUM_BATCHES = re.compile(r"N batches: (\d+)")
+_NUM_SECONDS = re.compile(r"N seconds: ([\d.]+)")
+_NUM_CHANNELS = re.compile(r"whiten_mat shape: torch\.Size\(\[(\d+),")
+_FIRST_BATCH = re.compile(r"First batch min, max: \((?:np\.float32\()?([^,()]+)\)?, (?:np\.float32\()?([^,()]+)")
+_SPIKES = re.compile(r"(\d+) spikes extracted in")
+
+_IF_IT_HAS_SPIKES = (
+    "If there are spikes elsewhere in the recording, leave the quiet beginning out (recording.start_s), lower "
+    "sorter.params.Th_single_ch, or use Kilosort's built-in waveforms (sorter.params.templates_from_data false, nt 61; "
+    "they are downloaded once)."
+)
+_LOWER_THRESHOLDS = (
+    "If the recording does have spikes, lower sorter.params.Th_universal and sorter.params.Th_learned by one or two."
+)
+_SPREAD_CENTRES = (
+    "Lowering batch_size does not help here. Set sorter.params.clear_cache true, keep cluster_downsampling at 20 and "
+    "max_cluster_subset at 25000, put Th_universal and Th_learned back to 9 and 8, and on a two-dimensional array set "
+    "x_centers to one per 200 to 300 micrometres."
+)
+_FEWER_CLUSTERS = (
+    "The memory grows with the square of the number of clusters: keep sorter.params.cluster_downsampling at 20, put "
+    "Th_universal and Th_learned back to 9 and 8, and lower sorter.params.batch_size."
+)
+_SMALLER_BATCH = (
+    "Lower sorter.params.batch_size, in proportion to which the memory goes; on dense arrays raise sorter.params.dminx "
+    "(default 32), or sort shanks one by one (recording.split_by)."
+)
+_MEMORY_REMEDIES: Mapping[str | None, str] = {
+    stages.FIRST_CLUSTERING: _SPREAD_CENTRES,
+    stages.FINAL_CLUSTERING: _SPREAD_CENTRES,
+    stages.MATCHING: _FEWER_CLUSTERS,
+    stages.MERGING: _FEWER_CLUSTERS,
+    stages.SAVING: "Sort a shorter part (recording.first_minutes), or raise sorter.params.Th_learned for fewer spikes.",
+}
+_FEWER_SPIKES = (
+    "Lowering batch_size does not help here: the memory goes to the features of all spikes. Put "
+    "sorter.params.Th_universal and Th_learned back to 9 and 8, sort a shorter part (recording.first_minutes) or "
+    "shank by shank (recording.split_by), or give the sort more memory."
+)
+
+
+def _device_memory(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
+    # Kilosort announces no stage of its own for the templates that come out of the first clustering.
+    comparing = evidence.stage == stages.FIRST_CLUSTERING and "in postprocess_templates" in evidence.text
+    stage = stages.MATCHING if comparing else evidence.stage
+    where = "of the GPU's memory" if evidence.device == "cuda" else "of memory"
+    return DeviceOutOfMemoryError(
+        f"Kilosort4 ran out {where}{f' in {stage}' if stage else ''}{asked(match)}.",
+        remedy=_MEMORY_REMEDIES.get(stage, _SMALLER_BATCH),
+        stage=stage,
+        **diagnostics(match),
+    )
+
+
+def _host_memory(match: re.Match[str], _: Evidence) -> SortAssetsError:
+    shape = [int(length) for length in match["shape"].replace(",", " ").split()]
+    # What Kilosort holds of spikes has three axes, or six columns (spikedetect.py).
+    grid = len(shape) == 2 and min(shape) > 6
+    return HostOutOfMemoryError(
+        f"Kilosort4 ran out of the machine's memory: {match['bytes_asked']} for an array of shape ({match['shape']}) "
+        "were asked for.",
+        remedy="The grid of places where Kilosort looks for spikes is too fine: set sorter.params.dminx to 32, or to "
+        "the median distance of neighbouring contacts."
+        if grid
+        else _FEWER_SPIKES,
+        **diagnostics(match),
+    )
+
+
+def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
+    """Kilosort found no, or too few, spikes to learn waveforms from; silence and wrong units end here as well."""
+    num_channels = _last_number(_NUM_CHANNELS, evidence.log)
+    peak = _peak_of_first_batch(evidence.log)
+    if num_channels == 1 and peak == 0:
+        return TooFewChannelsError(
+            "The recording has one channel, of which Kilosort4's common reference leaves nothing.",
+            remedy="Set sorter.params.do_CAR to false, or choose a sorter for single channels.",
+            num_channels=1,
+        )
+    if peak == 0:
+        num_batches = _last_number(_NUM_BATCHES, evidence.log)
+        return SilentRecordingError(
+            f"No sample of the first of {num_batches or 'the'} batches, from which Kilosort4 learns, differs from zero "
+            "after the high-pass filter and the common reference.",
+            remedy="Check that the amplifier was connected and that the channels do not all carry the same signal. If "
+            "only the beginning is silent, leave it out (recording.start_s).",
+            num_channels=num_channels,
+            num_batches=num_batches,
+        )
+    if peak is not None and peak < SMALLEST_PEAK:
+        return NonFiniteSamplesError(
+            f"The samples are too small for Kilosort4: the largest of the first batch is {peak:g}.",
+            remedy="The recording is probably in volts: set recording.gain_to_uv, or sorter.params.scale to 1000000.",
+            peak=peak,
+        )
+    found: dict[str, Any] = {"spikes_found": 0} | diagnostics(match)
+    num_batches = _last_number(_NUM_BATCHES, evidence.log)
+    # A short recording's first batch is all that Kilosort learns from: the rest may well have spikes.
+    where = f"one batch in {_LEARNS_FROM}"
+    if num_batches is not None and num_batches <= _LEARNS_FROM:
+        where = f"the first of {num_batches} batches"
+    return TooFewSpikesError(
+        f"Kilosort4 found {found['spikes_found']} clear spikes in {where}, from which it learns waveforms"
+        + (f", and needs {found['needed']}." if "needed" in found else "."),
+        remedy=_IF_IT_HAS_SPIKES,
+        num_batches=num_batches,
+        **found,
+    )
+
+
+def _no_channels_near(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
+    found = _last_number(_SPIKES, evidence.log)
+    # Kilosort 4.1.7 says this only when it found no spike at all with the templates that it had learned.
+    if found == 0 or (found is None and evidence.stage == stages.FINAL_CLUSTERING):
+        return TooFewSpikesError(
+            "Kilosort4 found no spikes with the templates that it had learned.",
+            remedy=_LOWER_THRESHOLDS,
+            spikes_found=0,
+        )
+    return ProbeGeometryError(
+        "Kilosort4 found no channels near the places at which it looks for units.",
+        remedy="Check the channels' locations, which are in micrometres; set sorter.params.dmin and dminx to the "
+        "distances of neighbouring contacts, and sort shanks one by one (recording.split_by).",
+        spikes_found=found,
+        **diagnostics(match),
+    )
+
+
+def _whitening_failed(_: re.Match[str], evidence: Evidence) -> SortAssetsError:
+    num_batches = _last_number(_NUM_BATCHES, evidence.log)
+    if num_batches is not None and num_batches <= 1:
+        seconds = _NUM_SECONDS.search(evidence.log)
+        length = f" of {float(seconds[1]):g} s" if seconds else ""
+        return TooShortRecordingError(
+            f"The recording{length} is not longer than one batch, and Kilosort4 needs at least two.",
+            remedy="Record for longer: minutes are needed for a good sort. To see what is in this one, lower "
+            "sorter.params.batch_size until two batches fit in.",
+            num_batches=num_batches,
+            duration_s=float(seconds[1]) if seconds else None,
+        )
+    return NonFiniteSamplesError(
+        "Kilosort4 could not whiten the recording: it holds samples that are not numbers (NaN or infinite), or far "
+        "out of scale.",
+        remedy="Find out which part or channel is broken and leave it out (recording.start_s, recording.end_s, "
+        "recording.bad_channel_ids), or sort it as int16 (recording.dat_dtype).",
+        num_batches=num_batches,
+    )
+
+
+def _last_number(pattern: re.Pattern[str], log: str) -> int | None:
+    found = pattern.findall(log)
+    return int(found[-1]) if found else None
+
+
+def _peak_of_first_batch(log: str) -> float | None:
+    """The largest absolute sample of the first batch, filtered and referenced but not whitened."""
+    found = _FIRST_BATCH.findall(log)
+    return max(abs(float(value)) for value in found[-1]) if found else None
+
+
+FAILURE_RULES: tuple[FailureRule, ...] = (
+    FailureRule(re.compile(DEVICE_MEMORY), _device_memory),
+    FailureRule(re.compile(CPU_ALLOCATOR), _device_memory),
+    FailureRule(
+        re.compile(r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)"),
+        _host_memory,
+    ),
+    FailureRule(
+        re.compile(
+            r"Found array with 0 sample\(s\) \(shape=\(0, \d+\)\) while a minimum of 1 is required by TruncatedSVD"
+        ),
+        _no_waveforms,
+    ),
+    FailureRule(
+        re.compile(r"n_samples=(?P<spikes_found>\d+) should be >= n_clusters=(?P<needed>\d+)"),
+        _no_waveforms,
+    ),
+    means(
+        r"No spikes detected, cannot continue sorting",
+        TooFewSpikesError,
+        "Kilosort4 found no spikes.",
+        _LOWER_THRESHOLDS,
+    ),
+    FailureRule(
+        re.compile(
+            r"`get_data_cpu` never found suitable channels"
+            r"(?:[^\n]*\n\s*dmin, dminx, and xcenter are: \((?:np\.float\d+\()?(?P<dmin>[\d.]+)\)?, "
+            r"(?:np\.float\d+\()?(?P<dminx>[\d.]+))?"
+        ),
+        _no_channels_near,
+    ),
+    means(
+        r"Wall is empty after `clustering_qr\.run`",
+        TooFewSpikesError,
+        "Kilosort4 found no clusters of spikes.",
+        _LOWER_THRESHOLDS,
+    ),
+    FailureRule(
+        re.compile(
+            r"linalg\.svd: The algorithm failed to converge because the input matrix"
+            r"|linalg\.svd: [^\n]*(?:ill-conditioned|too many repeated singular values)"
+            r"|incorrect on entry to SLASCL"
+        ),
+        _whitening_failed,
+    ),
+    means(
+        r"probability tensor contains either `?inf`?, `?nan`? or element < 0",
+        NonFiniteSamplesError,
+        "Features of spikes are not numbers: the recording holds samples that are NaN, infinite or far out of scale.",
+        "Find out which part or channel is broken and leave it out (recording.start_s, recording.end_s, "
+        "recording.bad_channel_ids), or sort it as int16 (recording.dat_dtype).",
+    ),
+    means(
+        r"IndexError: Channel '(?P<channel>[^']+)' was not in probe\['chanMap'\]",
+        BadChannelsError,
+        "sorter.params.bad_channels names channel {channel}, which the recording does not have.",
+        "Name channels to drop in recording.bad_channel_ids, by their ids, and leave sorter.params.bad_channels empty.",
+    ),
+    means(
+        r"zero-size array to reduction operation|median\(\): Expected reduction dim 0 to have non-zero size",
+        BadChannelsError,
+        "No channel is left to sort.",
+        "Name fewer channels in recording.bad_channel_ids or sorter.params.bad_channels.",
+    ),
+    means(
+        r"(?P<reason>Largest value of chanMap exceeds channel count|All probe variables must have the same length"
+        r"|Missing required key: \S+ after loading probe|Array-valued probe entries should have 1 dim"
+        r"|Selected empty shank index: [^,]+|Unrecognized extension for probe[^\n]*)",
+        ProbeGeometryError,
+        "The channels' locations do not fit the recording: {reason}.",
+        "Correct the probe in the recording's file.",
+    ),
+    means(
+        r"(?P<reason>`nt` must be odd, but got nt=\d+)",
+        ConfigError,
+        "Kilosort4 refuses sorter.params.nt: {reason}.",
+        "Set sorter.params.nt to an odd number, about two milliseconds of samples: 61 at 30 kHz, 41 at 20 kHz.",
+    ),
+    means(
+        r"If using pre-computed universal templates",
+        ConfigError,
+        "Kilosort4 has built-in waveforms of 61 samples only, and sorter.params.nt differs.",
+        "Set sorter.params.nt to 61, or sorter.params.templates_from_data to true.",
+    ),
+    means(
+        r"Unrecognized settings: \[(?P<parameters>[^\]]*)\]",
+        ConfigError,
+        "sorter.params has settings that Kilosort4 does not know: {parameters}.",
+        "Correct their names in sorter.params.",
+    ),
+    means(
+        r"`n_chan_bin` is a required setting",
+        ConfigError,
+        "Kilosort4 was not told the number of channels.",
+        "Leave n_chan_bin out of sorter.params: it is taken from the recording.",
+    ),
+    means(
+        r"in template_centers[\s\S]*TypeError: unsupported operand type\(s\) for [^\n]*'NoneType'",
+        ConfigError,
+        "Kilosort4 needs a number for sorter.params.dminx.",
+        "Leave sorter.params.dminx out (default 32), or set it to the median distance of neighbouring contacts.",
+    ),
+    means(
+        r"'NoneType' object has no attribute 'setLevel'",
+        SorterEnvironmentError,
+        "Something else in the process listens to Kilosort's log, and SpikeInterface then fails to set it up.",
+        "Take 'kilosort' out of Dagster's managed_python_loggers, and attach no handler to that logger.",
+    ),
+)
+"""In the order in which `sort_assets.backends.failures.classify` tries them."""

@@ -1,0 +1,102 @@
+"""Which parameters drive a sorter's memory, how far each may go, and in which order they are changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.cores import resolve_n_jobs
+
+N_JOBS = "execution.n_jobs"
+DEVICE = "sorter.device"
+
+
+@dataclass(frozen=True)
+class MemoryParameter:
+    """A parameter that drives memory, and how far it may be changed.
+
+    Attributes
+    ----------
+    field : str
+        Dotted path in the configuration: "sorter.params.batch_size", "execution.chunk_duration_s".
+    default : int, float, bool or None
+        The value where the configuration does not set it.
+    limit : int, float or bool
+        Beyond this the result would suffer more than memory is saved.
+    at_once : bool
+        Go to the limit in one step, instead of by the factor of the retry.
+    raised : bool
+        Whether a larger value takes less memory.
+    """
+
+    field: str
+    default: float | bool | None
+    limit: float | bool
+    at_once: bool = False
+    raised: bool = False
+
+    def eased(self, present: Any, factor: float) -> Any:
+        """The next value that takes less memory; the present one at the limit. None means "without limit"."""
+        if present is None or isinstance(self.limit, bool):
+            return self.limit
+        if not isinstance(present, int | float):
+            return present  # a list of centres, say: whoever chose it knows better
+        if (present >= self.limit) if self.raised else (present <= self.limit):
+            return present
+        if self.at_once:
+            return self.limit
+        value = min(self.limit, present / factor) if self.raised else max(self.limit, present * factor)
+        return type(self.limit)(value)
+
+
+Rung = tuple[MemoryParameter, ...]
+"""Parameters that are changed together."""
+Ladder = tuple[Rung, ...]
+"""Rungs in order: a retry takes the first on which something still gives."""
+
+WORKERS = MemoryParameter(N_JOBS, default=-1, limit=1)
+"""Every worker holds a chunk and what is computed from it."""
+CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limit=0.1)
+"""The size of that chunk."""
+
+
+def climb(config: SortingPipelineConfig, ladder: Ladder, factor: float) -> SortingPipelineConfig | None:
+    """The configuration after the first rung on which something gives; None when nothing does."""
+    for rung in ladder:
+        values = config.model_dump()
+        changed = False
+        for parameter in rung:
+            *sections, name = parameter.field.split(".")
+            section = values
+            for part in sections:
+                section = section.setdefault(part, {})
+            present: Any = section.get(name, parameter.default)
+            if parameter.field == N_JOBS:
+                present = resolve_n_jobs(present)
+            eased = parameter.eased(present, factor)
+            if eased != present:
+                section[name] = eased
+                changed = True
+        if changed:
+            return SortingPipelineConfig.model_validate(values)
+    return None
+
+
+def changed_fields(before: SortingPipelineConfig, after: SortingPipelineConfig) -> dict[str, list[Any]]:
+    """Dotted fields in which two configurations differ, with both values; the device is left out.
+
+    A value of None stands for "not set".
+    """
+    first, second = dict(_leaves(before.model_dump())), dict(_leaves(after.model_dump()))
+    names = [name for name in second if first.get(name) != second[name]]
+    return {name: [first.get(name), second[name]] for name in names if name != DEVICE}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,215 @@
+"""One run of a sorter that SpikeInterface wraps: where it runs, what guards it, and what its failure means."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sort_assets.backends.evidence import Evidence
+from sort_assets.backends.failures import classify
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.errors import SortAssetsError
+from sort_assets.guards import (
+    AUDIT_LOG,
+    AuditLog,
+    Ending,
+    EndProcessGroup,
+    EndThisProcess,
+    Guards,
+    active_log,
+    sort_guards,
+)
+from sort_assets.isolation.job import OUTPUT_FILE, importable_name
+from sort_assets.isolation.process import isolated
+from sort_assets.isolation.progress import current_stage, read_progress, read_tail
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+    from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+
+SPIKEINTERFACE_FOLDER = "spikeinterface"
+"""In the output folder of a sort: the folder that SpikeInterface gives the sorter, and reads its result from."""
+SORTER_FOLDER = "sorter_output"
+"""Inside of that, the sorter's own files."""
+_RECORDING_FILE = "recording.json"
+_TELL_EVERY_S = 5.0
+# What Kilosort4 says of the recording stands at the beginning of its log.
+_WHOLE_LOG_BYTES = 200_000_000
+_VMSTAT = Path("/proc/vmstat")
+
+
+class SorterRun:
+    """A sorter at work on a recording.
+
+    Parameters
+    ----------
+    backend : SpikeInterfaceBackend
+        Whose configuration says where it runs and what is tolerated.
+    recording : BaseRecording
+        To be sorted; JSON can describe it.
+    output_folder : Path
+        An existing folder. It receives the output of the sorter's process, the audit log of the guards, and the folder
+        of SpikeInterface.
+    """
+
+    def __init__(self, backend: SpikeInterfaceBackend, recording: BaseRecording, output_folder: Path) -> None:
+        self._backend = backend
+        self._recording = recording
+        self._folder = output_folder
+        self._output_path = output_folder / OUTPUT_FILE
+        own_log = backend.log_name
+        self._log_path = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / own_log if own_log else None
+        self._audit = AuditLog(output_folder / AUDIT_LOG)
+        self._tell_next = 0.0
+
+    def run(self) -> None:
+        """Run the sorter to its end.
+
+        Raises
+        ------
+        SortAssetsError
+            The failure, classified; also when a watchdog ended the sorter.
+        """
+        kills = _oom_kills()
+        try:
+            if self._backend.config.execution.isolation == "process":
+                self._in_its_own_process(kills)
+            else:
+                self._in_this_process(kills)
+        except SortAssetsError as error:
+            self._complete(error)
+            raise
+
+    def _in_its_own_process(self, kills: int) -> None:
+        execution = self._backend.config.execution
+        recording_path = self._folder / _RECORDING_FILE
+        self._recording.dump_to_json(recording_path)
+        arguments = {
+            "backend": importable_name(type(self._backend)),
+            "config": self._backend.config.model_dump(mode="json"),
+            "recording_path": str(recording_path),
+            "folder": str(self._folder / SPIKEINTERFACE_FOLDER),
+        }
+        try:
+            with isolated(
+                importable_name(run_job), arguments, self._folder, grace_s=execution.terminate_grace_s
+            ) as running:
+                ending = EndProcessGroup(running.process, execution.terminate_grace_s)
+                tolerance_s = self._backend._resolve_inactivity_timeout_s(self._recording)
+                with self._guards(running.process.pid, ending, tolerance_s):
+                    outcome = running.wait(self._tell_progress)
+                    if outcome is None:
+                        raise self._classified("", kills, exit_status=running.process.returncode)
+                    if outcome.error is not None:
+                        raise outcome.error
+                    if outcome.traceback is not None:
+                        raise self._classified(outcome.traceback, kills)
+        finally:
+            recording_path.unlink(missing_ok=True)
+
+    def _in_this_process(self, kills: int) -> None:
+        backend = self._backend
+        with ExitStack() as stack:
+            output = stack.enter_context(self._output_path.open("a", encoding="utf-8", buffering=1))
+            stack.enter_context(redirect_stdout(output))
+            stack.enter_context(redirect_stderr(output))
+            stack.enter_context(active_log(self._output_path))
+            silence = backend._make_in_process_inactivity_watchdog(self._recording, sorter=backend.name)
+            grace_s = backend.config.execution.sorter_inactivity_in_process_grace_s
+            ending = EndThisProcess(grace_s, audit=self._audit) if silence is None else silence.ending
+            stack.enter_context(self._guards(os.getpid(), ending, tolerance_s=None))
+            if silence is not None:
+                stack.enter_context(silence)
+            try:
+                backend.run_here(self._recording, self._folder / SPIKEINTERFACE_FOLDER)
+            except SortAssetsError:
+                raise
+            except Exception as error:
+                raise self._classified(traceback.format_exc(), kills) from error
+
+    def _guards(self, pid: int, ending: Ending, tolerance_s: float | None) -> Guards:
+        return sort_guards(
+            self._backend.config.execution,
+            pid=pid,
+            log_paths=[path for path in (self._output_path, self._log_path) if path is not None],
+            output_folder=self._folder,
+            tolerance_s=tolerance_s,
+            ending=ending,
+            audit=self._audit,
+            gpu=self._backend.gpu,
+            sorter=self._backend.name,
+        )
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if self._backend.uses_gpu and self._backend.config.sorter.device == "cuda" else "cpu"
+
+    def _tell_progress(self) -> None:
+        if time.monotonic() < self._tell_next:
+            return
+        self._tell_next = time.monotonic() + _TELL_EVERY_S
+        progress = read_progress(self._output_path, self._log_path, self._backend.stages)
+        self._backend.observer.sorting(progress)
+
+    def _classified(self, text: str, kills: int, exit_status: int | None = None) -> SortAssetsError:
+        evidence = Evidence(
+            text=text,
+            log="\n".join(filter(None, (read_tail(self._log_path, _WHOLE_LOG_BYTES), read_tail(self._output_path)))),
+            exit_status=exit_status,
+            stage=self._stage(),
+            oom_kills=_oom_kills() - kills,
+            device=self._device,
+        )
+        return classify(evidence, sorter=self._backend.name, rules=self._backend.failure_rules)
+
+    def _complete(self, error: SortAssetsError) -> None:
+        """Add what a remedy of its kind needs to know about the recording."""
+        error.stage = error.stage or self._stage()
+        known: dict[str, Any] = {
+            "sampling_frequency": float(self._recording.sampling_frequency),
+            "channels": int(self._recording.get_num_channels()),
+            "device": self._device,
+        }
+        if self._recording.has_probe():
+            across = self._recording.get_channel_locations()[:, 0]
+            known["probe_width_um"] = float(across.max() - across.min())
+        error.diagnostics = {**known, **error.diagnostics}
+
+    def _stage(self) -> str | None:
+        return current_stage(read_tail(self._log_path), self._backend.stages)
+
+
+def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder: str) -> None:
+    """What the sorter's own process does.
+
+    Parameters
+    ----------
+    backend : str
+        "module:Class" of the backend.
+    config : dict
+        Its configuration.
+    recording_path : str
+        The recording, as SpikeInterface's JSON.
+    folder : str
+        For `SpikeInterfaceBackend.run_here`.
+    """
+    from spikeinterface.core import load
+
+    module, _, name = backend.partition(":")
+    create: Callable[[SortingPipelineConfig], SpikeInterfaceBackend] = getattr(importlib.import_module(module), name)
+    create(SortingPipelineConfig.model_validate(config)).run_here(load(recording_path), Path(folder))
+
+
+def _oom_kills() -> int:
+    """How often the kernel's OOM killer has struck on this machine since it started."""
+    if not _VMSTAT.exists():
+        return 0
+    counted = [line.split()[1] for line in _VMSTAT.read_text().splitlines() if line.startswith("oom_kill ")]
+    return int(counted[0]) if counted else 0

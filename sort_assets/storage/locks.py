@@ -17,7 +17,7 @@ class Locked(Exception):  # noqa: N818 - a condition that callers handle, not an
 
 
 @contextmanager
-def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[int]:
+def exclusive_lock(path: Path, *, wait: bool = False, make_folder: bool = False) -> Iterator[int]:
     """Hold the lock file `path`, which every user of the machine may lock.
 
     The descriptor is not inherited by programs that this process starts, so the lock ends with this process.
@@ -28,6 +28,8 @@ def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[int]:
         Made if it is not there. Only the holder may remove it.
     wait : bool
         Whether to wait for the lock.
+    make_folder : bool
+        Whether to make the file's folder, also when somebody else removes it this instant because it was empty.
 
     Yields
     ------
@@ -41,16 +43,39 @@ def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[int]:
     OSError
         When the file can't be opened, made or locked.
     """
-    descriptor = _lock(path, wait=wait)
+    descriptor = _lock(path, wait=wait, make_folder=make_folder)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _lock(path: Path, *, wait: bool) -> int:
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock file; it is not made where it is missing.
+
+    For a moment this keeps others from taking the lock, so that who takes it should not give up at once.
+
+    Raises
+    ------
+    OSError
+        When the file can't be opened or locked.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(path: Path, *, wait: bool, make_folder: bool) -> int:
     while True:
-        descriptor = _open(path)
+        descriptor = _open(path, make_folder=make_folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = _is_at(descriptor, path)
@@ -66,9 +91,11 @@ def _lock(path: Path, *, wait: bool) -> int:
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, *, make_folder: bool) -> int:
     deadline = time.monotonic() + _MODE_SET_WITHIN_S
     while True:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         # Without O_CREAT first: with it, the kernel refuses other users' files in a sticky folder
         # (fs.protected_regular).
         try:
@@ -85,6 +112,10 @@ def _open(path: Path) -> int:
             descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
         except FileExistsError:
             continue
+        except FileNotFoundError:
+            if make_folder:
+                continue
+            raise
         os.fchmod(descriptor, _MODE)  # the umask took rights away
         return descriptor
 

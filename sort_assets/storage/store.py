@@ -4,10 +4,11 @@ An artefact is written in a hidden staging folder beside its place, completed by
 ``current`` is replaced. A reader never sees half an artefact. A writer that dies leaves a staging folder, whose lock
 the kernel has released and which names its owner, and perhaps a link not yet in its place; the next writer of the same
 asset removes them.
+
+Beside the versions, ``failed/`` remembers failed attempts. Names that no recording's key can begin with, ``@`` and
+``.``, are not recordings.
 """
 
-import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from sort_assets.errors import MissingArtefactError
-from sort_assets.storage.locks import Locked, exclusive_lock
+from sort_assets.storage.atomic import sync
+from sort_assets.storage.dead_staging import FRESH_LINK, LOCK_SUFFIX, STAGING, living_staging, remove_dead_staging
+from sort_assets.storage.folders import entries, remove_empty
+from sort_assets.storage.locks import exclusive_lock, is_locked
 from sort_assets.storage.manifest import (
     MANIFEST_NAME,
     InputVersion,
@@ -27,11 +31,13 @@ from sort_assets.storage.manifest import (
     package_versions,
     read_manifest,
 )
+from sort_assets.storage.owners import Owner
 
 CURRENT = "current"
 FIGURES = "figures"
-_STAGING = ".staging-"
-_LOCK_SUFFIX = ".lock"
+REMOVED_NAME = "removed.json"
+"""The manifest of a version that retention removed."""
+SORT_LOCK = ".sorting.lock"
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,14 @@ class Staging:
         Write here.
     final_path : Path
         Where the folder will be after `publish`.
+    recording, asset : str
+        Of what it is a version.
+    run_id : str
+        The Dagster run that writes.
+    attempt : int
+        Which attempt of its step; the first is 1.
+    published : Artefact or None
+        What `publish` made of it.
     """
 
     path: Path
@@ -67,6 +81,7 @@ class Staging:
     recording: str
     asset: str
     run_id: str
+    attempt: int = 1
     published: Artefact | None = field(default=None, init=False)
 
     @property
@@ -107,14 +122,14 @@ class Staging:
             details=dict(details),
         )
         for path in (*self.path.rglob("*"), self.path):
-            _sync(path)
+            sync(path)
         manifest_path = self.path / MANIFEST_NAME
         manifest_path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        _sync(manifest_path)
-        _sync(self.path)
+        sync(manifest_path)
+        sync(self.path)
         self.path.rename(self.final_path)
         _replace_link(self.final_path.parent / CURRENT, self.version)
-        _sync(self.final_path.parent)
+        sync(self.final_path.parent)
         self.published = Artefact(self.final_path, manifest)
         return self.published
 
@@ -136,11 +151,11 @@ class Store:
         return self.root / recording / asset
 
     @contextmanager
-    def stage(self, recording: str, asset: str, *, run_id: str) -> Iterator[Staging]:
+    def stage(self, recording: str, asset: str, *, run_id: str, attempt: int = 1) -> Iterator[Staging]:
         """Write a new version of an artefact.
 
         What is in the staging folder is thrown away unless `Staging.publish` was called, however the block ends; if
-        this process is killed, by the next call for the same asset.
+        this process is killed, by the next call for the same asset, which keeps the logs as a `FailedAttempt`.
 
         Parameters
         ----------
@@ -150,27 +165,28 @@ class Store:
             The asset's name.
         run_id : str
             The Dagster run that writes; part of the version's name.
+        attempt : int
+            Which attempt of the run's step this is; the first is 1.
         """
         folder = self.asset_folder(recording, asset)
         created = [parent for parent in (folder, folder.parent) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        self._remove_dead_staging(folder)
+        remove_dead_staging(self, recording, asset, run_id=run_id)
         now = datetime.now(UTC)
         version = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{run_id[:8]}"
-        staging = Staging(folder / f"{_STAGING}{version}", folder / version, recording, asset, run_id)
-        lock = folder / f"{_STAGING}{version}{_LOCK_SUFFIX}"
+        staging = Staging(folder / f"{STAGING}{version}", folder / version, recording, asset, run_id, attempt)
+        lock = folder / f"{STAGING}{version}{LOCK_SUFFIX}"
         # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
-        with exclusive_lock(lock, wait=True) as descriptor:
+        with exclusive_lock(lock, wait=True, make_folder=True) as descriptor:
             try:
-                owner = {"host": socket.gethostname(), "pid": os.getpid(), "run_id": run_id}
-                os.write(descriptor, json.dumps(owner).encode())
+                Owner.this_process(run_id, attempt).sign(descriptor)
                 staging.path.mkdir()
                 yield staging
             finally:
                 shutil.rmtree(staging.path, ignore_errors=True)
                 lock.unlink(missing_ok=True)
                 if staging.published is None:
-                    _remove_empty(created)
+                    remove_empty(created)
 
     def artefact(self, recording: str, asset: str, version: str | None = None) -> Artefact:
         """A published artefact: the named version, or the current one.
@@ -185,6 +201,13 @@ class Store:
         folder = self.asset_folder(recording, asset)
         # The link is followed once, so that a version published meanwhile can't be mixed in.
         path = folder / version if version is not None else (folder / CURRENT).resolve()
+        if (path / REMOVED_NAME).is_file():
+            raise MissingArtefactError(
+                f"Version {path.name} of {asset} of '{recording}' is no longer kept: retention removed it, its figures "
+                "aside.",
+                remedy=f"Materialize {asset}, and what depends on it, for this recording. SORT_ASSETS_KEEP says how "
+                "many versions are kept.",
+            )
         if not (path / MANIFEST_NAME).is_file():
             what = f"version {version} of {asset}" if version is not None else asset
             raise MissingArtefactError(
@@ -195,51 +218,33 @@ class Store:
 
     def versions(self, recording: str, asset: str) -> list[str]:
         """The published versions, oldest first."""
-        folder = self.asset_folder(recording, asset)
-        if not folder.is_dir():
-            return []
-        return sorted(
+        return [
             path.name
-            for path in folder.iterdir()
-            if not path.name.startswith(_STAGING) and not path.is_symlink() and (path / MANIFEST_NAME).is_file()
+            for path in entries(self.asset_folder(recording, asset))
+            if not path.name.startswith(STAGING) and not path.is_symlink() and (path / MANIFEST_NAME).is_file()
+        ]
+
+    def recordings(self) -> list[str]:
+        """The recordings of which anything is in the store."""
+        return _folders_in(self.root)
+
+    def assets(self, recording: str) -> list[str]:
+        """The assets of a recording of which anything is in the store."""
+        return _folders_in(self.root / recording)
+
+    def in_use(self, recording: str) -> bool:
+        """Whether somebody writes any asset of a recording, or sorts it: a running sort may read an old `.dat`."""
+        return is_locked(self.asset_folder(recording, "sorting") / SORT_LOCK) or any(
+            living_staging(self.asset_folder(recording, asset)) for asset in self.assets(recording)
         )
 
-    def _remove_dead_staging(self, folder: Path) -> None:
-        for lock in folder.glob(f"{_STAGING}*{_LOCK_SUFFIX}"):
-            try:
-                with exclusive_lock(lock):
-                    staging = lock.with_name(lock.name.removesuffix(_LOCK_SUFFIX))
-                    shutil.rmtree(staging, ignore_errors=True)
-                    _fresh_link(folder / CURRENT, staging.name.removeprefix(_STAGING)).unlink(missing_ok=True)
-                    lock.unlink(missing_ok=True)
-            except Locked:
-                continue
+
+def _folders_in(folder: Path) -> list[str]:
+    return [path.name for path in entries(folder) if path.is_dir() and not path.name.startswith(("@", "."))]
 
 
 def _replace_link(link: Path, target: str) -> None:
-    fresh = _fresh_link(link, target)
+    fresh = link.with_name(f"{FRESH_LINK}{target}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
-
-
-def _fresh_link(link: Path, target: str) -> Path:
-    return link.with_name(f".{link.name}-{target}")
-
-
-def _sync(path: Path) -> None:
-    if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return

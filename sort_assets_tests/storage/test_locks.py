@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.storage.locks import Locked, exclusive_lock
+from sort_assets.storage.locks import Locked, exclusive_lock, is_locked
 
 COUNTER = """
 import sys, time
@@ -90,3 +90,22 @@ def test_a_file_that_is_there_is_not_opened_to_be_made(tmp_path: Path, monkeypat
         pass
 
     assert seen == [0]
+
+
+def test_whether_it_is_locked_can_be_asked_without_making_or_taking_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    absent = is_locked(lock)
+    made = lock.exists()
+
+    with exclusive_lock(lock):
+        held = is_locked(lock)
+
+    assert (absent, made, held, is_locked(lock)) == (False, False, True, False)
+
+
+def test_the_folder_of_a_lock_is_made_on_request(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), exclusive_lock(tmp_path / "folder/lock"):
+        pass
+
+    with exclusive_lock(tmp_path / "folder/lock", make_folder=True):
+        assert is_locked(tmp_path / "folder/lock")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from sort_assets.errors import SortAssetsError
@@ -139,7 +141,7 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """Show which assets of which recordings are done."""
+    """Show which assets of which recordings are done, what came out, and what failed."""
     from sort_assets.automation.jobs import PIPELINE
     from sort_assets.automation.status import recording_statuses
     from sort_assets.execution.home import open_instance
@@ -154,24 +156,78 @@ def status(as_json: bool) -> None:
         _say("No recordings are registered. Use `sort-assets register PATH`.")
         return
     table = Table()
-    for column in ("recording", *PIPELINE, "units", "last run"):
+    for column in ("recording", *PIPELINE, "outcome", "last run"):
         table.add_column(column, overflow="fold")
     for one in statuses:
         marks = [_MARKS[one.assets[asset]] for asset in PIPELINE]
-        units = "" if one.units is None else str(one.units)
-        table.add_row(one.recording, *marks, units, (one.last_run_status or "never").lower())
+        table.add_row(one.recording, *marks, escape(one.outcome), (one.last_run_status or "never").lower())
     _console.print(table)
+    for one in statuses:
+        if one.failure is not None:
+            _say(f"{one.recording}: {one.failure.message} Remedy: {one.failure.remedy} Logs: {one.failure.folder}")
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--keep", multiple=True, metavar="ASSET=N", help="Versions of an asset to keep, or 'all'; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
+    """Clean the store: remains of killed steps, old versions, old failure records, expired lessons.
+
+    By default the newest .dat and waveforms stay, and every version of anything else; SORT_ASSETS_KEEP, like
+    "binary_dat=2,waveforms=all", and --keep change that. A recording that is being written or sorted is left alone.
+    """
+    from sort_assets.storage import Roots, Store
+    from sort_assets.storage.garbage import collect_garbage
+    from sort_assets.storage.retention import versions_kept
+
+    with _errors_in_words():
+        store = Store(Roots.from_environment().store)
+        collected = collect_garbage(store, versions_kept(keep), dry_run=dry_run)
+    if as_json:
+        _say(json.dumps({**asdict(collected), "bytes": collected.bytes, "dry_run": dry_run}))
+    else:
+        for removal in collected.removed:
+            _say(f"{removal.what}: {removal.path} ({decimal(removal.bytes)})")
+        for recording in collected.in_use:
+            _say(f"left alone, in use: {recording}")
+        _say(f"{'Would free' if dry_run else 'Freed'} {decimal(collected.bytes)}.")
+    for recording, reason in collected.failed.items():
+        _errors.print(f"{recording}: {reason}", markup=False, soft_wrap=True)
+    sys.exit(1 if collected.failed else 0)
+
+
+@main.command()
+@click.option("--clear", is_flag=True, help="Forget them all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lessons(clear: bool, as_json: bool) -> None:
+    """Show with which lowered parameters sorts start, because earlier ones ran out of memory."""
+    from sort_assets.storage import Roots
+    from sort_assets.storage.lessons import Lessons
+
+    with _errors_in_words():
+        known = Lessons(Roots.from_environment().store)
+    found = known.forget() if clear else known.all()
+    if as_json:
+        _say(json.dumps([lesson.model_dump(mode="json") for lesson in found]))
+        return
+    for lesson in found:
+        until = "forgotten" if clear else f"{'expired' if lesson.expired else 'until'} {lesson.expires:%Y-%m-%d}"
+        _say(f"{lesson.shape.name}: {json.dumps(lesson.params)}, from {lesson.recording}, {until}")
+    if not found:
+        _say("There are no lessons.")
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Show what is installed and set up, and what is wrong with it."""
-    from sort_assets.execution.doctor import ERROR, examine
+    from sort_assets.execution.doctor import examine
+    from sort_assets.guards.findings import ERROR
 
     findings = examine()
     if as_json:
-        _say(json.dumps([asdict(finding) for finding in findings]))
+        _say(json.dumps([finding.to_dict() for finding in findings]))
     else:
         table = Table()
         for column in ("", "what", "found", "remedy"):

@@ -1,11 +1,14 @@
-"""Recordings that many tests share: small, synthetic, with known spikes, made once per session."""
+"""What many tests share: small synthetic recordings with known spikes, made once per session, and Dagster homes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets_tests.backends import threshold_sorter
+from sort_assets_tests.platform.home import Home, make_home
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,51 @@ def nwb_file(ground_truth: tuple[BaseRecording, BaseSorting], tmp_path_factory: 
     """The recording of `ground_truth` as an NWB file; read it, never write to it."""
     recording, _ = ground_truth
     return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "ground_truth.nwb")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A prepared DAGSTER_HOME, a recordings root, a store and leases that nobody else uses."""
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The same for all tests of a module: use another recording key in each test."""
+    return make_home(tmp_path_factory.mktemp("module") / "home")
+
+
+@pytest.fixture(scope="session")
+def short() -> tuple[BaseRecording, BaseSorting]:
+    """16 channels, 8 units, 10 s at 30 kHz, in memory; and the spikes in it."""
+    return make_ground_truth(duration_s=10.0)
+
+
+@pytest.fixture(scope="session")
+def short_file(short: tuple[BaseRecording, BaseSorting], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recording of `short` as an NWB file; link or copy it, never write to it."""
+    recording, _ = short
+    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "short.nwb")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a folder for PYTHONPATH that holds an installed package with a sorter backend.
+
+    Called with the target of the entry point ``threshold``; the package holds the module `threshold_sorter`, of which
+    the source stands beside the tests of backends.
+    """
+
+    def install(target: str) -> Path:
+        folder = tmp_path / "site-packages"
+        info = folder / "threshold_sorter-1.0.dist-info"
+        info.mkdir(parents=True)
+        source = Path(threshold_sorter.__file__)
+        (folder / source.name).write_text(source.read_text())
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: threshold-sorter\nVersion: 1.0\n", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(f"[sort_assets.backends]\nthreshold = {target}\n")
+        return folder
+
+    return install

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.assets.staged import GROUP, ProgressLog, staged
+from sort_assets.assets.progress import StepObserver
+from sort_assets.assets.staged import GROUP, staged
+from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredRecording
@@ -28,6 +30,7 @@ _SEED = 0
     partitions_def=recordings,
     group_name=GROUP,
     code_version="1",
+    retry_policy=CRASH_RETRIES,
     kinds={"python", "binary"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -76,7 +79,7 @@ def binary_dat(
             dat_path = asset.staging.path / name
             dat_path.parent.mkdir(exist_ok=True)
             what = f"binary_dat of {context.partition_key}" + (f", {split_by} {group}" if group != UNGROUPED else "")
-            sorter.progress = ProgressLog(context.log.info, what)
+            sorter.observer = StepObserver(context.log.info, context.log.warning, what)
             sorter.write_recording(part, dat_path)
             dat_files[group] = name
             written[group] = read_description(dat_path)

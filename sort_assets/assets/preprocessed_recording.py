@@ -8,6 +8,7 @@ import dagster as dg
 
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
+from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import RecordingKey, recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage.content import hash_json
@@ -15,6 +16,9 @@ from sort_assets.storage.content import hash_json
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
+    from sort_assets.guards.findings import Finding
+
+READY_CHECK = "ready_to_sort"
 CODE_VERSION = "1"
 _NOISE_SEED = 0
 _NOISE_CHUNKS = 10
@@ -25,7 +29,17 @@ _NOISE_CHUNKS = 10
     deps=[raw_recording],
     group_name=GROUP,
     code_version=CODE_VERSION,
+    retry_policy=CRASH_RETRIES,
     kinds={"python"},
+    # Not blocking: the asset that can't go on says so itself, with class and remedy, where a blocked one would only be
+    # skipped; and binary_dat looks at every sample.
+    check_specs=[
+        dg.AssetCheckSpec(
+            READY_CHECK,
+            asset="preprocessed_recording",
+            description="A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
+        )
+    ],
     description=(
         "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
         "the whole recording here: what is stored is how to do it, the probe, and what was found in samples."
@@ -36,6 +50,7 @@ def preprocessed_recording(
 ) -> dg.MaterializeResult:
     with staged(context, backend) as asset:
         from sort_assets.backends import create_backend
+        from sort_assets.guards.preflight import inspect_recording
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.fingerprint import fingerprint
 
@@ -51,7 +66,16 @@ def preprocessed_recording(
             sorter.check_recording(part, raw_path)
         removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
         seen = fingerprint(raw_path)
-        noise_uv = _draw(asset, raw_path, filtered, removed)
+        raw = _open_raw(asset, raw_path, filtered)
+        noise_uv = _draw(asset, raw, filtered, removed)
+        findings = inspect_recording(
+            filtered,
+            raw=raw,
+            split_by=split_by,
+            batch_samples=sorter.batch_samples,
+            minimum_channels=sorter.minimum_channels,
+            needs_probe=sorter.needs_probe,
+        )
         chain = {
             "raw": key.path,
             "fingerprint": seen,
@@ -72,10 +96,23 @@ def preprocessed_recording(
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
             },
+            checks=[_check_ready(findings)],
         )
 
 
-def _draw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording", removed: Mapping[str, str]) -> float:
+def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> "BaseRecording":
+    """The raw recording on the time axis of the filtered one."""
+    from sort_assets.recordings import open_recording
+    from sort_assets.recordings.opening import join_segments
+
+    config = asset.resolved.config.recording
+    whole = join_segments(open_recording(raw_path, config.stream))
+    start = round(config.start_s * whole.sampling_frequency)
+    end = start + round(filtered.get_duration() * whole.sampling_frequency)
+    return whole.frame_slice(start, min(end, whole.get_num_samples()))
+
+
+def _draw(asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", removed: Mapping[str, str]) -> float:
     """Draw the figures; returns the median noise over channels, in microvolts."""
     import numpy as np
     from spikeinterface.core import get_noise_levels
@@ -88,26 +125,41 @@ def _draw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording", removed
         random_slices_kwargs={"seed": _NOISE_SEED, "num_chunks_per_segment": _NOISE_CHUNKS},
         progress_bar=False,
     )
-    config = asset.resolved.config.recording
-
-    def raw() -> "BaseRecording":
-        from sort_assets.recordings import open_recording
-
-        whole = open_recording(raw_path, config.stream)
-        start = round(config.start_s * whole.sampling_frequency)
-        end = start + round(filtered.get_duration() * whole.sampling_frequency)
-        return whole.frame_slice(start, min(end, whole.get_num_samples()))
-
-    asset.figure("probe", lambda path: plot_probe(raw(), path, removed_channels=removed))
+    asset.figure("probe", lambda path: plot_probe(raw, path, removed_channels=removed))
     asset.figure(
         "traces",
-        lambda path: plot_traces(raw(), filtered, path, start_s=filtered.get_duration() / 2),
+        lambda path: plot_traces(raw, filtered, path, start_s=filtered.get_duration() / 2),
     )
     asset.figure(
         "noise",
         lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
     )
     return float(np.median(noise))
+
+
+def _check_ready(findings: "list[Finding]") -> dg.AssetCheckResult:
+    """Unsortable recordings are a warning too: their sort succeeds, with an empty result."""
+    from sort_assets.errors import UnsortableRecordingError
+    from sort_assets.guards.findings import OK
+
+    open_points = [finding for finding in findings if finding.level != OK]
+    errors = [finding.error for finding in findings if finding.error is not None]
+    fails = any(not isinstance(error, UnsortableRecordingError) for error in errors)
+    return dg.AssetCheckResult(
+        check_name=READY_CHECK,
+        passed=not open_points,
+        severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
+        description=" ".join(f"{point.subject}: {point.detail}." for point in open_points).replace("..", ".") or None,
+        metadata={
+            "findings": dg.MetadataValue.table([dg.TableRecord(dict(finding.to_dict())) for finding in findings]),
+            **({"remedy": dg.MetadataValue.md(_listed_remedies(open_points))} if open_points else {}),
+            **({"unsortable": type(errors[0]).__name__} if errors and not fails else {}),
+        },
+    )
+
+
+def _listed_remedies(findings: "list[Finding]") -> str:
+    return "\n".join(f"- {finding.subject}: {finding.remedy}" for finding in findings)
 
 
 def _channel_table(removed: Mapping[str, str]) -> dg.TableMetadataValue:

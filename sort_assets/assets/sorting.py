@@ -5,21 +5,28 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sort_assets.assets.progress import StepObserver
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
-from sort_assets.backends.base import EXCESS_SPIKES
-from sort_assets.execution.devices import cuda_is_built
+from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
+from sort_assets.errors import OutOfMemoryError, SortAssetsError
+from sort_assets.execution.attempts import attempts_table, in_words
 from sort_assets.execution.executor import GPU_POOL, GPU_TAGS
-from sort_assets.execution.leases import CPU, device_lease, on_device
+from sort_assets.execution.leases import CPU, Lease, device_lease, on_device
+from sort_assets.execution.retries import CRASH_RETRIES
+from sort_assets.guards.versions import torch_cuda_version
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredBinary, StoredSorting
 from sort_assets.storage.content import hash_sorting
 from sort_assets.storage.handles import UNGROUPED
+from sort_assets.storage.lessons import Lesson, Lessons, Shape
+from sort_assets.storage.sort_lock import sort_lock
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
+PARAMETERS_CHECK = "as_configured"
 
 
 @dg.asset(
@@ -29,41 +36,93 @@ INSIDE_CHECK = "spikes_inside_recording"
     kinds={"python", "gpu"},
     pool=GPU_POOL,
     op_tags=dict(GPU_TAGS),
+    retry_policy=CRASH_RETRIES,
     check_specs=[
         dg.AssetCheckSpec(UNITS_CHECK, asset="sorting", description="The sorter found units."),
         dg.AssetCheckSpec(INSIDE_CHECK, asset="sorting", description="The sorter put no spike outside the recording."),
+        dg.AssetCheckSpec(
+            PARAMETERS_CHECK,
+            asset="sorting",
+            description="The sorter ran with the configured parameters; after out-of-memory some may be lowered.",
+        ),
     ],
     description="Spike trains found by the configured sorter, with the sorter's own output folder beside them.",
 )
 def sorting(
     context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
-    with staged(context, backend, binary_dat=binary_dat) as asset:
-        from sort_assets.recordings import aggregate_sortings
-
+    with (
+        staged(context, backend, binary_dat=binary_dat) as asset,
+        sort_lock(asset.attempt.store, context.partition_key, run_id=context.run.run_id),
+    ):
         sorter = asset.sorter
         sorter.check_ready()
+        sorter.observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
         raw_path = binary_dat.preprocessed_recording.raw_path
         parts = _what_to_sort(binary_dat)
         folders = {
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        wants_gpu = sorter.uses_gpu and sorter.config.sorter.device != CPU and cuda_is_built()
+        wants_gpu = sorter.uses_gpu and sorter.config.sorter.device != CPU and torch_cuda_version() is not None
         with device_lease(context.log.info, gpu=wants_gpu) as lease:
             if sorter.uses_gpu:
                 sorter.config = on_device(sorter.config, lease)
+            taught = _Taught(asset, lease, [recording for recording, _ in parts.values()])
             context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
             found = {
                 group: sorter.sort(recording, raw_path, dat_path, folders[group])
                 for group, (recording, dat_path) in parts.items()
             }
-        units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
-        StoredSorting.write(units, asset.staging.path)
-        recording, _ = next(iter(parts.values()))
-        excess = sum(one.get_annotation(EXCESS_SPIKES) or 0 for one in found.values())
-        params = {group: sorter.effective_params(folder) for group, folder in folders.items()}
-        return _publish(asset, units, recording, device=lease.name, params=params, excess_spikes=int(excess))
+        return _publish(asset, parts, found, folders, taught)
+
+
+class _Taught:
+    """What earlier sorts of the same shape taught this one, and this one may teach."""
+
+    def __init__(self, asset: StagedAsset, lease: Lease, parts: "list[BaseRecording]") -> None:
+        self._asset = asset
+        self._lessons = Lessons(asset.roots.store)
+        self._shape = Shape(
+            sorter=asset.sorter.name,
+            device=lease.name,
+            channels=max(int(part.get_num_channels()) for part in parts),
+            sampling_hz=float(parts[0].sampling_frequency),
+        )
+        self.device = lease.name
+        self.lesson: Lesson | None = None
+        if asset.attempt.execution.oom_learn and not asset.attempt.earlier:
+            self.lesson = self._lessons.find(self._shape)
+        for error in self.lesson.errors if self.lesson else []:
+            asset.attempt.scale_after(error)
+        if self.lesson is not None and asset.attempt.scaled:
+            asset.attempt.log(
+                f"Starting from what {self.lesson.recording} (version {self.lesson.version}) taught: "
+                f"{in_words(asset.attempt.scaled)}."
+            )
+
+    @property
+    def origin(self) -> str | None:
+        """Who taught the parameters that ran, for people."""
+        if self.lesson is None:
+            return None
+        return f"{self.lesson.recording}, sorting {self.lesson.version}, run {self.lesson.run_id}"
+
+    def teach(self) -> None:
+        """Write down what this sort learned from running out of memory."""
+        attempt = self._asset.attempt
+        failures = [one.error for one in attempt.earlier if isinstance(one.error, OutOfMemoryError)]
+        if attempt.execution.oom_learn and failures:
+            staging = self._asset.staging
+            self._lessons.teach(
+                self._shape,
+                failures=failures,
+                params={name: after for name, (_, after) in attempt.scaled.items()},
+                recording=staging.recording,
+                version=staging.version,
+                run_id=staging.run_id,
+                days=attempt.execution.oom_lesson_days,
+            )
 
 
 def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, Path | None]]":
@@ -80,58 +139,100 @@ def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, P
 
 def _publish(
     asset: StagedAsset,
-    units: "BaseSorting",
-    recording: "BaseRecording",
-    *,
-    device: str,
-    params: dict[str, dict[str, Any]],
-    excess_spikes: int,
+    parts: "dict[str, tuple[BaseRecording, Path | None]]",
+    found: "dict[str, BaseSorting]",
+    folders: dict[str, Path],
+    taught: _Taught,
 ) -> dg.MaterializeResult:
     from sort_assets.figures import plot_raster
+    from sort_assets.recordings import aggregate_sortings
 
+    units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
+    StoredSorting.write(units, asset.staging.path)
+    recording, _ = next(iter(parts.values()))
     # Readers hand on numpy's numbers, which Dagster can't store.
     duration_s, num_samples = float(recording.get_duration()), int(recording.get_num_samples())
     asset.figure("raster", lambda path: plot_raster(units, path, duration_s=duration_s))
     spikes = units.to_spike_vector()
     counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
     outside = int((spikes["sample_index"] < 0).sum() + (spikes["sample_index"] >= num_samples).sum())
-    return asset.publish(
+    excess = int(sum(one.get_annotation(EXCESS_SPIKES) or 0 for one in found.values()))
+    params = {group: asset.sorter.effective_params(folder) for group, folder in folders.items()}
+    nothing = {
+        group: SortAssetsError.from_dict(one.get_annotation(UNSORTABLE))
+        for group, one in found.items()
+        if one.get_annotation(UNSORTABLE) is not None
+    }
+    unsortable = next(iter(nothing.values())).message if len(nothing) == len(found) else None
+    scaled, earlier = asset.attempt.scaled, asset.attempt.earlier
+    degraded = any(name not in asset.sorter.harmless_fields for name in scaled)
+    logs = {group: folder.relative_to(asset.staging.path) for group, folder in folders.items()}
+    result = asset.publish(
         data_version=hash_sorting(units),
         config=asset.sorter.config,
         details={
             "num_units": len(counts),
             "num_spikes": int(spikes.size),
-            "excess_spikes": excess_spikes,
+            "excess_spikes": excess,
             "duration_s": duration_s,
             "start_time_s": float(recording.get_start_time()),
-            "device": device,
+            "device": taught.device,
             "effective_params": params,
+            "unsortable": unsortable,
+            "unsortable_groups": {group: error.message for group, error in nothing.items()},
+            "degraded": degraded,
+            "scaled": scaled,
+            "failed_attempts": [one.failure for one in earlier],
+            "lesson": taught.origin,
         },
         metadata={
             "units": len(counts),
             "spikes": int(spikes.size),
             "sorter": asset.sorter.name,
-            "device": device,
-            "units_table": dg.MetadataValue.table(
-                [
-                    dg.TableRecord({"unit": str(unit), "spikes": count, "rate_hz": round(count / duration_s, 3)})
-                    for unit, count in counts.items()
-                ]
-            ),
-            "parameters": dg.MetadataValue.json(next(iter(params.values()))),
+            "device": taught.device,
+            **({"unsortable": unsortable} if unsortable else {}),
+            "degraded": degraded,
+            **({"scaled": in_words(scaled)} if scaled else {}),
+            **({"parameters_from": taught.origin} if taught.origin else {}),
+            **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
+            "log": dg.MetadataValue.path(asset.staging.final_path / next(iter(logs.values()))),
+            "units_table": _units_table(counts, duration_s),
+            "effective_parameters": dg.MetadataValue.json(next(iter(params.values()))),
         },
         checks=[
             dg.AssetCheckResult(
                 check_name=UNITS_CHECK,
                 passed=len(counts) > 0,
                 severity=dg.AssetCheckSeverity.WARN,
+                description=unsortable and f"There is nothing to sort: {unsortable}",
                 metadata={"units": len(counts)},
             ),
             dg.AssetCheckResult(
                 check_name=INSIDE_CHECK,
-                passed=outside == 0 and excess_spikes == 0,
+                passed=outside == 0 and excess == 0,
                 severity=dg.AssetCheckSeverity.ERROR if outside else dg.AssetCheckSeverity.WARN,
-                metadata={"spikes_outside": outside, "left_out_beyond_the_end": excess_spikes},
+                metadata={"spikes_outside": outside, "left_out_beyond_the_end": excess},
+            ),
+            dg.AssetCheckResult(
+                check_name=PARAMETERS_CHECK,
+                passed=not degraded,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"Memory ran out, so that the sorter ran with {in_words(scaled)}." if degraded else None,
+                metadata={name: f"{before} -> {after}" for name, (before, after) in scaled.items()},
             ),
         ],
+    )
+    taught.teach()
+    return result
+
+
+def _units_table(counts: dict[Any, int], duration_s: float) -> dg.TableMetadataValue:
+    # Dagster can't tell the columns of a table without rows.
+    columns = [dg.TableColumn("unit"), dg.TableColumn("spikes", "int"), dg.TableColumn("rate_hz", "float")]
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"unit": str(unit), "spikes": count, "rate_hz": round(count / duration_s, 3)})
+            for unit, count in counts.items()
+        ],
+        schema=dg.TableSchema(columns),
     )

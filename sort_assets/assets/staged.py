@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import dagster as dg
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
-from sort_assets.errors import SortAssetsError, SorterFailedError
+from sort_assets.execution.attempts import Attempt, classified, failure_in_words
 from sort_assets.execution.executor import die_with_run_worker
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
@@ -20,7 +19,6 @@ from sort_assets.storage.io_manager import VERSION_METADATA
 from sort_assets.storage.store import FIGURES
 
 GROUP = "spike_sorting"
-_PROGRESS_EVERY_S = 10.0
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
@@ -40,6 +38,8 @@ class StagedAsset:
         Built with it, for this materialization alone.
     inputs : Mapping[str, Handle]
         The upstream artefacts that are read, by asset.
+    attempt : Attempt
+        Which attempt of the step this is, and what the earlier ones taught.
     figures : dict
         Figures by title, in the order in which they are shown.
     """
@@ -50,6 +50,7 @@ class StagedAsset:
     resolved: ResolvedConfig
     sorter: SorterBackend
     inputs: Mapping[str, Handle]
+    attempt: Attempt
     figures: dict[str, Path] = field(default_factory=dict)
 
     def figure(self, title: str, draw: Callable[[Path], object]) -> None:
@@ -128,8 +129,10 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
 
     Raises
     ------
+    dagster.RetryRequested
+        When another attempt may help.
     dagster.Failure
-        For every classified failure, with its class, its remedy and what the sorter last wrote; not retried.
+        For every other failure, with its class, its remedy, what the sorter last wrote and what was tried.
     """
     die_with_run_worker()
     with failures_in_words():
@@ -140,8 +143,12 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         resolved = _as_recorded(backend.resolve(recording), asset, inputs, context.log.warning)
         sorter = create_backend(resolved.config)
-        with Store(roots.store).stage(recording, asset, run_id=context.run.run_id) as staging:
-            yield StagedAsset(context, staging, roots, resolved, sorter, inputs)
+        store = Store(roots.store)
+        attempt = context.retry_number + 1
+        with store.stage(recording, asset, run_id=context.run.run_id, attempt=attempt) as staging:
+            this = Attempt(store, staging, sorter, context.log.warning)
+            with this.run():
+                yield StagedAsset(context, staging, roots, resolved, sorter, inputs, this)
 
 
 def _as_recorded(
@@ -170,41 +177,14 @@ def _as_recorded(
 
 @contextmanager
 def failures_in_words() -> Iterator[None]:
-    """Turn a classified failure into a `dagster.Failure` that says what happened and what to do."""
+    """Turn every failure into a `dagster.Failure` that says what happened and what to do, and is not retried."""
     try:
         yield
-    except SortAssetsError as error:
-        metadata: dict[str, Any] = {
-            "failure_class": type(error).__name__,
-            "remedy": dg.MetadataValue.md(error.remedy),
-        }
-        if isinstance(error, SorterFailedError) and error.log_excerpt:
-            metadata["log_excerpt"] = dg.MetadataValue.md(f"```\n{error.log_excerpt}\n```")
-        description = f"{type(error).__name__}: {error}"
-        raise dg.Failure(description=description, metadata=metadata, allow_retries=False) from error
-
-
-class ProgressLog:
-    """Says now and then how far a long step is.
-
-    Parameters
-    ----------
-    log : callable
-        Where to say it.
-    what : str
-        "binary_dat of mouse1~day2.nwb".
-    """
-
-    def __init__(self, log: Callable[[str], None], what: str) -> None:
-        self._log = log
-        self._what = what
-        self._start = self._last = monotonic()
-
-    def __call__(self, fraction: float) -> None:
-        """Report the fraction done, in [0, 1]."""
-        now = monotonic()
-        if fraction <= 0 or now - self._last < _PROGRESS_EVERY_S:
-            return
-        self._last = now
-        left_s = (now - self._start) * (1 - fraction) / fraction
-        self._log(f"{self._what}: {fraction:.0%} done, about {left_s:.0f} s left.")
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        # With a retry policy, Dagster would take an interrupt for a reason to try again.
+        raise dg.Failure(description="The step was interrupted.", allow_retries=False) from interrupt
+    except Exception as error:
+        failure = classified(error, "")
+        raise failure_in_words(failure) from error

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from sort_assets.assets.staged import GROUP, staged
+from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredSorting
@@ -14,6 +15,7 @@ from sort_assets.storage.handles import ANALYZER_FOLDER
     partitions_def=recordings,
     group_name=GROUP,
     code_version="1",
+    retry_policy=CRASH_RETRIES,
     kinds={"python"},
     description="Waveforms around a random choice of each unit's spikes, their templates, and the noise levels.",
 )

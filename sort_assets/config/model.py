@@ -213,7 +213,7 @@ class ExecutionConfig(Section):
         3.0,
         ge=0,
         lt=100,
-        description="The sort is ended when less of the machine's (or container's) memory is free; null does not watch.",
+        description="The sort is ended when less of the machine's (or container's) memory is free; null: not watched.",
     )
     min_free_disk_gb: NonNegativeFloat | None = Field(
         2.0, description="The sort is ended when less disk, in GB, is free in the store; null does not watch."

@@ -45,13 +45,6 @@ def find_gpus() -> list[Gpu]:
     return found if allowed is None else select_visible(found, allowed)
 
 
-def cuda_is_built() -> bool:
-    """Whether the installed torch is a build with CUDA; CUDA is not initialised to find out."""
-    import torch
-
-    return torch.version.cuda is not None
-
-
 def select_visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
     """The devices that a value of `CUDA_VISIBLE_DEVICES` leaves, in its order.
 

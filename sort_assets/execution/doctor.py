@@ -3,38 +3,20 @@
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sort_assets.backends import registered_backends
 from sort_assets.config.cores import usable_cores
-from sort_assets.errors import SortAssetsError
+from sort_assets.errors import SortAssetsError, StoreError
 from sort_assets.execution.devices import find_gpus
 from sort_assets.execution.home import dagster_home, open_instance
 from sort_assets.execution.instance import missing_settings
+from sort_assets.guards.findings import OK, WARNING, Finding, failed
+from sort_assets.guards.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.manifest import package_versions
 from sort_assets.storage.roots import Roots
 
 _LITTLE_SPACE_BYTES = 50e9
-OK, WARNING, ERROR = "ok", "warning", "error"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    level : {"ok", "warning", "error"}
-    subject, detail : str
-    remedy : str
-        Empty when nothing needs to be done.
-    """
-
-    level: str
-    subject: str
-    detail: str
-    remedy: str = ""
 
 
 def examine() -> list[Finding]:
@@ -45,6 +27,8 @@ def examine() -> list[Finding]:
 def _packages() -> Iterator[Finding]:
     for package, version in package_versions().items():
         yield Finding(OK, package, version)
+    yield from inspect_versions()
+    yield from inspect_maxwell_plugin()
 
 
 def _sorters() -> Iterator[Finding]:
@@ -65,20 +49,14 @@ def _devices() -> Iterator[Finding]:
         yield Finding(OK, "gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
     if not gpus:
         yield Finding(WARNING, "gpu", "none found: sorters run on the CPU, one at a time")
-        return
-    import torch
-
-    if torch.version.cuda is None:
-        yield Finding(
-            ERROR, "torch", "is a build without CUDA, so the GPU stays unused", "Install the CUDA build of torch."
-        )
+    yield from inspect_torch(gpus=len(gpus))
 
 
 def _folders() -> Iterator[Finding]:
     try:
         roots = Roots.from_environment()
     except SortAssetsError as error:
-        yield Finding(ERROR, "folders", error.message, error.remedy)
+        yield failed("folders", error)
         return
     for name, folder in (("recordings", roots.recordings), ("store", roots.store)):
         if not folder.is_dir():
@@ -89,7 +67,8 @@ def _folders() -> Iterator[Finding]:
         if name == "store" and free < _LITTLE_SPACE_BYTES:
             yield Finding(WARNING, name, detail, "Free some space: every recording is written there once more.")
         elif not os.access(folder, os.R_OK if name == "recordings" else os.W_OK):
-            yield Finding(ERROR, name, f"{folder} is not accessible", "Change the folder's permissions.")
+            message = f"{folder} is not accessible"
+            yield failed(name, StoreError(message, remedy="Change the folder's permissions."))
         else:
             yield Finding(OK, name, detail)
 
@@ -101,7 +80,7 @@ def _instance() -> Iterator[Finding]:
             number = len(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
             lacking = missing_settings(instance)
     except SortAssetsError as error:
-        yield Finding(ERROR, "instance", error.message, error.remedy)
+        yield failed("instance", error)
         return
     yield Finding(OK, "instance", f"{home}, {number} recordings registered")
     for lack in lacking:

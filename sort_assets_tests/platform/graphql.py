@@ -17,6 +17,7 @@ mutation Launch($parameters: ExecutionParams!) {
   }
 }
 """
+_TERMINATE = "mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }"
 _STATUS = "query Status($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
 _METADATA = """
 query Metadata($asset: AssetKeyInput!, $partitions: [String!]) {
@@ -78,6 +79,10 @@ class WebServer:
                 return status
             assert time.monotonic() < deadline, f"the run is still {status}"
             time.sleep(0.5)
+
+    def terminate(self, run_id: str) -> None:
+        """Terminate a run, as the UI's button does."""
+        assert self.ask(_TERMINATE, run=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
 
     def wait_for_code(self, timeout_s: float = 60.0) -> None:
         """Wait until the code location is loaded."""

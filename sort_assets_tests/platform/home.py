@@ -135,13 +135,13 @@ class Home:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str | Path, output: Path) -> "subprocess.Popen[bytes]":
+    def start(self, *words: str | Path, output: Path, python_path: Path | None = None) -> "subprocess.Popen[bytes]":
         """Start a command of the virtual environment in a process group of its own."""
         with output.open("wb") as log:
             return subprocess.Popen(
                 self._words(words),
                 cwd=self.folder,
-                env=self._full_environment(None),
+                env=self._full_environment(python_path),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -149,13 +149,15 @@ class Home:
 
     def _words(self, words: tuple[str | Path, ...]) -> list[str]:
         name, *rest = map(str, words)
-        return [str(BIN / name), *rest]
+        return [str(BIN / name) if (BIN / name).exists() else name, *rest]
 
     def _full_environment(self, python_path: Path | None) -> dict[str, str]:
         # The width keeps rich from folding lines that tests look for.
         given = {**os.environ, **self.variables, "COLUMNS": "500"}
         environment = {name: value for name, value in given.items() if value}
-        return environment if python_path is None else {**environment, "PYTHONPATH": str(python_path)}
+        if python_path is not None:
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(python_path), environment.get("PYTHONPATH")]))
+        return environment
 
 
 @dataclass(frozen=True)

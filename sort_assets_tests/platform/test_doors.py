@@ -4,11 +4,8 @@ import io
 import json
 import re
 import signal
-import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,10 @@ from spikeinterface.core import BaseRecording, BaseSorting
 from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_maxwell
 from sort_assets.storage import StoredSorting
-from sort_assets_tests.platform.graphql import WebServer
+from sort_assets.storage.lessons import Lessons, Shape
 from sort_assets_tests.platform.home import CHEAP, CHECKOUT, Home, materialize_words, staging_of
-from sort_assets_tests.ports import free_port, wait_for_port
+from sort_assets_tests.platform.servers import up
+from sort_assets_tests.storage.writers import publish
 
 KILOSORT = {"resources": {"backend": {"config": {"preset": "kilosort4_few_channels"}}}}
 FIGURES = {
@@ -49,12 +47,16 @@ def test_dagster_asset_materialize(home: Home, short_file: Path, tmp_path: Path)
         "recording": key,
         "assets": dict.fromkeys(PIPELINE, False),
         "units": None,
+        "unsortable": None,
+        "degraded": False,
+        "failure": None,
         "last_run": None,
         "last_run_status": None,
     }
     (all_done,) = _status(home)
     assert all_done["assets"] == dict.fromkeys(PIPELINE, True)
     assert all_done["units"] == 8
+    assert (all_done["unsortable"], all_done["degraded"], all_done["failure"]) == (None, False, None)
     assert all_done["last_run_status"] == "SUCCESS"
 
 
@@ -77,7 +79,7 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
 @pytest.mark.slow
 def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
-    with _up(home, tmp_path / "up.log") as (server, _):
+    with up(home, tmp_path / "up.log") as (server, _):
         refused = server.launch("sort_recording", key, {"resources": {"backend": {"config": {"preste": "lupin"}}}})
         launched = server.launch("sort_recording", key, KILOSORT)
         status = server.wait_for(launched["run"]["runId"])
@@ -99,15 +101,15 @@ def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short
 def test_nothing_survives_the_end_of_up_not_even_a_step_of_a_run(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
     assert home.materialize(key, "preprocessed_recording", "binary_dat").success
-    with _up(home, tmp_path / "up.log") as (server, up):
+    with up(home, tmp_path / "up.log") as (server, servers):
         run_id = server.launch("sort_again", key, KILOSORT)["run"]["runId"]
         step = _step_that_writes(home, key, "sorting")
-        started = psutil.Process(up.pid).children(recursive=True)
+        started = psutil.Process(servers.pid).children(recursive=True)
         words = {word for process in started for word in process.cmdline()}
 
-        up.send_signal(signal.SIGTERM)
+        servers.send_signal(signal.SIGTERM)
 
-        assert up.wait(timeout=60) == 0
+        assert servers.wait(timeout=60) == 0
     assert {"dagster_webserver", "dagster._daemon"} <= words
     assert step in started
     assert [process for process in started if process.is_running()] == []
@@ -146,6 +148,7 @@ def test_doctor_finds_nothing_wrong_with_a_prepared_home(home: Home) -> None:
     assert done.status == 0
     found = {finding["subject"]: finding for finding in findings}
     assert found["sorter kilosort4"]["level"] == "ok"
+    assert found["versions"]["level"] == "ok"
     assert found["instance"]["detail"] == f"{home.variables['DAGSTER_HOME']}, 0 recordings registered"
     assert found["store"]["detail"].startswith(str(home.roots.store))
 
@@ -160,19 +163,51 @@ def test_doctor_names_what_is_missing_and_what_to_do(home: Home) -> None:
     assert error["remedy"]
 
 
-@contextmanager
-def _up(home: Home, log: Path) -> Iterator[tuple[WebServer, "subprocess.Popen[bytes]"]]:
-    """`sort-assets up`, its code location loaded."""
-    port = free_port()
-    up = home.start("sort-assets", "up", "--port", str(port), output=log)
-    try:
-        wait_for_port(port)
-        server = WebServer(port)
-        server.wait_for_code()
-        yield server, up
-    finally:
-        up.terminate()
-        up.wait(timeout=60)
+def test_gc_says_what_it_removes_and_how_much_that_frees(home: Home) -> None:
+    for _ in range(3):
+        publish(home.store, "binary_dat", bytes(1_000_000))
+    old, middle, new = home.store.versions("rec", "binary_dat")
+
+    kept = home.command("sort-assets", "gc", "--keep", "binary_dat=all")
+    dry = home.command("sort-assets", "gc", "--dry-run")
+    done = home.command("sort-assets", "gc", "--keep", "binary_dat=2", "--json")
+    wrong = home.command("sort-assets", "gc", "--keep", "binary_dat=none")
+
+    assert (kept.status, kept.stdout) == (0, "Freed 0 bytes.\n")
+    assert dry.stdout.splitlines() == [
+        f"old version: rec/binary_dat/{old} (1.0 MB)",
+        f"old version: rec/binary_dat/{middle} (1.0 MB)",
+        "Would free 2.0 MB.",
+    ]
+    assert json.loads(done.stdout) == {
+        "removed": [{"what": "old version", "path": f"rec/binary_dat/{old}", "bytes": 1_000_000}],
+        "in_use": [],
+        "failed": {},
+        "bytes": 1_000_000,
+        "dry_run": False,
+    }
+    assert home.store.versions("rec", "binary_dat") == [middle, new]
+    assert wrong.status == 1
+    assert "ConfigError" in wrong.stderr
+    assert "Remedy: Write a whole number" in wrong.stderr
+
+
+def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
+    shape = Shape(sorter="kilosort4", device="CPU", channels=16, sampling_hz=30_000.0)
+    source = {"recording": "mouse1~day2.nwb", "version": "v", "run_id": "run"}
+    lesson = Lessons(home.roots.store).teach(shape, failures=[], params={"batch_size": 30_000}, days=30, **source)
+
+    shown = home.command("sort-assets", "lessons")
+    as_json = home.command("sort-assets", "lessons", "--json")
+    cleared = home.command("sort-assets", "lessons", "--clear")
+    nothing = home.command("sort-assets", "lessons")
+
+    name = "kilosort4-16ch-30000Hz-CPU"
+    assert shown.stdout == (f'{name}: {{"batch_size": 30000}}, from mouse1~day2.nwb, until {lesson.expires:%Y-%m-%d}\n')
+    assert json.loads(as_json.stdout) == [lesson.model_dump(mode="json")]
+    assert cleared.stdout.endswith("forgotten\n")
+    assert nothing.stdout == "There are no lessons.\n"
+    assert Lessons(home.roots.store).all() == []
 
 
 def _step_that_writes(home: Home, key: str, asset: str) -> psutil.Process:

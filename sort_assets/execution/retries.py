@@ -1,0 +1,123 @@
+"""Which failures are tried again, and how often.
+
+Dagster counts all attempts of a step alike, crashes too. Here they are counted by what went wrong: running out of
+memory, as often as the configuration says and only while something can take less; silence and passing trouble of a GPU,
+once; crashes, as often as the configuration says. Everything else would go wrong again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from sort_assets.config import ExecutionConfig
+from sort_assets.errors import (
+    GpuOverheatedError,
+    OutOfMemoryError,
+    SortAssetsError,
+    SorterCrashedError,
+    SorterTimeoutError,
+    StepCrashedError,
+    TransientGpuError,
+)
+
+CRASH_RETRIES = dg.RetryPolicy(max_retries=20, delay=2)
+"""For assets. Dagster retries the crash of a step's process only with a policy, which counts all attempts; this lets
+every attempt start that `refuse_another_crash` does not refuse. All else that fails says itself whether to retry."""
+
+_CRASHES = (SorterCrashedError, StepCrashedError)
+_ONCE = (SorterTimeoutError, TransientGpuError, GpuOverheatedError)
+_COOLING_S = 300.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows a failed attempt.
+
+    Attributes
+    ----------
+    retry : bool
+        Whether another attempt follows.
+    reason : str
+        Why, or why not, as a sentence.
+    wait_s : float
+        How long to wait before it.
+    """
+
+    retry: bool
+    reason: str
+    wait_s: float = 0.0
+
+
+def decide(
+    error: SortAssetsError, earlier: Sequence[SortAssetsError], execution: ExecutionConfig, *, eased: bool
+) -> Decision:
+    """Decide what follows a failed attempt.
+
+    Parameters
+    ----------
+    error : SortAssetsError
+        How it failed.
+    earlier : sequence of SortAssetsError
+        How the attempts before it failed.
+    execution : ExecutionConfig
+        How often to try.
+    eased : bool
+        Whether a parameter that drives memory could be lowered for the next attempt.
+    """
+    if isinstance(error, OutOfMemoryError):
+        tried, most = _count(earlier, OutOfMemoryError), execution.oom_retry_max
+        if tried >= most:
+            return Decision(False, f"Memory ran out {tried + 1} times, and execution.oom_retry_max is {most}.")
+        if not eased:
+            return Decision(False, "No parameter is left that could take less memory in this stage.")
+        return Decision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
+    for kind in _ONCE:
+        if isinstance(error, kind):
+            if _count(earlier, kind):
+                return Decision(False, "It went wrong in the same way before.")
+            wait_s = _COOLING_S if isinstance(error, GpuOverheatedError) else 0.0
+            return Decision(True, "This may pass; it is tried once more.", wait_s)
+    if isinstance(error, SorterCrashedError):
+        crashes, most = _count(earlier, _CRASHES), execution.crash_retry_max
+        if crashes >= most:
+            return Decision(False, f"It crashed {crashes + 1} times, and execution.crash_retry_max is {most}.")
+        return Decision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
+    return Decision(False, "Another attempt would fail in the same way.")
+
+
+def refuse_another_crash(retry_number: int, earlier: Sequence[SortAssetsError], execution: ExecutionConfig) -> None:
+    """Refuse to start an attempt of a step whose process has crashed too often.
+
+    Parameters
+    ----------
+    retry_number : int
+        How many attempts there were.
+    earlier : sequence of SortAssetsError
+        How those failed of which there is a record. The others died before they could leave one.
+
+    Raises
+    ------
+    StepCrashedError
+    """
+    # A sorter that hung inside the step's process took that down with it, and has been given its second chance.
+    if _count(earlier, SorterTimeoutError) > 1:
+        raise earlier[-1]
+    recorded = len(earlier) - _count(earlier, StepCrashedError)
+    crashes = max(0, retry_number - recorded)
+    if crashes + _count(earlier, SorterCrashedError) <= execution.crash_retry_max:
+        return
+    last = earlier[-1] if earlier and isinstance(earlier[-1], StepCrashedError) else None
+    raise StepCrashedError(
+        f"The process of this step was killed or crashed {crashes} times, without a word.",
+        remedy=last.remedy
+        if last
+        else "Look whether the machine ran out of memory (`journalctl -k`), or somebody "
+        "killed the process; then launch again.",
+        log_excerpt=last.log_excerpt if last else "",
+        crashes=crashes,
+    )
+
+
+def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:
+    return sum(isinstance(error, kinds) for error in errors)

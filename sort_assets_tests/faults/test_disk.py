@@ -1,0 +1,108 @@
+"""A disk that fills up, a small real one: before the sort, while the `.dat` is written, and during the sort."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sort_assets_tests.faults.runs import (
+    UPSTREAM,
+    assert_nothing_half_done,
+    failures_of,
+    ready_to_sort,
+    sorting,
+)
+from sort_assets_tests.platform.home import Home, cheap, make_home
+
+pytestmark = pytest.mark.slow
+
+STORE_BYTES = 60_000_000
+RESERVE_GB = 0.02
+
+
+@pytest.fixture
+def small_store(tmp_path: Path) -> Iterator[Home]:
+    """A home whose store is a file system of its own, of 60 MB."""
+    home = make_home(tmp_path / "home")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={STORE_BYTES}", "tmpfs", str(home.roots.store)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a file system can't be mounted here: {mounted.stderr.strip()}")
+    yield home
+    subprocess.run(["umount", "--lazy", str(home.roots.store)], check=True)
+
+
+def test_a_dat_that_does_not_fit_fails_in_words_and_leaves_the_disk_as_it_was(
+    small_store: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = small_store
+    key = home.register(home.link(short_file, "day.nwb"))
+    assert home.materialize(key, UPSTREAM[0]).success
+    _fill(home, leave_bytes=4_000_000)
+    free = _free_bytes(home)
+
+    result = home.materialize(key, "binary_dat")
+
+    (failure,) = failures_of(home, result.run_id)
+    assert failure["failure_class"] == "DiskFullError"
+    assert "sort-assets gc" in failure["remedy"]
+    assert _free_bytes(home) > free - 200_000  # the record of the failure
+    assert home.store.versions(key, "binary_dat") == []
+    (home.roots.store / "filling").unlink()
+    assert home.materialize(key, "binary_dat").success
+
+
+def test_a_sort_does_not_start_without_room(small_store: Home, short_file: Path) -> None:
+    home = small_store
+    key = ready_to_sort(home, short_file, "day.nwb")
+
+    result = home.materialize(key, "sorting", config=cheap(execution={"min_free_disk_gb": 1.0}))
+
+    (failure,) = failures_of(home, result.run_id)
+    assert failure["failure_class"] == "DiskFullError"
+    assert "day.nwb" in str(home.store.asset_folder(key, "sorting"))
+    assert home.store.versions(key, "sorting") == []
+
+
+def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
+    small_store: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+) -> None:
+    home = small_store
+    key = ready_to_sort(home, short_file, "day.nwb")
+    config = {
+        "sorter": {"name": "misbehaving", "params": {"fault": "log", "done": str(tmp_path / "done"), "seconds": 120}},
+        "execution": {"n_jobs": 1, "min_free_disk_gb": RESERVE_GB, "terminate_grace_s": 1},
+    }
+    with sorting(home, key, tmp_path, config, python_path=misbehaving) as running:
+        running.wait_for(lambda: (tmp_path / "done").exists() or None, "the sorter", 60)
+        _fill(home, leave_bytes=int(RESERVE_GB * 1e9 / 2))
+        filled = time.monotonic()
+        status = running.ended()
+        seconds = time.monotonic() - filled
+
+    (failure,) = failures_of(home, running.run.run_id)
+    assert status != 0
+    assert failure["failure_class"] == "DiskFullError"
+    assert seconds < 60
+    assert_nothing_half_done(home, key)
+    (home.roots.store / "filling").unlink()
+    with sorting(home, key, tmp_path, config, python_path=misbehaving) as again:
+        assert again.ended() == 0, again.output[-3000:]
+
+
+def _fill(home: Home, *, leave_bytes: int) -> None:
+    """Fill the store's file system up to `leave_bytes`."""
+    with (home.roots.store / "filling").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, _free_bytes(home) - leave_bytes))
+
+
+def _free_bytes(home: Home) -> int:
+    state = os.statvfs(home.roots.store)
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,154 @@
+"""Processes that are killed: the sorter, its step, its run worker. The sort is tried again or said to have failed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from sort_assets.execution.dead_runs import fail_dead_runs
+from sort_assets.storage.failures import failed_attempts
+from sort_assets_tests.faults.runs import (
+    assert_gone,
+    assert_nothing_half_done,
+    assert_the_next_recording_succeeds,
+    failures_of,
+    ready_to_sort,
+    retries_of,
+    sorting,
+)
+from sort_assets_tests.platform.home import Home, cheap
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_sorter_that_is_killed_once_is_tried_again(module_home: Home, short_file: Path, tmp_path: Path) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "sorter-once.nwb")
+
+    with sorting(home, key, tmp_path, cheap()) as running:
+        running.sorter().kill()
+        status = running.ended()
+
+    assert status == 0, running.output[-3000:]
+    manifest = home.store.artefact(key, "sorting").manifest
+    assert manifest.details["num_units"] == 8
+    assert [failure["classes"][0] for failure in manifest.details["failed_attempts"]] == ["SorterCrashedError"]
+    assert manifest.details["degraded"] is False
+    assert retries_of(home, running.run.run_id) == 1
+    assert_nothing_half_done(home, key)
+
+
+def test_a_sorter_that_is_killed_again_and_again_fails_in_words(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "sorter-always.nwb")
+
+    with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 1})) as running:
+        first = running.sorter()
+        first.kill()
+        first.wait()
+        running.sorter().kill()
+        status = running.ended()
+
+    (failure,) = failures_of(home, running.run.run_id)
+    assert status != 0
+    assert failure["failure_class"] == "SorterCrashedError"
+    assert "SIGKILL" in failure["description"]
+    assert failure["remedy"]
+    assert len(failure["attempts"]) == 2
+    assert "crash_retry_max is 1" in failure["retry"]
+    assert [attempt.retried for attempt in failed_attempts(home.store, key, "sorting")] == [True, False]
+    assert home.store.versions(key, "sorting") == []
+    assert_nothing_half_done(home, key)
+    assert_the_next_recording_succeeds(home, short_file, "sorter-always.nwb")
+
+
+def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "step.nwb")
+
+    with sorting(home, key, tmp_path, cheap()) as running:
+        sorter = running.sorter()
+        group = [sorter, *sorter.children(recursive=True)]
+        step = running.step()
+        step.kill()
+        killed = time.monotonic()
+        assert_gone(group)
+        seconds = time.monotonic() - killed
+        status = running.ended()
+
+    assert status == 0, running.output[-3000:]
+    assert len(group) == 2  # and its guard
+    assert seconds < 5
+    manifest = home.store.artefact(key, "sorting").manifest
+    assert [failure["classes"][0] for failure in manifest.details["failed_attempts"]] == ["StepCrashedError"]
+    assert retries_of(home, running.run.run_id) == 1
+    assert_nothing_half_done(home, key)
+
+
+def test_a_step_that_is_killed_too_often_fails_in_words(module_home: Home, short_file: Path, tmp_path: Path) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "step-always.nwb")
+
+    with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 0})) as running:
+        running.sorter()
+        running.step().kill()
+        status = running.ended()
+
+    (failure,) = failures_of(home, running.run.run_id)
+    assert status != 0
+    assert failure["failure_class"] == "StepCrashedError"
+    assert "memory" in failure["remedy"]
+    assert home.store.versions(key, "sorting") == []
+    assert_nothing_half_done(home, key)
+
+
+def test_a_run_worker_that_is_killed_takes_everything_along(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "worker.nwb")
+
+    with sorting(home, key, tmp_path, cheap()) as running:
+        running.sorter()
+        run = running.run
+        processes = psutil.Process(running.command.pid).children(recursive=True)
+        running.command.kill()
+        running.command.wait()
+        assert_gone(processes)
+        with home.instance() as instance:
+            reported = fail_dead_runs(instance)
+
+    assert reported == [run.run_id]
+    assert len(processes) >= 4  # the forkserver and what belongs to it, the step, the sorter, its guard
+    assert home.store.versions(key, "sorting") == []
+    assert_nothing_half_done(home, key)
+    assert_the_next_recording_succeeds(home, short_file, "worker.nwb")
+
+
+def test_a_killed_process_group_of_the_run_leaves_no_sorter(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "group.nwb")
+
+    with sorting(home, key, tmp_path, cheap()) as running:
+        sorter = running.sorter()
+        group = [sorter, *sorter.children(recursive=True)]
+        os.killpg(running.command.pid, signal.SIGKILL)
+        running.command.wait()
+
+        assert_gone(group)
+
+    with home.instance() as instance:
+        fail_dead_runs(instance)
+        run = instance.get_run_by_id(running.run.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE

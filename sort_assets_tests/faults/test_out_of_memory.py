@@ -1,0 +1,98 @@
+"""Kilosort4 under a real limit of its address space: torch's allocations fail, and a smaller batch cures it or not.
+
+On the CPU, torch's failed allocations take the place of CUDA's: the same stages, the same ladder.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sort_assets_tests.faults.runs import (
+    assert_nothing_half_done,
+    assert_the_next_recording_succeeds,
+    failures_of,
+    last_run,
+    ready_to_sort,
+    retries_of,
+)
+from sort_assets_tests.platform.home import BIN, Home, materialize_words
+
+pytestmark = pytest.mark.slow
+
+# Kilosort4 with torch 2.13.0 has 1.8 GB of address space once it is imported. Of a batch of 290000 samples and 16
+# channels it can't detect spikes below 2.9 GB, of 145000 it can at 2.8 GB; of 15000 it can't at 2.05 GB.
+CURABLE_BYTES, LARGE_BATCH = 2_800_000_000, 290_000
+HOPELESS_BYTES, SMALL_BATCH = 2_050_000_000, 30_000
+
+
+def test_a_smaller_batch_cures_an_allocation_that_fails_in_detection(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "curable.nwb")
+
+    done = _sort(home, key, tmp_path, CURABLE_BYTES, LARGE_BATCH, oom_learn=True)
+
+    assert done.status == 0, done.output[-3000:]
+    manifest = home.store.artefact(key, "sorting").manifest
+    (failure,) = manifest.details["failed_attempts"]
+    assert failure["classes"][:2] == ["DeviceOutOfMemoryError", "OutOfMemoryError"]
+    assert failure["stage"] == "spike detection"
+    assert failure["diagnostics"]["bytes_asked"] > 50_000_000
+    assert manifest.details["scaled"] == {"sorter.params.batch_size": [LARGE_BATCH, LARGE_BATCH // 2]}
+    assert manifest.details["degraded"] is True
+    assert manifest.details["effective_params"][""]["batch_size"] == LARGE_BATCH // 2
+    assert manifest.config["sorter"]["params"]["batch_size"] == LARGE_BATCH // 2
+    assert manifest.details["num_units"] >= 6
+    run = last_run(home)
+    shown = home.metadata(run.run_id, "sorting")
+    assert shown["degraded"].value is True
+    assert retries_of(home, run.run_id) == 1
+    assert [warning for warning in home.warnings(run.run_id) if "Attempt 2 takes less memory" in warning]
+    assert_nothing_half_done(home, key)
+
+    # What it learned, a recording of the same shape starts from; one that does not ask for it starts as configured.
+    other = ready_to_sort(home, short_file, "taught.nwb")
+    assert _sort(home, other, tmp_path, CURABLE_BYTES, LARGE_BATCH, oom_learn=True).status == 0
+    taught = home.store.artefact(other, "sorting").manifest.details
+    assert taught["failed_attempts"] == []
+    assert taught["scaled"] == manifest.details["scaled"]
+    assert taught["degraded"] is True
+    assert taught["lesson"].startswith(f"{key}, sorting {manifest.version}")
+
+
+def test_an_allocation_that_nothing_cures_fails_with_everything_that_was_tried(
+    module_home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, "hopeless.nwb")
+
+    done = _sort(home, key, tmp_path, HOPELESS_BYTES, SMALL_BATCH)
+
+    (failure,) = failures_of(home, last_run(home).run_id)
+    assert done.status != 0
+    assert failure["failure_class"] == "DeviceOutOfMemoryError"
+    assert failure["stage"]
+    assert failure["remedy"]
+    assert "alloc" in failure["log_excerpt"]
+    assert [(row.data["attempt"], row.data["ran with"]) for row in failure["attempts"]] == [
+        (1, "as configured"),
+        (2, f"sorter.params.batch_size {SMALL_BATCH} -> {SMALL_BATCH // 2}"),
+    ]
+    assert "No parameter is left" in failure["retry"]
+    assert home.store.versions(key, "sorting") == []
+    assert_nothing_half_done(home, key)
+    # The next recording starts from what was configured, not from what was tried here.
+    assert_the_next_recording_succeeds(home, short_file, "hopeless.nwb")
+
+
+def _sort(home: Home, key: str, folder: Path, limit_bytes: int, batch_size: int, **execution: Any) -> Any:
+    """Materialize a sorting below a limit that all processes of the run inherit."""
+    config = {
+        "preset": "kilosort4_few_channels",
+        "sorter": {"params": {"nblocks": 0, "batch_size": batch_size}},
+        "execution": {"n_jobs": 1, **execution},
+    }
+    name, *words = materialize_words(key, "sorting", config=config, config_file=folder / f"{key}.json")
+    return home.command("prlimit", f"--as={limit_bytes}", str(BIN / name), *words, timeout=600)

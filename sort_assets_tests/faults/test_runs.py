@@ -1,0 +1,119 @@
+"""Runs that are terminated, servers killed with everything in them, and two runs that want the same recording."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+
+from sort_assets_tests.faults.runs import (
+    assert_gone,
+    assert_nothing_half_done,
+    assert_the_next_recording_succeeds,
+    failures_of,
+    ready_to_sort,
+    retries_of,
+    sorter_of,
+    sorting,
+)
+from sort_assets_tests.platform.home import CHEAP, Home, cheap
+from sort_assets_tests.platform.servers import up
+
+pytestmark = pytest.mark.slow
+
+
+def _run_config(backend: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resources": {"backend": {"config": dict(backend)}}}
+
+
+def _hanging(folder: Path) -> dict[str, Any]:
+    """Waits for minutes, but not once more."""
+    return {
+        "sorter": {"name": "misbehaving", "params": {"fault": "hang", "done": str(folder / "done")}},
+        "execution": {"n_jobs": 1, "terminate_grace_s": 1},
+    }
+
+
+def test_a_run_that_a_person_terminates_leaves_nothing_running(
+    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+) -> None:
+    key = ready_to_sort(home, short_file, "day.nwb")
+    with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, _):
+        launched = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))
+        run_id = launched["run"]["runId"]
+        sorter = sorter_of(home, key)
+        group = [sorter, *sorter.children(recursive=True)]
+
+        server.terminate(run_id)
+        asked = time.monotonic()
+        status = server.wait_for(run_id)
+        seconds = time.monotonic() - asked
+
+        assert status == "CANCELED"
+        assert seconds < 30
+        assert_gone(group)
+        assert retries_of(home, run_id) == 0
+        assert home.store.versions(key, "sorting") == []
+        assert_nothing_half_done(home, key)
+        again = server.launch("sort_again", key, _run_config(CHEAP))
+        assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
+
+
+def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
+    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+) -> None:
+    key = ready_to_sort(home, short_file, "day.nwb")
+    with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, servers):
+        killed_run = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
+        sorter = sorter_of(home, key)
+        tree = psutil.Process(servers.pid).children(recursive=True)
+        for process in [psutil.Process(servers.pid), *tree]:
+            if process.pid != sorter.pid and process.ppid() != sorter.pid:  # these must end by themselves
+                process.kill()
+        assert_gone([*tree, sorter])
+
+    with up(home, tmp_path / "again.log", python_path=misbehaving) as (server, _):
+        again = server.launch("sort_again", key, _run_config(CHEAP))
+        assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
+
+    with home.instance() as instance:
+        run = instance.get_run_by_id(killed_run)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert len(home.store.versions(key, "sorting")) == 1
+    assert_nothing_half_done(home, key)
+
+
+def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_is(
+    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+) -> None:
+    key = ready_to_sort(home, short_file, "day.nwb")
+    with home.instance() as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", 2)  # as on a machine with two GPUs
+    first_config = {
+        "sorter": {"name": "misbehaving", "params": {"fault": "log", "done": str(tmp_path / "done"), "seconds": 15}},
+        "execution": {"n_jobs": 1},
+    }
+    (tmp_path / "second").mkdir()
+
+    with sorting(home, key, tmp_path, first_config, python_path=misbehaving) as first:
+        first.wait_for(lambda: (tmp_path / "done").exists() or None, "the sorter", 60)
+        owner = first.run.run_id
+        with sorting(home, key, tmp_path / "second", cheap()) as second:
+            refused = second.ended()
+            refused_run = second.run.run_id
+        status = first.ended()
+
+    (failure,) = failures_of(home, refused_run)
+    assert refused != 0
+    assert failure["failure_class"] == "RecordingBusyError"
+    assert owner in failure["description"]
+    assert "terminate" in failure["remedy"]
+    assert retries_of(home, refused_run) == 0
+    assert status == 0, first.output[-3000:]
+    assert len(home.store.versions(key, "sorting")) == 1
+    assert_nothing_half_done(home, key)
+    assert_the_next_recording_succeeds(home, short_file, "day.nwb")

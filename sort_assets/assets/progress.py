@@ -62,4 +62,5 @@ class StepObserver(Observer):
         self.findings += findings
         for finding in findings:
             if finding.level != OK:
-                self._warn(f"{self._what}: {finding.subject}: {finding.detail.rstrip('.')}. {finding.remedy}".strip())
+                detail = finding.detail.rstrip(".")
+                self._warn(f"{self._what}: {finding.subject}: {detail}. {finding.remedy}".strip())

@@ -155,7 +155,7 @@ def flat_files(recording: BaseRecording) -> list[FlatFile]:
         )
         for one in _sources(recording)
         if isinstance(one, BinaryRecordingExtractor)
-        for path in one._kwargs["file_paths"]
+        for path in one.get_binary_description()["file_paths"]
     ]
 
 

@@ -150,12 +150,13 @@ def flat_files(recording: BaseRecording) -> list[FlatFile]:
     return [
         FlatFile(
             path=Path(path),
-            num_bytes=Path(path).stat().st_size - int(one._kwargs["file_offset"]),
+            num_bytes=Path(path).stat().st_size - int(description["file_offset"]),
             frame_bytes=one.get_num_channels() * one.dtype.itemsize,
         )
         for one in _sources(recording)
         if isinstance(one, BinaryRecordingExtractor)
-        for path in one.get_binary_description()["file_paths"]
+        for description in [one.get_binary_description()]
+        for path in description["file_paths"]
     ]
 
 

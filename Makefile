@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := demo
-.PHONY: install demo up lint test browser
+.PHONY: install demo up lint test system
 
 install: $(STAMP)
 
@@ -30,12 +30,16 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint browser
+test: lint system
 	$(BIN)/pytest
 
-# The browser tests need chromium. It is installed only where that is this system's way and we may.
-browser:
-	@if command -v chromium google-chrome >/dev/null; then :; \
+# Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
+# and we may.
+system:
+	@missing=; \
+	command -v chromium google-chrome >/dev/null || missing=chromium; \
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	else echo "No chromium: the browser tests are skipped (apt-get install chromium)."; fi
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Tests that need it are skipped (apt-get install): $$missing"; fi

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 
 from sort_assets.storage.owners import read_owner
-from sort_assets_tests.platform.home import Home, materialize_words, staging_of
+from sort_assets_tests.platform.home import BIN, Home, materialize_words, staging_of
 
 UPSTREAM = ("preprocessed_recording", "binary_dat")
 T = TypeVar("T")
@@ -119,10 +119,20 @@ def ready_to_sort(home: Home, source: Path, name: str) -> str:
 
 @contextmanager
 def sorting(
-    home: Home, key: str, folder: Path, config: Mapping[str, Any], *, python_path: Path | None = None
+    home: Home,
+    key: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    python_path: Path | None = None,
+    below: Sequence[str] = (),
 ) -> Iterator[RunningSort]:
-    """Start to materialize a sorting from the command line; nothing of it is left at the end."""
-    words = materialize_words(key, "sorting", config=config, config_file=folder / f"{key}.json")
+    """Start to materialize a sorting from the command line; nothing of it is left at the end.
+
+    `below` is a command that runs ours in another environment: env, prlimit.
+    """
+    name, *words = materialize_words(key, "sorting", config=config, config_file=folder / f"{key}.json")
+    words = [*below, str(BIN / name), *words] if below else [name, *words]
     log = folder / f"{key}.log"
     command = home.start(*words, output=log, python_path=python_path)
     try:
@@ -148,7 +158,11 @@ def failures_of(home: Home, run_id: str) -> list[dict[str, Any]]:
         assert record.dagster_event is not None
         failure = record.dagster_event.step_failure_data.user_failure_data
         assert failure is not None, record.dagster_event.step_failure_data.error
-        shown.append({"description": failure.description, **{k: v.value for k, v in failure.metadata.items()}})
+        values = {
+            name: [row.data for row in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
+            for name, value in failure.metadata.items()
+        }
+        shown.append({"description": failure.description, **values})
     return shown
 
 

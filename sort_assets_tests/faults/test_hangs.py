@@ -1,8 +1,9 @@
 """Sorters that hang, in their own process or in the step's, deaf or holding the interpreter; or that only seem to."""
 
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sort_assets_tests.platform.home import Home, cheap
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 4.0
+PATIENCE_S = 3.0
 IMPATIENT: Mapping[str, Any] = {
     "sorter_inactivity_base_s": PATIENCE_S,
     "sorter_inactivity_per_min_s": 0,
@@ -118,7 +119,7 @@ def test_a_log_that_is_rotated_meanwhile_disturbs_nothing(
 ) -> None:
     home = module_home
     key = ready_to_sort(home, short_file, f"rotated-{how}.nwb")
-    config = {"seconds": 3 * PATIENCE_S, "done": tmp_path / "done"}
+    config = {"seconds": 2.5 * PATIENCE_S, "done": tmp_path / "done"}
 
     with _misbehaving(home, key, tmp_path, misbehaving, "log", **config) as running:
         log = running.wait_for(lambda: _log_with_lines(running), "the log", 60)
@@ -135,6 +136,40 @@ def test_a_log_that_is_rotated_meanwhile_disturbs_nothing(
     assert {"sorter/sorter.log", "sorter/sorter.log.1"} & set(manifest.files)
 
 
+@pytest.mark.parametrize("jump", ["+2h", "-2h"])
+def test_a_clock_that_jumps_meanwhile_disturbs_nothing(
+    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path, jump: str
+) -> None:
+    home = module_home
+    key = ready_to_sort(home, short_file, f"jump-{jump[0] == '+'}.nwb")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    # Every clock of the run's processes jumps, also the monotonic one, as libfaketime can't do otherwise here.
+    below = (
+        *("env", f"LD_PRELOAD={_libfaketime()}", f"FAKETIME_TIMESTAMP_FILE={clock}"),
+        *("FAKETIME_CACHE_DURATION=1", "NO_FAKE_STAT=1"),
+    )
+    config = {"seconds": 2.5 * PATIENCE_S, "done": tmp_path / "done"}
+
+    with _misbehaving(home, key, tmp_path, misbehaving, "log", below=below, **config) as running:
+        running.wait_for(lambda: _log_with_lines(running), "the log", 60)
+        clock.write_text(f"{jump}\n")
+        status = running.ended()
+
+    assert status == 0, running.output[-3000:]
+    manifest = home.store.artefact(key, "sorting").manifest
+    assert manifest.details["failed_attempts"] == []
+    assert abs(manifest.created.timestamp() - time.time()) > 3600, "the clock did not jump"
+
+
+def _libfaketime() -> Path:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        missing = "no libfaketime: `apt-get install libfaketime`"
+        (pytest.fail if os.environ.get("SORT_ASSETS_REQUIRE_ALL") else pytest.skip)(missing)
+    return found[0]
+
+
 def _misbehaving(
     home: Home,
     key: str,
@@ -145,6 +180,7 @@ def _misbehaving(
     isolation: str = "process",
     done: Path | None = None,
     seconds: float = 600,
+    below: Sequence[str] = (),
 ) -> Any:
     config = {
         "sorter": {
@@ -153,7 +189,7 @@ def _misbehaving(
         },
         "execution": {"n_jobs": 1, "isolation": isolation, **IMPATIENT},
     }
-    return sorting(home, key, folder, config, python_path=package)
+    return sorting(home, key, folder, config, python_path=package, below=below)
 
 
 def _log_with_lines(running: RunningSort) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
 from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     assert_the_next_recording_succeeds,
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.slow
 # Kilosort4 with torch 2.13.0 has 1.8 GB of address space once it is imported. Of a batch of 290000 samples and 16
 # channels it can't detect spikes below 2.9 GB, of 145000 it can at 2.8 GB; of 15000 it can't at 2.05 GB.
 CURABLE_BYTES, LARGE_BATCH = 2_800_000_000, 290_000
+TAUGHT_S = 5.5  # more than one batch of the half that is left
 HOPELESS_BYTES, SMALL_BATCH = 2_050_000_000, 30_000
 
 
@@ -52,8 +54,9 @@ def test_a_smaller_batch_cures_an_allocation_that_fails_in_detection(
     assert [warning for warning in home.warnings(run.run_id) if "Attempt 2 takes less memory" in warning]
     assert_nothing_half_done(home, key)
 
-    # What it learned, a recording of the same shape starts from; one that does not ask for it starts as configured.
-    other = ready_to_sort(home, short_file, "taught.nwb")
+    # What it learned, a recording of the same shape starts from, whatever its length.
+    shorter = write_nwb(make_ground_truth(duration_s=TAUGHT_S)[0], tmp_path / "shorter.nwb")
+    other = ready_to_sort(home, shorter, "taught.nwb")
     assert _sort(home, other, tmp_path, CURABLE_BYTES, LARGE_BATCH, oom_learn=True).status == 0
     taught = home.store.artefact(other, "sorting").manifest.details
     assert taught["failed_attempts"] == []
@@ -76,7 +79,7 @@ def test_an_allocation_that_nothing_cures_fails_with_everything_that_was_tried(
     assert failure["stage"]
     assert failure["remedy"]
     assert "alloc" in failure["log_excerpt"]
-    assert [(row.data["attempt"], row.data["ran with"]) for row in failure["attempts"]] == [
+    assert [(row["attempt"], row["ran with"]) for row in failure["attempts"]] == [
         (1, "as configured"),
         (2, f"sorter.params.batch_size {SMALL_BATCH} -> {SMALL_BATCH // 2}"),
     ]

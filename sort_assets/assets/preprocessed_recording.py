@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sort_assets.assets.findings import findings_check
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.execution.retries import CRASH_RETRIES
@@ -15,8 +16,6 @@ from sort_assets.storage.content import hash_json
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
-
-    from sort_assets.guards.findings import Finding
 
 READY_CHECK = "ready_to_sort"
 CODE_VERSION = "1"
@@ -96,7 +95,7 @@ def preprocessed_recording(
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
             },
-            checks=[_check_ready(findings)],
+            checks=[findings_check(READY_CHECK, findings)],
         )
 
 
@@ -135,31 +134,6 @@ def _draw(asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", r
         lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
     )
     return float(np.median(noise))
-
-
-def _check_ready(findings: "list[Finding]") -> dg.AssetCheckResult:
-    """Unsortable recordings are a warning too: their sort succeeds, with an empty result."""
-    from sort_assets.errors import UnsortableRecordingError
-    from sort_assets.guards.findings import OK
-
-    open_points = [finding for finding in findings if finding.level != OK]
-    errors = [finding.error for finding in findings if finding.error is not None]
-    fails = any(not isinstance(error, UnsortableRecordingError) for error in errors)
-    return dg.AssetCheckResult(
-        check_name=READY_CHECK,
-        passed=not open_points,
-        severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
-        description=" ".join(f"{point.subject}: {point.detail}." for point in open_points).replace("..", ".") or None,
-        metadata={
-            "findings": dg.MetadataValue.table([dg.TableRecord(dict(finding.to_dict())) for finding in findings]),
-            **({"remedy": dg.MetadataValue.md(_listed_remedies(open_points))} if open_points else {}),
-            **({"unsortable": type(errors[0]).__name__} if errors and not fails else {}),
-        },
-    )
-
-
-def _listed_remedies(findings: "list[Finding]") -> str:
-    return "\n".join(f"- {finding.subject}: {finding.remedy}" for finding in findings)
 
 
 def _channel_table(removed: Mapping[str, str]) -> dg.TableMetadataValue:

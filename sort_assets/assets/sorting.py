@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sort_assets.assets.findings import findings_check
 from sort_assets.assets.progress import StepObserver
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
@@ -24,6 +25,7 @@ from sort_assets.storage.sort_lock import sort_lock
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
+PREFLIGHT_CHECK = "preflight"
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
 PARAMETERS_CHECK = "as_configured"
@@ -38,6 +40,11 @@ PARAMETERS_CHECK = "as_configured"
     op_tags=dict(GPU_TAGS),
     retry_policy=CRASH_RETRIES,
     check_specs=[
+        dg.AssetCheckSpec(
+            PREFLIGHT_CHECK,
+            asset="sorting",
+            description="Before the sort, recording, machine and packages showed nothing that spoils it.",
+        ),
         dg.AssetCheckSpec(UNITS_CHECK, asset="sorting", description="The sorter found units."),
         dg.AssetCheckSpec(INSIDE_CHECK, asset="sorting", description="The sorter put no spike outside the recording."),
         dg.AssetCheckSpec(
@@ -57,7 +64,8 @@ def sorting(
     ):
         sorter = asset.sorter
         sorter.check_ready()
-        sorter.observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
+        observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
+        sorter.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path
         parts = _what_to_sort(binary_dat)
         folders = {
@@ -74,7 +82,7 @@ def sorting(
                 group: sorter.sort(recording, raw_path, dat_path, folders[group])
                 for group, (recording, dat_path) in parts.items()
             }
-        return _publish(asset, parts, found, folders, taught)
+        return _publish(asset, parts, found, folders, taught, findings_check(PREFLIGHT_CHECK, observer.findings))
 
 
 class _Taught:
@@ -143,6 +151,7 @@ def _publish(
     found: "dict[str, BaseSorting]",
     folders: dict[str, Path],
     taught: _Taught,
+    preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
     from sort_assets.figures import plot_raster
     from sort_assets.recordings import aggregate_sortings
@@ -200,6 +209,7 @@ def _publish(
             "effective_parameters": dg.MetadataValue.json(next(iter(params.values()))),
         },
         checks=[
+            preflight,
             dg.AssetCheckResult(
                 check_name=UNITS_CHECK,
                 passed=len(counts) > 0,

@@ -1,5 +1,7 @@
 """The sorting: the spike sorter's run, on a device of its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,6 @@ from sort_assets.assets.progress import StepObserver
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
 from sort_assets.errors import OutOfMemoryError, SortAssetsError
-from sort_assets.execution.attempts import attempts_table, in_words
 from sort_assets.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.execution.leases import CPU, Lease, device_lease, on_device
 from sort_assets.execution.retries import CRASH_RETRIES
@@ -19,9 +20,9 @@ from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredBinary, StoredSorting
 from sort_assets.storage.content import hash_sorting
+from sort_assets.storage.failure_words import attempts_table, in_words
 from sort_assets.storage.handles import UNGROUPED
 from sort_assets.storage.lessons import Lesson, Lessons, Shape
-from sort_assets.storage.sort_lock import sort_lock
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -58,10 +59,7 @@ PARAMETERS_CHECK = "as_configured"
 def sorting(
     context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
-    with (
-        staged(context, backend, binary_dat=binary_dat) as asset,
-        sort_lock(asset.attempt.store, context.partition_key, run_id=context.run.run_id),
-    ):
+    with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         sorter = asset.sorter
         sorter.check_ready()
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
@@ -78,11 +76,23 @@ def sorting(
                 sorter.config = on_device(sorter.config, lease)
             taught = _Taught(asset, lease, [recording for recording, _ in parts.values()])
             context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
-            found = {
-                group: sorter.sort(recording, raw_path, dat_path, folders[group])
-                for group, (recording, dat_path) in parts.items()
-            }
+            found = {}
+            for group, (recording, dat_path) in parts.items():
+                with _naming(group):
+                    found[group] = sorter.sort(recording, raw_path, dat_path, folders[group])
         return _publish(asset, parts, found, folders, taught, findings_check(PREFLIGHT_CHECK, observer.findings))
+
+
+@contextmanager
+def _naming(group: str) -> Iterator[None]:
+    """Failures name the group of channels in which they happened."""
+    try:
+        yield
+    except SortAssetsError as error:
+        if group != UNGROUPED:
+            error.message = f"Group {group}: {error.message}"
+            error.diagnostics["group"] = group
+        raise
 
 
 class _Taught:
@@ -99,7 +109,7 @@ class _Taught:
         )
         self.device = lease.name
         self.lesson: Lesson | None = None
-        if asset.attempt.execution.oom_learn and not asset.attempt.earlier:
+        if asset.attempt.execution.oom_learn:
             self.lesson = self._lessons.find(self._shape)
         for error in self.lesson.errors if self.lesson else []:
             asset.attempt.scale_after(error)
@@ -120,17 +130,22 @@ class _Taught:
         """Write down what this sort learned from running out of memory."""
         attempt = self._asset.attempt
         failures = [one.error for one in attempt.earlier if isinstance(one.error, OutOfMemoryError)]
-        if attempt.execution.oom_learn and failures:
-            staging = self._asset.staging
+        if not attempt.execution.oom_learn or not failures:
+            return
+        staging = self._asset.staging
+        known = self.lesson.errors if self.lesson else []
+        try:
             self._lessons.teach(
                 self._shape,
-                failures=failures,
+                failures=[*known, *failures],
                 params={name: after for name, (_, after) in attempt.scaled.items()},
                 recording=staging.recording,
                 version=staging.version,
                 run_id=staging.run_id,
                 days=attempt.execution.oom_lesson_days,
             )
+        except OSError as error:  # the sorting is published already
+            attempt.log(f"What this sort learned could not be written down: {error}")
 
 
 def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, Path | None]]":
@@ -175,7 +190,6 @@ def _publish(
     unsortable = next(iter(nothing.values())).message if len(nothing) == len(found) else None
     scaled, earlier = asset.attempt.scaled, asset.attempt.earlier
     degraded = any(name not in asset.sorter.harmless_fields for name in scaled)
-    logs = {group: folder.relative_to(asset.staging.path) for group, folder in folders.items()}
     result = asset.publish(
         data_version=hash_sorting(units),
         config=asset.sorter.config,
@@ -204,7 +218,7 @@ def _publish(
             **({"scaled": in_words(scaled)} if scaled else {}),
             **({"parameters_from": taught.origin} if taught.origin else {}),
             **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
-            "log": dg.MetadataValue.path(asset.staging.final_path / next(iter(logs.values()))),
+            **_links_to_logs(asset, folders),
             "units_table": _units_table(counts, duration_s),
             "effective_parameters": dg.MetadataValue.json(next(iter(params.values()))),
         },
@@ -234,6 +248,16 @@ def _publish(
     )
     taught.teach()
     return result
+
+
+def _links_to_logs(asset: StagedAsset, folders: dict[str, Path]) -> dict[str, dg.PathMetadataValue]:
+    """Where the full logs are going to be: the output of each sorter's process, and the sorter's own log."""
+    links = {}
+    for group, folder in folders.items():
+        for log in sorted(folder.rglob("*.log")):
+            place = asset.staging.final_path / log.relative_to(asset.staging.path)
+            links["_".join(filter(None, ("log", group, log.stem)))] = dg.MetadataValue.path(place)
+    return links
 
 
 def _units_table(counts: dict[Any, int], duration_s: float) -> dg.TableMetadataValue:

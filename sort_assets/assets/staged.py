@@ -1,7 +1,7 @@
 """What every asset does around its one call of the library: stage, publish, and fail in words."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ import dagster as dg
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
-from sort_assets.execution.attempts import Attempt, classified, failure_in_words
+from sort_assets.execution.attempts import Attempt
 from sort_assets.execution.executor import die_with_run_worker
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
 from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary
+from sort_assets.storage.failure_words import failures_in_words
 from sort_assets.storage.io_manager import VERSION_METADATA
+from sort_assets.storage.sort_lock import sort_lock
 from sort_assets.storage.store import FIGURES
 
 GROUP = "spike_sorting"
@@ -83,9 +85,9 @@ class StagedAsset:
         metadata : Mapping[str, Any]
             Shown in the UI, besides the figures, the configuration and the version.
         config : SortingPipelineConfig or None
-            The configuration that really ran, where it is not the resolved one.
+            The configuration that really ran, where it is not the sorter's.
         """
-        ran = (config or self.resolved.config).model_dump(mode="json")
+        ran = (config or self.sorter.config).model_dump(mode="json")
         artefact = self.staging.publish(
             data_version=data_version,
             config=ran,
@@ -116,7 +118,9 @@ class StagedAsset:
 
 
 @contextmanager
-def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs: Handle) -> Iterator[StagedAsset]:
+def staged(
+    context: dg.AssetExecutionContext, backend: BackendResource, *, alone: bool = False, **inputs: Handle
+) -> Iterator[StagedAsset]:
     """Write a new version of the asset that is being materialized.
 
     Parameters
@@ -124,6 +128,8 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
     context : dg.AssetExecutionContext
     backend : BackendResource
         Resolves the recording's configuration.
+    alone : bool
+        Whether nobody else may do this to the recording meanwhile.
     **inputs : Handle
         The upstream artefacts that are read, by asset.
 
@@ -135,7 +141,7 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
         For every other failure, with its class, its remedy, what the sorter last wrote and what was tried.
     """
     die_with_run_worker()
-    with failures_in_words():
+    with failures_in_words(), ExitStack() as held:
         refuse_temporary_instance(context.instance)
         for lack in missing_settings(context.instance):
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
@@ -145,6 +151,8 @@ def staged(context: dg.AssetExecutionContext, backend: BackendResource, **inputs
         sorter = create_backend(resolved.config)
         store = Store(roots.store)
         attempt = context.retry_number + 1
+        if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
+            held.enter_context(sort_lock(store, recording, run_id=context.run.run_id))
         with store.stage(recording, asset, run_id=context.run.run_id, attempt=attempt) as staging:
             this = Attempt(store, staging, sorter, context.log.warning)
             with this.run():
@@ -173,18 +181,3 @@ def _as_recorded(
     sources = {name: source for name, source in resolved.chosen.items() if name not in prefixed}
     sources |= {name: source for name, source in upstream.manifest.config_sources.items() if name in prefixed}
     return ResolvedConfig(resolved.config.model_copy(update={"recording": made}), sources)
-
-
-@contextmanager
-def failures_in_words() -> Iterator[None]:
-    """Turn every failure into a `dagster.Failure` that says what happened and what to do, and is not retried."""
-    try:
-        yield
-    except (dg.Failure, dg.RetryRequested):
-        raise
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
-        # With a retry policy, Dagster would take an interrupt for a reason to try again.
-        raise dg.Failure(description="The step was interrupted.", allow_retries=False) from interrupt
-    except Exception as error:
-        failure = classified(error, "")
-        raise failure_in_words(failure) from error

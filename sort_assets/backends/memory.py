@@ -58,8 +58,12 @@ Ladder = tuple[Rung, ...]
 
 WORKERS = MemoryParameter(N_JOBS, default=-1, limit=1)
 """Every worker holds a chunk and what is computed from it."""
-CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limit=0.1)
-"""The size of that chunk."""
+CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limit=0.1, at_once=True)
+"""The size of that chunk. Small ones cost a little time and change nothing: there is no reason to go there slowly."""
+BESIDE_THE_SORT: Ladder = ((CHUNK_DURATION,), (WORKERS,))
+"""For writing the `.dat` and cutting out waveforms, whoever sorts."""
+ASSETS_BESIDE_THE_SORT = ("preprocessed_recording", "binary_dat", "waveforms")
+"""What the platform gives as the stage of a failure outside of the sorter."""
 
 
 def climb(config: SortingPipelineConfig, ladder: Ladder, factor: float) -> SortingPipelineConfig | None:

@@ -18,7 +18,7 @@ class Observer:
         """The fraction of the `.dat` that is written, in [0, 1]."""
 
     def sorting(self, progress: Progress) -> None:
-        """How far the sorter is, about once a second."""
+        """How far the sorter is, every few seconds; not of one that runs inside this process."""
 
     def found(self, findings: Sequence[Finding]) -> None:
         """What was looked at before the sorter starts."""

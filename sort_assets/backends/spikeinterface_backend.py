@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE, SorterBackend
 from sort_assets.backends.evidence import FailureRule
-from sort_assets.backends.memory import CHUNK_DURATION, WORKERS, Ladder, MemoryParameter, climb
+from sort_assets.backends.memory import (
+    ASSETS_BESIDE_THE_SORT,
+    BESIDE_THE_SORT,
+    CHUNK_DURATION,
+    WORKERS,
+    Ladder,
+    MemoryParameter,
+    climb,
+)
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
@@ -22,10 +30,10 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.cores import resolve_n_jobs
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
-from sort_assets.errors import RecordingError, UnsortableRecordingError
+from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.guards.findings import Finding, raise_first_error
 from sort_assets.guards.machine import inspect_machine
-from sort_assets.guards.nvml import find_sensors, visible_gpu
+from sort_assets.guards.nvml import find_sensors
 from sort_assets.guards.preflight import inspect_recording
 from sort_assets.guards.versions import inspect_torch, inspect_versions
 from sort_assets.isolation.progress import Stage
@@ -181,13 +189,6 @@ class SpikeInterfaceBackend(SorterBackend):
             ),
         ]
 
-    @property
-    def gpu(self) -> str | None:
-        """The GPU that the sorter may use, as `CUDA_VISIBLE_DEVICES` names it; None when it runs on the CPU."""
-        if not self.uses_gpu or self.config.sorter.device == "cpu":
-            return None
-        return visible_gpu() or "0"
-
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
         """Run the sorter inside this process, unguarded.
 
@@ -282,15 +283,17 @@ class SpikeInterfaceBackend(SorterBackend):
     def scale_oom_params(self, factor: float, *, failure: Exception | None = None) -> bool:
         if not 0 < factor < 1:
             return False
-        eased = climb(self.config, self.memory_ladder(failure), factor)
+        stage = failure.stage if isinstance(failure, SortAssetsError) else None
+        ladder = BESIDE_THE_SORT if stage in ASSETS_BESIDE_THE_SORT else self.memory_ladder(failure)
+        eased = climb(self.config, ladder, factor)
         if eased is None:
             return False
         self.config = eased
         return True
 
     def memory_ladder(self, failure: Exception | None) -> Ladder:
-        """What to change after a failure; by default what changes no result first, whatever failed."""
-        return ((WORKERS, CHUNK_DURATION), self.memory_parameters)
+        """What to change after a failure of the sorter; by default what changes no result first, whatever failed."""
+        return ((CHUNK_DURATION,), (WORKERS, *self.memory_parameters))
 
     def snapshot_oom_params(self) -> dict[str, Any]:
         values = copy.deepcopy(self.config.model_dump())

@@ -146,7 +146,10 @@ class WaveformConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """How the work is run on the machine; nothing here changes what a correct result is."""
+    """How the work is run on the machine, and how patient and stubborn it is.
+
+    Nothing here changes what a sorter finds, except that a retry after out-of-memory lowers its parameters.
+    """
 
     n_jobs: int = Field(
         -1, ge=-1, description="Number of parallel workers and threads; -1 takes the cores that this process may use."
@@ -185,7 +188,11 @@ class ExecutionConfig(Section):
         ),
     )
     keep_failed_work: bool = Field(
-        False, description="Keep the working folder of a sort that failed, for whoever wants to look into it."
+        False,
+        description=(
+            "Keep the working folder of a step that failed, for whoever wants to look into it; of one that was killed, "
+            "only the logs are kept."
+        ),
     )
     sorter_inactivity_timeout: bool = Field(
         True, description="Whether a sorter that shows no sign of life (log, CPU, GPU, I/O) for too long is ended."

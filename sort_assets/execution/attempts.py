@@ -1,11 +1,10 @@
 """The attempts of one step: what the earlier ones taught, what this one may use, and what follows when it fails."""
 
-import errno
-import shutil
-import traceback
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,22 +12,15 @@ import dagster as dg
 from sort_assets.backends import SorterBackend
 from sort_assets.backends.memory import changed_fields
 from sort_assets.config import ExecutionConfig, SortingPipelineConfig
-from sort_assets.errors import (
-    DiskFullError,
-    HostOutOfMemoryError,
-    OutOfMemoryError,
-    SortAssetsError,
-    UnexpectedError,
-)
-from sort_assets.execution.retries import Decision, decide, refuse_another_crash
+from sort_assets.errors import OutOfMemoryError, SortAssetsError, StepCrashedError
+from sort_assets.execution.retries import Decision, decide
 from sort_assets.storage import Staging, Store
-from sort_assets.storage.dead_staging import LOGS_OF_A_SORT
-from sort_assets.storage.failures import FailedAttempt, failed_attempts, failure_folder, record_failure
+from sort_assets.storage.dead_staging import logs_of_a_sort
+from sort_assets.storage.failure_words import classified, failure_in_words, in_words
+from sort_assets.storage.failures import LOGS, FailedAttempt, failed_attempts, failure_folder, record_failure
 
 WORK = "work"
 """In the record of a failed attempt: its working folder, where that is kept."""
-_EXCERPT_LINES = 25
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -88,12 +80,7 @@ class Attempt:
         snapshot = self.sorter.snapshot_oom_params()
         try:
             try:
-                refuse_another_crash(
-                    self.staging.attempt - 1, [attempt.error for attempt in self.earlier], self.execution
-                )
-                for attempt in self.earlier:
-                    if isinstance(attempt.error, OutOfMemoryError):
-                        self.scale_after(attempt.error)
+                self._judge_the_dead()
                 if self.scaled:
                     self.log(f"Attempt {self.staging.attempt} takes less memory: {in_words(self.scaled)}.")
                 yield
@@ -107,19 +94,51 @@ class Attempt:
         finally:
             self.sorter.restore_oom_params(snapshot)
 
+    def _judge_the_dead(self) -> None:
+        """Scale the sorter's configuration as the earlier attempts did, and stop where no attempt should have followed.
+
+        An attempt that could say how it failed was judged then. One that was killed, or whose watchdog had to end the
+        whole process, was started again by Dagster, whatever it died of.
+        """
+        before: list[SortAssetsError] = []
+        for attempt in self.earlier:
+            decision = self._decide(attempt.error, before)
+            if not decision.retry:
+                raise self._final(attempt.error, self.earlier, decision) from attempt.error
+            time.sleep(max(0.0, decision.wait_s - (datetime.now(UTC) - attempt.time).total_seconds()))
+            before.append(attempt.error)
+        # Those died before they could leave anything.
+        unseen = StepCrashedError(
+            "The step's process was killed or crashed as it started.",
+            remedy="Look whether the machine ran out of memory (`journalctl -k`); then launch again.",
+        )
+        for _ in range(len(self.earlier), self.staging.attempt - 1):
+            decision = self._decide(unseen, before)
+            if not decision.retry:
+                raise self._final(unseen, self.earlier, decision) from unseen
+            before.append(unseen)
+
+    def _decide(self, error: SortAssetsError, before: list[SortAssetsError]) -> Decision:
+        eased = isinstance(error, OutOfMemoryError) and self.scale_after(error)
+        return decide(error, before, self.execution, eased=eased)
+
     def _verdict(self, error: SortAssetsError) -> dg.Failure | dg.RetryRequested:
         ran_with = self.scaled
-        eased = isinstance(error, OutOfMemoryError) and self.scale_after(error)
-        decision = decide(error, [attempt.error for attempt in self.earlier], self.execution, eased=eased)
+        decision = self._decide(error, [attempt.error for attempt in self.earlier])
         record = self._record(error, ran_with, decision)
         if not decision.retry:
-            return failure_in_words(error, [*self.earlier, *record], reason=decision.reason)
+            return self._final(error, [*self.earlier, *record], decision)
         self.log(f"{type(error).__name__}: {error.message} {decision.reason}")
         return dg.RetryRequested(max_retries=self.staging.attempt, seconds_to_wait=decision.wait_s)
 
+    def _final(self, error: SortAssetsError, tried: list[FailedAttempt], decision: Decision) -> dg.Failure:
+        staging = self.staging
+        versions = [attempt.version for attempt in tried][-1:]
+        logs = [failure_folder(self.store, staging.recording, staging.asset, version) / LOGS for version in versions]
+        return failure_in_words(error, tried, decision.reason, next(iter(logs), None))
+
     def _record(self, error: SortAssetsError, ran_with: Mapping[str, Any], decision: Decision) -> list[FailedAttempt]:
         staging = self.staging
-        logs = [log for pattern in LOGS_OF_A_SORT for log in sorted(staging.path.glob(pattern))]
         try:
             record = record_failure(
                 self.store,
@@ -130,7 +149,7 @@ class Attempt:
                 attempt=staging.attempt,
                 error=error,
                 scaled=ran_with,
-                logs=logs,
+                logs=logs_of_a_sort(staging.path),
                 retried=decision.retry,
             )
         except OSError as full:  # the disk, most likely: what went wrong first is what people must hear
@@ -138,87 +157,8 @@ class Attempt:
             return []
         if self.execution.keep_failed_work and staging.path.is_dir():
             kept = failure_folder(self.store, staging.recording, staging.asset, staging.version) / WORK
-            shutil.rmtree(kept, ignore_errors=True)
-            staging.path.rename(kept)
+            try:
+                staging.path.rename(kept)
+            except OSError as reason:
+                self.log(f"The working folder of this attempt could not be kept: {reason}")
         return [record]
-
-
-def classified(error: Exception, stage: str) -> SortAssetsError:
-    """The classified failure for any exception of a step."""
-    if isinstance(error, SortAssetsError):
-        return error
-    excerpt = "\n".join(traceback.format_exc().strip().splitlines()[-_EXCERPT_LINES:])
-    if isinstance(error, MemoryError):
-        return HostOutOfMemoryError(
-            f"The machine's memory is used up: {error}",
-            remedy="Lower execution.n_jobs or execution.chunk_duration_s, or end other programs.",
-            stage=stage,
-            log_excerpt=excerpt,
-        )
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return DiskFullError(
-            f"No space is left on the disk: {error}",
-            remedy="Free space in the store (`sort-assets gc` removes what is no longer needed), then launch again.",
-            stage=stage,
-            log_excerpt=excerpt,
-            path=str(error.filename) if error.filename else None,
-        )
-    return UnexpectedError(
-        f"{type(error).__name__}: {error}",
-        remedy="Nothing in sort_assets expects this. Please report it, with the traceback.",
-        stage=stage,
-        log_excerpt=excerpt,
-    )
-
-
-def failure_in_words(error: SortAssetsError, tried: list[FailedAttempt] | None = None, reason: str = "") -> dg.Failure:
-    """The failure as Dagster shows it: what happened, what to do, and everything that was tried; not retried.
-
-    Parameters
-    ----------
-    error : SortAssetsError
-    tried : list of FailedAttempt or None
-        All attempts, this one included.
-    reason : str
-        Why no other attempt follows.
-    """
-    metadata: dict[str, Any] = {
-        "failure_class": type(error).__name__,
-        "remedy": dg.MetadataValue.md(error.remedy),
-    }
-    if error.stage:
-        metadata["stage"] = error.stage
-    if error.log_excerpt:
-        metadata["log_excerpt"] = dg.MetadataValue.md(f"```\n{error.log_excerpt}\n```")
-    if error.diagnostics:
-        metadata["diagnostics"] = dg.MetadataValue.json(error.diagnostics)
-    if reason:
-        metadata["retry"] = reason
-    if tried:
-        metadata["attempts"] = attempts_table(tried)
-    return dg.Failure(description=f"{type(error).__name__}: {error}", metadata=metadata, allow_retries=False)
-
-
-def attempts_table(tried: list[FailedAttempt]) -> dg.TableMetadataValue:
-    """Failed attempts as a table."""
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {
-                    "attempt": attempt.attempt,
-                    "failure": type(attempt.error).__name__,
-                    "stage": attempt.error.stage or "",
-                    "message": attempt.error.message,
-                    "ran with": in_words(attempt.scaled) or "as configured",
-                }
-            )
-            for attempt in tried
-        ]
-    )
-
-
-def in_words(scaled: Mapping[str, Any]) -> str:
-    """Scaled fields as people read them: "sorter.params.batch_size 60000 -> 30000"."""
-    return ", ".join(
-        f"{name} {'default' if before is None else before} -> {after}" for name, (before, after) in scaled.items()
-    )

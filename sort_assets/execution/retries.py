@@ -22,8 +22,8 @@ from sort_assets.errors import (
 )
 
 CRASH_RETRIES = dg.RetryPolicy(max_retries=20, delay=2)
-"""For assets. Dagster retries the crash of a step's process only with a policy, which counts all attempts; this lets
-every attempt start that `refuse_another_crash` does not refuse. All else that fails says itself whether to retry."""
+"""For assets. Dagster retries the crash of a step's process only with a policy, which counts all attempts alike; an
+attempt that should not have followed ends as it starts (`Attempt.run`). All else says itself whether to retry."""
 
 _CRASHES = (SorterCrashedError, StepCrashedError)
 _ONCE = (SorterTimeoutError, TransientGpuError, GpuOverheatedError)
@@ -78,45 +78,12 @@ def decide(
                 return Decision(False, "It went wrong in the same way before.")
             wait_s = _COOLING_S if isinstance(error, GpuOverheatedError) else 0.0
             return Decision(True, "This may pass; it is tried once more.", wait_s)
-    if isinstance(error, SorterCrashedError):
+    if isinstance(error, _CRASHES):
         crashes, most = _count(earlier, _CRASHES), execution.crash_retry_max
         if crashes >= most:
             return Decision(False, f"It crashed {crashes + 1} times, and execution.crash_retry_max is {most}.")
         return Decision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
     return Decision(False, "Another attempt would fail in the same way.")
-
-
-def refuse_another_crash(retry_number: int, earlier: Sequence[SortAssetsError], execution: ExecutionConfig) -> None:
-    """Refuse to start an attempt of a step whose process has crashed too often.
-
-    Parameters
-    ----------
-    retry_number : int
-        How many attempts there were.
-    earlier : sequence of SortAssetsError
-        How those failed of which there is a record. The others died before they could leave one.
-
-    Raises
-    ------
-    StepCrashedError
-    """
-    # A sorter that hung inside the step's process took that down with it, and has been given its second chance.
-    if _count(earlier, SorterTimeoutError) > 1:
-        raise earlier[-1]
-    recorded = len(earlier) - _count(earlier, StepCrashedError)
-    crashes = max(0, retry_number - recorded)
-    if crashes + _count(earlier, SorterCrashedError) <= execution.crash_retry_max:
-        return
-    last = earlier[-1] if earlier and isinstance(earlier[-1], StepCrashedError) else None
-    raise StepCrashedError(
-        f"The process of this step was killed or crashed {crashes} times, without a word.",
-        remedy=last.remedy
-        if last
-        else "Look whether the machine ran out of memory (`journalctl -k`), or somebody "
-        "killed the process; then launch again.",
-        log_excerpt=last.log_excerpt if last else "",
-        crashes=crashes,
-    )
 
 
 def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:

@@ -16,6 +16,7 @@ from sort_assets.isolation.ending import end_process_group
 from sort_assets.isolation.job import OUTPUT_FILE, Job, Outcome
 
 _LOOK_S = 1.0
+_SLEEP_S = 0.25
 
 
 class IsolatedProcess:
@@ -110,14 +111,20 @@ def isolated(
 
 def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
     """Wait for a process without looking all the time, which would disturb a sort that uses all cores."""
-    if process.poll() is not None:
-        return True
-    if hasattr(os, "pidfd_open"):
-        descriptor = os.pidfd_open(process.pid)
-        try:
-            select.select([descriptor], [], [], within_s)
-        finally:
-            os.close(descriptor)
-    else:
-        time.sleep(within_s / 4)
+    if process.poll() is None:
+        _sleep_until_the_end_of(process.pid, within_s)
     return process.poll() is not None
+
+
+def _sleep_until_the_end_of(pid: int, most_s: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, an old kernel, or a container that does not allow it
+        time.sleep(min(most_s, _SLEEP_S))
+        return
+    try:
+        waiting = select.poll()  # select.select takes no descriptor above 1023
+        waiting.register(descriptor, select.POLLIN)
+        waiting.poll(most_s * 1000)
+    finally:
+        os.close(descriptor)

@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 STAGING = ".staging-"
 LOCK_SUFFIX = ".lock"
 FRESH_LINK = ".current-"
-LOGS_OF_A_SORT = (
-    f"sorter*/{OUTPUT_FILE}",
-    f"sorter*/{AUDIT_LOG}",
-    f"sorter*/{HANG_TRACEBACK}",
-    "sorter*/spikeinterface/sorter_output/kilosort4.log",
-)
-"""Within a staging folder."""
 
 _EXCERPT_LINES = 30
 _EXCERPT_BYTES = 20_000
@@ -53,6 +46,12 @@ class _AuditLine(BaseModel):
     event: str
     message: str
     numbers: dict[str, Any] = {}
+
+
+def logs_of_a_sort(staging: Path) -> list[Path]:
+    """Logs in a staging folder: of the sorters, of their processes, and of their watchdogs."""
+    found = (path for folder in staging.glob("sorter*") for path in folder.rglob("*"))
+    return sorted(path for path in found if path.suffix == ".log" or path.name in (AUDIT_LOG, HANG_TRACEBACK))
 
 
 def living_staging(folder: Path) -> bool:
@@ -96,7 +95,7 @@ def _salvage(
     if owner is None or (failure_folder(store, recording, asset, version) / FAILURE_NAME).exists():
         return
     try:
-        logs = [log for pattern in LOGS_OF_A_SORT for log in sorted(staging.glob(pattern))]
+        logs = logs_of_a_sort(staging)
         # Of a folder, the time at which something in it was last made or removed.
         died = max(path.stat().st_mtime for path in (staging, *logs))
         _remove_all_but(logs, staging)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sort_assets.errors import StoreError
 from sort_assets.storage.atomic import sync
 from sort_assets.storage.dead_staging import remains, remove_dead_staging
 from sort_assets.storage.failures import FAILED, FAILURE_NAME, forget_failure, surplus_failures
@@ -76,7 +77,7 @@ def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bo
     store : Store
     kept : Mapping[str, int or None]
         How many of the newest versions are kept, by asset; None, or an asset that is not named, keeps all. The current
-        version always stays.
+        version always stays, and so do the versions that the current ones of other assets were made from.
     dry_run : bool
         Only say what would be removed.
     """
@@ -128,8 +129,29 @@ def _outdated(store: Store, recording: str, asset: str, number: int | None) -> l
     if number is None:
         return []
     folder = store.asset_folder(recording, asset)
-    current = (folder / CURRENT).resolve().name
-    return [folder / version for version in store.versions(recording, asset)[:-number] if version != current]
+    needed = _needed(store, recording)
+    return [
+        folder / version for version in store.versions(recording, asset)[:-number] if (asset, version) not in needed
+    ]
+
+
+def _needed(store: Store, recording: str) -> set[tuple[str, str]]:
+    """The current versions of all assets of a recording and those that they were made from, as (asset, version)."""
+    needed: set[tuple[str, str]] = set()
+    open_ends = [
+        (asset, (store.asset_folder(recording, asset) / CURRENT).resolve().name) for asset in store.assets(recording)
+    ]
+    while open_ends:
+        asset, version = open_ends.pop()
+        if (asset, version) in needed:
+            continue
+        needed.add((asset, version))
+        try:
+            inputs = store.artefact(recording, asset, version).manifest.inputs
+        except StoreError:
+            continue  # nothing is known of what it was made from
+        open_ends += [(name, one.version) for name, one in inputs.items()]
+    return needed
 
 
 def _remove_version(store: Store, recording: str, version: Path) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from sort_assets.storage.failure_words import failures_in_words
 from sort_assets.storage.handles import Handle, StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
 from sort_assets.storage.roots import Roots
 
@@ -24,15 +25,16 @@ class HandleIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Handle:
         """The handle on the version that this run materialized, else the one that was materialized last."""
-        recording = context.partition_key
-        records = context.instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[recording]), limit=_RECENT
-        ).records
-        run_id = context.step_context.run_id
-        of_this_run = [record for record in records if record.run_id == run_id]
-        version = None
-        for record in (of_this_run or list(records))[:1]:
-            materialization = record.asset_materialization
-            if materialization is not None and VERSION_METADATA in materialization.metadata:
-                version = str(materialization.metadata[VERSION_METADATA].value)
-        return _HANDLES[context.asset_key.to_user_string()](Roots.from_environment(), recording, version)
+        with failures_in_words():
+            recording = context.partition_key
+            records = context.instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[recording]), limit=_RECENT
+            ).records
+            run_id = context.step_context.run_id
+            of_this_run = [record for record in records if record.run_id == run_id]
+            version = None
+            for record in (of_this_run or list(records))[:1]:
+                materialization = record.asset_materialization
+                if materialization is not None and VERSION_METADATA in materialization.metadata:
+                    version = str(materialization.metadata[VERSION_METADATA].value)
+            return _HANDLES[context.asset_key.to_user_string()](Roots.from_environment(), recording, version)

@@ -16,6 +16,7 @@ from sort_assets.backends.kilosort4.stages import (
 )
 from sort_assets.backends.memory import changed_fields
 from sort_assets.backends.mountainsort5 import MountainSort5Backend
+from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import DeviceOutOfMemoryError, HostOutOfMemoryError, SortAssetsError
 
@@ -118,15 +119,19 @@ def test_what_was_killed_on_the_cpu_also_follows_the_stage() -> None:
 
 
 @pytest.mark.parametrize("asset", ["binary_dat", "waveforms"])
-def test_beside_the_sort_fewer_workers_take_smaller_chunks(asset: str) -> None:
-    backend = Kilosort4Backend(SortingPipelineConfig.model_validate({"execution": {"n_jobs": 4}}))
+@pytest.mark.parametrize("backend_class", [Kilosort4Backend, MountainSort5Backend])
+def test_beside_the_sort_chunks_shrink_and_then_workers_go(
+    asset: str, backend_class: type[SpikeInterfaceBackend]
+) -> None:
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": backend_class.name}, "execution": {"n_jobs": 4}})
+    backend = backend_class(config)
+    taken = []
 
-    assert backend.scale_oom_params(0.5, failure=out_of_memory(asset, HostOutOfMemoryError))
+    while backend.scale_oom_params(0.5, failure=out_of_memory(asset, HostOutOfMemoryError)):
+        taken.append((backend.config.execution.chunk_duration_s, backend.config.execution.n_jobs))
 
-    assert changed_fields(SortingPipelineConfig.model_validate({"execution": {"n_jobs": 4}}), backend.config) == {
-        "execution.n_jobs": [4, 2],
-        "execution.chunk_duration_s": [1.0, 0.5],
-    }
+    assert taken == [(0.1, 4), (0.1, 2), (0.1, 1)]
+    assert backend.config.sorter == config.sorter
 
 
 @pytest.mark.parametrize(
@@ -154,14 +159,15 @@ def test_restoring_puts_everything_back_whatever_was_scaled() -> None:
 
 
 def test_other_sorters_first_give_up_what_changes_no_result() -> None:
-    config = {"sorter": {"name": "mountainsort5"}, "execution": {"n_jobs": 2}}
+    config = {"sorter": {"name": "mountainsort5"}, "execution": {"n_jobs": 8}}
     backend = MountainSort5Backend(SortingPipelineConfig.model_validate(config))
     configured = backend.config
 
     assert backend.scale_oom_params(0.5)
     first = changed_fields(configured, backend.config)
-    while backend.scale_oom_params(0.5):
-        pass
+    assert backend.scale_oom_params(0.5)
+    second = changed_fields(configured, backend.config)
 
-    assert set(first) == {"execution.n_jobs", "execution.chunk_duration_s"} <= backend.harmless_fields
-    assert changed_fields(configured, backend.config)["sorter.params.scheme2_training_duration_sec"] == [None, 60]
+    assert set(first) == {"execution.chunk_duration_s"} <= backend.harmless_fields
+    assert second["execution.n_jobs"] == [8, 4]
+    assert second["sorter.params.scheme2_training_duration_sec"] == [None, 150]

@@ -20,7 +20,7 @@ from sort_assets.errors import (
     TransientGpuError,
     UnexpectedError,
 )
-from sort_assets.execution.retries import decide, refuse_another_crash
+from sort_assets.execution.retries import decide
 
 EXECUTION = ExecutionConfig(oom_retry_max=2, crash_retry_max=2)
 
@@ -53,6 +53,8 @@ TIMEOUT, CRASH, STEP = of(SorterTimeoutError), of(SorterCrashedError), of(StepCr
         (CRASH, [STEP], True),
         (CRASH, [CRASH, STEP], False),
         (CRASH, [GPU, GPU, TIMEOUT], True),
+        (STEP, [STEP], True),
+        (STEP, [CRASH, STEP], False),
     ],
 )
 def test_failures_are_counted_by_kind(error: SortAssetsError, earlier: list[SortAssetsError], retry: bool) -> None:
@@ -78,7 +80,6 @@ def test_out_of_memory_is_not_retried_when_nothing_can_take_less() -> None:
         SorterEnvironmentError,
         SorterFailedError,
         UnexpectedError,
-        StepCrashedError,
     ],
 )
 def test_what_would_fail_again_is_not_retried(kind: type[SortAssetsError]) -> None:
@@ -94,36 +95,3 @@ def test_no_retries_are_no_retries() -> None:
 
     assert not decide(GPU, [], none, eased=True).retry
     assert not decide(CRASH, [], none, eased=True).retry
-
-
-@pytest.mark.parametrize(
-    ("retry_number", "earlier"),
-    [
-        (0, []),
-        (2, []),  # two crashes before anything was written
-        (2, [STEP, STEP]),
-        (1, [STEP]),
-        (5, [GPU, GPU, TIMEOUT, STEP, STEP]),
-        (1, [TIMEOUT]),
-    ],
-)
-def test_another_attempt_may_start(retry_number: int, earlier: list[SortAssetsError]) -> None:
-    refuse_another_crash(retry_number, earlier, EXECUTION)
-
-
-@pytest.mark.parametrize(
-    ("retry_number", "earlier", "crashes"),
-    [(3, [], 3), (3, [STEP, STEP, STEP], 3), (5, [GPU, GPU, STEP, STEP, STEP], 3), (4, [CRASH, CRASH], 2)],
-)
-def test_a_step_that_crashed_too_often_is_not_started_again(
-    retry_number: int, earlier: list[SortAssetsError], crashes: int
-) -> None:
-    with pytest.raises(StepCrashedError) as refused:
-        refuse_another_crash(retry_number, earlier, EXECUTION)
-
-    assert refused.value.diagnostics["crashes"] == crashes
-
-
-def test_a_sorter_that_hung_twice_inside_the_step_is_said_to_have_hung() -> None:
-    with pytest.raises(SorterTimeoutError):
-        refuse_another_crash(2, [TIMEOUT, TIMEOUT], EXECUTION)

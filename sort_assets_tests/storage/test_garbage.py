@@ -96,6 +96,18 @@ def test_the_current_version_stays_also_when_it_is_not_the_newest(tmp_path: Path
     assert store.versions("rec", "binary_dat") == [first.manifest.version, last.manifest.version]
 
 
+def test_the_dat_of_the_current_sorting_stays_also_when_there_is_a_newer_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    publish(store, "binary_dat")
+    sorted_dat = publish(store, "binary_dat")
+    publish(store, "waveforms", made_from=publish(store, "sorting", made_from=sorted_dat))
+    newest = publish(store, "binary_dat")
+
+    collect_garbage(store, {"binary_dat": 1})
+
+    assert store.versions("rec", "binary_dat") == [sorted_dat.manifest.version, newest.manifest.version]
+
+
 def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for _ in range(3):

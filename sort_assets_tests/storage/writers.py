@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sort_assets.storage import Artefact, Store
+from sort_assets.storage import Artefact, InputVersion, Store
 
 WRITER = """
 import sys, time
@@ -34,13 +34,23 @@ with sort_lock(Store(Path(sys.argv[1])), "rec", run_id=sys.argv[2]):
 
 
 def publish(
-    store: Store, asset: str, content: bytes = b"x", *, recording: str = "rec", run_id: str = "0123456789"
+    store: Store,
+    asset: str,
+    content: bytes = b"x",
+    *,
+    recording: str = "rec",
+    run_id: str = "0123456789",
+    made_from: Artefact | None = None,
 ) -> Artefact:
     """A version of an asset with one file and one figure."""
+    inputs = {}
+    if made_from is not None:
+        read = made_from.manifest
+        inputs[read.asset] = InputVersion(version=read.version, data_version=read.data_version)
     with store.stage(recording, asset, run_id=run_id) as staging:
         (staging.path / "traces.dat").write_bytes(content)
         (staging.figures / "raster.png").write_bytes(b"picture")
-        return staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+        return staging.publish(data_version="v", config={}, config_sources={}, inputs=inputs, details={})
 
 
 def start(code: str, *words: str | Path) -> "subprocess.Popen[bytes]":

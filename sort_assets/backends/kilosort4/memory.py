@@ -27,9 +27,8 @@ from sort_assets.backends.kilosort4.stages import (
     MERGING,
     PREPROCESSING,
     SAVING,
-    STAGES,
 )
-from sort_assets.backends.memory import CHUNK_DURATION, WORKERS, Ladder, MemoryParameter
+from sort_assets.backends.memory import Ladder, MemoryParameter
 from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
 
 SMALLEST_BATCH_S = 0.5
@@ -71,7 +70,7 @@ def ladder(failure: Exception | None) -> Ladder:
     stage = failure.stage if isinstance(failure, SortAssetsError) else None
     known = failure.diagnostics if isinstance(failure, SortAssetsError) else {}
     batch = batch_size(float(known.get("sampling_frequency") or _RATE_UNLESS_KNOWN_HZ))
-    if isinstance(failure, HostOutOfMemoryError) and stage in (None, *(one.name for one in STAGES)):
+    if isinstance(failure, HostOutOfMemoryError):
         # An array that numpy could not allocate holds all spikes. What was killed on the CPU may as well have been at
         # the work that is the device's elsewhere.
         of_the_device = known.get("device") == "cpu" and known.get("bytes_asked") is None
@@ -92,6 +91,4 @@ def _of_stage(stage: str | None, batch: MemoryParameter, known: dict[str, str | 
         return (DEFAULT_SUBSET, (batch,))
     if stage == MERGING:
         return (DEFAULT_SUBSET,)
-    if stage == SAVING:
-        return ((CLEAR_CACHE,),)
-    return ((WORKERS, CHUNK_DURATION),)  # not Kilosort: the .dat is written, or waveforms are cut out
+    return ((CLEAR_CACHE,),) if stage == SAVING else ()

@@ -50,6 +50,15 @@ def hang_deaf_to_sigterm(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def swallow_every_interrupt(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            time.sleep(seconds)
+        except BaseException:
+            print("interrupted, and going on")
+
+
 def only_log(seconds: float) -> None:
     """Sign of life: lines in the log, and no work to speak of."""
     for second in range(int(seconds * 5)):
@@ -65,6 +74,7 @@ FAULTS = {
     "hang": hang_in_a_blocking_call,
     "hold": hang_holding_the_interpreter,
     "deaf": hang_deaf_to_sigterm,
+    "swallow": swallow_every_interrupt,
     "log": only_log,
     "crash": crash,
 }

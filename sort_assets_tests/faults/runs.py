@@ -13,10 +13,13 @@ from typing import Any, TypeVar
 import dagster as dg
 import psutil
 
+from sort_assets.storage.failures import failed_attempts
 from sort_assets.storage.owners import read_owner
-from sort_assets_tests.platform.home import BIN, Home, materialize_words, staging_of
+from sort_assets_tests.platform.home import BIN, CHECKOUT, Home, materialize_words, staging_of
 
 UPSTREAM = ("preprocessed_recording", "binary_dat")
+TABLE = CHECKOUT / "test-output" / "faults.tsv"
+"""Fault, outcome, seconds to detection, what was left: for people."""
 T = TypeVar("T")
 
 
@@ -184,3 +187,22 @@ def assert_the_next_recording_succeeds(home: Home, source: Path, name: str) -> N
     """Another recording goes all the way."""
     key = home.register(home.link(source, f"after-{name}"))
     assert home.materialize(key).success
+
+
+def note(home: Home, key: str, fault: str, outcome: str, since: float | None = None) -> None:
+    """Add a line to the table of faults: what it came to, after how many seconds, and what it left in the store.
+
+    Parameters
+    ----------
+    since : float or None
+        `time.time()` at which the fault was injected; the last failed attempt says when it was noticed.
+    """
+    attempts = failed_attempts(home.store, key, "sorting")
+    seconds = f"{attempts[-1].time.timestamp() - since:.1f}" if since is not None and attempts else ""
+    folder = home.store.asset_folder(key, "sorting")
+    versions = len(home.store.versions(key, "sorting"))
+    staging = len(list(folder.glob(".staging-*")))
+    left = f"{versions} versions, {len(attempts)} failure records, {staging} staging"
+    TABLE.parent.mkdir(exist_ok=True)
+    with TABLE.open("a", encoding="utf-8") as table:
+        table.write(f"{fault}\t{outcome}\t{seconds}\t{left}\n")

@@ -12,6 +12,7 @@ from sort_assets_tests.faults.runs import (
     UPSTREAM,
     assert_nothing_half_done,
     failures_of,
+    note,
     ready_to_sort,
     sorting,
 )
@@ -83,9 +84,11 @@ def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
     with sorting(home, key, tmp_path, config, python_path=misbehaving) as running:
         running.wait_for(lambda: (tmp_path / "done").exists() or None, "the sorter", 60)
         _fill(home, leave_bytes=int(RESERVE_GB * 1e9 / 2))
-        filled = time.monotonic()
+        filled, at = time.monotonic(), time.time()
         status = running.ended()
         seconds = time.monotonic() - filled
+
+    note(home, key, "disk full during the sort", "DiskFullError", at)
 
     (failure,) = failures_of(home, running.run.run_id)
     assert status != 0

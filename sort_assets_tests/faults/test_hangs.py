@@ -16,6 +16,7 @@ from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     assert_the_next_recording_succeeds,
     failures_of,
+    note,
     ready_to_sort,
     sorting,
 )
@@ -41,10 +42,12 @@ def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(
     with sorting(home, key, tmp_path, cheap(execution=IMPATIENT)) as running:
         sorter = running.sorter()
         sorter.suspend()
-        stopped = time.monotonic()
+        stopped, at = time.monotonic(), time.time()
         assert_gone([sorter], within_s=60)
         seconds = time.monotonic() - stopped
         status = running.ended()
+
+    note(home, key, f"SIGSTOP of the sorter (tolerance {PATIENCE_S:g} s)", "SorterTimeoutError, retried: success", at)
 
     assert status == 0, running.output[-3000:]
     assert PATIENCE_S < seconds < PATIENCE_S + 10
@@ -64,6 +67,8 @@ def test_a_sorter_that_hangs_twice_fails_in_words(
         sorter = running.sorter(at_work=False)
         group = [sorter, *sorter.children(recursive=True)]
         status = running.ended()
+
+    note(home, key, f"{fault} (tolerance {PATIENCE_S:g} s), always", "SorterTimeoutError")
 
     (failure,) = failures_of(home, running.run.run_id)
     assert status != 0
@@ -89,6 +94,7 @@ def test_a_sorter_that_hangs_inside_the_step_is_ended_and_tried_once_more(
     ) as running:
         status = running.ended()
 
+    note(home, key, f"in-process {fault} (tolerance {PATIENCE_S:g} s)", "SorterTimeoutError, retried: success")
     assert status == 0, running.output[-3000:]
     manifest = home.store.artefact(key, "sorting").manifest
     assert [failure["classes"][0] for failure in manifest.details["failed_attempts"]] == ["SorterTimeoutError"]

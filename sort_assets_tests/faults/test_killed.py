@@ -16,6 +16,7 @@ from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     assert_the_next_recording_succeeds,
     failures_of,
+    note,
     ready_to_sort,
     retries_of,
     sorting,
@@ -31,8 +32,10 @@ def test_a_sorter_that_is_killed_once_is_tried_again(module_home: Home, short_fi
 
     with sorting(home, key, tmp_path, cheap()) as running:
         running.sorter().kill()
+        killed = time.time()
         status = running.ended()
 
+    note(home, key, "SIGKILL of the sorter", "SorterCrashedError, retried: success", killed)
     assert status == 0, running.output[-3000:]
     manifest = home.store.artefact(key, "sorting").manifest
     assert manifest.details["num_units"] == 8
@@ -53,8 +56,10 @@ def test_a_sorter_that_is_killed_again_and_again_fails_in_words(
         first.kill()
         first.wait()
         running.sorter().kill()
+        killed = time.time()
         status = running.ended()
 
+    note(home, key, "SIGKILL of the sorter, always", "SorterCrashedError", killed)
     (failure,) = failures_of(home, running.run.run_id)
     assert status != 0
     assert failure["failure_class"] == "SorterCrashedError"
@@ -82,7 +87,10 @@ def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(
         killed = time.monotonic()
         assert_gone(group)
         seconds = time.monotonic() - killed
+        at = time.time() - seconds
         status = running.ended()
+
+    note(home, key, "SIGKILL of the step (parent of the sorter)", "StepCrashedError, retried: success", at)
 
     assert status == 0, running.output[-3000:]
     assert len(group) == 2  # and its guard
@@ -100,7 +108,10 @@ def test_a_step_that_is_killed_too_often_fails_in_words(module_home: Home, short
     with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 0})) as running:
         running.sorter()
         running.step().kill()
+        killed = time.time()
         status = running.ended()
+
+    note(home, key, "SIGKILL of the step, always", "StepCrashedError", killed)
 
     (failure,) = failures_of(home, running.run.run_id)
     assert status != 0
@@ -126,6 +137,7 @@ def test_a_run_worker_that_is_killed_takes_everything_along(
         with home.instance() as instance:
             reported = fail_dead_runs(instance)
 
+    note(home, key, "SIGKILL of the run worker", "run failed, its slot freed")
     assert reported == [run.run_id]
     assert len(processes) >= 4  # the forkserver and what belongs to it, the step, the sorter, its guard
     assert home.store.versions(key, "sorting") == []

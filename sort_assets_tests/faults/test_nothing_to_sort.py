@@ -12,7 +12,7 @@ from sort_assets.automation.jobs import PIPELINE
 from sort_assets.automation.status import recording_statuses
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
 from sort_assets.storage import StoredAnalyzer, StoredSorting
-from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, retries_of
+from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, note, retries_of
 from sort_assets_tests.platform.home import Home
 from sort_assets_tests.recordings.files import recording_of
 
@@ -47,6 +47,7 @@ def test_nothing_to_sort_is_a_result(module_home: Home, make: Callable[[], BaseR
     result = home.materialize(key, config=KILOSORT)
 
     assert result.success
+    note(home, key, make.__name__.strip("_").replace("_", " "), "success without units, unsortable")
     assert retries_of(home, result.run_id) == 0
     details = home.store.artefact(key, "sorting").manifest.details
     assert details["num_units"] == 0
@@ -72,6 +73,7 @@ def test_one_channel_is_too_few_for_kilosort_and_it_says_who_can(module_home: Ho
 
     result = home.materialize(key, config=KILOSORT)
 
+    note(home, key, "one channel", "TooFewChannelsError")
     (failure,) = failures_of(home, result.run_id)
     assert failure["failure_class"] == "TooFewChannelsError"
     assert "sorter" in failure["remedy"]

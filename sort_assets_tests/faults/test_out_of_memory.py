@@ -14,6 +14,7 @@ from sort_assets_tests.faults.runs import (
     assert_the_next_recording_succeeds,
     failures_of,
     last_run,
+    note,
     ready_to_sort,
     retries_of,
 )
@@ -37,6 +38,7 @@ def test_a_smaller_batch_cures_an_allocation_that_fails_in_detection(
     done = _sort(home, key, tmp_path, CURABLE_BYTES, LARGE_BATCH, oom_learn=True)
 
     assert done.status == 0, done.output[-3000:]
+    note(home, key, "allocation that a smaller batch cures", "DeviceOutOfMemoryError, retried: success, degraded")
     manifest = home.store.artefact(key, "sorting").manifest
     (failure,) = manifest.details["failed_attempts"]
     assert failure["classes"][:2] == ["DeviceOutOfMemoryError", "OutOfMemoryError"]
@@ -73,6 +75,7 @@ def test_an_allocation_that_nothing_cures_fails_with_everything_that_was_tried(
 
     done = _sort(home, key, tmp_path, HOPELESS_BYTES, SMALL_BATCH)
 
+    note(home, key, "allocation that nothing cures", "DeviceOutOfMemoryError")
     (failure,) = failures_of(home, last_run(home).run_id)
     assert done.status != 0
     assert failure["failure_class"] == "DeviceOutOfMemoryError"

@@ -14,6 +14,7 @@ from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     assert_the_next_recording_succeeds,
     failures_of,
+    note,
     ready_to_sort,
     retries_of,
     sorter_of,
@@ -52,6 +53,7 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running(
         status = server.wait_for(run_id)
         seconds = time.monotonic() - asked
 
+        note(home, key, f"run terminated by the API (ended after {seconds:.1f} s)", "run canceled")
         assert status == "CANCELED"
         assert seconds < 30
         assert_gone(group)
@@ -79,6 +81,7 @@ def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
         again = server.launch("sort_again", key, _run_config(CHEAP))
         assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
 
+    note(home, key, "the whole `up` tree killed and started again", "run failed, the next one succeeds")
     with home.instance() as instance:
         run = instance.get_run_by_id(killed_run)
     assert run is not None
@@ -107,6 +110,7 @@ def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_i
             refused_run = second.run.run_id
         status = first.ended()
 
+    note(home, key, "two materializations at once", "RecordingBusyError for the second")
     (failure,) = failures_of(home, refused_run)
     assert refused != 0
     assert failure["failure_class"] == "RecordingBusyError"

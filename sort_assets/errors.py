@@ -200,12 +200,16 @@ class DiskFullError(OutOfResourcesError, OSError):
     """The disk is full, or about to be."""
 
 
+class StorageError(OutOfResourcesError, OSError):
+    """The operating system refuses a file: read-only, not allowed, locked, or too many are open."""
+
+
 class SorterTimeoutError(OutOfResourcesError, TimeoutError):
     """The sorter showed no sign of life for longer than is tolerated."""
 
 
 class StalledIoError(SorterTimeoutError):
-    """The sorter waits for a disk or a share that does not answer."""
+    """A disk or a share does not answer, or answers with an error."""
 
 
 class GpuOverheatedError(OutOfResourcesError):

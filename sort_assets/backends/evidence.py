@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sort_assets.errors import SortAssetsError
 
-_SIZE = re.compile(r"([\d.]+) ?([KMGTPE]?i?)(?:B|bytes)")
+SPIKEINTERFACE_LOG = "spikeinterface_log.json"
+"""In the folder that SpikeInterface gives a sorter: how the sorter ended, with its traceback."""
+
+_SIZE = re.compile(r"(\d+\.?\d*) ?([KMGTPE]?i?)(?:B|bytes)")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 
 
@@ -20,9 +25,9 @@ class Evidence:
     Attributes
     ----------
     text : str
-        SpikeInterface's error, or the traceback in its `spikeinterface_log.json`; empty when the process just ended.
+        SpikeInterface's error, or the traceback that it left (`read_error_trace`); empty when the process just ended.
     log : str
-        End of the sorter's own log and of what its process wrote.
+        The sorter's own log, of which beginning and end suffice, and the end of what its process wrote.
     exit_status : int or None
         Of the sorter's process when it ended without an outcome; the negative number of the signal that ended it.
     stage : str or None
@@ -48,7 +53,8 @@ class FailureRule:
     Attributes
     ----------
     pattern : re.Pattern
-        Searched in the error's text, and in the log where no rule recognises the text.
+        Searched in the error's text, and in the log where no rule recognises the text. On long lines it has to stay
+        fast: what can match anything stands after fixed words, or after the beginning of a line.
     make : callable
         Makes the failure of the match and of the whole evidence.
     """
@@ -80,13 +86,38 @@ def means(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) 
     return FailureRule(re.compile(pattern), make)
 
 
+def read_error_trace(folder: Path) -> str:
+    """The traceback that SpikeInterface left of a sorter that failed.
+
+    Parameters
+    ----------
+    folder : Path
+        The one that SpikeInterface gave the sorter.
+
+    Returns
+    -------
+    str
+        Empty where there is none, also where the process died while it was written.
+    """
+    try:
+        log = json.loads((folder / SPIKEINTERFACE_LOG).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return ""
+    trace = log.get("error_trace", []) if isinstance(log, dict) else []
+    return "\n".join(map(str, trace)) if isinstance(trace, list) else str(trace)
+
+
 def diagnostics(match: re.Match[str]) -> dict[str, Any]:
     """The named groups that took part in a match; see `means`."""
-    values: dict[str, Any] = {}
-    for name, value in match.groupdict().items():
-        if value is not None:
-            values[name] = num_bytes(value) if name == "bytes_asked" else int(value) if value.isdigit() else value
-    return values
+    said = {name: value for name, value in match.groupdict().items() if value is not None}
+    return {name: _number(name, value) for name, value in said.items()}
+
+
+def _number(name: str, said: str) -> int | str:
+    # Half a word may be all that was written.
+    if name == "bytes_asked" and _SIZE.fullmatch(said):
+        return num_bytes(said)
+    return int(said) if said.isdecimal() else said
 
 
 def num_bytes(size: str) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 
-from sort_assets.backends.common_failures import COMMON_RULES
 from sort_assets.backends.evidence import Evidence, FailureRule
+from sort_assets.backends.known_failures import KNOWN_FAILURES
 from sort_assets.errors import (
     ConfigError,
     HostOutOfMemoryError,
@@ -26,6 +28,14 @@ from sort_assets.errors import (
 __all__ = ["Evidence", "FailureRule", "cause", "classify", "excerpt"]
 
 _EXCERPT_LINES = 25
+# The log of a long sort can have hundreds of megabytes, and progress bars be one line of megabytes. Of its beginning,
+# rules read what it says of the recording.
+_BEGINNING = 1_000_000
+_END = 9_000_000
+_SEARCHED = 2_000_000
+_LINE = 1000
+# As tqdm writes them: "Detect peaks:  45%|####      | 9/20 [00:03<00:04,  2.5it/s]". Other words may follow at once.
+_BAR = re.compile(r"\d{1,3}%\|[^|]{0,300}\|[^\[|]{0,60}\[[^\]]{0,120}\]")
 # What is wrong with the machine explains what looks like a fault of the recording, never the other way round.
 _PRIORITY = (SorterEnvironmentError, ConfigError, OutOfResourcesError, RecordingError)
 
@@ -33,22 +43,23 @@ _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'\s*File "|\s*\[Previous line repeated')
 _CLOSING_WORDS = re.compile(r"^\s*(?:Spike sorting (?:failed\.|error trace:)|$)", re.MULTILINE)
 _NOISE = re.compile(
-    r"\d+%\|"  # progress bars
+    r"\d%\|"  # progress bars
     r"|^[\s^~]*$"  # underlining of a traceback
-    r"|[-*=]{20,}\s*$"
+    r"|^\s*[-*=]{20,}\s*$"
     r"|(?:CPU usage|Mem used|Mem avail|GPU usage|GPU memory|Process thread count|num torch threads):"
     r"|^\s*Spike sorting (?:failed\.|error trace:)"
     r"|(?:INFO|DEBUG)\s*$"
 )
-_WARNING = re.compile(r"^.*\b(?:\w*Warning:|WARNING\b).*$", re.MULTILINE)
+_WARNINGS = ("Warning:", "WARNING")
 
 
 def classify(evidence: Evidence, *, sorter: str, rules: Sequence[FailureRule] = ()) -> SortAssetsError:
     """Say what ended a sort.
 
-    Of all rules that recognise it, the sorter's own go before the common ones, and failures of the environment before
-    those of the machine's resources, and these before those of the recording. The error's text decides; the log, which
-    also holds what did no harm, only where no rule recognises the text, and how the process ended only after that.
+    Of all rules that recognise it, the sorter's own go before those for any sorter, and failures of the environment
+    before those of the machine's resources, and these before those of the recording. The error's text decides; the log,
+    which also holds what did no harm, only where no rule recognises the text, and how the process ended only after
+    that. The time that this takes does not depend on how much the sorter wrote, or how long its lines are.
 
     Parameters
     ----------
@@ -65,12 +76,13 @@ def classify(evidence: Evidence, *, sorter: str, rules: Sequence[FailureRule] = 
         With the stage, the end of the traceback or log, and how the process ended; a `SorterFailedError` with the
         sorter's own words when nothing recognises it.
     """
-    all_rules = (*rules, *COMMON_RULES)
-    failure = _recognise(evidence.text, evidence, all_rules)
+    evidence = replace(evidence, text=_readable(evidence.text), log=_readable(evidence.log))
+    all_rules = (*rules, *KNOWN_FAILURES)
+    failure = _recognise(evidence.text[-_SEARCHED:], evidence, all_rules)
     number = _signal_number(evidence.exit_status)
     # A killed process has no last words: its log tells of what went well.
     if failure is None and number != signal.SIGKILL:
-        failure = _recognise(_WARNING.sub("", evidence.log), evidence, all_rules)
+        failure = _recognise(_without_warnings(evidence.log[-_SEARCHED:]), evidence, all_rules)
         # No recording sends a signal. Taken for its fault, a crash could end as a recording without units.
         if number is not None and isinstance(failure, RecordingError):
             failure = None
@@ -116,10 +128,30 @@ def cause(text: str) -> str:
 def excerpt(evidence: Evidence) -> str:
     """The last lines of the traceback, or of the log where there is none, without progress bars and the like."""
     for text in (evidence.text, evidence.log):
-        lines = [line.rstrip() for line in text.replace("\r", "\n").splitlines() if not _NOISE.search(line)]
+        backwards = reversed(text.replace("\r", "\n").splitlines())
+        lines = list(islice((line.rstrip() for line in backwards if not _NOISE.search(line)), _EXCERPT_LINES))
         if lines:
-            return "\n".join(lines[-_EXCERPT_LINES:])
+            return "\n".join(reversed(lines))
     return ""
+
+
+def _readable(text: str) -> str:
+    """Both ends of a text, without progress bars and in lines of limited length, which every rule can search fast."""
+    if len(text) > _BEGINNING + _END:
+        text = f"{text[:_BEGINNING]}\n{text[-_END:]}"
+    return "\n".join(_lines_without_bars(text))
+
+
+def _lines_without_bars(text: str) -> Iterator[str]:
+    for line in text.replace("\r", "\n").split("\n"):
+        if "%|" not in line:
+            yield line[:_LINE]
+        elif said_after := _BAR.split(line)[-1].strip():
+            yield said_after[:_LINE]
+
+
+def _without_warnings(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if not any(word in line for word in _WARNINGS))
 
 
 def _recognise(text: str, evidence: Evidence, rules: Sequence[FailureRule]) -> SortAssetsError | None:

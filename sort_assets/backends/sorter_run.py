@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import time
 import traceback
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.backends.evidence import Evidence
+from sort_assets.backends.evidence import Evidence, read_error_trace
 from sort_assets.backends.failures import classify
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
@@ -27,7 +28,7 @@ from sort_assets.guards import (
 )
 from sort_assets.isolation.job import OUTPUT_FILE, importable_name
 from sort_assets.isolation.process import isolated
-from sort_assets.isolation.progress import current_stage, read_progress, read_tail
+from sort_assets.isolation.progress import StageReader, read_ends, read_tail
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -40,8 +41,6 @@ SORTER_FOLDER = "sorter_output"
 """Inside of that, the sorter's own files."""
 _RECORDING_FILE = "recording.json"
 _TELL_EVERY_S = 5.0
-# What Kilosort4 says of the recording stands at the beginning of its log.
-_WHOLE_LOG_BYTES = 200_000_000
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -67,6 +66,7 @@ class SorterRun:
         own_log = backend.log_name
         self._log_path = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / own_log if own_log else None
         self._audit = AuditLog(output_folder / AUDIT_LOG)
+        self._stages = StageReader(self._log_path, backend.stages)
         self._tell_next = 0.0
 
     def run(self) -> None:
@@ -106,13 +106,20 @@ class SorterRun:
                 with self._guards(running.process.pid, ending, tolerance_s):
                     outcome = running.wait(self._tell_progress)
                     if outcome is None:
-                        raise self._classified("", kills, exit_status=running.process.returncode)
+                        raise self._classified(self._last_words(running.process), kills, running.process.returncode)
                     if outcome.error is not None:
                         raise outcome.error
                     if outcome.traceback is not None:
                         raise self._classified(outcome.traceback, kills)
         finally:
             recording_path.unlink(missing_ok=True)
+
+    def _last_words(self, process: subprocess.Popen[bytes]) -> str:
+        """What SpikeInterface noted of the sorter's error before the process ended without an outcome.
+
+        A signal is the cause itself, whatever was noted.
+        """
+        return "" if process.returncode < 0 else read_error_trace(self._folder / SPIKEINTERFACE_FOLDER)
 
     def _in_this_process(self, kills: int) -> None:
         backend = self._backend
@@ -155,15 +162,14 @@ class SorterRun:
         if time.monotonic() < self._tell_next:
             return
         self._tell_next = time.monotonic() + _TELL_EVERY_S
-        progress = read_progress(self._output_path, self._log_path, self._backend.stages)
-        self._backend.observer.sorting(progress)
+        self._backend.observer.sorting(self._stages.progress(self._output_path))
 
     def _classified(self, text: str, kills: int, exit_status: int | None = None) -> SortAssetsError:
         evidence = Evidence(
             text=text,
-            log="\n".join(filter(None, (read_tail(self._log_path, _WHOLE_LOG_BYTES), read_tail(self._output_path)))),
+            log="\n".join(filter(None, (read_ends(self._log_path), read_tail(self._output_path)))),
             exit_status=exit_status,
-            stage=self._stage(),
+            stage=self._stages.read(),
             oom_kills=_oom_kills() - kills,
             device=self._device,
         )
@@ -171,7 +177,7 @@ class SorterRun:
 
     def _complete(self, error: SortAssetsError) -> None:
         """Add what a remedy of its kind needs to know about the recording."""
-        error.stage = error.stage or self._stage()
+        error.stage = error.stage or self._stages.read()
         known: dict[str, Any] = {
             "sampling_frequency": float(self._recording.sampling_frequency),
             "channels": int(self._recording.get_num_channels()),
@@ -181,9 +187,6 @@ class SorterRun:
             across = self._recording.get_channel_locations()[:, 0]
             known["probe_width_um"] = float(across.max() - across.min())
         error.diagnostics = {**known, **error.diagnostics}
-
-    def _stage(self) -> str | None:
-        return current_stage(read_tail(self._log_path), self._backend.stages)
 
 
 def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _TAIL_BYTES = 4_000_000
-# "Detect peaks:  45%|####      | 9/20 [00:03<00:04,  2.5it/s]", as tqdm writes it, one after the other.
-_BAR = re.compile(r"(?:([^\r\n|%]*?):)?\s*(\d{1,3})%\|[^|\r\n]*\|\s*\d+/\d+ \[[^<\r\n]*<([0-9:?]+)")
+_HEAD_BYTES = 500_000
+_BLOCK_BYTES = 1_000_000
+_BARS_BYTES = 20_000
+# "Detect peaks:  45%|####      | 9/20 [00:03<00:04,  2.5it/s]", as tqdm writes it, one after the other. Every part
+# has a longest length, so that the time of a search grows as the length of a line, not as its square.
+_BAR = re.compile(r"\b(\d{1,3})%\|[^|]{0,300}\|\s{0,20}\d{1,12}/\d{1,12} \[[^<\]]{0,20}<([0-9:?]{1,20})")
+_LONGEST_TITLE = 100
 
 
 @dataclass(frozen=True)
@@ -61,36 +67,93 @@ class Progress:
         return words
 
 
-def current_stage(log: str, stages: Sequence[Stage]) -> str | None:
-    """The name of the stage that a log announced last; None before the first."""
-    latest = max(stages, key=lambda stage: log.rfind(stage.marker), default=None)
-    return latest.name if latest is not None and latest.marker in log else None
+class StageReader:
+    """Follows a sorter's log, and remembers the stage that it announced last.
 
-
-def read_progress(output_path: Path, log_path: Path | None, stages: Sequence[Stage]) -> Progress:
-    """Read how far a sorter is from its own log and from the progress bars in its process's output.
+    Only what is new is read, so that looking often costs little however long the log grows, and no stage is missed. A
+    log that was cut or replaced is read from its beginning; the stage stays until it announces another.
 
     Parameters
     ----------
-    output_path : Path
-        What the process writes to stdout and stderr; it need not exist yet.
     log_path : Path or None
-        The sorter's own log.
+        The sorter's own log; it need not exist yet.
     stages : sequence of Stage
-        In order; empty where they are not known, and then the last progress bar's title stands for the stage.
+        In order; empty where they are not known.
     """
-    stage = current_stage(read_tail(log_path), stages) if log_path is not None else None
-    bars = _BAR.findall(read_tail(output_path))
-    title, percent, left = bars[-1] if bars else ("", "100", "")
-    done = int(percent) == 100  # of a stage that has ended
-    number = next((index for index, one in enumerate(stages, 1) if one.name == stage), 0)
-    return Progress(
-        stage=stage or title.strip() or None,
-        number=number,
-        of=len(stages) if number else 0,
-        percent=None if done else int(percent),
-        left_s=None if done else _seconds(left),
-    )
+
+    def __init__(self, log_path: Path | None, stages: Sequence[Stage]) -> None:
+        self.stages = tuple(stages)
+        self._log_path = log_path
+        self._markers = [(stage.marker.encode(), stage.name) for stage in stages]
+        self._overlap = max((len(marker) for marker, _ in self._markers), default=1) - 1
+        self._inode = 0
+        self._position = 0
+        self._end = b""
+        self._stage: str | None = None
+
+    def read(self) -> str | None:
+        """The name of the stage that the log announced last; None before the first."""
+        for block in self._new_blocks():
+            searched = self._end + block
+            found = {searched.rfind(marker): name for marker, name in self._markers if marker in searched}
+            if found:
+                self._stage = found[max(found)]
+            self._end = searched[max(0, len(searched) - self._overlap) :]
+        return self._stage
+
+    def progress(self, output_path: Path) -> Progress:
+        """Read how far the sorter is, from its log and from the progress bars in its process's output.
+
+        Parameters
+        ----------
+        output_path : Path
+            What the process writes to stdout and stderr; it need not exist yet. Without known stages, the title of
+            its last progress bar stands for the stage.
+        """
+        stage = self.read()
+        title, percent, left = _last_bar(read_tail(output_path, _BARS_BYTES)) or ("", 100, "")
+        done = percent == 100  # of a stage that has ended
+        number = next((index for index, one in enumerate(self.stages, 1) if one.name == stage), 0)
+        return Progress(
+            stage=stage or title or None,
+            number=number,
+            of=len(self.stages) if number else 0,
+            percent=None if done else percent,
+            left_s=None if done else _seconds(left),
+        )
+
+    def _new_blocks(self) -> Iterator[bytes]:
+        if self._log_path is None or not self._markers:
+            return
+        try:
+            file = self._log_path.open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._inode or status.st_size < self._position:
+                self._inode, self._position, self._end = status.st_ino, 0, b""
+            file.seek(self._position)
+            while block := file.read(_BLOCK_BYTES):
+                self._position += len(block)
+                yield block
+
+
+def read_ends(path: Path | None, head_bytes: int = _HEAD_BYTES, tail_bytes: int = _TAIL_BYTES) -> str:
+    """Beginning and end of a text file, or all of it where they meet; empty when it is not there."""
+    if path is None:
+        return ""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            if size <= head_bytes + tail_bytes:
+                return file.read().decode("utf-8", errors="replace")
+            head = file.read(head_bytes)
+            file.seek(size - tail_bytes)
+            return b"\n".join((head, file.read(tail_bytes))).decode("utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
 
 
 def read_tail(path: Path | None, num_bytes: int = _TAIL_BYTES) -> str:
@@ -99,11 +162,21 @@ def read_tail(path: Path | None, num_bytes: int = _TAIL_BYTES) -> str:
         return ""
     try:
         with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - num_bytes))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - num_bytes))
             return file.read().decode("utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return ""
+
+
+def _last_bar(output: str) -> tuple[str, int, str] | None:
+    """Title, percent and time left of the last progress bar."""
+    for line in reversed(output.replace("\r", "\n").split("\n")):
+        bars = list(_BAR.finditer(line))
+        if bars:
+            before = line[: bars[-1].start()].rpartition("]")[2].strip()
+            title = before[-_LONGEST_TITLE:].removesuffix(":").strip() if before.endswith(":") else ""
+            return title, int(bars[-1][1]), bars[-1][2]
+    return None
 
 
 def _seconds(clock: str) -> float | None:

@@ -1,6 +1,5 @@
 """Failures as Dagster shows them: what happened, what to do, and everything that was tried."""
 
-import errno
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnexpectedError
+from sort_assets.errors import HostOutOfMemoryError, SortAssetsError, UnexpectedError
+from sort_assets.os_failures import os_failure
 from sort_assets.storage.failures import FailedAttempt
 
 _EXCERPT_LINES = 25
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -45,14 +44,9 @@ def classified(error: Exception, stage: str) -> SortAssetsError:
             stage=stage,
             log_excerpt=excerpt,
         )
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return DiskFullError(
-            f"No space is left on the disk: {error}",
-            remedy="Free space in the store (`sort-assets gc` removes what is no longer needed), then launch again.",
-            stage=stage,
-            log_excerpt=excerpt,
-            path=str(error.filename) if error.filename else None,
-        )
+    if isinstance(error, OSError) and (known := os_failure(error, stage)) is not None:
+        known.log_excerpt = excerpt
+        return known
     return UnexpectedError(
         f"{type(error).__name__}: {error}",
         remedy="Nothing in sort_assets expects this. Please report it, with the traceback.",

@@ -1,14 +1,20 @@
 """What any sorter can die of, from the words it leaves behind and from how its process ended."""
 
+import errno
+import fcntl
+import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -37,6 +43,8 @@ from sort_assets.errors import (
     SorterCrashedError,
     SorterFailedError,
     SorterNotInstalledError,
+    StalledIoError,
+    StorageError,
     TooFewSpikesError,
     TransientGpuError,
     UnreadableRecordingError,
@@ -105,6 +113,16 @@ REPLAYED = [
      "allocate 215850768 bytes.", DeviceOutOfMemoryError),
     ("OSError: [Errno 122] Disk quota exceeded", DiskFullError),
     ("OSError: 240000 requested and 0 written", DiskFullError),
+    # What the operating system and HDF5 refuse (table of pitfalls, row 22, and h5py 3)
+    ("OSError: [Errno 116] Stale file handle: '/share/sub-01/recording.dat'", StalledIoError),
+    ("OSError: [Errno 121] Remote I/O error", StalledIoError),
+    ("OSError: [Errno 23] Too many open files in system", StorageError),
+    ("OSError: Unable to synchronously open file", StorageError),
+    ("OSError: [Errno 37] Unable to open file (unable to lock file, errno = 37, error message = 'No locks available')",
+     StorageError),
+    ("ImportError: libcudart.so.12: cannot open shared object file: Too many open files", StorageError),
+    ("ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
+     IncompatibleVersionsError),
     # 2.2, point 9, and the drivers
     ("Exception: The sorter kilosort4 is not installed. Please install it with:\npip install kilosort",
      SorterNotInstalledError),
@@ -165,12 +183,44 @@ def read_past_the_end(folder: Path) -> None:
     np.memmap(short, dtype="int16", mode="r", shape=(1000, 16))
 
 
+def open_too_many() -> None:
+    ours = len(list(Path("/proc/self/fd").iterdir()))
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ours + 10, most))
+    try:
+        with ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(Path("/dev/null").open())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+
+
+def open_what_is_locked(folder: Path) -> None:
+    path = folder / "locked.h5"
+    h5py.File(path, "w").close()
+    with path.open("rb+") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        h5py.File(path, "r")
+
+
+def open_what_is_no_hdf5(folder: Path) -> None:
+    path = folder / "text.h5"
+    path.write_text("no HDF5")
+    h5py.File(path, "r")
+
+
 PROVOKED: dict[str, tuple[Callable[[Path], object], type[SortAssetsError]]] = {
     "numpy asks for petabytes": (lambda _: np.empty((64_000_000, 10, 6, 1_000_000)), HostOutOfMemoryError),
     "python asks for petabytes": (lambda _: bytearray(10**15), HostOutOfMemoryError),
     "torch asks for terabytes": (lambda _: torch.empty(10**14), DeviceOutOfMemoryError),
     "the disk is full": (lambda _: fill_the_disk(), DiskFullError),
     "the disk is full for numpy": (lambda _: np.zeros(100_000).tofile("/dev/full"), DiskFullError),
+    "a disk can't be read": (lambda _: Path("/proc/self/mem").read_bytes(), StalledIoError),
+    "a file may not be written": (lambda _: Path("/sys/kernel/no_such").write_text(""), StorageError),
+    "an HDF5 file may not be written": (lambda _: h5py.File("/sys/kernel/no_such.h5", "w"), StorageError),
+    "too many files are open": (lambda _: open_too_many(), StorageError),
+    "an HDF5 file is locked": (open_what_is_locked, StorageError),
+    "an HDF5 file is none": (open_what_is_no_hdf5, UnreadableRecordingError),
     "a package is missing": (lambda _: __import__("no_such_package"), SorterNotInstalledError),
     "a package is of another version": (
         lambda _: exec("from numpy import no_such_name"),
@@ -195,6 +245,32 @@ def test_what_really_happens_becomes_its_class(name: str, tmp_path: Path) -> Non
     failure = classify(Evidence(text), sorter="sorter")
 
     assert type(failure) is kind
+
+
+def test_a_file_system_that_can_only_be_read_is_storage(tmp_path: Path) -> None:
+    # Nothing is mounted read-only on every machine, and mounting takes rights: the error is made, not met.
+    read_only = OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "recording.dat"))
+
+    failure = classify(Evidence(f"OSError: {read_only}"), sorter="sorter")
+
+    assert type(failure) is StorageError
+    assert failure.diagnostics["path"] == str(tmp_path / "recording.dat")
+    assert "dmesg" in failure.remedy
+
+
+def test_an_hdf5_file_that_cannot_be_locked_names_the_variable_that_helps(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="lock") as raised:
+        open_what_is_locked(tmp_path)
+
+    failure = classify(Evidence("".join(traceback.format_exception(raised.value))), sorter="sorter")
+
+    assert "HDF5_USE_FILE_LOCKING=FALSE" in failure.remedy
+
+
+def test_a_folder_that_a_library_does_without_is_no_cause() -> None:
+    log = "mkdir: cannot create directory '/root/.config/matplotlib': Permission denied\n"
+
+    assert type(classify(Evidence("KeyError: 'unit'", log=log), sorter="sorter")) is SorterFailedError
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="needs a torch without CUDA")
@@ -232,6 +308,13 @@ def test_what_is_no_size_is_refused() -> None:
         num_bytes("much")
 
 
+def test_a_size_of_which_half_was_written_is_kept_as_it_is() -> None:
+    failure = classify(Evidence("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 Mi"), sorter="s")
+
+    assert type(failure) is DeviceOutOfMemoryError
+    assert failure.diagnostics["bytes_asked"] == "20.00 Mi"
+
+
 def test_the_path_that_was_written_is_named() -> None:
     failure = classify(
         Evidence("OSError: [Errno 28] No space left on device: '/store/sub-01/recording.dat'"), sorter="sorter"
@@ -256,7 +339,7 @@ def test_the_environment_goes_before_resources_and_these_before_the_recording() 
     assert kind(recording, resources, environment) is GpuDriverError
 
 
-def test_a_rule_of_the_sorter_goes_before_a_common_one_of_the_same_kind() -> None:
+def test_a_rule_of_the_sorter_goes_before_one_for_any_sorter_of_the_same_kind() -> None:
     own = means(r"std::bad_alloc", DiskFullError, "Own.", "Own.")
 
     failure = classify(Evidence("std::bad_alloc"), sorter="sorter", rules=(own,))

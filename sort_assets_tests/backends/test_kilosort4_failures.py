@@ -39,7 +39,7 @@ from sort_assets.errors import (
     TransientGpuError,
     UnreadableRecordingError,
 )
-from sort_assets.isolation.progress import current_stage
+from sort_assets.isolation.progress import StageReader
 from sort_assets.recordings import prepare
 from sort_assets.recordings.binary import read_dat, write_dat
 from sort_assets.recordings.synthetic import make_ground_truth
@@ -111,7 +111,7 @@ def sort(recording: BaseRecording, folder: Path, **params: Any) -> Evidence | in
     except SpikeSortingError as error:
         log_path = output / "sorter_output" / "kilosort4.log"
         log = log_path.read_text(encoding="utf-8") if log_path.exists() else ""
-        return Evidence(str(error), log=log, stage=current_stage(log, stages.STAGES), device="cpu")
+        return Evidence(str(error), log=log, stage=StageReader(log_path, stages.STAGES).read(), device="cpu")
     finally:
         logger = logging.getLogger("kilosort")
         for handler in list(logger.handlers):
@@ -205,7 +205,9 @@ class TestProvoked:
 
         assert type(failure) is TooFewSpikesError
         assert "the first of 3 batches" in failure.message
+        assert "whether the rest of the recording has spikes is not known" in failure.message
         assert "recording.start_s" in failure.remedy
+        assert failure.diagnostics["batches_looked_at"] == 1
 
     def test_a_file_that_was_cut_off_is_unreadable(self, tmp_path: Path) -> None:
         recording = write(noise(), tmp_path)
@@ -408,6 +410,56 @@ def test_documented_text_becomes_its_class(exception: str, log: str, kind: type[
 
     assert type(failure) is kind
     assert failure.remedy
+
+
+NO_CLEAR_SPIKES = "ValueError: n_samples=5 should be >= n_clusters=6."
+
+
+@pytest.mark.parametrize(
+    ("num_batches", "looked_at", "where"),
+    [
+        (3, 1, "in the first of 3 batches"),
+        (25, 1, "in the first of 25 batches"),
+        (26, 2, "in 2 of 26 batches (every 25th)"),
+        (500, 20, "in 20 of 500 batches (every 25th)"),
+    ],
+)
+def test_too_few_spikes_says_how_little_was_looked_at(num_batches: int, looked_at: int, where: str) -> None:
+    failure = classified(Evidence(spikeinterface_error(NO_CLEAR_SPIKES), log=f"N batches: {num_batches}\n"))
+
+    assert type(failure) is TooFewSpikesError
+    assert where in failure.message
+    assert "is not known" in failure.message
+    assert failure.diagnostics["num_batches"] == num_batches
+    assert failure.diagnostics["batches_looked_at"] == looked_at
+
+
+def test_what_kilosort_says_first_is_known_at_the_end_of_a_large_log() -> None:
+    beginning = (
+        "N seconds: 6.0\nN batches: 3\nwhiten_mat shape: torch.Size([4, 4])\n"
+        "First batch min, max: (np.float32(0.0), np.float32(0.0))\n"
+    )
+    detail = "2026-11-24 13:42:02,146 kilosort.clustering_qr DEBUG    Center: 12, spikes: 20317, clusters: 14\n"
+
+    failure = classified(Evidence(spikeinterface_error(NO_CLEAR_SPIKES), log=beginning + 200_000 * detail))
+
+    assert type(failure) is SilentRecordingError
+    assert failure.diagnostics == {"num_channels": 4, "num_batches": 3, "batches_looked_at": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("(np.float32(-0.0), np.float32(0.0))", SilentRecordingError),
+        ("(-1.2e-05, 1.1e-05)", NonFiniteSamplesError),
+        ("(np.float32(-37.5), np.float32(41.0))", TooFewSpikesError),
+        ("(np.flo", TooFewSpikesError),
+    ],
+)
+def test_the_range_of_the_first_batch_tells_silence_from_wrong_units(said: str, kind: type[SortAssetsError]) -> None:
+    evidence = Evidence(spikeinterface_error(NO_CLEAR_SPIKES), log=f"First batch min, max: {said}\n")
+
+    assert type(classified(evidence)) is kind
 
 
 @pytest.mark.parametrize(

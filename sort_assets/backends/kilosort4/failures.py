@@ -6,13 +6,14 @@ channels, the range of the first batch, and how many spikes it found.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from sort_assets.backends.common_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
 from sort_assets.backends.evidence import Evidence, FailureRule, diagnostics, means
 from sort_assets.backends.kilosort4 import stages
+from sort_assets.backends.known_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
 from sort_assets.errors import (
     BadChannelsError,
     ConfigError,
@@ -36,15 +37,17 @@ _LEARNS_FROM = 25
 """Kilosort learns waveforms from one batch in this many (`nskip=25` in spikedetect.py)."""
 
 _NUM_BATCHES = re.compile(r"N batches: (\d+)")
-_NUM_SECONDS = re.compile(r"N seconds: ([\d.]+)")
+_NUM_SECONDS = re.compile(r"N seconds: (\d+\.?\d*)")
 _NUM_CHANNELS = re.compile(r"whiten_mat shape: torch\.Size\(\[(\d+),")
-_FIRST_BATCH = re.compile(r"First batch min, max: \((?:np\.float32\()?([^,()]+)\)?, (?:np\.float32\()?([^,()]+)")
-_SPIKES = re.compile(r"(\d+) spikes extracted in")
+_SAMPLE = r"(?:np\.float32\()?(-?(?:\d+\.?\d*(?:e[+-]?\d+)?|nan|inf))\)?"
+_FIRST_BATCH = re.compile(rf"First batch min, max: \({_SAMPLE}, {_SAMPLE}\)")
+_SPIKES = re.compile(r"\b(\d+) spikes extracted in")
 
-_IF_IT_HAS_SPIKES = (
-    "If there are spikes elsewhere in the recording, leave the quiet beginning out (recording.start_s), lower "
-    "sorter.params.Th_single_ch, or use Kilosort's built-in waveforms (sorter.params.templates_from_data false, nt 61; "
-    "they are downloaded once)."
+_IF_THE_REST_HAS_SPIKES = (
+    "Look at the recording. If there are spikes where Kilosort did not look, let the recording begin where they do "
+    "(recording.start_s). If they are weak, lower sorter.params.Th_single_ch. Or set "
+    "sorter.params.templates_from_data to false and nt to 61: Kilosort then learns nothing, and detects with waveforms "
+    "of its own, which it downloads once and for which this machine needs a network that first time."
 )
 _LOWER_THRESHOLDS = (
     "If the recording does have spikes, lower sorter.params.Th_universal and sorter.params.Th_learned by one or two."
@@ -107,6 +110,8 @@ def _host_memory(match: re.Match[str], _: Evidence) -> SortAssetsError:
 def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
     """Kilosort found no, or too few, spikes to learn waveforms from; silence and wrong units end here as well."""
     num_channels = _last_number(_NUM_CHANNELS, evidence.log)
+    num_batches = _last_number(_NUM_BATCHES, evidence.log)
+    where, looked_at = _where_it_looked(num_batches)
     peak = _peak_of_first_batch(evidence.log)
     if num_channels == 1 and peak == 0:
         return TooFewChannelsError(
@@ -115,14 +120,14 @@ def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
             num_channels=1,
         )
     if peak == 0:
-        num_batches = _last_number(_NUM_BATCHES, evidence.log)
         return SilentRecordingError(
-            f"No sample of the first of {num_batches or 'the'} batches, from which Kilosort4 learns, differs from zero "
-            "after the high-pass filter and the common reference.",
+            f"No sample of the first of {num_batches or 'the'} batches differs from zero after the high-pass filter "
+            f"and the common reference, and Kilosort4 found too few spikes in {where}.",
             remedy="Check that the amplifier was connected and that the channels do not all carry the same signal. If "
             "only the beginning is silent, leave it out (recording.start_s).",
             num_channels=num_channels,
             num_batches=num_batches,
+            batches_looked_at=looked_at,
         )
     if peak is not None and peak < SMALLEST_PEAK:
         return NonFiniteSamplesError(
@@ -131,18 +136,25 @@ def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
             peak=peak,
         )
     found: dict[str, Any] = {"spikes_found": 0} | diagnostics(match)
-    num_batches = _last_number(_NUM_BATCHES, evidence.log)
-    # A short recording's first batch is all that Kilosort learns from: the rest may well have spikes.
-    where = f"one batch in {_LEARNS_FROM}"
-    if num_batches is not None and num_batches <= _LEARNS_FROM:
-        where = f"the first of {num_batches} batches"
+    needs = f" It needs {found['needed']}." if "needed" in found else ""
     return TooFewSpikesError(
-        f"Kilosort4 found {found['spikes_found']} clear spikes in {where}, from which it learns waveforms"
-        + (f", and needs {found['needed']}." if "needed" in found else "."),
-        remedy=_IF_IT_HAS_SPIKES,
+        f"Kilosort4 found {found['spikes_found']} clear spikes in {where}.{needs} It learns waveforms there and "
+        "nowhere else: whether the rest of the recording has spikes is not known.",
+        remedy=_IF_THE_REST_HAS_SPIKES,
         num_batches=num_batches,
+        batches_looked_at=looked_at,
         **found,
     )
+
+
+def _where_it_looked(num_batches: int | None) -> tuple[str, int | None]:
+    """Where Kilosort looks for spikes to learn waveforms from, in words and in batches."""
+    if num_batches is None:
+        return f"every {_LEARNS_FROM}th batch", None
+    looked_at = math.ceil(num_batches / _LEARNS_FROM)
+    if looked_at == 1:
+        return f"the first of {num_batches} batches", looked_at
+    return f"{looked_at} of {num_batches} batches (every {_LEARNS_FROM}th)", looked_at
 
 
 def _no_channels_near(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
@@ -292,7 +304,7 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         "Leave n_chan_bin out of sorter.params: it is taken from the recording.",
     ),
     means(
-        r"in template_centers[\s\S]*TypeError: unsupported operand type\(s\) for [^\n]*'NoneType'",
+        r"in template_centers[\s\S]{0,2000}?TypeError: unsupported operand type\(s\) for [^\n]*'NoneType'",
         ConfigError,
         "Kilosort4 needs a number for sorter.params.dminx.",
         "Leave sorter.params.dminx out (default 32), or set it to the median distance of neighbouring contacts.",
@@ -304,4 +316,5 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         "Take 'kilosort' out of Dagster's managed_python_loggers, and attach no handler to that logger.",
     ),
 )
-"""In the order in which `sort_assets.backends.failures.classify` tries them."""
+"""All are tried. Of those that recognise a failure, `sort_assets.backends.failures.classify` chooses by its kind, and
+among those of one kind the first."""

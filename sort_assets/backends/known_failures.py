@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from sort_assets import os_failures
 from sort_assets.backends.evidence import Evidence, FailureRule, diagnostics, means
 from sort_assets.errors import (
     ConfigError,
     DeviceOutOfMemoryError,
-    DiskFullError,
     GpuDriverError,
     HostOutOfMemoryError,
     IncompatibleVersionsError,
@@ -38,6 +38,7 @@ CPU_ALLOCATOR = (
 )
 """Memory gave out where torch computes on the CPU."""
 
+_PATH = r"(?:: '(?P<path>[^'\n]+)')?"
 _ASK_FOR_LESS = (
     "Run with fewer workers (execution.n_jobs) or smaller chunks (execution.chunk_duration_s), sort a shorter part "
     "(recording.first_minutes), or give the sort more memory."
@@ -79,6 +80,10 @@ def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
     )
 
 
+def _refusal(pattern: str, known: os_failures.OsFailure) -> FailureRule:
+    return means(pattern, known.kind, known.happened, known.remedy)
+
+
 def asked(match: re.Match[str]) -> str:
     """Words for the size that was asked for, where a match has it."""
     size = match.groupdict().get("bytes_asked")
@@ -106,8 +111,9 @@ _ENVIRONMENT = (
         r"|Numba needs NumPy [^\n]*"
         r"|module 'numpy' has no attribute [^\n]*|`np\.\w+` was removed in [^\n]*"
         r"|cannot import name [^\n]*"
-        r"|[^\n]*undefined symbol: [^\n]*|[^\n]*version `\w+_[\d.]+' not found[^\n]*"
-        r"|[^\n]*\.so[\d.]*: cannot open shared object file[^\n]*)",
+        r"|(?m:^)[^\n]*(?:undefined symbol: |version `\w+_[\d.]+' not found"
+        r"|\.so[\d.]*: cannot open shared object file(?:: No such file|(?!:)))"
+        r"[^\n]*)",
         IncompatibleVersionsError,
         "Packages are installed in versions that do not work together: {reason}",
         _MATCHING_VERSIONS,
@@ -176,20 +182,31 @@ _RESOURCES = (
         _ASK_FOR_LESS,
     ),
     means(
-        r"(?m)^\s*(?:numpy\.\S*)?_?(?:Array)?MemoryError\b(?!: Unable to allocate)|std::bad_alloc"
+        r"(?m)^[ \t]*(?:numpy\.\S*)?_?(?:Array)?MemoryError\b(?!: Unable to allocate)|std::bad_alloc"
         r"|(?<!Error code 12 \()Cannot allocate memory|OpenBLAS error: Memory allocation still failed"
         r"|can't start new thread|unable to allocate necessary resources for OMP thread",
         HostOutOfMemoryError,
         "The sorter ran out of the machine's memory.",
         _ASK_FOR_LESS,
     ),
-    means(
+    _refusal(
         r"(?:No space left on device|Disk quota exceeded)(?:: '(?P<path>[^'\n]+)')?"
         r"|database or disk is full|\b\d+ requested and \d+ written",
-        DiskFullError,
-        "The disk was full while the sorter wrote.",
-        "Free space on the disk of the store and of temporary files (`sort-assets gc` removes what failed sorts left), "
-        "then run again.",
+        os_failures.DISK_FULL,
+    ),
+    _refusal(rf"Read-only file system{_PATH}", os_failures.READ_ONLY),
+    # Programs complain of folders that they do without: only what was raised counts.
+    _refusal(
+        rf"PermissionError: \[Errno \d+\] (?:Permission denied|Operation not permitted){_PATH}"
+        r"|nable to (?:synchronously )?(?:open|create) file [^\n]*error message = 'Permission denied'",
+        os_failures.NOT_ALLOWED,
+    ),
+    _refusal(rf"Too many open files{_PATH}", os_failures.TOO_MANY_OPEN),
+    _refusal(rf"(?:Input/output error|Remote I/O error){_PATH}", os_failures.BROKEN_DEVICE),
+    _refusal(rf"Stale (?:NFS )?file handle{_PATH}", os_failures.STALE_SHARE),
+    _refusal(
+        r"unable to lock file|No locks available|Unable to synchronously open file(?! \()",
+        os_failures.NO_LOCK,
     ),
     means(
         r"CUDA error: (?P<reason>unknown error|unspecified launch failure|an illegal memory access was encountered"
@@ -228,6 +245,12 @@ _RECORDING = (
         "Store positions in the plane of the probe (probeinterface: Probe.to_2d) in the recording's file.",
     ),
     means(
+        r"[Uu]nable to (?:synchronously )?open file \(file signature not found",
+        UnreadableRecordingError,
+        "A file that should be HDF5 is none, or its beginning is damaged.",
+        "Copy the recording again from where it was made.",
+    ),
+    means(
         r"Bytes in binary file did not divide evenly|mmap length is greater than file size|truncated file: eof",
         UnreadableRecordingError,
         "The recording's file is shorter than its description says: it was cut off, or its number of channels is "
@@ -250,5 +273,5 @@ _RECORDING = (
     ),
 )
 
-COMMON_RULES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
+KNOWN_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
 """What no sorter has for itself alone."""

@@ -1,5 +1,6 @@
 """The `.dat`: the filtered recording, computed once and written in one streaming pass."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -8,8 +9,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.assets.progress import StepObserver
-from sort_assets.assets.staged import GROUP, staged
+from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.execution.retries import CRASH_RETRIES
+from sort_assets.guards import EndThisProcess, FreeDiskWatchdog, Guards, IoStallWatchdog, ProcessActivity, Watchdog
+from sort_assets.guards.findings import Finding, raise_first_error
+from sort_assets.guards.machine import inspect_disk
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage import StoredRecording
@@ -17,6 +21,8 @@ from sort_assets.storage.content import hash_json
 from sort_assets.storage.handles import UNGROUPED
 
 if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
     from sort_assets.recordings.binary import DatDescription
 
 COMPLETE_CHECK = "complete_and_not_clipped"
@@ -69,20 +75,23 @@ def binary_dat(
                 ],
             )
         recording = preprocessed_recording.load()
+        raise_first_error([inspect_room(asset, recording)])
         split_by = preprocessed_recording.config.recording.split_by
         groups = split_recording(recording, split_by) if split_by else {UNGROUPED: recording}
         dat_files: dict[str, str] = {}
         written: dict[str, DatDescription] = {}
         start = perf_counter()
-        for index, (group, part) in enumerate(groups.items()):
-            name = "traces.dat" if group == UNGROUPED else f"group-{index}/traces.dat"
-            dat_path = asset.staging.path / name
-            dat_path.parent.mkdir(exist_ok=True)
-            what = f"binary_dat of {context.partition_key}" + (f", {split_by} {group}" if group != UNGROUPED else "")
-            sorter.observer = StepObserver(context.log.info, context.log.warning, what)
-            sorter.write_recording(part, dat_path)
-            dat_files[group] = name
-            written[group] = read_description(dat_path)
+        with _guards(asset):
+            for index, (group, part) in enumerate(groups.items()):
+                name = "traces.dat" if group == UNGROUPED else f"group-{index}/traces.dat"
+                dat_path = asset.staging.path / name
+                dat_path.parent.mkdir(exist_ok=True)
+                what = f"binary_dat of {context.partition_key}"
+                what += f", {split_by} {group}" if group != UNGROUPED else ""
+                sorter.observer = StepObserver(context.log.info, context.log.warning, what)
+                sorter.write_recording(part, dat_path)
+                dat_files[group] = name
+                written[group] = read_description(dat_path)
         seconds = perf_counter() - start
         num_bytes = sum(description.num_bytes for description in written.values())
         return asset.publish(
@@ -97,6 +106,27 @@ def binary_dat(
             },
             checks=[_check_complete(written), _check_resolution(asset.staging.path, dat_files, written)],
         )
+
+
+def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> Finding:
+    """Look whether the `.dat` of a recording fits into the store, beside what is to stay free there."""
+    config = asset.sorter.config
+    itemsize = 2 if config.recording.dat_dtype == "int16" else 4
+    reserve = int((config.execution.min_free_disk_gb or 0) * 1e9)
+    expected_bytes = recording.get_num_samples() * recording.get_num_channels() * itemsize
+    return inspect_disk(asset.staging.path, expected_bytes + reserve)
+
+
+def _guards(asset: StagedAsset) -> Guards:
+    """What watches over the writing: a disk that fills up, and a disk or share that does not answer."""
+    execution = asset.sorter.config.execution
+    ending = EndThisProcess(execution.terminate_grace_s)
+    watchdogs: list[Watchdog] = []
+    if execution.min_free_disk_gb is not None:
+        watchdogs.append(FreeDiskWatchdog(asset.staging.path, execution.min_free_disk_gb, ending))
+    if execution.io_stall_timeout_s is not None:
+        watchdogs.append(IoStallWatchdog(execution.io_stall_timeout_s, ProcessActivity(os.getpid()), ending))
+    return Guards(watchdogs)
 
 
 def _table(dat_files: dict[str, str], written: "dict[str, DatDescription]") -> dg.TableMetadataValue:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sort_assets.assets.binary_dat import inspect_room
 from sort_assets.assets.findings import findings_check
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.execution.retries import CRASH_RETRIES
+from sort_assets.guards.findings import WARNING, Finding
 from sort_assets.partitions import RecordingKey, recordings
 from sort_assets.resources import BackendResource
 from sort_assets.storage.content import hash_json
@@ -75,6 +77,8 @@ def preprocessed_recording(
             minimum_channels=sorter.minimum_channels,
             needs_probe=sorter.needs_probe,
         )
+        if sorter.writes_dat:
+            findings.append(_room(asset, filtered))
         chain = {
             "raw": key.path,
             "fingerprint": seen,
@@ -97,6 +101,12 @@ def preprocessed_recording(
             },
             checks=[findings_check(READY_CHECK, findings)],
         )
+
+
+def _room(asset: StagedAsset, filtered: "BaseRecording") -> Finding:
+    """Whether the `.dat` is going to fit. Until it is written, others may make room, or need it."""
+    room = inspect_room(asset, filtered)
+    return room if room.error is None else Finding(WARNING, room.subject, room.detail, room.remedy)
 
 
 def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> "BaseRecording":

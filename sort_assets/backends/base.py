@@ -73,6 +73,11 @@ class SorterBackend(ABC):
         self.frozen_folder: Path | None = None
 
     @property
+    def gpu(self) -> str | None:
+        """The GPU that the sorter may use, as `CUDA_VISIBLE_DEVICES` names it; None when it runs on the CPU."""
+        return visible_gpu() if self.uses_gpu and self.config.sorter.device != "cpu" else None
+
+    @property
     def minimum_channels(self) -> int:
         """How many channels the sorter needs."""
         return 1
@@ -314,7 +319,7 @@ class SorterBackend(ABC):
             log_path,
             tolerance_s,
             EndThisProcess(self.config.execution.sorter_inactivity_in_process_grace_s, audit=audit),
-            activity=ProcessActivity(os.getpid(), gpu=find_sensors(visible_gpu() if self.uses_gpu else None)),
+            activity=ProcessActivity(os.getpid(), gpu=find_sensors(self.gpu)),
             sorter=sorter,
             audit=audit,
         )

@@ -131,7 +131,7 @@ class SorterRun:
             silence = backend._make_in_process_inactivity_watchdog(self._recording, sorter=backend.name)
             grace_s = backend.config.execution.sorter_inactivity_in_process_grace_s
             ending = EndThisProcess(grace_s, audit=self._audit) if silence is None else silence.ending
-            stack.enter_context(self._guards(os.getpid(), ending, tolerance_s=None))
+            stack.enter_context(self._guards(os.getpid(), ending, None, logs=silence is None))
             if silence is not None:
                 stack.enter_context(silence)
             try:
@@ -141,11 +141,11 @@ class SorterRun:
             except Exception as error:
                 raise self._classified(traceback.format_exc(), kills) from error
 
-    def _guards(self, pid: int, ending: Ending, tolerance_s: float | None) -> Guards:
+    def _guards(self, pid: int, ending: Ending, tolerance_s: float | None, *, logs: bool = True) -> Guards:
         return sort_guards(
             self._backend.config.execution,
             pid=pid,
-            log_paths=[path for path in (self._output_path, self._log_path) if path is not None],
+            log_paths=[path for path in (self._output_path, self._log_path) if path is not None and logs],
             output_folder=self._folder,
             tolerance_s=tolerance_s,
             ending=ending,

@@ -32,7 +32,7 @@ from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.guards.findings import Finding, raise_first_error
-from sort_assets.guards.machine import inspect_machine
+from sort_assets.guards.machine import NO_ESTIMATE, MemoryNeeded, inspect_machine
 from sort_assets.guards.nvml import find_sensors
 from sort_assets.guards.preflight import inspect_recording
 from sort_assets.guards.versions import inspect_torch, inspect_versions
@@ -185,9 +185,14 @@ class SpikeInterfaceBackend(SorterBackend):
             *inspect_machine(
                 output_folder=output_folder,
                 expected_bytes=self._bytes_to_write(recording) + reserve,
+                memory=self.memory_needed(recording),
                 gpu=self.gpu,
             ),
         ]
+
+    def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
+        """What the sorter needs at least; by default nothing is known."""
+        return NO_ESTIMATE
 
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
         """Run the sorter inside this process, unguarded.

@@ -6,14 +6,12 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 
+from sort_assets.guards.nvml import GpuSensors, Utilisation
 from sort_assets.guards.uncounted import uncounted
-
-if TYPE_CHECKING:
-    from sort_assets.guards.nvml import GpuSensors
 
 MIN_CPU_SHARE = 0.01
 """Part of one core below which a process counts as idle: the background threads of a hung one still wake up."""
@@ -21,6 +19,7 @@ MIN_IO_BYTES_PER_S = 4096.0
 """Bytes read or written per second below which they are bookkeeping: less than a page a second."""
 MIN_GPU_PERCENT = 5.0
 """Utilisation below which a GPU counts as idle: a desktop that is shown on it needs a few percent."""
+_UNINTERRUPTIBLE = "D"
 _ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
@@ -39,7 +38,9 @@ class Activity:
         Bytes read and written, through system calls and from and to the disk, added up: a measure of life, not of a
         volume.
     gpu_percent : float or None
-        Utilisation of the GPU, by whatever program; None when it is not known.
+        Utilisation of the GPU by these processes; None when it is not known.
+    gpu_of_all : bool
+        Whether `gpu_percent` is everybody's, because it can't be told who computes.
     running : bool
         Whether any of the processes still exists.
     stopped : bool
@@ -50,6 +51,7 @@ class Activity:
     cpu_s: float
     io_bytes: int
     gpu_percent: float | None
+    gpu_of_all: bool
     running: bool
     stopped: bool
 
@@ -86,12 +88,14 @@ class ProcessActivity:
     def __init__(self, pid: int, *, gpu: GpuSensors | None = None) -> None:
         self.pid = pid
         self._gpu = gpu
+        self._gpu_seen_us = 0
         self._known: set[psutil.Process] = set()
         self._root: psutil.Process | None = None
         with contextlib.suppress(psutil.NoSuchProcess):
             self._root = psutil.Process(pid)
             self._known.add(self._root)
         self._before = self._read()
+        self._utilisation({process.pid for process in self._before})
         self._read_at = time.monotonic()
 
     def since_last_look(self) -> Activity:
@@ -104,11 +108,13 @@ class ProcessActivity:
         io_bytes = sum(
             max(0, one.io_bytes - before[key].io_bytes if key in before else one.io_bytes) for key, one in now.items()
         )
+        gpu = self._utilisation({process.pid for process in (*before, *now)})
         return Activity(
             elapsed_s=elapsed_s,
             cpu_s=cpu_s,
             io_bytes=io_bytes,
-            gpu_percent=None if self._gpu is None else self._gpu.utilisation_percent(),
+            gpu_percent=gpu.percent,
+            gpu_of_all=gpu.of_all_programs,
             running=bool(now),
             stopped=bool(now) and all(one.stopped for one in now.values()),
         )
@@ -116,6 +122,29 @@ class ProcessActivity:
     def processes(self) -> list[psutil.Process]:
         """The process and its descendants, as far as they still run."""
         return [process for process in self._family() if _runs(process)]
+
+    def uninterruptible_threads(self) -> set[tuple[int, int]]:
+        """Pairs of process and thread ids: those that wait for a disk or a share. Linux only; elsewhere none.
+
+        Threads are looked at one by one: the one that waits is rarely the process's first.
+        """
+        found = set()
+        for process in self.processes():
+            for stat in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+                try:
+                    text = stat.read_text(encoding="utf-8", errors="replace")
+                except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    continue
+                # "123 (name, which may hold anything) D 1 …"
+                if text.rpartition(")")[2].split()[0] == _UNINTERRUPTIBLE:
+                    found.add((process.pid, int(stat.parent.name)))
+        return found
+
+    def _utilisation(self, pids: set[int]) -> Utilisation:
+        if self._gpu is None:
+            return Utilisation(None, of_all_programs=False)
+        utilisation, self._gpu_seen_us = self._gpu.utilisation(pids, self._gpu_seen_us)
+        return utilisation
 
     def _family(self) -> set[psutil.Process]:
         # While the first lives, all the others descend from it; afterwards nothing says so but our own memory.

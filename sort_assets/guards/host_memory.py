@@ -8,7 +8,6 @@ from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
 from sort_assets.guards.audit import AuditLog
 from sort_assets.guards.ending import Ending
 from sort_assets.guards.watchdog import Watchdog
-from sort_assets.recordings.memory import memory_rooms
 
 
 class HostMemoryWatchdog(Watchdog):
@@ -37,6 +36,9 @@ class HostMemoryWatchdog(Watchdog):
         self.min_free_percent = min_free_percent
 
     def look(self) -> SortAssetsError | None:
+        # With the recordings come numpy, a tenth of a second; the code location is to import fast.
+        from sort_assets.recordings.memory import memory_rooms
+
         tightest = min(memory_rooms(), key=lambda room: room.available_percent)
         if tightest.available_percent >= self.min_free_percent:
             return None

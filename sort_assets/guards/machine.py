@@ -1,6 +1,7 @@
 """What can be known of the machine before a sort: room on the disk, in memory, and on the GPU."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -8,16 +9,34 @@ from typing import Any
 from sort_assets.errors import DiskFullError
 from sort_assets.guards.findings import OK, WARNING, Finding, failed
 from sort_assets.guards.nvml import NoGpuError, open_gpu
-from sort_assets.recordings.memory import available_memory_bytes
+
+
+@dataclass(frozen=True)
+class MemoryNeeded:
+    """Estimates of what a sort needs at least, in bytes; None where there is none.
+
+    Attributes
+    ----------
+    host : int or None
+        Of the machine's memory.
+    gpu : int or None
+        Of the GPU's.
+    """
+
+    host: int | None = None
+    gpu: int | None = None
+
+
+NO_ESTIMATE = MemoryNeeded()
+"""For a sorter of which nothing is known."""
 
 
 def inspect_machine(
     *,
     output_folder: Path,
     expected_bytes: int,
-    memory_bytes: int | None = None,
+    memory: MemoryNeeded = NO_ESTIMATE,
     gpu: str | None = None,
-    gpu_memory_bytes: int | None = None,
     nvml: Any = None,
 ) -> list[Finding]:
     """Look whether the machine has what a sort is going to need.
@@ -30,8 +49,8 @@ def inspect_machine(
         Where the sort is going to write; it need not exist yet.
     expected_bytes : int
         How much it is going to write, with what is to stay free.
-    memory_bytes, gpu_memory_bytes : int or None
-        Estimates of the memory that it takes, of the machine and of the GPU; None where there is none.
+    memory : MemoryNeeded
+        Estimates of the memory that it takes.
     gpu : str or None
         UUID of the GPU that is leased for it; None when it runs on the CPU.
     nvml : module or None
@@ -43,13 +62,27 @@ def inspect_machine(
         The error carries a `DiskFullError`.
     """
     return [
-        _disk(output_folder, expected_bytes),
-        _memory(memory_bytes),
-        *_gpu(gpu, gpu_memory_bytes, nvml),
+        inspect_disk(output_folder, expected_bytes),
+        _memory(memory.host),
+        *_gpu(gpu, memory.gpu, nvml),
     ]
 
 
-def _disk(output_folder: Path, expected_bytes: int) -> Finding:
+def inspect_disk(output_folder: Path, expected_bytes: int) -> Finding:
+    """Look whether there is room on a disk.
+
+    Parameters
+    ----------
+    output_folder : Path
+        Where something is going to be written; it need not exist yet.
+    expected_bytes : int
+        How much, with what is to stay free.
+
+    Returns
+    -------
+    Finding
+        An error, with a `DiskFullError`, when it does not fit.
+    """
     existing = next(folder for folder in (output_folder, *output_folder.absolute().parents) if folder.exists())
     free = disk_usage(existing).free
     detail = f"{_gb(free)} free in '{existing}', {_gb(expected_bytes)} needed"
@@ -58,7 +91,7 @@ def _disk(output_folder: Path, expected_bytes: int) -> Finding:
     return failed(
         "disk",
         DiskFullError(
-            f"The disk has too little room for this sort: {detail}.",
+            f"The disk has too little room: {detail}.",
             remedy="Free some space: `sort-assets gc` removes what is no longer needed.",
             free_bytes=free,
             expected_bytes=expected_bytes,
@@ -68,6 +101,11 @@ def _disk(output_folder: Path, expected_bytes: int) -> Finding:
 
 
 def _memory(expected_bytes: int | None) -> Finding:
+    # With the recordings comes numpy, a tenth of a second; the code location is to import fast.
+
+    # With the recordings come numpy, a tenth of a second; the code location is to import fast.
+    from sort_assets.recordings.memory import available_memory_bytes
+
     available = available_memory_bytes()
     detail = f"{_gb(available)} available"
     if expected_bytes is None or available >= expected_bytes:
@@ -75,26 +113,32 @@ def _memory(expected_bytes: int | None) -> Finding:
     return Finding(
         WARNING,
         "memory",
-        f"{detail}, about {_gb(expected_bytes)} needed",
+        f"{detail}, at least about {_gb(expected_bytes)} needed",
         "End other programs, give the container or the job more memory, or sort a shorter part first.",
     )
 
 
 def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Finding]:
-    import pynvml
-
     if gpu is None:
         yield Finding(OK, "gpu", "none is used")
         return
     try:
         sensors = open_gpu(gpu, nvml)
+    except NoGpuError as error:
+        yield _silent_gpu(gpu, error)
+        return
+    try:
         used_bytes, total_bytes = sensors.memory_bytes()
         programs = sensors.programs()
-    except (NoGpuError, pynvml.NVMLError) as error:
-        yield Finding(WARNING, "gpu", f"{gpu} can't be looked at: {error}", "See whether `nvidia-smi` works.")
+    except sensors.failure as error:
+        yield _silent_gpu(gpu, error)
         return
     yield _gpu_memory(total_bytes - used_bytes, expected_bytes)
     yield _gpu_programs(programs)
+
+
+def _silent_gpu(gpu: str, error: Exception) -> Finding:
+    return Finding(WARNING, "gpu", f"{gpu} can't be looked at: {error}", "See whether `nvidia-smi` works.")
 
 
 def _gpu_memory(free: int, expected_bytes: int | None) -> Finding:
@@ -104,7 +148,7 @@ def _gpu_memory(free: int, expected_bytes: int | None) -> Finding:
     return Finding(
         WARNING,
         "gpu memory",
-        f"{detail}, about {_gb(expected_bytes)} needed",
+        f"{detail}, at least about {_gb(expected_bytes)} needed",
         "End other programs on the GPU; should the memory give out, the sort is tried again with less of it.",
     )
 

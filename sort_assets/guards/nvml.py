@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 _MIG = "MIG-"
+_NO_DEVICE = ("", "-1", "NoDevFiles")
+"""Entries of `CUDA_VISIBLE_DEVICES` that hide all devices; the last is what SLURM sets for a job without a GPU."""
+_HOST_PIDS = "pid:[4026531836]"
+"""The initial pid namespace of every Linux kernel (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 
 
 class NoGpuError(Exception):
     """There is no GPU to ask about; the message says why."""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How busy a GPU was.
+
+    Attributes
+    ----------
+    percent : float or None
+        Percent of the last moments in which a program computed on it; None where that is not measured (MIG).
+    of_all_programs : bool
+        Whether it could not be told who computed, so that it is everybody's.
+    """
+
+    percent: float | None
+    of_all_programs: bool
 
 
 class GpuSensors:
@@ -23,10 +46,16 @@ class GpuSensors:
         NVML's handle of the device, or of a MIG slice of it.
     name : str
         What the device was asked for as.
+
+    Attributes
+    ----------
+    failure : type of Exception
+        What its methods raise when NVML does not answer.
     """
 
     def __init__(self, nvml: Any, handle: Any, name: str) -> None:
         self.name = name
+        self.failure: type[Exception] = nvml.NVMLError
         self._nvml = nvml
         self._handle = handle
 
@@ -42,8 +71,41 @@ class GpuSensors:
             device = self._nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self._handle)
         return float(self._nvml.nvmlDeviceGetTemperature(device, self._nvml.NVML_TEMPERATURE_GPU))
 
-    def utilisation_percent(self) -> float | None:
-        """Percent of the last moments in which a program computed on it; None where that is not measured (MIG)."""
+    def utilisation(self, pids: Collection[int], since_us: int) -> tuple[Utilisation, int]:
+        """How busy some processes keep it; where NVML can't tell who does, how busy it is.
+
+        Parameters
+        ----------
+        pids : collection of int
+            The processes, by their pids in this process's namespace.
+        since_us : int
+            What the last call returned beside the utilisation, so that no sample counts twice; at first 0.
+
+        Returns
+        -------
+        Utilisation
+            The largest of the samples.
+        int
+            For the next call: NVML's time of the newest sample.
+        """
+        samples = self._samples(since_us)
+        if samples is None:
+            return Utilisation(self._percent_of_all(), of_all_programs=True), since_us
+        percent = max((float(one.smUtil) for one in samples if int(one.pid) in pids), default=0.0)
+        newest = max((int(one.timeStamp) for one in samples), default=since_us)
+        return Utilisation(percent, of_all_programs=False), max(newest, since_us)
+
+    def _samples(self, since_us: int) -> list[Any] | None:
+        """NVML's samples for each process; None where there are none to be had: MIG, old devices, containers."""
+        if not _sees_host_pids():
+            return None
+        try:
+            return list(self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us))
+        except self._nvml.NVMLError as error:
+            # Nobody computed since then.
+            return [] if error.value == self._nvml.NVML_ERROR_NOT_FOUND else None
+
+    def _percent_of_all(self) -> float | None:
         try:
             return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
         except self._nvml.NVMLError:
@@ -100,8 +162,20 @@ def find_sensors(gpu: str | None) -> GpuSensors | None:
 
 
 def visible_gpu() -> str | None:
-    """The first device of this process's `CUDA_VISIBLE_DEVICES`; None when it is empty or not set."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or None
+    """The device that CUDA takes in this process: the first of `CUDA_VISIBLE_DEVICES`, "0" when that is not set.
+
+    None when it hides all devices. As in CUDA, the first entry that names no device ends the list.
+    """
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    return None if first in _NO_DEVICE else first
+
+
+def _sees_host_pids() -> bool:
+    """Whether this process has the pids that NVML reports: it knows nothing of a container's."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) == _HOST_PIDS
+    except FileNotFoundError:  # a system without namespaces
+        return True
 
 
 def _pynvml() -> Any:

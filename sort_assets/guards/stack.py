@@ -76,11 +76,11 @@ def sort_guards(
     pid : int
         The sorter's process, or this one.
     log_paths : sequence of Path
-        The sorter's logs; they need not exist yet.
+        The sorter's logs; they need not exist yet. None are given where another watchdog follows them.
     output_folder : Path
         Where the sorter writes.
     tolerance_s : float or None
-        Seconds of silence that are tolerated; None does not watch the logs.
+        Seconds of silence that are tolerated; None does not watch the logs, and says so.
     ending : Ending
         How to end the sorter.
     audit : AuditLog or None
@@ -96,17 +96,12 @@ def sort_guards(
         A context manager around whatever waits for the sorter.
     """
     sensors = find_sensors(gpu)
-    watchdogs: list[Watchdog] = [
-        LogInactivityWatchdog(
-            log_paths,
-            tolerance_s,
-            ending,
-            activity=ProcessActivity(pid, gpu=sensors),
-            sorter=sorter,
-            audit=audit,
-        ),
-        GpuMemoryWatchdog(gpu, execution.max_gpu_memory_percent, ending, audit=audit),
-    ]
+    watchdogs: list[Watchdog] = [GpuMemoryWatchdog(gpu, execution.max_gpu_memory_percent, ending, audit=audit)]
+    if log_paths:
+        activity = ProcessActivity(pid, gpu=sensors)
+        watchdogs.append(
+            LogInactivityWatchdog(log_paths, tolerance_s, ending, activity=activity, sorter=sorter, audit=audit)
+        )
     if execution.max_gpu_temperature_c is not None:
         watchdogs.append(GpuTemperatureWatchdog(gpu, execution.max_gpu_temperature_c, ending, audit=audit))
     if execution.min_free_memory_percent is not None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
 from sort_assets.recordings.inspection import non_finite
-from sort_assets.recordings.memory import affordable_threads
+from sort_assets.recordings.threads import affordable_threads
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.errors import UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, UnreadableRecordingError
 from sort_assets.recordings.reading import choose_stream, open_hdf5, read_first_and_last_sample, readable
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
     StreamError
         When the well does not exist or must be named.
     UnreadableRecordingError
-        When the file is damaged, its samples need a plugin that is missing, or its map repeats a channel.
+        When the file is damaged, or its map repeats a channel.
+    MissingPluginError
+        When its samples are compressed, and the plugin that reads them is not installed.
     """
     from spikeinterface.extractors.neoextractors.maxwell import MaxwellRecordingExtractor
 
@@ -123,7 +125,7 @@ def _check_samples(path: Path, samples: h5py.Dataset) -> None:
         filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
         if all(h5py.h5z.filter_avail(number) for number in filters):
             raise
-        raise UnreadableRecordingError(
+        raise MissingPluginError(
             f"The samples of '{path}' are compressed by Maxwell's own HDF5 filter, and its plugin is not installed.",
             remedy="Download libcompression.so from MaxWell Biosystems "
             "(https://share.mxwbio.com/d/7f2d1e98a1724a1b8b35) and set HDF5_PLUGIN_PATH to the folder that holds it.",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sort_assets.errors import RecordingError, StreamError, UnreadableRecordingError
+from sort_assets.errors import SortAssetsError, StreamError, UnreadableRecordingError
 
 if TYPE_CHECKING:
     import h5py
@@ -23,11 +23,12 @@ _COPY_AGAIN = "Copy the recording again from where it was made, and compare the 
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises about a file into `UnreadableRecordingError` with its cause.
 
-    Readers raise anything on damaged files: OSError, KeyError, AssertionError, ValueError.
+    Readers raise anything on damaged files: OSError, KeyError, AssertionError, ValueError. What is classified already
+    passes.
     """
     try:
         yield
-    except RecordingError:
+    except SortAssetsError:
         raise
     except Exception as error:
         raise UnreadableRecordingError(

@@ -3,17 +3,18 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sort_assets.backends.mountainsort5 import MountainSort5Backend
 from sort_assets_tests.faults.runs import (
     UPSTREAM,
     assert_nothing_half_done,
     failures_of,
     note,
-    ready_to_sort,
     sorting,
 )
 from sort_assets_tests.platform.home import Home, cheap, make_home
@@ -21,7 +22,10 @@ from sort_assets_tests.platform.home import Home, cheap, make_home
 pytestmark = pytest.mark.slow
 
 STORE_BYTES = 60_000_000
+DAT_BYTES = 10 * 30_000 * 16 * 2
 RESERVE_GB = 0.02
+SMALL: Mapping[str, Any] = cheap(execution={"min_free_disk_gb": RESERVE_GB})
+"""The usual 2 GB that are to stay free are more than the store has."""
 
 
 @pytest.fixture
@@ -45,11 +49,11 @@ def test_a_dat_that_does_not_fit_fails_in_words_and_leaves_the_disk_as_it_was(
 ) -> None:
     home = small_store
     key = home.register(home.link(short_file, "day.nwb"))
-    assert home.materialize(key, UPSTREAM[0]).success
-    _fill(home, leave_bytes=4_000_000)
+    assert home.materialize(key, UPSTREAM[0], config=SMALL).success
+    _fill(home, leave_bytes=int(RESERVE_GB * 1e9) + DAT_BYTES - 1_000_000)
     free = _free_bytes(home)
 
-    result = home.materialize(key, "binary_dat")
+    result = home.materialize(key, "binary_dat", config=SMALL)
 
     (failure,) = failures_of(home, result.run_id)
     assert failure["failure_class"] == "DiskFullError"
@@ -57,12 +61,34 @@ def test_a_dat_that_does_not_fit_fails_in_words_and_leaves_the_disk_as_it_was(
     assert _free_bytes(home) > free - 200_000  # the record of the failure
     assert home.store.versions(key, "binary_dat") == []
     (home.roots.store / "filling").unlink()
-    assert home.materialize(key, "binary_dat").success
+    assert home.materialize(key, "binary_dat", config=SMALL).success
+
+
+def test_a_dat_is_given_up_when_the_disk_fills_up_while_it_is_written(
+    small_store: Home, short_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = small_store
+    key = home.register(home.link(short_file, "day.nwb"))
+    assert home.materialize(key, UPSTREAM[0], config=SMALL).success
+
+    def write_slowly(*_: object) -> None:
+        _fill(home, leave_bytes=int(RESERVE_GB * 1e9 / 2))
+        time.sleep(60)
+
+    monkeypatch.setattr(MountainSort5Backend, "write_recording", write_slowly)
+    began = time.monotonic()
+
+    result = home.materialize(key, "binary_dat", config=SMALL)
+
+    (failure,) = failures_of(home, result.run_id)
+    assert failure["failure_class"] == "DiskFullError"
+    assert time.monotonic() - began < 30
+    assert home.store.versions(key, "binary_dat") == []
 
 
 def test_a_sort_does_not_start_without_room(small_store: Home, short_file: Path) -> None:
     home = small_store
-    key = ready_to_sort(home, short_file, "day.nwb")
+    key = _ready_to_sort(home, short_file, "day.nwb")
 
     result = home.materialize(key, "sorting", config=cheap(execution={"min_free_disk_gb": 1.0}))
 
@@ -76,7 +102,7 @@ def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
     small_store: Home, short_file: Path, tmp_path: Path, misbehaving: Path
 ) -> None:
     home = small_store
-    key = ready_to_sort(home, short_file, "day.nwb")
+    key = _ready_to_sort(home, short_file, "day.nwb")
     config = {
         "sorter": {"name": "misbehaving", "params": {"fault": "log", "done": str(tmp_path / "done"), "seconds": 120}},
         "execution": {"n_jobs": 1, "min_free_disk_gb": RESERVE_GB, "terminate_grace_s": 1},
@@ -98,6 +124,12 @@ def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
     (home.roots.store / "filling").unlink()
     with sorting(home, key, tmp_path, config, python_path=misbehaving) as again:
         assert again.ended() == 0, again.output[-3000:]
+
+
+def _ready_to_sort(home: Home, source: Path, name: str) -> str:
+    key = home.register(home.link(source, name))
+    assert home.materialize(key, *UPSTREAM, config=SMALL).success
+    return key
 
 
 def _fill(home: Home, *, leave_bytes: int) -> None:

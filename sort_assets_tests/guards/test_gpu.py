@@ -1,15 +1,26 @@
 """The watchdogs of a GPU. There is none here: an object with NVML's functions stands in its place."""
 
+import os
 import signal
 import subprocess
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pynvml
 import pytest
 
-from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError
-from sort_assets.guards import AuditLog, EndProcessGroup, GpuMemoryWatchdog, GpuTemperatureWatchdog, ProcessActivity
+from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, SorterTimeoutError
+from sort_assets.guards import (
+    AuditLog,
+    EndProcessGroup,
+    GpuMemoryWatchdog,
+    GpuTemperatureWatchdog,
+    LogInactivityWatchdog,
+    ProcessActivity,
+    nvml,
+)
 from sort_assets.guards.nvml import NoGpuError, open_gpu, visible_gpu
 from sort_assets_tests.guards.conftest import Start
 from sort_assets_tests.guards.events import names
@@ -29,17 +40,28 @@ class Utilisation:
     gpu: int
 
 
+@dataclass
+class Sample:
+    """Of `nvmlDeviceGetProcessUtilization`."""
+
+    pid: int
+    smUtil: int  # noqa: N815 - NVML's name
+    timeStamp: int  # noqa: N815
+
+
 class FakeNvml:
     """NVML with two devices; its handles are their UUIDs, or a MIG slice's."""
 
     NVMLError = pynvml.NVMLError
     NVML_TEMPERATURE_GPU = 0
+    NVML_ERROR_NOT_FOUND = pynvml.NVML_ERROR_NOT_FOUND
 
     def __init__(self, *, temperature_c: int = 60, used_percent: int = 50, utilisation_percent: int = 0) -> None:
         self.temperature_c = temperature_c
         self.used_percent = used_percent
         self.utilisation_percent = utilisation_percent
         self.asked: list[str] = []
+        self.samples: list[Sample] = []
 
     def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
         pass
@@ -70,6 +92,12 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, handle: str) -> Utilisation:  # noqa: N802
         return Utilisation(self.utilisation_percent)
 
+    def nvmlDeviceGetProcessUtilization(self, handle: str, since: int) -> list[Sample]:  # noqa: N802
+        found = [sample for sample in self.samples if sample.timeStamp > since]
+        if not found:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return found
+
 
 class NoDriver(FakeNvml):
     def nvmlInit(self) -> None:  # noqa: N802
@@ -82,7 +110,14 @@ class LostGpu(FakeNvml):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
 
 
-class Slice(FakeNvml):
+class OldGpu(FakeNvml):
+    """Does not tell who computes."""
+
+    def nvmlDeviceGetProcessUtilization(self, handle: str, since: int) -> list[Sample]:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+class Slice(OldGpu):
     def nvmlDeviceGetUtilizationRates(self, handle: str) -> Utilisation:  # noqa: N802
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
@@ -209,26 +244,97 @@ def test_a_name_that_fits_no_device_is_refused() -> None:
         open_gpu("GPU-dddd", FakeNvml())
 
 
-def test_a_gpu_that_computes_is_a_sign_of_life_but_not_of_a_stopped_process(start: Start) -> None:
-    process = start(HANGS)
-    busy = ProcessActivity(process.pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
-    idle = ProcessActivity(process.pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=1)))
-    unknown = ProcessActivity(process.pid, gpu=open_gpu("0", Slice()))
+@pytest.fixture
+def host_pids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine whose pids NVML reports: the tests may run in a container."""
+    monkeypatch.setattr(nvml, "_HOST_PIDS", str(Path("/proc/self/ns/pid").readlink()))
 
-    assert busy.since_last_look().alive
-    assert not idle.since_last_look().alive
-    assert not unknown.since_last_look().alive
+
+@pytest.mark.usefixtures("host_pids")
+def test_a_gpu_that_computes_for_the_sorter_is_a_sign_of_life_but_not_of_a_stopped_process(start: Start) -> None:
+    process = start(HANGS)
+    fake = FakeNvml()
+    activity = ProcessActivity(process.pid, gpu=open_gpu("0", fake))
+
+    fake.samples = [Sample(process.pid, 1, 1000), Sample(process.pid, 80, 2000)]
+    seen = activity.since_last_look()
+    assert (seen.gpu_percent, seen.gpu_of_all, seen.alive) == (80, False, True)
+
+    assert activity.since_last_look().gpu_percent == 0  # no sample counts twice
+    fake.samples.append(Sample(process.pid, 3, 3000))
+    time.sleep(0.3)
+    assert not activity.since_last_look().alive  # so much is a desktop's
 
     process.send_signal(signal.SIGSTOP)
-    assert not busy.since_last_look().alive
+    fake.samples.append(Sample(process.pid, 80, 4000))
+    assert not activity.since_last_look().alive
 
 
-def test_the_first_visible_device_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bbbb,GPU-aaaa")
-    assert visible_gpu() == "GPU-bbbb"
+@pytest.mark.usefixtures("host_pids")
+def test_a_gpu_that_computes_for_somebody_else_is_no_sign_of_life(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+    fake = FakeNvml(utilisation_percent=100)
+    fake.samples = [Sample(os.getpid(), 100, microseconds) for microseconds in range(1, 10_000)]
+    activity = ProcessActivity(process.pid, gpu=open_gpu("0", fake))
+    ending = EndProcessGroup(process, 5)
+    silence = LogInactivityWatchdog([], 0.5, ending, activity=activity, audit=audit, interval_s=0.05)
 
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpu() is None
+    with pytest.raises(SorterTimeoutError), silence:
+        wait_for(process)
 
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert visible_gpu() is None
+
+@pytest.mark.usefixtures("host_pids")
+def test_where_nvml_can_t_tell_who_computes_everybody_counts_and_that_is_said(start: Start, audit: AuditLog) -> None:
+    process = start(HANGS)
+    activity = ProcessActivity(process.pid, gpu=open_gpu("0", OldGpu(utilisation_percent=80)))
+    ending = EndProcessGroup(process, 5)
+    silence = LogInactivityWatchdog([], 0.3, ending, activity=activity, audit=audit, interval_s=0.05)
+
+    with silence:
+        wait_for(process, 0.8)
+
+    assert silence.tripped is None
+    assert names(audit) == ["log_inactivity: gpu of all programs"]
+
+
+def test_in_a_container_nvml_s_pids_are_not_ours_and_everybody_counts(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "_HOST_PIDS", "pid:[1]")
+    activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
+
+    seen = activity.since_last_look()
+
+    assert (seen.gpu_percent, seen.gpu_of_all) == (80, True)
+
+
+def test_a_slice_whose_use_nobody_knows_is_no_sign_of_life(start: Start) -> None:
+    activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", Slice()))
+    time.sleep(0.3)
+
+    seen = activity.since_last_look()
+
+    assert seen.gpu_percent is None
+    assert not seen.alive
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpu"),
+    [
+        (None, "0"),
+        ("GPU-bbbb,GPU-aaaa", "GPU-bbbb"),
+        (" 1 , 0", "1"),
+        ("", None),
+        ("-1", None),
+        ("-1,0", None),
+        ("NoDevFiles", None),
+    ],
+)
+def test_the_first_visible_device_is_the_one_that_is_used(
+    visible: str | None, gpu: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    assert visible_gpu() == gpu

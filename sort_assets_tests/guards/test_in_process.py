@@ -122,7 +122,7 @@ with guard():
 def test_looks_put_off_the_end_while_all_is_well(tmp_path: Path) -> None:
     code = """
 with guard(tolerance_s=0.6, grace_s=0.2):
-    for turn in range(30):
+    for turn in range(15):
         time.sleep(0.1)
         with (folder / "sorter.log").open("a") as log: print(turn, file=log)
 time.sleep(1.5)
@@ -136,7 +136,7 @@ print("finished")
 
 
 def test_a_silent_sorter_that_computes_in_this_process_is_let_alone(tmp_path: Path) -> None:
-    ended = run("with guard():\n    compute(3)\nprint('finished')", tmp_path)
+    ended = run("with guard():\n    compute(2.2)\nprint('finished')", tmp_path)
 
     assert ended.stdout.splitlines() == ["ready", "finished"]
 
@@ -216,7 +216,7 @@ def test_off_the_main_thread_nothing_is_watched_and_nobody_s_process_is_ended(tm
     code = """
 def sort():
     with guard(tolerance_s=0.3, grace_s=0.1):
-        time.sleep(2)
+        time.sleep(1)
     print("finished")
 thread = threading.Thread(target=sort)
 thread.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import StalledIoError
-from sort_assets.guards import AuditLog, EndProcessGroup, IoStallWatchdog, ProcessActivity
+from sort_assets.guards import AuditLog, EndProcessGroup, IoStallWatchdog, LogInactivityWatchdog, ProcessActivity
 from sort_assets_tests.guards.conftest import Start
 
 SLEEPS_UNINTERRUPTIBLY = """
@@ -47,6 +47,21 @@ def test_a_sorter_that_waits_for_a_disk_is_ended(where: str, start: Start, pipe:
     assert process.returncode in (-signal.SIGTERM, -signal.SIGKILL)
     assert caught.value.diagnostics["pid"] == process.pid
     assert caught.value.diagnostics["stalled_s"] >= 0.5  # type: ignore[operator]
+
+
+def test_silence_while_a_thread_waits_for_a_disk_is_a_stalled_disk(
+    start: Start, pipe: Path, tmp_path: Path, audit: AuditLog
+) -> None:
+    process = start(SLEEPS_UNINTERRUPTIBLY, pipe, "in a thread")
+    _wait_until_a_thread_sleeps_uninterruptibly(process.pid)
+    activity = ProcessActivity(process.pid)
+    ending = EndProcessGroup(process, 1)
+    silence = LogInactivityWatchdog(tmp_path / "log", 0.5, ending, activity=activity, interval_s=0.1, audit=audit)
+
+    with pytest.raises(StalledIoError, match=str(process.pid)) as caught, silence:
+        raise ChildProcessError(process.wait(timeout=30))
+
+    assert caught.value.diagnostics["timeout_s"] == 0.5
 
 
 def test_a_sorter_that_only_sleeps_is_let_alone(start: Start, audit: AuditLog) -> None:

@@ -1,5 +1,6 @@
 """Disk and memory are the machine's own. A GPU can't be had here: `Nvml` stands for its management library."""
 
+import sys
 from pathlib import Path
 from shutil import disk_usage
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 
 from sort_assets.errors import DiskFullError
 from sort_assets.guards.findings import OK, WARNING, Finding
-from sort_assets.guards.machine import inspect_machine
+from sort_assets.guards.machine import MemoryNeeded, inspect_machine
 
 GPU = "GPU-5b1f"
 
@@ -50,7 +51,7 @@ def _inspect(folder: Path, **given: object) -> dict[str, Finding]:
 
 
 def test_a_machine_with_room_is_in_order(tmp_path: Path) -> None:
-    findings = _inspect(tmp_path, expected_bytes=1000, memory_bytes=1000)
+    findings = _inspect(tmp_path, expected_bytes=1000, memory=MemoryNeeded(host=1000))
 
     assert {finding.level for finding in findings.values()} == {OK}
     assert findings["gpu"].detail == "none is used"
@@ -69,7 +70,7 @@ def test_a_disk_that_is_too_small_is_an_error_with_its_numbers(tmp_path: Path) -
 
 
 def test_memory_that_may_not_be_enough_is_warned_of(tmp_path: Path) -> None:
-    memory = _inspect(tmp_path, memory_bytes=psutil.virtual_memory().total + 1)["memory"]
+    memory = _inspect(tmp_path, memory=MemoryNeeded(host=psutil.virtual_memory().total + 1))["memory"]
 
     assert memory.level == WARNING
     assert "needed" in memory.detail
@@ -77,7 +78,7 @@ def test_memory_that_may_not_be_enough_is_warned_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("expected_bytes", "level"), [(None, OK), (50_000_000_000, OK), (50_000_000_001, WARNING)])
 def test_gpu_memory_that_may_not_be_enough_is_warned_of(expected_bytes: int | None, level: str, tmp_path: Path) -> None:
-    findings = _inspect(tmp_path, gpu=GPU, gpu_memory_bytes=expected_bytes, nvml=Nvml())
+    findings = _inspect(tmp_path, gpu=GPU, memory=MemoryNeeded(gpu=expected_bytes), nvml=Nvml())
 
     assert findings["gpu memory"].level == level
     assert findings["gpu memory"].detail.startswith("50.0 GB free")
@@ -89,6 +90,13 @@ def test_other_programs_on_the_gpu_are_named(tmp_path: Path) -> None:
 
     assert programs.level == WARNING
     assert programs.detail == "other programs hold memory of the GPU: pid 4711 with 2.5 GB, pid 4712"
+
+
+def test_without_a_gpu_nvml_need_not_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+    assert _inspect(tmp_path)["gpu"].level == OK
+    assert _inspect(tmp_path, gpu=GPU)["gpu"].detail.startswith(f"{GPU} can't be looked at: NVML is not installed")
 
 
 @pytest.mark.parametrize("nvml", [Nvml(broken=True), None], ids=["driver in trouble", "no driver"])

@@ -72,6 +72,27 @@ def test_null_is_not_watched(start: Start, tmp_path: Path, audit: AuditLog) -> N
     assert {watchdog.name for watchdog in stack.watchdogs} == {"log_inactivity", "gpu_memory"}
 
 
+def test_without_logs_another_watches_them_and_nothing_is_said(start: Start, tmp_path: Path, audit: AuditLog) -> None:
+    process = start(HANGS)
+    execution, ending = ExecutionConfig(), EndProcessGroup(process, 5)
+    stack = sort_guards(
+        execution,
+        pid=process.pid,
+        log_paths=[],
+        output_folder=tmp_path,
+        tolerance_s=None,
+        ending=ending,
+        audit=audit,
+        gpu=None,
+    )
+
+    with stack:
+        pass
+
+    assert {watchdog.name for watchdog in stack.watchdogs} == ALL - {"log_inactivity"}
+    assert "log_inactivity: not watching" not in names(audit)
+
+
 def test_thresholds_and_tolerance_come_from_the_configuration(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
 

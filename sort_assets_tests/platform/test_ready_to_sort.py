@@ -64,8 +64,23 @@ def test_a_good_recording_is_ready(home: Home, short_file: Path) -> None:
     assert ready.passed
     assert ready.open_points == {}
     assert set(ready.findings) == {
-        *("duration", "channels", "samples", "constant channels", "saturated channels", "noise", "peaks")
+        *("duration", "channels", "samples", "constant channels", "saturated channels", "noise", "peaks"),
+        "disk",
     }
+
+
+def test_a_dat_that_will_not_fit_is_warned_of_and_then_not_begun(home: Home, short_file: Path) -> None:
+    key = home.register(home.link(short_file, "good.nwb"))
+    all_of_it = cheap(execution={"min_free_disk_gb": 1e6})
+
+    result = home.materialize(key, *UP_TO_DAT, config=all_of_it)
+
+    ready = _checks(home, result.run_id)[READY]
+    assert ready.severity == dg.AssetCheckSeverity.WARN
+    assert ready.open_points == {"disk": "warning"}
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    assert failed.step_key == "binary_dat"
+    assert "DiskFullError" in str(failed)
 
 
 def test_a_recording_that_is_too_short_for_its_sorter_is_warned_of(

@@ -6,7 +6,7 @@ import pytest
 from spikeinterface.core import BaseRecording
 from spikeinterface.core import load as load_recording
 
-from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording, sortable_streams
 from sort_assets.recordings.synthetic import MAXWELL_GAIN_TO_UV, write_maxwell
 from sort_assets_tests.recordings.files import recording_of
@@ -93,7 +93,7 @@ def test_a_missing_decompression_plugin_is_named(short: BaseRecording, tmp_path:
     path = write_maxwell(short, tmp_path / "plate.h5")
     _pretend_compressed(path)
 
-    with pytest.raises(UnreadableRecordingError, match="HDF5_PLUGIN_PATH"):
+    with pytest.raises(MissingPluginError, match="HDF5_PLUGIN_PATH"):
         open_recording(path)
 
 

@@ -8,17 +8,7 @@ from sort_assets.recordings.memory import (
     cgroup_limit_bytes,
     cgroup_rooms,
     memory_rooms,
-    threads_within,
 )
-
-
-def test_threads_share_a_quarter_of_the_available_memory() -> None:
-    chunk_bytes = 384 * 30_000 * 4
-
-    assert threads_within(256 * 2**30, 16, chunk_bytes) == 16
-    assert threads_within(8 * 2**30, 16, chunk_bytes) == 7  # of 276 MB each, from 2147 MB
-    assert threads_within(2**20, 16, chunk_bytes) == 1
-    assert threads_within(2**30, 16, 0) == 16
 
 
 def test_some_memory_is_available_and_no_more_than_there_is() -> None:

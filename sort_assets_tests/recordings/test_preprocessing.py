@@ -228,7 +228,20 @@ def test_frozen_bad_channels_are_not_detected_again(
     assert prepared.get_annotation("removed_channels") == {"3": "dead", "9": "noise"}
 
 
-@pytest.fixture
+MOTION = RecordingConfig(
+    preprocessing={
+        "common_reference": {},
+        "correct_motion": {
+            "preset": "rigid_fast",
+            "estimate_motion_kwargs": {"method": "dredge_ap", "bin_s": 1.0, "rigid": True},
+            "interpolate_motion_kwargs": {"border_mode": "force_extrapolate"},
+        },
+        "whiten": {},
+    }
+)
+
+
+@pytest.fixture(scope="module")
 def drifting(ground_truth: tuple[BaseRecording, BaseSorting]) -> BaseRecording:
     """Six seconds; after the first three, everything is 40 micrometres (two channels) further along the probe."""
     recording, _ = ground_truth
@@ -237,44 +250,41 @@ def drifting(ground_truth: tuple[BaseRecording, BaseSorting]) -> BaseRecording:
     return recording_of(traces, recording)
 
 
-def test_a_frozen_recording_is_the_same_after_its_folder_has_moved(drifting: BaseRecording, tmp_path: Path) -> None:
-    motion = {
-        "preset": "rigid_fast",
-        "estimate_motion_kwargs": {"method": "dredge_ap", "bin_s": 1.0, "rigid": True},
-        "interpolate_motion_kwargs": {"border_mode": "force_extrapolate"},
-    }
-    config = RecordingConfig(preprocessing={"common_reference": {}, "correct_motion": motion, "whiten": {}})
+@pytest.fixture(scope="module")
+def frozen_motion(
+    drifting: BaseRecording, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RecordingConfig, np.ndarray]:
+    """The frozen configuration, and the last second as it is prepared with that after its folder has moved."""
+    folder = tmp_path_factory.mktemp("frozen")
+    (folder / "staging").mkdir()
+    frozen = freeze(drifting, MOTION, folder / "staging", 1)
+    moved = (folder / "staging").rename(folder / "published")
+    reopened = prepare(drifting, RecordingConfig.model_validate_json(frozen.model_dump_json()), moved)
+    return frozen, _last_second(reopened)
+
+
+def _last_second(recording: BaseRecording) -> np.ndarray:
+    return recording.get_traces(start_frame=150000, end_frame=180000)
+
+
+def test_a_frozen_recording_is_the_same_after_its_folder_has_moved(
+    drifting: BaseRecording, frozen_motion: tuple[RecordingConfig, np.ndarray]
+) -> None:
+    frozen, corrected = frozen_motion
     uncorrected = RecordingConfig(preprocessing={"common_reference": {}, "whiten": {}})
-    (tmp_path / "staging").mkdir()
-    frozen = freeze(drifting, config, tmp_path / "staging")
-    folder = (tmp_path / "staging").rename(tmp_path / "published")
-
-    reopened = prepare(drifting, RecordingConfig.model_validate_json(frozen.model_dump_json()), folder)
-
-    def last_second(recording: BaseRecording) -> np.ndarray:
-        return recording.get_traces(start_frame=150000, end_frame=180000)
 
     assert list(frozen.preprocessing) == ["common_reference", "interpolate_motion", "whiten"]
-    # Estimated a second time here, from the same data and with the same seed.
-    np.testing.assert_array_equal(last_second(reopened), last_second(prepare(drifting, config)))
-    assert not np.allclose(last_second(reopened), last_second(prepare(drifting, uncorrected)), atol=0.5)
+    # Estimated a second time here, from the same data, with the same seed and other threads.
+    np.testing.assert_array_equal(corrected, _last_second(prepare(drifting, MOTION, n_jobs=3)))
+    assert not np.allclose(corrected, _last_second(prepare(drifting, uncorrected)), atol=0.5)
 
 
-def test_motion_is_the_same_for_any_number_of_threads(drifting: BaseRecording, tmp_path: Path) -> None:
-    motion = {
-        "preset": "rigid_fast",
-        "estimate_motion_kwargs": {"method": "dredge_ap", "bin_s": 1.0, "rigid": True},
-        "interpolate_motion_kwargs": {"border_mode": "force_extrapolate"},
-    }
-    config = RecordingConfig(preprocessing={"correct_motion": motion})
-    for n_jobs in (1, 3):
-        (tmp_path / str(n_jobs)).mkdir()
-        frozen = freeze(drifting, config, tmp_path / str(n_jobs), n_jobs)
+def test_motion_is_the_same_for_any_number_of_threads(
+    drifting: BaseRecording, frozen_motion: tuple[RecordingConfig, np.ndarray], tmp_path: Path
+) -> None:
+    frozen = freeze(drifting, MOTION, tmp_path, 3)
 
-    one, three = (prepare(drifting, frozen, tmp_path / name).get_traces(end_frame=30000) for name in ("1", "3"))
-
-    np.testing.assert_array_equal(one, three)
-    np.testing.assert_array_equal(one, prepare(drifting, config, n_jobs=3).get_traces(end_frame=30000))
+    np.testing.assert_array_equal(frozen_motion[1], _last_second(prepare(drifting, frozen, tmp_path)))
 
 
 def test_a_configuration_that_estimates_nothing_is_already_frozen(short: BaseRecording, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.evidence import FailureRule
-from sort_assets.backends.kilosort4 import memory
+from sort_assets.backends.kilosort4 import memory, memory_needed
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.memory import Ladder
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import ConfigError
+from sort_assets.guards.machine import NO_ESTIMATE, MemoryNeeded
 from sort_assets.isolation.progress import Stage
 
 if TYPE_CHECKING:
@@ -49,6 +50,24 @@ class Kilosort4Backend(SpikeInterfaceBackend):
 
     def memory_ladder(self, failure: Exception | None) -> Ladder:
         return memory.ladder(failure)
+
+    def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
+        if not recording.has_probe():
+            return NO_ESTIMATE
+        params = _kilosort_defaults() | self.config.sorter.params
+        channels = recording.get_num_channels()
+        templates = memory_needed.universal_templates(
+            recording.get_channel_locations()[:, :2],
+            recording.get_channel_groups(),
+            dmin=params["dmin"],
+            dminx=params["dminx"],
+            max_channel_distance=params["max_channel_distance"],
+        )
+        detection = memory_needed.detection_bytes(templates, channels, params)
+        host = memory_needed.START_BYTES + memory_needed.features_bytes(channels, recording.get_duration(), params)
+        if self.gpu is None:
+            return MemoryNeeded(host=host + detection)
+        return MemoryNeeded(host=host, gpu=detection)
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
         return {"torch_device": self.config.sorter.device, **self.job_kwargs}

@@ -141,7 +141,7 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
     folder = _failure(home.store)
 
     shown = home.command("sort-assets", "status")
-    as_json = home.command("sort-assets", "status", "--json")
+    as_json = home.invoke("status", "--json")
 
     assert shown.status == 0, shown.output
     assert "failed: DeviceOutOfMemoryError in final clustering" in shown.stdout

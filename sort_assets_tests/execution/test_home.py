@@ -13,6 +13,20 @@ from sort_assets.execution.instance import missing_settings
 
 REPOSITORY = Path(__file__).parents[2]
 VARIABLES = ("DAGSTER_HOME", "SORT_ASSETS_RECORDINGS", "SORT_ASSETS_STORE")
+# Forked when Dagster is imported, so that they really open it at once.
+OPEN_AT_ONCE = """
+import multiprocessing, sys
+import dagster as dg
+def add(number):
+    dg.DagsterInstance.get().add_dynamic_partitions("recordings", [str(number)])
+fork = multiprocessing.get_context("fork")
+processes = [fork.Process(target=add, args=(number,)) for number in range(6)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+sys.exit(any(process.exitcode for process in processes))
+"""
 
 
 @pytest.fixture
@@ -78,9 +92,9 @@ def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
     write_environment(checkout)
     load_environment()
     prepare_home()
-    code = "import dagster as dg, sys; dg.DagsterInstance.get().add_dynamic_partitions('recordings', [sys.argv[1]])"
-    processes = [subprocess.Popen([sys.executable, "-c", code, str(n)], stderr=subprocess.PIPE) for n in range(6)]
 
-    errors = [process.communicate()[1] for process in processes]
+    done = subprocess.run([sys.executable, "-c", OPEN_AT_ONCE], capture_output=True, text=True, check=False)
 
-    assert [process.returncode for process in processes] == [0] * 6, errors
+    assert done.returncode == 0, done.stderr
+    with open_instance() as instance:
+        assert sorted(instance.get_dynamic_partitions("recordings")) == ["0", "1", "2", "3", "4", "5"]

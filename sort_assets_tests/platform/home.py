@@ -3,19 +3,24 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from sort_assets.automation.jobs import PIPELINE
 from sort_assets.automation.registration import register_recording
+from sort_assets.cli import main
 from sort_assets.definitions import defs
 from sort_assets.execution.home import SETTINGS, WORKSPACE, open_instance, prepare_home
 from sort_assets.partitions import RECORDINGS_PARTITIONS
@@ -135,6 +140,12 @@ class Home:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
+    def invoke(self, *words: str) -> "Finished":
+        """Run a `sort-assets` command inside this process; a process of its own takes two seconds to start."""
+        with self.environment(), chdir(self.folder):
+            done = CliRunner().invoke(main, words, catch_exceptions=False)
+        return Finished(done.exit_code, done.stdout, done.stderr)
+
     def start(self, *words: str | Path, output: Path, python_path: Path | None = None) -> "subprocess.Popen[bytes]":
         """Start a command of the virtual environment in a process group of its own."""
         with output.open("wb") as log:
@@ -182,14 +193,25 @@ def make_home(folder: Path) -> Home:
         "SORT_ASSETS_LEASES": str(folder / "leases"),
         "SORT_ASSETS_FIGURES_URL": f"http://127.0.0.1:{free_port()}",
     }
-    (folder / "dagster").mkdir(parents=True)
+    roots = Roots(folder / "recordings", folder / "store", variables["SORT_ASSETS_FIGURES_URL"])
+    shutil.copytree(_prepared().name, folder, symlinks=True, dirs_exist_ok=True)
+    return Home(folder, roots, variables)
+
+
+@cache
+def _prepared() -> "tempfile.TemporaryDirectory[str]":
+    """A home as `prepare_home` leaves it, to be copied: creating Dagster's databases takes more than a second."""
+    temporary = tempfile.TemporaryDirectory(prefix="sort_assets-home-")
+    folder = Path(temporary.name)
+    (folder / "dagster").mkdir()
     for name in (SETTINGS, WORKSPACE):
         (folder / "dagster" / name).symlink_to(CHECKOUT / name)
-    roots = Roots(folder / "recordings", folder / "store", variables["SORT_ASSETS_FIGURES_URL"])
-    home = Home(folder, roots, variables)
-    with home.environment():
+    roots = {"SORT_ASSETS_RECORDINGS": folder / "recordings", "SORT_ASSETS_STORE": folder / "store"}
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in {"DAGSTER_HOME": folder / "dagster", **roots}.items():
+            patch.setenv(variable, str(value))
         prepare_home()
-    return home
+    return temporary
 
 
 def materialize_words(

@@ -1,4 +1,4 @@
-"""What goes wrong at the source is said once, in words, with its remedy; and nothing of it stays in the store."""
+"""What goes wrong at the source is said once, in words, with its remedy; of it, the store keeps only the record."""
 
 import os
 import sys
@@ -14,6 +14,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, NumpyRecording
 
 from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_nwb
+from sort_assets.storage.failures import failed_attempts
 from sort_assets_tests.platform.failures import Failed, failure_of, last_failure
 from sort_assets_tests.platform.home import CHEAP, Home, cheap, materialize_words
 from sort_assets_tests.recordings.files import cut_second_half
@@ -37,6 +38,8 @@ class Case:
         The run's configuration of the backend.
     step : str
         The asset that fails.
+    recorded : bool
+        Whether a record is left: nothing is staged before the key and the configuration are found good.
     """
 
     prepare: Callable[[Home, Path, BaseRecording], str]
@@ -45,6 +48,7 @@ class Case:
     remedy: str
     config: Mapping[str, Any] = field(default_factory=lambda: CHEAP)
     step: str = PIPELINE[0]
+    recorded: bool = True
 
 
 def _good(home: Home, good: Path, _: BaseRecording) -> str:
@@ -119,13 +123,19 @@ CASES = {
         "start_s",
         step=PIPELINE[1],
     ),
-    "key with ..": Case(_key("=2E.~secret.nwb"), "OutsideRecordingsRootError", "'../secret.nwb'", "below the"),
-    "key of dots": Case(_key(".."), "OutsideRecordingsRootError", "'..' leads outside", "below the"),
-    "absolute key": Case(_key("~etc~passwd"), "OutsideRecordingsRootError", "'/etc/passwd'", "below the"),
-    "no key": Case(_key("../secret.nwb"), "RecordingKeyError", "'../secret.nwb' is not a recording key", "register"),
+    "key with ..": Case(
+        _key("=2E.~secret.nwb"), "OutsideRecordingsRootError", "'../secret.nwb'", "below the", recorded=False
+    ),
+    "key of dots": Case(_key(".."), "OutsideRecordingsRootError", "'..' leads outside", "below the", recorded=False),
+    "absolute key": Case(
+        _key("~etc~passwd"), "OutsideRecordingsRootError", "'/etc/passwd'", "below the", recorded=False
+    ),
+    "no key": Case(
+        _key("../secret.nwb"), "RecordingKeyError", "'../secret.nwb' is not a recording key", "register", recorded=False
+    ),
     "link out of the root": Case(_link_outside, "OutsideRecordingsRootError", "elsewhere/", "below the root"),
     "unknown sorter": Case(
-        _good, "UnknownSorterError", "'nosuch'", "kilosort4, lupin", cheap(sorter={"name": "nosuch"})
+        _good, "UnknownSorterError", "'nosuch'", "kilosort4, lupin", cheap(sorter={"name": "nosuch"}), recorded=False
     ),
     "misspelt sorter parameter": Case(
         _good,
@@ -135,7 +145,12 @@ CASES = {
         cheap(sorter={"params": {"detect_treshold": 5.5}}),
     ),
     "value out of range": Case(
-        _good, "ConfigError", "freq_min (9000.0 Hz)", "Correct the named fields", cheap(recording={"freq_min": 9000})
+        _good,
+        "ConfigError",
+        "freq_min (9000.0 Hz)",
+        "Correct the named fields",
+        cheap(recording={"freq_min": 9000}),
+        recorded=False,
     ),
     "bad channel that is not there": Case(
         _good,
@@ -148,7 +163,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=[name.replace(" ", "-") for name in CASES])
-def test_a_bad_input_fails_its_run_once_in_words_and_leaves_nothing(
+def test_a_bad_input_fails_its_run_once_in_words_and_leaves_only_its_record(
     home: Home, short: tuple[BaseRecording, BaseSorting], short_file: Path, case: Case
 ) -> None:
     key = case.prepare(home, short_file, short[0])
@@ -161,7 +176,10 @@ def test_a_bad_input_fails_its_run_once_in_words_and_leaves_nothing(
     assert case.names in failure.description
     assert case.remedy in failure.remedy
     assert failure.remedy in failure.description
-    _assert_nothing_stored(home, key, failure)
+    if case.recorded:
+        _assert_only_recorded(home, key, failure)
+    else:
+        assert list(home.roots.store.iterdir()) == []
 
 
 def test_a_file_that_is_replaced_halfway_is_not_mixed_with_what_was_seen_of_it(
@@ -179,7 +197,7 @@ def test_a_file_that_is_replaced_halfway_is_not_mixed_with_what_was_seen_of_it(
     assert failure.step == "binary_dat"
     assert "replaced.nwb' has changed since it was preprocessed" in failure.description
     assert "Materialize preprocessed_recording again" in failure.remedy
-    _assert_nothing_stored(home, key, failure)
+    _assert_only_recorded(home, key, failure)
 
 
 def test_a_sorter_whose_package_is_missing_says_what_to_install(
@@ -194,7 +212,7 @@ def test_a_sorter_whose_package_is_missing_says_what_to_install(
     assert failure.failure_class == "SorterNotInstalledError"
     assert "'mountainsort5' is not installed" in failure.description
     assert failure.remedy == "Run: pip install 'sort-assets[mountainsort5]'"
-    _assert_nothing_stored(home, key, failure)
+    _assert_only_recorded(home, key, failure)
 
 
 def test_a_misspelt_config_field_is_refused_before_there_is_a_run(home: Home, short_file: Path) -> None:
@@ -216,7 +234,7 @@ def test_the_command_line_says_it_too(home: Home, short_file: Path, tmp_path: Pa
     failure = last_failure(home)
     assert done.status != 0
     assert failure.description in done.output.replace("\n", " ")
-    _assert_nothing_stored(home, key, failure)
+    _assert_only_recorded(home, key, failure)
 
 
 @pytest.mark.slow
@@ -245,7 +263,7 @@ def test_a_third_party_sorter_that_is_not_complete_is_named(
     assert failure.failure_class == "SorterNotInstalledError"
     assert "'threshold' can't be loaded from 'left_out_of_the_wheel:ThresholdBackend'" in failure.description
     assert failure.remedy == "Reinstall the package that declares it."
-    _assert_nothing_stored(home, key, failure)
+    assert list(home.roots.store.iterdir()) == []
 
 
 def test_what_is_no_recording_is_not_registered_and_the_others_are(home: Home, short_file: Path) -> None:
@@ -277,9 +295,24 @@ def test_what_is_no_recording_is_not_registered_and_the_others_are(home: Home, s
         assert instance.get_dynamic_partitions("recordings") == ["good.nwb"]
 
 
-def _assert_nothing_stored(home: Home, key: str, failure: Failed) -> None:
-    """The failed asset and those after it have nothing in the store, and nothing was written beside the store."""
-    missing = PIPELINE[PIPELINE.index(failure.step) :]
-    assert [asset for asset in missing if home.store.asset_folder(key, asset).exists()] == []
-    if failure.step == PIPELINE[0]:
-        assert list(home.roots.store.iterdir()) == []
+def _assert_only_recorded(home: Home, key: str, failure: Failed) -> None:
+    """The failed asset has the record of one attempt and nothing else; those after it, and other recordings, nothing.
+
+    Those before it have a version each, with nothing unfinished beside it.
+    """
+    before = PIPELINE[: PIPELINE.index(failure.step)]
+    (record,) = failed_attempts(home.store, key, failure.step)
+    assert type(record.error).__name__ == failure.failure_class
+    assert record.error.remedy == failure.remedy
+    assert record.error.message in failure.description
+    assert (record.attempt, record.retried) == (1, False)
+    assert _below(home.store.asset_folder(key, failure.step)) == [f"failed/{record.version}/failure.json"]
+    assert home.store.recordings() == [key]
+    assert sorted(home.store.assets(key)) == sorted([*before, failure.step])
+    for asset in before:
+        (version,) = home.store.versions(key, asset)
+        assert {path.name for path in home.store.asset_folder(key, asset).iterdir()} == {version, "current"}
+
+
+def _below(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]

@@ -174,7 +174,7 @@ def _step_that_sorts(home: Home, key: str, command: "subprocess.Popen[bytes]") -
 
     def found() -> psutil.Process | None:
         for lock in home.store.asset_folder(key, "sorting").glob(".staging-*.lock"):
-            if any(lock.with_suffix("").glob("sorter/*")):
+            if any(lock.with_suffix("").glob("sorter/spikeinterface/*")):
                 return psutil.Process(json.loads(lock.read_text(encoding="utf-8"))["pid"])
         assert command.poll() is None, "the command has ended"
         return None

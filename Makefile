@@ -30,8 +30,10 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The slow tests mostly wait for processes, so two files run at a time; the quick ones measure times, and run alone.
 test: lint system
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m slow --numprocesses 2 --dist loadfile
 
 # Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
 # and we may.

@@ -68,7 +68,7 @@ def decide(
     if isinstance(error, OutOfMemoryError):
         tried, most = _count(earlier, OutOfMemoryError), execution.oom_retry_max
         if tried >= most:
-            return Decision(False, f"Memory ran out {tried + 1} times, and execution.oom_retry_max is {most}.")
+            return Decision(False, f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}.")
         if not eased:
             return Decision(False, "No parameter is left that could take less memory in this stage.")
         return Decision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
@@ -81,10 +81,14 @@ def decide(
     if isinstance(error, _CRASHES):
         crashes, most = _count(earlier, _CRASHES), execution.crash_retry_max
         if crashes >= most:
-            return Decision(False, f"It crashed {crashes + 1} times, and execution.crash_retry_max is {most}.")
+            return Decision(False, f"{_times('It crashed', crashes + 1)}, and execution.crash_retry_max is {most}.")
         return Decision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
     return Decision(False, "Another attempt would fail in the same way.")
 
 
 def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:
     return sum(isinstance(error, kinds) for error in errors)
+
+
+def _times(what: str, number: int) -> str:
+    return f"{what} once" if number == 1 else f"{what} {number} times"

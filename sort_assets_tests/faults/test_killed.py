@@ -87,10 +87,10 @@ def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(
         killed = time.monotonic()
         assert_gone(group)
         seconds = time.monotonic() - killed
-        at = time.time() - seconds
         status = running.ended()
 
-    note(home, key, "SIGKILL of the step (parent of the sorter)", "StepCrashedError, retried: success", at)
+    fault = f"SIGKILL of the step (parent of the sorter, which was gone after {seconds:.1f} s)"
+    note(home, key, fault, "StepCrashedError, retried: success")
 
     assert status == 0, running.output[-3000:]
     assert len(group) == 2  # and its guard
@@ -108,10 +108,9 @@ def test_a_step_that_is_killed_too_often_fails_in_words(module_home: Home, short
     with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 0})) as running:
         running.sorter()
         running.step().kill()
-        killed = time.time()
         status = running.ended()
 
-    note(home, key, "SIGKILL of the step, always", "StepCrashedError", killed)
+    note(home, key, "SIGKILL of the step, always", "StepCrashedError")
 
     (failure,) = failures_of(home, running.run.run_id)
     assert status != 0

@@ -9,11 +9,12 @@ import dagster as dg
 
 from sort_assets.assets.findings import findings_check
 from sort_assets.assets.progress import StepObserver
+from sort_assets.assets.sort_lessons import SortLessons
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
-from sort_assets.errors import OutOfMemoryError, SortAssetsError
+from sort_assets.errors import SortAssetsError
 from sort_assets.execution.executor import GPU_POOL, GPU_TAGS
-from sort_assets.execution.leases import CPU, Lease, device_lease, on_device
+from sort_assets.execution.leases import CPU, device_lease, on_device
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.guards.versions import torch_cuda_version
 from sort_assets.partitions import recordings
@@ -22,7 +23,6 @@ from sort_assets.storage import StoredBinary, StoredSorting
 from sort_assets.storage.content import hash_sorting
 from sort_assets.storage.failure_words import attempts_table, in_words
 from sort_assets.storage.handles import UNGROUPED
-from sort_assets.storage.lessons import Lesson, Lessons, Shape
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -74,13 +74,13 @@ def sorting(
         with device_lease(context.log.info, gpu=wants_gpu) as lease:
             if sorter.uses_gpu:
                 sorter.config = on_device(sorter.config, lease)
-            taught = _Taught(asset, lease, [recording for recording, _ in parts.values()])
+            lessons = SortLessons(asset, lease, [recording for recording, _ in parts.values()])
             context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
             found = {}
             for group, (recording, dat_path) in parts.items():
                 with _naming(group):
                     found[group] = sorter.sort(recording, raw_path, dat_path, folders[group])
-        return _publish(asset, parts, found, folders, taught, findings_check(PREFLIGHT_CHECK, observer.findings))
+        return _publish(asset, parts, found, folders, lessons, findings_check(PREFLIGHT_CHECK, observer.findings))
 
 
 @contextmanager
@@ -93,59 +93,6 @@ def _naming(group: str) -> Iterator[None]:
             error.message = f"Group {group}: {error.message}"
             error.diagnostics["group"] = group
         raise
-
-
-class _Taught:
-    """What earlier sorts of the same shape taught this one, and this one may teach."""
-
-    def __init__(self, asset: StagedAsset, lease: Lease, parts: "list[BaseRecording]") -> None:
-        self._asset = asset
-        self._lessons = Lessons(asset.roots.store)
-        self._shape = Shape(
-            sorter=asset.sorter.name,
-            device=lease.name,
-            channels=max(int(part.get_num_channels()) for part in parts),
-            sampling_hz=float(parts[0].sampling_frequency),
-        )
-        self.device = lease.name
-        self.lesson: Lesson | None = None
-        if asset.attempt.execution.oom_learn:
-            self.lesson = self._lessons.find(self._shape)
-        for error in self.lesson.errors if self.lesson else []:
-            asset.attempt.scale_after(error)
-        if self.lesson is not None and asset.attempt.scaled:
-            asset.attempt.log(
-                f"Starting from what {self.lesson.recording} (version {self.lesson.version}) taught: "
-                f"{in_words(asset.attempt.scaled)}."
-            )
-
-    @property
-    def origin(self) -> str | None:
-        """Who taught the parameters that ran, for people."""
-        if self.lesson is None:
-            return None
-        return f"{self.lesson.recording}, sorting {self.lesson.version}, run {self.lesson.run_id}"
-
-    def teach(self) -> None:
-        """Write down what this sort learned from running out of memory."""
-        attempt = self._asset.attempt
-        failures = [one.error for one in attempt.earlier if isinstance(one.error, OutOfMemoryError)]
-        if not attempt.execution.oom_learn or not failures:
-            return
-        staging = self._asset.staging
-        known = self.lesson.errors if self.lesson else []
-        try:
-            self._lessons.teach(
-                self._shape,
-                failures=[*known, *failures],
-                params={name: after for name, (_, after) in attempt.scaled.items()},
-                recording=staging.recording,
-                version=staging.version,
-                run_id=staging.run_id,
-                days=attempt.execution.oom_lesson_days,
-            )
-        except OSError as error:  # the sorting is published already
-            attempt.log(f"What this sort learned could not be written down: {error}")
 
 
 def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, Path | None]]":
@@ -165,7 +112,7 @@ def _publish(
     parts: "dict[str, tuple[BaseRecording, Path | None]]",
     found: "dict[str, BaseSorting]",
     folders: dict[str, Path],
-    taught: _Taught,
+    lessons: SortLessons,
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
     from sort_assets.figures import plot_raster
@@ -199,24 +146,24 @@ def _publish(
             "excess_spikes": excess,
             "duration_s": duration_s,
             "start_time_s": float(recording.get_start_time()),
-            "device": taught.device,
+            "device": lessons.device,
             "effective_params": params,
             "unsortable": unsortable,
             "unsortable_groups": {group: error.message for group, error in nothing.items()},
             "degraded": degraded,
             "scaled": scaled,
             "failed_attempts": [one.failure for one in earlier],
-            "lesson": taught.origin,
+            "lesson": lessons.origin,
         },
         metadata={
             "units": len(counts),
             "spikes": int(spikes.size),
             "sorter": asset.sorter.name,
-            "device": taught.device,
+            "device": lessons.device,
             **({"unsortable": unsortable} if unsortable else {}),
             "degraded": degraded,
             **({"scaled": in_words(scaled)} if scaled else {}),
-            **({"parameters_from": taught.origin} if taught.origin else {}),
+            **({"parameters_from": lessons.origin} if lessons.origin else {}),
             **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
             **_links_to_logs(asset, folders),
             "units_table": _units_table(counts, duration_s),
@@ -246,7 +193,7 @@ def _publish(
             ),
         ],
     )
-    taught.teach()
+    lessons.teach()
     return result
 
 

@@ -26,6 +26,8 @@ from sort_assets.guards import (
     active_log,
     sort_guards,
 )
+from sort_assets.guards.nvml import find_sensors
+from sort_assets.guards.versions import torch_cuda_version
 from sort_assets.isolation.job import OUTPUT_FILE, importable_name
 from sort_assets.isolation.process import isolated
 from sort_assets.isolation.progress import StageReader, read_ends, read_tail
@@ -156,7 +158,10 @@ class SorterRun:
 
     @property
     def _device(self) -> str:
-        return "cuda" if self._backend.uses_gpu and self._backend.config.sorter.device == "cuda" else "cpu"
+        gpu = self._backend.gpu
+        chosen = self._backend.config.sorter.device == "cuda"
+        found = gpu is not None and (chosen or (torch_cuda_version() is not None and find_sensors(gpu) is not None))
+        return "cuda" if found else "cpu"
 
     def _tell_progress(self) -> None:
         if time.monotonic() < self._tell_next:

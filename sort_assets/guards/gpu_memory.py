@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sort_assets.errors import DeviceOutOfMemoryError, SortAssetsError
-from sort_assets.guards.audit import AuditLog
 from sort_assets.guards.ending import Ending
-from sort_assets.guards.nvml import GpuSensors, NoGpuError, open_gpu
-from sort_assets.guards.watchdog import Watchdog
+from sort_assets.guards.gpu_watchdog import GpuWatchdog
 
 NOTED_PERCENT = 95.0
 """Use from which on it is noted. Not a reason to end anything: torch's allocator keeps nearly all memory for itself."""
 
 
-class GpuMemoryWatchdog(Watchdog):
+class GpuMemoryWatchdog(GpuWatchdog):
     """Trips with `DeviceOutOfMemoryError` when more of the GPU's memory is used, by all programs, than is allowed.
 
     Without an allowed maximum it only notes, once, that more than `NOTED_PERCENT` are used. Without NVML or without a
@@ -34,33 +32,12 @@ class GpuMemoryWatchdog(Watchdog):
 
     name: ClassVar[str] = "gpu_memory"
 
-    def __init__(
-        self,
-        gpu: str | None,
-        max_percent: float | None,
-        ending: Ending,
-        *,
-        interval_s: float = 5.0,
-        looks_in_a_row: int = 3,
-        audit: AuditLog | None = None,
-        nvml: Any = None,
-    ) -> None:
-        super().__init__(ending, interval_s=interval_s, looks_in_a_row=looks_in_a_row, audit=audit)
-        self.gpu = gpu
+    def __init__(self, gpu: str | None, max_percent: float | None, ending: Ending, **watchdog: Any) -> None:
+        super().__init__(gpu, ending, **watchdog)
         self.max_percent = max_percent
-        self._nvml = nvml
-        self._sensors: GpuSensors | None = None
-
-    def prepare(self) -> str | None:
-        try:
-            self._sensors = open_gpu(self.gpu, self._nvml)
-        except NoGpuError as reason:
-            return str(reason)
-        return None
 
     def look(self) -> SortAssetsError | None:
-        assert self._sensors is not None  # prepare() has seen to that
-        used_bytes, total_bytes = self._sensors.memory_bytes()
+        used_bytes, total_bytes = self.sensors.memory_bytes()
         used_percent = 100 * used_bytes / total_bytes
         if used_percent > NOTED_PERCENT:
             self.note_once(

@@ -101,8 +101,6 @@ def inspect_disk(output_folder: Path, expected_bytes: int) -> Finding:
 
 
 def _memory(expected_bytes: int | None) -> Finding:
-    # With the recordings comes numpy, a tenth of a second; the code location is to import fast.
-
     # With the recordings come numpy, a tenth of a second; the code location is to import fast.
     from sort_assets.recordings.memory import available_memory_bytes
 

@@ -69,7 +69,6 @@ def isolated(
     folder: Path,
     *,
     grace_s: float,
-    environment: Mapping[str, str] | None = None,
 ) -> Iterator[IsolatedProcess]:
     """Run a function in a process of its own; whatever is left of the process at the end of the block is ended.
 
@@ -85,8 +84,6 @@ def isolated(
         An existing folder for the job, its outcome and its output.
     grace_s : float
         Seconds that the process has to end by itself before it is killed.
-    environment : Mapping[str, str] or None
-        Variables beside those of this process.
     """
     job = Job(function=function, arguments=dict(arguments), import_path=[path for path in sys.path if path])
     job.write(folder)
@@ -96,7 +93,7 @@ def isolated(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
     try:

@@ -51,24 +51,6 @@ def memory_rooms() -> list[MemoryRoom]:
     return rooms
 
 
-def cgroup_limit_bytes(root: Path, membership: str) -> int | None:
-    """The smallest memory limit on a control group and those above it, as containers and SLURM set it.
-
-    Parameters
-    ----------
-    root : Path
-        Where the control groups are mounted.
-    membership : str
-        What `/proc/self/cgroup` says.
-
-    Returns
-    -------
-    int or None
-        None without a limit.
-    """
-    return min((room.total_bytes for room in cgroup_rooms(root, membership)), default=None)
-
-
 def cgroup_rooms(root: Path, membership: str) -> list[MemoryRoom]:
     """The memory limits on a control group and those above it, of version 2 and of version 1.
 

@@ -5,10 +5,14 @@ import pytest
 
 from sort_assets.recordings.memory import (
     available_memory_bytes,
-    cgroup_limit_bytes,
     cgroup_rooms,
     memory_rooms,
 )
+
+
+def cgroup_limit_bytes(root: Path, membership: str) -> int | None:
+    """The smallest limit of all."""
+    return min((room.total_bytes for room in cgroup_rooms(root, membership)), default=None)
 
 
 def test_some_memory_is_available_and_no_more_than_there_is() -> None:

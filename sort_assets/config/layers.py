@@ -24,10 +24,13 @@ class ConfigLayer:
         Shown to people: "preset kilosort4", "run config", the path of a file.
     overrides : Mapping[str, Any]
         Nested like `SortingPipelineConfig`, holding only what was chosen.
+    preset : str or None
+        The preset that this layer asks for. The last layer that names one decides.
     """
 
     source: str
     overrides: Mapping[str, Any]
+    preset: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ which streams it has and how one is opened, and add a line to `FORMATS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,12 @@ class RecordingFormat:
         Short name, shown and stored.
     description : str
         One line for people.
+    may_be_file : callable
+        ``may_be_file(name) -> bool``: whether a file of this name may be such a recording. Touches no disk: it is asked
+        of every file below the recordings root, again and again.
+    may_be_folder : callable
+        ``may_be_folder(name, entries) -> bool``: whether a folder of this name, which directly holds files and folders
+        of these names, may be such a recording. Touches no disk either.
     recognises : callable
         ``recognises(path) -> bool``, cheap. Raises `UnreadableRecordingError` for a file that has the format's name
         but is empty or damaged.
@@ -40,6 +46,8 @@ class RecordingFormat:
 
     name: str
     description: str
+    may_be_file: Callable[[str], bool]
+    may_be_folder: Callable[[str, Set[str]], bool]
     recognises: Callable[[Path], bool]
     streams: Callable[[Path], tuple[str, ...]]
     open: Callable[[Path, str | None], BaseRecording]
@@ -49,11 +57,29 @@ def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
     return (spikeinterface_folders.STREAM,)
 
 
+def _never(*_: object) -> bool:
+    return False
+
+
+def _ending(*suffixes: str) -> Callable[[str], bool]:
+    return lambda name: name.lower().endswith(suffixes)
+
+
 FORMATS = (
-    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", nwb.is_nwb, nwb.nwb_streams, nwb.open_nwb),
+    RecordingFormat(
+        "nwb",
+        "Neurodata Without Borders (.nwb)",
+        _ending(".nwb"),
+        _never,
+        nwb.is_nwb,
+        nwb.nwb_streams,
+        nwb.open_nwb,
+    ),
     RecordingFormat(
         "maxwell",
         "MaxWell Biosystems MaxOne and MaxTwo (.h5)",
+        _ending(".h5"),
+        _never,
         maxwell.is_maxwell,
         maxwell.maxwell_streams,
         maxwell.open_maxwell,
@@ -61,6 +87,8 @@ FORMATS = (
     RecordingFormat(
         "spikeinterface_binary",
         "SpikeInterface binary folder",
+        _never,
+        spikeinterface_folders.may_be_binary_folder,
         spikeinterface_folders.is_binary_folder,
         _only_stream,
         spikeinterface_folders.open_binary_folder,
@@ -68,6 +96,8 @@ FORMATS = (
     RecordingFormat(
         "spikeinterface_zarr",
         "SpikeInterface zarr folder",
+        _never,
+        spikeinterface_folders.may_be_zarr_folder,
         spikeinterface_folders.is_zarr_folder,
         _only_stream,
         spikeinterface_folders.open_zarr_folder,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 STREAM = "traces"
 _COPY_AGAIN = "Copy the folder again from where it was made, and compare the sizes."
+
+
+def may_be_binary_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    """Whether a folder with these entries looks like SpikeInterface's folder with a flat binary file."""
+    return "binary.json" in entries
+
+
+def may_be_zarr_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    """Whether a folder with these entries looks like SpikeInterface's zarr folder of a recording."""
+    return {".zgroup", "traces_seg0"} <= entries
 
 
 def is_binary_folder(path: Path) -> bool:

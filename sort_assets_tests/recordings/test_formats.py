@@ -37,6 +37,23 @@ def test_a_file_is_recognised_as_its_format(name: str, short: BaseRecording, tmp
 
 
 @pytest.mark.parametrize("name", WRITERS)
+def test_a_name_tells_what_may_be_a_recording_without_a_look_inside(
+    name: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    write, file_name = WRITERS[name]
+    path = write(short, tmp_path / file_name)
+
+    if path.is_dir():
+        entries = {entry.name for entry in path.iterdir()}
+        takers = {one.name for one in FORMATS if one.may_be_folder(path.name, entries)}
+    else:
+        takers = {one.name for one in FORMATS if one.may_be_file(path.name)}
+
+    assert takers == {name}
+    assert not any(one.may_be_file("notes.txt") or one.may_be_folder("notes", {"notes.txt"}) for one in FORMATS)
+
+
+@pytest.mark.parametrize("name", WRITERS)
 def test_a_file_with_one_stream_needs_no_name(name: str, short: BaseRecording, tmp_path: Path) -> None:
     write, file_name = WRITERS[name]
     path = write(short, tmp_path / file_name)

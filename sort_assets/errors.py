@@ -84,6 +84,10 @@ class ConfigError(SortAssetsError, ValueError):
     """A configuration value, field or preset that can't be used."""
 
 
+class RulesError(ConfigError):
+    """A rules file or a sidecar with mistakes in it."""
+
+
 class InstanceError(SortAssetsError, RuntimeError):
     """The Dagster instance can't hold the results safely (temporary, or not set up)."""
 

@@ -9,6 +9,7 @@ import dagster as dg
 from sort_assets.assets.binary_dat import inspect_room
 from sort_assets.assets.findings import findings_check
 from sort_assets.assets.raw_recording import raw_recording
+from sort_assets.assets.settings import recording_settings
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.guards.findings import WARNING, Finding
@@ -27,7 +28,7 @@ _NOISE_CHUNKS = 10
 
 @dg.asset(
     partitions_def=recordings,
-    deps=[raw_recording],
+    deps=[raw_recording, recording_settings],
     group_name=GROUP,
     code_version=CODE_VERSION,
     retry_policy=CRASH_RETRIES,
@@ -54,6 +55,7 @@ def preprocessed_recording(
         from sort_assets.guards.preflight import inspect_recording
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.fingerprint import fingerprint
+        from sort_assets.recordings.probe_files import probe_fingerprint
 
         key = RecordingKey.parse(context.partition_key)
         raw_path = key.locate(asset.roots.recordings)
@@ -67,6 +69,8 @@ def preprocessed_recording(
             sorter.check_recording(part, raw_path)
         removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
         seen = fingerprint(raw_path)
+        probe_file = sorter.config.recording.probe_file
+        probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
         raw = _open_raw(asset, raw_path, filtered)
         noise_uv = _draw(asset, raw, filtered, removed)
         findings = inspect_recording(
@@ -85,11 +89,17 @@ def preprocessed_recording(
             "sorter": sorter.config.sorter.name,
             "recording": sorter.config.recording.model_dump(mode="json"),
             "code": CODE_VERSION,
+            **probe,
         }
         files = boundaries(filtered)
         return asset.publish(
             data_version=hash_json(chain),
-            details={"raw_path": key.path, "fingerprint": seen, "frozen_config": frozen.config.model_dump(mode="json")},
+            details={
+                "raw_path": key.path,
+                "fingerprint": seen,
+                **probe,
+                "frozen_config": frozen.config.model_dump(mode="json"),
+            },
             metadata={
                 "channels": filtered.get_num_channels(),
                 "sampling_hz": float(filtered.sampling_frequency),
@@ -115,7 +125,7 @@ def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> 
     from sort_assets.recordings.opening import join_segments
 
     config = asset.resolved.config.recording
-    whole = join_segments(open_recording(raw_path, config.stream))
+    whole = join_segments(open_recording(raw_path, config=config))
     start = round(config.start_s * whole.sampling_frequency)
     end = start + round(filtered.get_duration() * whole.sampling_frequency)
     return whole.frame_slice(start, min(end, whole.get_num_samples()))

@@ -1,4 +1,4 @@
-"""The raw recording: nobody's product, observed when it is registered."""
+"""The raw recording: nobody's product, observed when it arrives and when it changes."""
 
 import dagster as dg
 
@@ -9,6 +9,9 @@ raw_recording = dg.AssetSpec(
     "raw_recording",
     partitions_def=recordings,
     group_name=GROUP,
-    description="A recording as it lies on disk below the recordings root. `sort-assets register` observes it.",
+    description=(
+        "A recording as it lies on disk below the recordings root. The sensor `new_recordings` observes it, or "
+        "`sort-assets register`."
+    ),
     kinds={"file"},
 )

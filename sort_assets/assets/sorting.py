@@ -9,6 +9,7 @@ import dagster as dg
 
 from sort_assets.assets.findings import findings_check
 from sort_assets.assets.progress import StepObserver
+from sort_assets.assets.settings import sorter_settings
 from sort_assets.assets.sort_lessons import SortLessons
 from sort_assets.assets.staged import GROUP, StagedAsset, staged
 from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
@@ -34,6 +35,7 @@ PARAMETERS_CHECK = "as_configured"
 
 @dg.asset(
     partitions_def=recordings,
+    deps=[sorter_settings],
     group_name=GROUP,
     code_version="1",
     kinds={"python", "gpu"},

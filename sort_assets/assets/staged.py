@@ -140,6 +140,8 @@ def staged(
     dagster.Failure
         For every other failure, with its class, its remedy, what the sorter last wrote and what was tried.
     """
+    from sort_assets.storage.recording_rules import RecordingRules
+
     die_with_run_worker()
     with failures_in_words(), ExitStack() as held:
         refuse_temporary_instance(context.instance)
@@ -147,7 +149,12 @@ def staged(
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
         roots = Roots.from_environment()
         recording, asset = context.partition_key, context.asset_key.to_user_string()
-        resolved = _as_recorded(backend.resolve(recording), asset, inputs, context.log.warning)
+        rules = RecordingRules(roots)
+        if rules.problem is not None:
+            context.log.warning(f"{rules.problem} Until then the last good rules are in force.")
+        resolved = _as_recorded(
+            backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning
+        )
         sorter = create_backend(resolved.config)
         store = Store(roots.store)
         attempt = context.retry_number + 1

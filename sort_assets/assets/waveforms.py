@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from sort_assets.assets.settings import waveform_settings
 from sort_assets.assets.staged import GROUP, staged
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import recordings
@@ -13,6 +14,7 @@ from sort_assets.storage.handles import ANALYZER_FOLDER
 
 @dg.asset(
     partitions_def=recordings,
+    deps=[waveform_settings],
     group_name=GROUP,
     code_version="1",
     retry_policy=CRASH_RETRIES,

@@ -115,13 +115,13 @@ class SpikeInterfaceBackend(SorterBackend):
     def freeze_recording(self, rec_path: Path, folder: Path) -> SortingPipelineConfig:
         from sort_assets.recordings import freeze, open_recording
 
-        raw = open_recording(rec_path, self.config.recording.stream)
+        raw = open_recording(rec_path, config=self.config.recording)
         return self.config.model_copy(update={"recording": freeze(raw, self.config.recording, folder, self.n_jobs)})
 
     def load_recording(self, rec_path: Path | BaseRecording) -> BaseRecording:
         from sort_assets.recordings import open_recording, prepare
 
-        raw = open_recording(rec_path, self.config.recording.stream) if isinstance(rec_path, Path) else rec_path
+        raw = open_recording(rec_path, config=self.config.recording) if isinstance(rec_path, Path) else rec_path
         return prepare(raw, self.config.recording, self.frozen_folder, self.n_jobs)
 
     def write_recording(self, recording: BaseRecording, dat_path: Path) -> None:

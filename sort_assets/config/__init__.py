@@ -1,7 +1,11 @@
-"""How a recording is sorted: the configuration model, the presets, and how layers of it are combined."""
+"""How a recording is sorted: the configuration model, the presets, and how layers of it are combined.
+
+Rules and sidecars are in `sort_assets.config.rules`, which takes longer to import and is not needed by everybody.
+"""
 
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
 from sort_assets.config.model import (
+    BinaryConfig,
     ExecutionConfig,
     RecordingConfig,
     SorterConfig,
@@ -12,6 +16,7 @@ from sort_assets.config.presets import PRESETS, preset_overrides
 
 __all__ = [
     "PRESETS",
+    "BinaryConfig",
     "ConfigLayer",
     "ExecutionConfig",
     "RecordingConfig",

@@ -42,9 +42,52 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
+class BinaryConfig(Section):
+    """What a plain binary file does not say of itself: samples one after the other, all channels of a sample together.
+
+    Microvolts per count are the recording's `gain_to_uv` and `offset_to_uv`.
+    """
+
+    sampling_hz: PositiveFloat = Field(description="Samples per second of each channel.")
+    channels: int = Field(gt=0, description="Number of channels in the file, also of those that are not sorted.")
+    dtype: Literal["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"] = Field(
+        description="Type of a sample, as numpy names it."
+    )
+    byte_order: Literal["little", "big"] = Field(
+        "little", description="Which byte of a sample comes first: the lowest (little, as PCs write) or the highest."
+    )
+    header_bytes: int = Field(0, ge=0, description="Bytes at the beginning of the file that are no samples.")
+    channel_names: tuple[str, ...] = Field(
+        (), description="Names of the channels in the order of the file; empty numbers them from 0."
+    )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "BinaryConfig":
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"channel_names names {len(self.channel_names)} channels, and there are {self.channels}")
+        repeated = sorted({name for name in self.channel_names if self.channel_names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"channel_names repeats {', '.join(repeated)}")
+        return self
+
+
 class RecordingConfig(Section):
     """How the raw file becomes the filtered recording in microvolts, and then the `.dat`."""
 
+    format: str | None = Field(
+        None, description="Name of the format to read the file as, such as maxwell; null recognises it."
+    )
+    binary: BinaryConfig | None = Field(
+        None, description="Description of a plain binary file, which says nothing of itself; null for all others."
+    )
+    probe_file: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "probeinterface JSON file with the electrodes' positions and wiring, which replaces what the recording "
+            "says; a relative path is looked for beside the recording and in the folders above it."
+        ),
+    )
     stream: str | None = Field(
         None, description="Name of the stream to sort where a file has several; the recording key's stream goes first."
     )
@@ -114,6 +157,8 @@ class RecordingConfig(Section):
             raise ValueError(f"start_s ({self.start_s} s) must be below end_s ({self.end_s} s)")
         if self.bad_channel_ids and self.bad_channels != "list":
             raise ValueError("bad_channel_ids is only read when bad_channels is 'list'")
+        if self.binary is not None and self.format is not None:
+            raise ValueError(f"binary describes a plain binary file, and format says that it is '{self.format}'")
         return self
 
 

@@ -3,9 +3,17 @@
 import hashlib
 from pathlib import Path
 
+from sort_assets.config.rules import SIDECAR_SUFFIX
+
 _BLOCK = 64 * 1024
 _BLOCKS_PER_FILE = 16
 _SAMPLED_FILES = 32
+_CLUTTER = (".ds_store", "thumbs.db", "desktop.ini")
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file in a folder is no part of the recording: what desktops leave there, and our own sidecars."""
+    return name.lower() in _CLUTTER or name.startswith("._") or name.endswith(SIDECAR_SUFFIX)
 
 
 def fingerprint(path: Path) -> str:
@@ -17,14 +25,16 @@ def fingerprint(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        A file, or a folder; of all files in it the names and sizes count.
+        A file, or a folder; of all files in it the names and sizes count, clutter aside.
 
     Returns
     -------
     str
         Hexadecimal, 32 characters; the same wherever the recording is moved.
     """
-    files = sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(child for child in path.rglob("*") if child.is_file() and not is_clutter(child.name))
     sampled = set(_evenly(len(files) - 1, _SAMPLED_FILES))
     digest = hashlib.blake2b(digest_size=16)
     for index, file in enumerate(files):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
-from sort_assets.recordings.reading import choose_stream, open_hdf5, read_first_and_last_sample, readable
+from sort_assets.recordings.reading import COPY_AGAIN, choose_stream, open_hdf5, read_first_and_last_sample, readable
 
 if TYPE_CHECKING:
     import h5py
@@ -17,8 +19,16 @@ if TYPE_CHECKING:
 COUNTS_AT_ZERO = 512
 """The chips' converters have 10 bits, and their middle is no voltage."""
 
+PLUGIN_VARIABLE = "HDF5_PLUGIN_PATH"
+
 _OLD_LAYOUT_VERSION = 20160704
 _OLD_LAYOUT_STREAM = "well000"
+_OLD_LAYOUT_RATE_HZ = 20000.0
+_LIBRARIES = ("libcompression*.so", "libcompression*.dylib", "compression*.dll")
+# 3.3 V over 10 bits, at the amplification that MaxLab Live sets unless told otherwise; as neo has it.
+_FULL_SCALE_V = 3.3
+_COUNTS = 1024
+_USUAL_AMPLIFICATION = 512.0
 
 
 def is_maxwell(path: Path) -> bool:
@@ -47,42 +57,134 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
     Returns
     -------
     BaseRecording
-        Unsigned counts; the offset is set so that the middle of the converter's range is 0 microvolts.
+        Unsigned counts; the offset is set so that the middle of the converter's range is 0 microvolts. Its annotation
+        `doubled_channels`, where there are any, maps channels to the electrodes that were routed to them; they stand at
+        the place of the first.
 
     Raises
     ------
     StreamError
         When the well does not exist or must be named.
     UnreadableRecordingError
-        When the file is damaged, or its map repeats a channel.
+        When the file is damaged, or its map of electrodes does not fit its samples.
     MissingPluginError
         When its samples are compressed, and the plugin that reads them is not installed.
     """
-    from spikeinterface.extractors.neoextractors.maxwell import MaxwellRecordingExtractor
+    from sort_assets.recordings.maxwell_recording import MaxwellRecording
 
     with open_hdf5(path) as file, readable(path):
         recorded = _recorded(file)
-        well = choose_stream(path, stream, tuple(recorded))
-        stream_id, rec_name, samples_path, mapping_path = recorded[well]
-        _check_mapping(path, file[mapping_path])
-        _check_samples(path, file[samples_path])
+        well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
+        _check_samples(path, file[read_well(file, well_name, rec_name).samples_path])
     with readable(path):
-        recording = MaxwellRecordingExtractor(
-            path, stream_id=stream_id, rec_name=rec_name, install_maxwell_plugin=False
-        )
-    # The extractor does not keep this argument, so that every reload of the recording, in a worker process for
-    # example, would try to download the plugin (SpikeInterface 0.105.3).
-    recording._kwargs["install_maxwell_plugin"] = False
-    # neo states 0, which would leave some three millivolts on every channel wherever nothing filters them away.
-    recording.set_channel_offsets(-COUNTS_AT_ZERO * recording.get_channel_gains())
+        recording = MaxwellRecording(path, well_name, rec_name)
     read_first_and_last_sample(recording, path)
     return recording
 
 
-def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None, str, str]]:
-    """Stream name to (well, name of the recording, path of the samples, path of the map of electrodes)."""
+@dataclass(frozen=True)
+class Well:
+    """What a file says of one well.
+
+    Attributes
+    ----------
+    samples_path : str
+        Of the dataset with the samples, of shape (rows, samples).
+    rows : np.ndarray
+        Row of each channel in the dataset.
+    channels, electrodes : np.ndarray
+        Numbers of the amplifiers, each once, and of the electrodes that were routed to them.
+    positions_um : np.ndarray
+        Of the electrodes on the chip, shape (channels, 2).
+    sampling_hz : float
+    gain_to_uv : float
+    doubled : dict of str to list of int
+        Channels to which several electrodes were routed, with these; the first one counts.
+    """
+
+    samples_path: str
+    rows: np.ndarray
+    channels: np.ndarray
+    electrodes: np.ndarray
+    positions_um: np.ndarray
+    sampling_hz: float
+    gain_to_uv: float
+    doubled: dict[str, list[int]]
+
+
+def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
+    """Read the map of electrodes and the settings of a well.
+
+    Parameters
+    ----------
+    file : h5py.File
+    well_name : str
+    rec_name : str or None
+        None in the layout of the first MaxOne.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the map of electrodes does not fit the samples.
+    """
+    channels_of_rows: np.ndarray | None = None
+    if rec_name is None:
+        place, mapping, samples_path = file, file["mapping"][:], "sig"
+        sampling_hz = _OLD_LAYOUT_RATE_HZ
+        if mapping["channel"].max() < file["sig"].shape[0]:
+            # All amplifiers of the chip, and a few rows with other signals.
+            channels_of_rows = np.arange(file["sig"].shape[0])
+    else:
+        place = file[f"wells/{well_name}/{rec_name}"]
+        mapping, samples_path = place["settings/mapping"][:], f"{place.name}/groups/routed/raw"
+        sampling_hz = float(place["settings/sampling"][0])
+        # The map may name channels that were not recorded, such as those of stimulation (NeuralEnsemble/
+        # python-neo#1702), or the same one twice.
+        if "channels" in place["groups/routed"]:
+            channels_of_rows = place["groups/routed/channels"][:]
+    num_rows = file[samples_path].shape[0]
+    mapping = mapping[mapping["channel"] >= 0]
+    channels, first = np.unique(mapping["channel"], return_index=True)
+    if channels_of_rows is None:
+        # One row for each line of the map, or for each channel.
+        channels_of_rows = mapping["channel"] if num_rows == len(mapping) else mapping["channel"][np.sort(first)]
+    if len(channels_of_rows) != num_rows or not np.isin(channels_of_rows, channels).any():
+        raise UnreadableRecordingError(
+            f"The map of electrodes of '{file.filename}' names {len(channels)} channels, which do not fit the "
+            f"{num_rows} rows of samples in {samples_path}.",
+            remedy=COPY_AGAIN,
+        )
+    rows = np.sort(np.unique(channels_of_rows, return_index=True)[1])
+    rows = rows[np.isin(channels_of_rows[rows], channels)]
+    lines = mapping[first[np.searchsorted(channels, channels_of_rows[rows])]]
+    doubled = {
+        str(channel): mapping["electrode"][mapping["channel"] == channel].tolist()
+        for channel in lines["channel"]
+        if np.count_nonzero(mapping["channel"] == channel) > 1
+    }
+    return Well(
+        samples_path=samples_path,
+        rows=rows,
+        channels=lines["channel"],
+        electrodes=lines["electrode"],
+        positions_um=np.column_stack([lines["x"], lines["y"]]).astype(float),
+        sampling_hz=sampling_hz,
+        gain_to_uv=_gain_to_uv(place["settings"]),
+        doubled=doubled,
+    )
+
+
+def _gain_to_uv(settings: h5py.Group) -> float:
+    if "lsb" in settings:
+        return float(settings["lsb"][0]) * 1e6
+    amplification = float(settings["gain"][0]) if "gain" in settings else _USUAL_AMPLIFICATION
+    return _FULL_SCALE_V / (_COUNTS * amplification) * 1e6
+
+
+def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None]]:
+    """Stream name to well and name of the recording."""
     if int(file["version"][0]) == _OLD_LAYOUT_VERSION:
-        return {_OLD_LAYOUT_STREAM: (_OLD_LAYOUT_STREAM, None, "sig", "mapping")}
+        return {_OLD_LAYOUT_STREAM: (_OLD_LAYOUT_STREAM, None)}
     found = [
         (well_name, rec_name)
         for well_name, well in file["wells"].items()
@@ -91,33 +193,14 @@ def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None, str, str]]:
         if "groups/routed/raw" in recorded
     ]
     several = len({rec_name for _, rec_name in found}) > 1
-    return {
-        f"{well_name}/{rec_name}" if several else well_name: (
-            well_name,
-            rec_name,
-            f"wells/{well_name}/{rec_name}/groups/routed/raw",
-            f"wells/{well_name}/{rec_name}/settings/mapping",
-        )
-        for well_name, rec_name in found
-    }
-
-
-def _check_mapping(path: Path, mapping: h5py.Dataset) -> None:
-    channels = mapping["channel"]
-    channels = channels[channels >= 0]
-    repeated = sorted({int(channel) for channel in channels if np.count_nonzero(channels == channel) > 1})
-    if repeated:
-        raise UnreadableRecordingError(
-            f"The map of electrodes of '{path}' names channels more than once: {repeated[:10]}. Several electrodes "
-            "were routed to one amplifier, so where their signal comes from is not known.",
-            remedy="Record with one electrode for each channel, or export the file again without the doubled ones.",
-        )
+    return {f"{well_name}/{rec_name}" if several else well_name: (well_name, rec_name) for well_name, rec_name in found}
 
 
 def _check_samples(path: Path, samples: h5py.Dataset) -> None:
     """Read one sample of all channels, and tell a missing plugin from damage."""
     import h5py
 
+    _search_plugin_folder()
     try:
         samples[:, :1]
     except OSError as error:
@@ -126,7 +209,32 @@ def _check_samples(path: Path, samples: h5py.Dataset) -> None:
         if all(h5py.h5z.filter_avail(number) for number in filters):
             raise
         raise MissingPluginError(
-            f"The samples of '{path}' are compressed by Maxwell's own HDF5 filter, and its plugin is not installed.",
+            f"The samples of '{path}' are compressed by Maxwell's own HDF5 filter, and its plugin is not installed: "
+            f"{_what_is_wrong_with_the_plugin()}.",
             remedy="Download libcompression.so from MaxWell Biosystems "
-            "(https://share.mxwbio.com/d/7f2d1e98a1724a1b8b35) and set HDF5_PLUGIN_PATH to the folder that holds it.",
+            f"(https://share.mxwbio.com/d/7f2d1e98a1724a1b8b35) and set {PLUGIN_VARIABLE} to the folder that holds it.",
         ) from error
+
+
+def _search_plugin_folder() -> None:
+    """Let HDF5 search the folder that the environment names now: it reads the variable only once, when it starts."""
+    import h5py
+
+    folders = [folder for folder in os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep) if folder]
+    searched = {h5py.h5pl.get(index) for index in range(h5py.h5pl.size())}
+    for folder in reversed(folders):
+        if os.fsencode(folder) not in searched:
+            h5py.h5pl.prepend(os.fsencode(folder))
+
+
+def _what_is_wrong_with_the_plugin() -> str:
+    folders = [folder for folder in os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep) if folder]
+    if not folders:
+        return f"{PLUGIN_VARIABLE} is not set"
+    there = [folder for folder in folders if Path(folder).is_dir()]
+    if not there:
+        return f"{PLUGIN_VARIABLE} names '{folders[0]}', which is no folder"
+    libraries = [library for folder in there for pattern in _LIBRARIES for library in Path(folder).glob(pattern)]
+    if not libraries:
+        return f"{PLUGIN_VARIABLE} names '{there[0]}', and there is no libcompression.so in it"
+    return f"'{libraries[0]}' is there and can't be loaded: it is damaged, or made for another system"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError
 from sort_assets.recordings.formats import RecordingFormat, find_format, folder_members, unknown_format
+from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -39,7 +41,7 @@ class Boundary:
     start_time_s: float
 
 
-def open_recording(path: Path, stream: str | None = None) -> BaseRecording:
+def open_recording(path: Path, stream: str | None = None, config: RecordingConfig | None = None) -> BaseRecording:
     """Open a recording as the file holds it: unscaled, unfiltered, lazy, with a single segment.
 
     Parameters
@@ -47,7 +49,10 @@ def open_recording(path: Path, stream: str | None = None) -> BaseRecording:
     path : Path
         A file or folder of one of `FORMATS`, or a folder of such files, which are concatenated in natural order.
     stream : str or None
-        The stream, where files have several.
+        The stream, where files have several; it goes before that of `config`.
+    config : RecordingConfig or None
+        Its fields `format`, `binary`, `stream` and `probe_file` say how the files are opened; with a probe file, only
+        the channels that are wired to one of its contacts are in the recording. None recognises the format.
 
     Returns
     -------
@@ -66,19 +71,29 @@ def open_recording(path: Path, stream: str | None = None) -> BaseRecording:
     StreamError
         When the stream does not exist or must be named.
     MissingProbeError
-        When electrodes are placed in a way that can't be.
+        When electrodes are placed in a way that can't be, or the probe file is not there or says nothing of wiring.
+    ProbeGeometryError
+        When the probe file is wired to channels that the recording does not have.
     IncompatibleFilesError
         When files to concatenate differ in format, channels, rate, sample type, gains or probe.
+    ConfigError
+        When the configuration does not describe how to open the files.
     """
     path = Path(path)
-    recording_format = find_format(path)
+    config = config or RecordingConfig()
+    stream = config.stream if stream is None else stream
+    recording_format = find_format(path, config)
     if recording_format is not None:
-        return _join([path], [recording_format.open(path, stream)])
-    members = folder_members(path) if path.is_dir() else []
+        members = [(path, recording_format)]
+    else:
+        members = folder_members(path, config) if path.is_dir() else []
     if not members:
-        raise unknown_format(path)
+        raise unknown_format(path, config)
     _check_same_format(members)
     recordings = [member_format.open(member, stream) for member, member_format in members]
+    if config.probe_file is not None:
+        probes = read_probe_file(find_probe_file(path, config.probe_file))
+        recordings = [place_on_probes(recording, probes, path) for recording in recordings]
     paths = [member for member, _ in members]
     for other_path, other in zip(paths[1:], recordings[1:], strict=True):
         _check_compatible(paths[0], recordings[0], other_path, other)
@@ -168,7 +183,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
 def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:
     first_path, first_format = members[0]
     for path, recording_format in members[1:]:
-        if recording_format != first_format:
+        if recording_format.name != first_format.name:
             raise _incompatible(
                 path, first_path, f"its format is {recording_format.name}, that of the other is {first_format.name}"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from sort_assets.errors import MissingProbeError
 
 if TYPE_CHECKING:
+    from probeinterface import Probe
     from spikeinterface.core import BaseRecording
 
 
@@ -31,8 +32,8 @@ def require_probe(recording: BaseRecording, path: Path | str) -> None:
     if not recording.has_probe():
         raise MissingProbeError(
             f"'{path}' says nothing about where its channels are, and the sorter needs that.",
-            remedy="Store the electrodes' positions in the file (NWB: the columns rel_x and rel_y of the electrodes "
-            "table), or choose a sorter that needs none.",
+            remedy="Set recording.probe_file to a probeinterface JSON file, store the electrodes' positions in the "
+            "recording (NWB: the columns rel_x and rel_y of the electrodes table), or choose a sorter that needs none.",
         )
     locations = np.asarray(recording.get_channel_locations(), dtype=float)
     if not np.all(np.isfinite(locations)):
@@ -49,6 +50,24 @@ def require_probe(recording: BaseRecording, path: Path | str) -> None:
             "probably counted within each tetrode or shank.",
             remedy="Set recording.split_by to the property that tells the tetrodes or shanks apart, such as 'group'.",
         )
+
+
+def attach_neuropixels(recording: BaseRecording, probe: Probe) -> None:
+    """Set a Neuropixels probe, and when in a sampling period its converters take each channel.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Its channels are those of the probe, in the same order. Gets the property `group`, the shank where there are
+        several, and `inter_sample_shift`, in sampling periods, where the converters are known.
+    probe : Probe
+        As probeinterface reads it from SpikeGLX's or Open Ephys' files.
+    """
+    from spikeinterface.extractors.neuropixels_utils import get_neuropixels_sample_shifts_from_probe
+
+    recording.set_probe(probe, group_mode="auto" if probe.shank_ids is None else "by_shank")
+    if "adc_sample_order" in probe.contact_annotations:
+        recording.set_property("inter_sample_shift", get_neuropixels_sample_shifts_from_probe(probe))
 
 
 def _listed(channel_ids: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sort_assets.errors import SortAssetsError, StreamError, UnreadableRecordingError
+from sort_assets.errors import SortAssetsError, StorageError, StreamError, UnreadableRecordingError
 
 if TYPE_CHECKING:
     import h5py
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 MIN_SORTABLE_RATE_HZ = 5000.0
 """Below this rate a stream holds local field potentials: spikes of about a millisecond need more samples."""
 
-_COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
+COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
+
+
+def not_allowed(path: Path, error: OSError) -> StorageError:
+    """The error for a file or folder that the operating system does not let us look at."""
+    return StorageError(
+        f"'{path}' can't be looked at: {error.strerror}.",
+        remedy="Give the user that runs sort_assets the right to read it, or ignore it with a rule.",
+        path=str(path),
+    )
 
 
 @contextmanager
@@ -32,7 +41,7 @@ def readable(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise UnreadableRecordingError(
-            f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=_COPY_AGAIN
+            f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=COPY_AGAIN
         ) from error
 
 
@@ -48,7 +57,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     if path.stat().st_size == 0:
-        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=_COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=COPY_AGAIN)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -58,9 +67,39 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             what = "is damaged or incomplete: it does not begin as an HDF5 file does"
         else:
             what = "can't be opened as an HDF5 file"
-        raise UnreadableRecordingError(f"'{path}' {what} ({error}).", remedy=_COPY_AGAIN) from error
+        raise UnreadableRecordingError(f"'{path}' {what} ({error}).", remedy=COPY_AGAIN) from error
     with file:
         yield file
+
+
+def count_samples(path: Path, num_channels: int, itemsize: int = 2) -> int:
+    """Samples per channel of a flat file that holds one sample of all channels after the other.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    num_channels : int
+        Channels in the file, those included that are not sorted.
+    itemsize : int
+        Bytes of one value.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the file is missing, or ends within a sample.
+    """
+    if not path.is_file():
+        raise UnreadableRecordingError(f"'{path}' is missing.", remedy=COPY_AGAIN)
+    num_bytes = path.stat().st_size
+    num_samples, rest = divmod(num_bytes, num_channels * itemsize)
+    if rest:
+        raise UnreadableRecordingError(
+            f"'{path}' is truncated: its {num_bytes} bytes are not a whole number of samples of {num_channels} "
+            "channels.",
+            remedy=COPY_AGAIN,
+        )
+    return num_samples
 
 
 def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:
@@ -74,7 +113,7 @@ def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:
     for segment_index in range(recording.get_num_segments()):
         num_samples = recording.get_num_samples(segment_index)
         if num_samples == 0:
-            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=_COPY_AGAIN)
+            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=COPY_AGAIN)
         with readable(path):
             recording.get_traces(segment_index, start_frame=0, end_frame=1)
             recording.get_traces(segment_index, start_frame=num_samples - 1, end_frame=num_samples)

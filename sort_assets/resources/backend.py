@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.config import PRESETS, ConfigLayer, ResolvedConfig, SortingPipelineConfig, resolve_config
+from sort_assets.config import PRESETS, ConfigLayer, ResolvedConfig, SortingPipelineConfig
 from sort_assets.partitions import RecordingKey
 from sort_assets.resources.launchpad import one_of, sparse_shape
+
+if TYPE_CHECKING:
+    from sort_assets.config.rules import RecordingSettings
 
 DEFAULT_PRESET = "kilosort4"
 _PRESET = "preset"
@@ -18,32 +21,39 @@ _PRESET = "preset"
 class BackendResource:
     """Decides how each recording is sorted, from layers of configuration.
 
-    The configuration depends on the recording (its stream, and later its rules and sidecar), so the `SorterBackend`
+    The configuration depends on the recording (its stream, its rules and its sidecar), so the `SorterBackend`
     is built per recording, inside the step, and not once per run.
 
     Attributes
     ----------
-    preset : str
-        The named starting point.
+    preset : str or None
+        The named starting point that the run chose; None leaves it to the recording's rules and sidecar.
     overrides : Mapping[str, Any]
         What the run chose on top, nested like `SortingPipelineConfig`.
     """
 
-    preset: str = DEFAULT_PRESET
+    preset: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
-    def resolve(self, recording: str) -> ResolvedConfig:
+    def resolve(self, recording: str, settings: "RecordingSettings") -> ResolvedConfig:
         """The configuration of a recording and where each choice came from.
+
+        Parameters
+        ----------
+        recording : str
+            Its key.
+        settings : RecordingSettings
+            What rules and sidecar say of it.
 
         Raises
         ------
         ConfigError, RecordingKeyError
         """
-        layers = [ConfigLayer("run config", self.overrides)]
+        layers = [ConfigLayer("run config", self.overrides, self.preset)]
         stream = RecordingKey.parse(recording).stream
         if stream is not None:
             layers.append(ConfigLayer("recording key", {"recording": {"stream": stream}}))
-        return resolve_config(self.preset, layers)
+        return settings.resolve(DEFAULT_PRESET, layers)
 
 
 @dg.resource(
@@ -51,8 +61,9 @@ class BackendResource:
     config_schema={
         _PRESET: dg.Field(
             one_of(PRESETS),
-            default_value=DEFAULT_PRESET,
-            description="Named starting point for all settings.",
+            is_required=False,
+            description=f"Named starting point for all settings. Default: what rules and sidecar say, {DEFAULT_PRESET} "
+            "where they say nothing.",
         ),
         **sparse_shape(SortingPipelineConfig).fields,
     },
@@ -60,4 +71,4 @@ class BackendResource:
 def backend_resource(context: dg.InitResourceContext) -> BackendResource:
     """The `backend` resource of the code location."""
     config = context.resource_config
-    return BackendResource(config[_PRESET], {name: value for name, value in config.items() if name != _PRESET})
+    return BackendResource(config.get(_PRESET), {name: value for name, value in config.items() if name != _PRESET})

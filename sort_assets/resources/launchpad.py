@@ -59,4 +59,6 @@ def _config_type(annotation: Any, path: str) -> Any:
         return dg.Permissive()
     if annotation in (int, float, bool, str):
         return annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return sparse_shape(annotation, f"{path}.")
     raise TypeError(f"{path}: the launchpad has no form for {annotation}")

@@ -12,6 +12,15 @@ def entries(folder: Path, prefix: str = "") -> list[Path]:
         return []
 
 
+def num_bytes(paths: Iterable[Path]) -> int:
+    """Size of files and of everything in folders; of a symbolic link, its own."""
+    total = 0
+    for path in paths:
+        inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+        total += sum(one.lstat().st_size for one in (path, *inside) if one.is_symlink() or not one.is_dir())
+    return total
+
+
 def remove_empty(folders: Iterable[Path]) -> None:
     """Remove folders that are there and empty, the innermost first, up to the first that is not empty."""
     for folder in folders:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sort_assets.errors import StoreError
 from sort_assets.storage.atomic import sync
 from sort_assets.storage.dead_staging import remains, remove_dead_staging
 from sort_assets.storage.failures import FAILED, FAILURE_NAME, forget_failure, surplus_failures
-from sort_assets.storage.folders import entries, remove_empty
+from sort_assets.storage.folders import entries, num_bytes, remove_empty
 from sort_assets.storage.lessons import Lessons
 from sort_assets.storage.locks import Locked, exclusive_lock
 from sort_assets.storage.manifest import MANIFEST_NAME
@@ -117,7 +117,7 @@ def _clean_asset(
     unfinished = [path for path in entries(folder) if (path / REMOVED_NAME).exists() and _surplus_of(path)]
     outdated = _outdated(store, recording, asset, number)
     for version in (*unfinished, *outdated):
-        removal = Removal(VERSION, _relative(store, version), _size(_surplus_of(version)))
+        removal = Removal(VERSION, _relative(store, version), num_bytes(_surplus_of(version)))
         if dry_run or _remove_version(store, recording, version):
             collected.removed.append(removal)
     if not dry_run:
@@ -190,16 +190,8 @@ def _remove_stale_sort_lock(folder: Path) -> None:
 
 
 def _note(collected: Collected, store: Store, what: str, path: Path) -> None:
-    collected.removed.append(Removal(what, _relative(store, path), _size([path])))
+    collected.removed.append(Removal(what, _relative(store, path), num_bytes([path])))
 
 
 def _relative(store: Store, path: Path) -> str:
     return path.relative_to(store.root).as_posix()
-
-
-def _size(paths: Iterable[Path]) -> int:
-    total = 0
-    for path in paths:
-        inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
-        total += sum(one.lstat().st_size for one in (path, *inside) if one.is_symlink() or not one.is_dir())
-    return total

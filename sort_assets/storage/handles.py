@@ -102,20 +102,28 @@ class StoredRecording(Handle):
         Raises
         ------
         RecordingError
-            When the raw file can't be opened, or is not the one that was preprocessed.
+            When the raw file or its probe file can't be opened, or is not the one that was preprocessed.
         """
         from sort_assets.backends import create_backend
         from sort_assets.recordings.fingerprint import fingerprint
+        from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
 
-        if self.raw_path.exists() and fingerprint(self.raw_path) != self.details["fingerprint"]:
-            raise RecordingError(
-                f"'{self.raw_path}' has changed since it was preprocessed.",
-                remedy="Materialize preprocessed_recording again, and what depends on it.",
-            )
+        raw_path, probe_file = self.raw_path, self.config.recording.probe_file
+        if raw_path.exists() and fingerprint(raw_path) != self.details["fingerprint"]:
+            raise _changed(raw_path)
+        if probe_file is not None and probe_fingerprint(raw_path, probe_file) != self.details["probe_fingerprint"]:
+            raise _changed(find_probe_file(raw_path, probe_file))
 
         backend = create_backend(self.config)
         backend.frozen_folder = self.path
-        return backend.load_recording(self.raw_path)
+        return backend.load_recording(raw_path)
+
+
+def _changed(path: Path) -> RecordingError:
+    return RecordingError(
+        f"'{path}' has changed since it was preprocessed.",
+        remedy="Materialize preprocessed_recording again, and what depends on it.",
+    )
 
 
 class StoredBinary(Handle):

@@ -89,3 +89,61 @@ def test_every_field_is_described_with_its_unit_or_meaning() -> None:
         for name, field in section.annotation.model_fields.items():  # type: ignore[union-attr]
             assert field.description, name
             assert field.description.endswith("."), name
+
+
+def test_the_last_layer_that_names_a_preset_decides() -> None:
+    rules = ConfigLayer("rules", {"recording": {"freq_min": 250.0}}, preset="kilosort4_maxwell")
+    sidecar = ConfigLayer("sidecar", {}, preset="mountainsort5")
+    run = ConfigLayer("run config", {"recording": {"freq_max": 5000.0}})
+
+    resolved = resolve_config("kilosort4", [rules, sidecar, run])
+
+    assert resolved.config.sorter.name == "mountainsort5"
+    assert resolved.config.recording.bad_channels == "auto"
+    assert resolved.config.recording.freq_min == 250.0
+    assert resolved.chosen["preset"] == "sidecar"
+
+
+def test_parameters_for_another_sorter_than_the_one_that_runs_count_for_nothing() -> None:
+    for_the_default = ConfigLayer("rule 1", {"sorter": {"params": {"nblocks": 0}, "device": "cpu"}})
+    for_circus = ConfigLayer("rule 2", {"sorter": {"name": "spykingcircus2", "params": {"seed": 1}}})
+    run = ConfigLayer("run config", {"sorter": {"params": {"scheme": "2"}}}, preset="mountainsort5")
+
+    resolved = resolve_config("kilosort4", [for_the_default, for_circus, run])
+
+    assert resolved.config.sorter.name == "mountainsort5"
+    assert resolved.config.sorter.params == {"scheme": "2"}
+    assert resolved.config.sorter.device == "cpu"
+    assert resolved.chosen == {
+        "preset": "run config",
+        "sorter.name": "preset mountainsort5",
+        "sorter.device": "rule 1",
+        "sorter.params.scheme": "run config",
+    }
+
+
+def test_another_sorter_on_a_preset_leaves_the_preset_s_parameters_behind() -> None:
+    run = ConfigLayer("run config", {"sorter": {"name": "mountainsort5"}})
+
+    resolved = resolve_config("kilosort4_maxwell", [run])
+
+    assert resolved.config.sorter.params == {}
+    assert resolved.config.recording.bad_channels == "none"
+
+
+def test_parameters_count_again_when_a_later_layer_returns_to_their_sorter() -> None:
+    rule = ConfigLayer("rule", {"sorter": {"params": {"nblocks": 0}}})
+    sidecar = ConfigLayer("sidecar", {"sorter": {"params": {"scheme": "2"}}}, preset="mountainsort5")
+    run = ConfigLayer("run config", {}, preset="kilosort4")
+
+    resolved = resolve_config("kilosort4", [rule, sidecar, run])
+
+    assert resolved.config.sorter.params == {"nblocks": 0}
+
+
+def test_fields_that_do_not_fit_each_other_name_the_layers_that_chose_them() -> None:
+    rules = ConfigLayer("rules", {"recording": {"freq_min": 5000.0, "start_s": 1.0}})
+    run = ConfigLayer("run config", {"recording": {"freq_max": 4000.0}})
+
+    with pytest.raises(ConfigError, match=r"must be below freq_max .* \(chosen by rules and run config\)"):
+        resolve_config("kilosort4", [rules, run])

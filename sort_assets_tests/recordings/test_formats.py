@@ -8,8 +8,11 @@ from spikeinterface.core import BaseRecording
 from sort_assets.errors import MissingRecordingError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings import FORMATS, recognise, sortable_streams
 from sort_assets.recordings.synthetic import (
+    write_intan,
     write_maxwell,
     write_nwb,
+    write_open_ephys,
+    write_spikeglx,
     write_spikeinterface_binary,
     write_spikeinterface_zarr,
 )
@@ -18,6 +21,9 @@ from sort_assets_tests.recordings.files import cut_second_half
 WRITERS = {
     "nwb": (write_nwb, "recording.nwb"),
     "maxwell": (write_maxwell, "recording.h5"),
+    "intan": (write_intan, "recording.rhd"),
+    "spikeglx": (write_spikeglx, "run_g0"),
+    "open_ephys": (write_open_ephys, "session"),
     "spikeinterface_binary": (write_spikeinterface_binary, "recording"),
     "spikeinterface_zarr": (write_spikeinterface_zarr, "recording.zarr"),
 }

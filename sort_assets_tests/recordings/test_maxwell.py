@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -97,16 +99,168 @@ def test_a_missing_decompression_plugin_is_named(short: BaseRecording, tmp_path:
         open_recording(path)
 
 
-def test_a_channel_with_several_electrodes_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        (None, "HDF5_PLUGIN_PATH is not set"),
+        ("absent", "absent', which is no folder"),
+        ("empty", "empty', and there is no libcompression.so in it"),
+        ("damaged", "libcompression.so' is there and can't be loaded"),
+    ],
+)
+def test_what_is_wrong_with_the_plugin_is_said(
+    folder: str | None, reason: str, short: BaseRecording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_maxwell(short, tmp_path / "plate.h5")
+    _pretend_compressed(path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "libcompression.so").write_bytes(b"no library")
+    monkeypatch.delenv("HDF5_PLUGIN_PATH", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path / folder))
+
+    with pytest.raises(MissingPluginError, match=reason):
+        open_recording(path)
+
+
+def test_a_plugin_folder_that_is_set_late_is_searched(
+    short: BaseRecording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
+
+    open_recording(write_maxwell(short, tmp_path / "plate.h5"))
+
+    assert str(tmp_path).encode() in [h5py.h5pl.get(index) for index in range(h5py.h5pl.size())]
+
+
+def test_of_several_electrodes_on_a_channel_the_first_counts(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    _add_lines(path, (4, 9999, 500.0, 600.0), (4, 8888, 700.0, 800.0))
+
+    recording = open_recording(path)
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+    np.testing.assert_array_equal(recording.get_traces(), _counts(path).T)
+    assert recording.get_property("electrode")[4] == 1028
+    assert recording.get_annotation("doubled_channels") == {"4": [1028, 9999, 8888]}
+
+
+def test_a_channel_with_several_electrodes_is_read_once_where_it_has_several_rows(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    _forget_which_channels_were_routed(path)
     with h5py.File(path, "a") as file:
         mapping = file["wells/well000/rec0000/settings/mapping"]
         rows = mapping[:]
-        rows["channel"][5] = rows["channel"][4]
+        rows["channel"][5] = 4
         mapping[:] = rows
 
-    with pytest.raises(UnreadableRecordingError, match=r"more than once: \[4\]"):
+    recording = open_recording(path)
+
+    others = np.delete(np.arange(16), 5)
+    assert recording.channel_ids.tolist() == [str(channel) for channel in others]
+    np.testing.assert_array_equal(recording.get_traces(), _counts(path)[others].T)
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations()[others])
+
+
+def test_a_channel_with_several_electrodes_is_read_where_each_has_one_row(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    _forget_which_channels_were_routed(path)
+    _add_lines(path, (4, 9999, 500.0, 600.0))
+
+    recording = open_recording(path)
+
+    np.testing.assert_array_equal(recording.get_traces(), _counts(path).T)
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_electrodes_that_were_not_recorded_are_left_out(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    # Unrouted, and one for stimulation, of which there are no samples.
+    _add_lines(path, (-1, 9999, 500.0, 600.0), (777, 8888, 700.0, 800.0))
+
+    recording = open_recording(path)
+
+    np.testing.assert_array_equal(recording.get_traces(), _counts(path).T)
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+    assert recording.get_annotation("doubled_channels") is None
+
+
+def test_rows_of_samples_stand_in_the_order_of_the_routed_channels(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    with h5py.File(path, "a") as file:
+        file["wells/well000/rec0000/groups/routed/channels"][:] = np.arange(16)[::-1]
+
+    recording = open_recording(path)
+
+    assert recording.channel_ids.tolist() == [str(channel) for channel in range(15, -1, -1)]
+    np.testing.assert_array_equal(recording.get_traces(), _counts(path).T)
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations()[::-1])
+
+
+def test_in_the_first_layout_the_channel_is_the_row(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "chip.h5", legacy=True)
+    with h5py.File(path, "a") as file:
+        samples = file["sig"][:]
+        del file["sig"]
+        file["sig"] = np.vstack([samples[::-1], np.full((4, samples.shape[1]), 7, dtype="uint16")])
+        rows = file["mapping"][:]
+        rows["channel"] = rows["channel"][::-1]
+        file["mapping"][:] = rows
+
+    recording = open_recording(path)
+
+    by_place = np.lexsort(recording.get_channel_locations().T)
+    np.testing.assert_array_equal(
+        recording.get_traces()[:, by_place], samples[np.lexsort(short.get_channel_locations().T)].T
+    )
+
+
+def test_a_map_that_does_not_fit_the_samples_is_damage(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    _forget_which_channels_were_routed(path)
+    _add_lines(path, (20, 9999, 500.0, 600.0))
+
+    with pytest.raises(UnreadableRecordingError, match="names 17 channels, which do not fit the 16 rows"):
         open_recording(path)
+
+
+def test_doubled_channels_survive_a_reload_in_another_process(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    _add_lines(path, (4, 9999, 500.0, 600.0))
+    recording = open_recording(path)
+    recording.dump_to_json(tmp_path / "recording.json")
+
+    script = (
+        "import sys, numpy, spikeinterface\n"
+        "recording = spikeinterface.load(sys.argv[1])\n"
+        "numpy.save(sys.argv[2], recording.get_traces(channel_ids=['9', '2']))\n"
+        "assert recording.get_annotation('doubled_channels') == {'4': [1028, 9999]}\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "recording.json", tmp_path / "traces.npy"], check=True)
+
+    np.testing.assert_array_equal(np.load(tmp_path / "traces.npy"), _counts(path)[[9, 2]].T)
+
+
+def _counts(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file["wells/well000/rec0000/groups/routed/raw"][:]
+
+
+def _forget_which_channels_were_routed(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["wells/well000/rec0000/groups/routed/channels"]
+
+
+def _add_lines(path: Path, *lines: tuple[int, int, float, float]) -> None:
+    """Add lines (channel, electrode, x, y) to the map, after that of channel 7."""
+    name = "wells/well000/rec0000/settings/mapping"
+    with h5py.File(path, "a") as file:
+        mapping = file[name][:]
+        del file[name]
+        file[name] = np.concatenate([mapping[:8], np.array(list(lines), dtype=mapping.dtype), mapping[8:]])
 
 
 def _pretend_compressed(path: Path) -> None:

@@ -3,6 +3,8 @@
 import dagster as dg
 import pytest
 
+from sort_assets.config import BinaryConfig, RecordingConfig
+from sort_assets.config.rules import RecordingSettings
 from sort_assets.definitions import defs
 from sort_assets.resources import BackendResource, backend_resource
 
@@ -26,7 +28,7 @@ def _launch(config: dict) -> BackendResource:
 
 
 def test_what_is_not_chosen_stays_absent() -> None:
-    assert _launch({}) == BackendResource("kilosort4", {})
+    assert _launch({}) == BackendResource(None, {})
 
 
 def test_what_is_chosen_arrives_and_is_merged_over_the_preset() -> None:
@@ -37,7 +39,7 @@ def test_what_is_chosen_arrives_and_is_merged_over_the_preset() -> None:
             "sorter": {"params": {"nblocks": 1, "artifact_threshold": None}},
         }
     )
-    config = backend.resolve("plate.h5@well001").config
+    config = backend.resolve("plate.h5@well001", RecordingSettings()).config
 
     assert config.recording.freq_max is None
     assert config.recording.start_s == 2.0
@@ -46,10 +48,22 @@ def test_what_is_chosen_arrives_and_is_merged_over_the_preset() -> None:
     assert config.sorter.params == {"nblocks": 1, "x_centers": 14, "nt": 41, "artifact_threshold": None}
 
 
+def test_a_section_that_may_be_absent_has_a_form_of_its_own() -> None:
+    described = {"sampling_hz": 20000.0, "channels": 64, "dtype": "uint16", "channel_names": []}
+
+    chosen = _launch({"recording": {"binary": described, "gain_to_uv": 0.195}})
+
+    assert chosen == BackendResource(None, {"recording": {"binary": described, "gain_to_uv": 0.195}})
+    assert RecordingConfig.model_validate(chosen.overrides["recording"]).binary == BinaryConfig(
+        sampling_hz=20000, channels=64, dtype="uint16"
+    )
+    assert _launch({"recording": {"binary": None}}) == BackendResource(None, {"recording": {"binary": None}})
+
+
 def test_the_order_of_preprocessing_steps_survives() -> None:
     steps = {"phase_shift": {}, "bandpass_filter": {"order": 3}, "common_reference": {"operator": "median"}}
 
-    config = _launch({"recording": {"preprocessing": steps}}).resolve("a.nwb").config
+    config = _launch({"recording": {"preprocessing": steps}}).resolve("a.nwb", RecordingSettings()).config
 
     assert list(config.recording.preprocessing.items()) == list(steps.items())
 
@@ -61,6 +75,8 @@ def test_the_order_of_preprocessing_steps_survives() -> None:
         ({"preset": "kilosort5"}, "kilosort4_maxwell"),
         ({"execution": {"n_jobs": "many"}}, "n_jobs"),
         ({"sorter": {"device": "gpu"}}, "cuda"),
+        ({"recording": {"binary": {"channel": 64}}}, 'unexpected config entry "channel".*channels'),
+        ({"recording": {"binary": {"dtype": "int12"}}}, "int16"),
     ],
 )
 def test_a_misspelt_name_or_type_is_refused_at_launch(config: dict, message: str) -> None:

@@ -11,14 +11,22 @@ from sort_assets.recordings.synthetic.files import (
     write_spikeinterface_zarr,
 )
 from sort_assets.recordings.synthetic.ground_truth import GAIN_TO_UV, make_ground_truth, make_probe
+from sort_assets.recordings.synthetic.intan import write_intan
+from sort_assets.recordings.synthetic.open_ephys import write_open_ephys
+from sort_assets.recordings.synthetic.plain_binary import write_binary
+from sort_assets.recordings.synthetic.spikeglx import write_spikeglx
 
 __all__ = [
     "GAIN_TO_UV",
     "MAXWELL_GAIN_TO_UV",
     "make_ground_truth",
     "make_probe",
+    "write_binary",
+    "write_intan",
     "write_maxwell",
     "write_nwb",
+    "write_open_ephys",
+    "write_spikeglx",
     "write_spikeinterface_binary",
     "write_spikeinterface_zarr",
 ]

@@ -139,6 +139,7 @@ def write_maxwell(
                 group = file.create_group(f"wells/{well_name}/{rec_name or 'rec0000'}")
                 _write_maxwell_settings(group, well, gain_to_uv, with_rate=True)
                 _write_maxwell_counts(group, "groups/routed/raw", well, gain_to_uv)
+                group["groups/routed/channels"] = np.arange(well.get_num_channels(), dtype="u2")
     return path
 
 

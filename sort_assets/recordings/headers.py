@@ -1,0 +1,131 @@
+"""What a recording says of itself before anything is computed: its format, its streams, and how much is in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from sort_assets.config.model import RecordingConfig
+from sort_assets.errors import StreamError
+from sort_assets.recordings.fingerprint import fingerprint
+from sort_assets.recordings.formats import find_format, sortable_streams
+from sort_assets.recordings.opening import open_recording
+from sort_assets.recordings.reading import not_allowed
+
+CONCATENATED = "folder of files to concatenate"
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """One stream of a recording.
+
+    Attributes
+    ----------
+    name : str or None
+        None where there is only one, which needs no name.
+    channels : int
+    sampling_hz : float
+    duration_s : float
+    """
+
+    name: str | None
+    channels: int
+    sampling_hz: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class RecordingHeader:
+    """A recording whose ends could be read.
+
+    Attributes
+    ----------
+    format : str
+        Name of the format, or `CONCATENATED`.
+    streams : tuple of StreamHeader
+        Those that are sorted, each on its own.
+    num_bytes : int
+        Size of all its files.
+    fingerprint : str
+        Changes when the content does.
+    """
+
+    format: str
+    streams: tuple[StreamHeader, ...]
+    num_bytes: int
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; `from_dict` makes it again."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RecordingHeader:
+        """The header that `to_dict` described."""
+        streams = tuple(StreamHeader(**stream) for stream in values["streams"])
+        return cls(values["format"], streams, values["num_bytes"], values["fingerprint"])
+
+
+def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] | None = None) -> RecordingHeader:
+    """Open every stream of a recording, and read its first and last sample and its fingerprint.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a recording folder, or a folder of files to concatenate.
+    config : RecordingConfig
+        Says what the files do not: the format, the description of a plain binary, the probe.
+    streams : sequence of str or None
+        Patterns, as of a shell, of the names of the streams to take; None takes all. `config.stream`, where it is set,
+        takes that one alone.
+
+    Raises
+    ------
+    RecordingError, SorterEnvironmentError
+        As `open_recording` does.
+    StreamError
+        When no stream has a name that was asked for.
+    StorageError
+        When it may not be read.
+    """
+    _check_readable(path)
+    found = find_format(path, config)
+    names = sortable_streams(path, config)
+    taken: list[str | None] = [*names] or [None]
+    if names and streams is not None:
+        taken = [name for name in names if any(fnmatchcase(name, pattern) for pattern in streams)]
+    if names and config.stream is not None:
+        taken = [name for name in names if name == config.stream.strip("/")]
+    if not taken:
+        raise StreamError(
+            f"No stream of '{path}' is one of those asked for ({', '.join(streams or [config.stream or ''])}).",
+            remedy=f"Name some of its streams: {', '.join(names)}.",
+        )
+    opened = [(name, open_recording(path, name, config)) for name in taken]
+    headers = [
+        StreamHeader(
+            name,
+            int(recording.get_num_channels()),
+            float(recording.sampling_frequency),
+            float(recording.get_num_samples() / recording.sampling_frequency),
+        )
+        for name, recording in opened
+    ]
+    return RecordingHeader(found.name if found else CONCATENATED, tuple(headers), _num_bytes(path), fingerprint(path))
+
+
+def _check_readable(path: Path) -> None:
+    """Readers of formats call a file that they may not read a damaged one."""
+    wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    if path.exists() and not os.access(path, wanted, effective_ids=True):
+        raise not_allowed(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _num_bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

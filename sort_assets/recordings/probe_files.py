@@ -1,0 +1,176 @@
+"""Probe files: where the contacts are and to which channels they are wired, for recordings that do not say.
+
+Only probeinterface's own JSON is read. A `.prb` is a Python program: reading it would run it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sort_assets.errors import ConfigError, MissingProbeError, ProbeGeometryError
+
+if TYPE_CHECKING:
+    from probeinterface import ProbeGroup
+    from spikeinterface.core import BaseRecording
+
+_MICROMETRES = {"um": 1.0, "mm": 1e3, "m": 1e6}
+
+
+def find_probe_file(path: Path, probe_file: str) -> Path:
+    """Where a recording's probe file is.
+
+    Parameters
+    ----------
+    path : Path
+        The recording's file or folder.
+    probe_file : str
+        Absolute, or relative to the recording's folder or the nearest folder above it that holds such a file. A
+        recording that is a folder is looked into first.
+
+    Raises
+    ------
+    MissingProbeError
+        When no such file is there.
+    ConfigError
+        When it is no `.json` file.
+    """
+    named = Path(probe_file)
+    if named.suffix.lower() == ".prb":
+        raise ConfigError(
+            f"'{probe_file}' is a .prb file, which is a Python program, and is not run.",
+            remedy="If you trust it, convert it once: from probeinterface import read_prb, write_probeinterface; "
+            f"write_probeinterface('{named.with_suffix('.json').name}', read_prb('{named.name}')); then set "
+            "recording.probe_file to the .json file.",
+        )
+    if named.suffix.lower() != ".json":
+        raise ConfigError(
+            f"'{probe_file}' is no probe file: its name does not end in .json.",
+            remedy="Save the probe with probeinterface.write_probeinterface, and name that file.",
+        )
+    path = path.absolute()
+    folders = [path, *path.parents] if path.is_dir() else list(path.parents)
+    for folder in folders:
+        # An absolute name replaces the folder.
+        if (folder / named).is_file():
+            return folder / named
+    raise MissingProbeError(
+        f"The probe file '{probe_file}' is not there."
+        if named.is_absolute()
+        else f"There is no probe file '{probe_file}' in '{folders[0]}', nor in a folder above it.",
+        remedy="Put the file there, or correct recording.probe_file.",
+    )
+
+
+def probe_fingerprint(path: Path, probe_file: str) -> str:
+    """Hash of the content of a recording's probe file; the same for the same probe, wherever the file is.
+
+    Raises
+    ------
+    MissingProbeError, ConfigError
+        As `find_probe_file` does.
+    """
+    return hashlib.blake2b(find_probe_file(path, probe_file).read_bytes(), digest_size=32).hexdigest()
+
+
+def read_probe_file(file: Path) -> ProbeGroup:
+    """The probes of a probeinterface JSON file, in micrometres.
+
+    Raises
+    ------
+    ConfigError
+        When the file is damaged, or something else than flat probes.
+    MissingProbeError
+        When it does not say to which channels the contacts are wired.
+    """
+    from probeinterface import ProbeGroup, read_probeinterface
+
+    try:
+        probes = read_probeinterface(file)
+    # Anything that is no such file: the reader looks for keys one after the other.
+    except Exception as error:
+        raise ConfigError(
+            f"'{file}' can't be read as a probe file: {type(error).__name__}: {error}.",
+            remedy="Save the probe again with probeinterface.write_probeinterface.",
+        ) from error
+    if any(probe.ndim != 2 for probe in probes.probes):
+        raise ConfigError(
+            f"'{file}' has positions in three dimensions.",
+            remedy="Save it again in the probe's own plane: probe.to_2d(), in probeinterface.",
+        )
+    if not probes.probes or any(probe.device_channel_indices is None for probe in probes.probes):
+        raise MissingProbeError(
+            f"'{file}' does not say to which channel of the recording each contact is wired.",
+            remedy="Set it with probe.set_device_channel_indices (or probe.wiring_to_device), counted from 0 in the "
+            "order of the recording's channels, and save the file again.",
+        )
+    if all(probe.si_units == "um" for probe in probes.probes):
+        return probes
+    # SpikeInterface takes all numbers for micrometres (0.105.3).
+    description = probes.to_dict(array_as_list=True)
+    description["probes"] = [_in_micrometres(probe) for probe in description["probes"]]
+    return ProbeGroup.from_dict(description)
+
+
+def place_on_probes(recording: BaseRecording, probes: ProbeGroup, path: Path) -> BaseRecording:
+    """Give a recording other probes than it has.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    probes : ProbeGroup
+        From `read_probe_file`. The probes are told apart by the channels' property `group`.
+    path : Path
+        Where the recording came from, for the message.
+
+    Returns
+    -------
+    BaseRecording
+        A view with those channels that are wired to a contact, in the order of the recording.
+
+    Raises
+    ------
+    MissingProbeError
+        When no contact is wired to a channel.
+    ProbeGeometryError
+        When contacts are wired to channels that the recording does not have, or two to the same.
+    """
+    wiring = probes.get_global_device_channel_indices()["device_channel_indices"]
+    wired, counts = np.unique(wiring[wiring >= 0], return_counts=True)
+    if wired.size == 0:
+        raise MissingProbeError(
+            "The probe file wires no contact to a channel.",
+            remedy="Set device_channel_indices in the probe file, counted from 0 in the order of the recording's "
+            "channels.",
+        )
+    num_channels = recording.get_num_channels()
+    if wired[-1] >= num_channels:
+        beyond = np.count_nonzero(wired >= num_channels)
+        raise ProbeGeometryError(
+            f"The probe file does not fit '{path}', which has {num_channels} channels, counted from 0: {beyond} of its "
+            f"{wired.size} wired contacts ask for channels up to {wired[-1]}.",
+            remedy="Correct device_channel_indices in the probe file, or choose the probe file of this recording.",
+        )
+    if counts.max() > 1:
+        repeated = ", ".join(map(str, wired[counts > 1][:10]))
+        raise ProbeGeometryError(
+            f"The probe file wires several contacts to each of these channels: {repeated}.",
+            remedy="Correct device_channel_indices in the probe file; -1 stands for a contact that is not wired.",
+        )
+    return recording.select_channels_with_probegroup(probes)
+
+
+def _in_micrometres(probe: dict[str, Any]) -> dict[str, Any]:
+    factor = _MICROMETRES[probe["si_units"]]
+    scaled = dict(probe)
+    for name in ("contact_positions", "probe_planar_contour"):
+        if scaled.get(name) is not None:
+            scaled[name] = (factor * np.asarray(scaled[name], dtype=float)).tolist()
+    if scaled.get("contact_shape_params") is not None:
+        scaled["contact_shape_params"] = [
+            {name: factor * value for name, value in shape.items()} for shape in scaled["contact_shape_params"]
+        ]
+    return {**scaled, "si_units": "um"}

@@ -1,0 +1,178 @@
+"""What the walk takes for a recording, by names alone, and what it never touches."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sort_assets.config.rules import Rules, Sidecar, parse_rules
+from sort_assets.errors import OutsideRecordingsRootError, StorageError
+from sort_assets.recordings.candidates import Candidate, Refusal, find_candidates
+
+
+class _Judge:
+    """Rules without sidecars."""
+
+    def __init__(self, text: str = "") -> None:
+        self._rules: Rules = parse_rules(text, "sort_assets.yaml")
+
+    def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
+        return self._rules.ignores_folder(relative)
+
+    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
+        return self._rules.concatenates(relative)
+
+    def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
+        described: Sidecar | None = None
+        return self._rules.describes_binary(relative, described)
+
+
+def _files(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"samples")
+
+
+def _found(root: Path, rules: str = "", after: tuple[str, ...] = ()) -> list[str]:
+    found = list(find_candidates(root, _Judge(rules), after=after))
+    assert all(isinstance(one, Candidate) for one in found), found
+    return [one.relative for one in found]
+
+
+def test_recordings_are_found_at_any_depth_in_a_fixed_order(tmp_path: Path) -> None:
+    _files(tmp_path, "b.nwb", "a/deep/er/plate.h5", "a/notes.txt", "c.rhd", "a.nwb")
+
+    assert _found(tmp_path) == ["a/deep/er/plate.h5", "a.nwb", "b.nwb", "c.rhd"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x.nwb.part", "x.nwb.tmp", "x.nwb~", "~x.nwb", ".x.nwb.Ab3d", "x.nwb.crdownload", "x.nwb.filepart"),
+        *("copy.part/x.nwb", ".hidden/x.nwb", "x.nwb.sort_assets.yaml", "sort_assets.yaml"),
+    ],
+)
+def test_partial_copies_hidden_files_and_our_own_files_are_passed_over(name: str, tmp_path: Path) -> None:
+    _files(tmp_path, name)
+
+    assert _found(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["two words.nwb", "ünïcödé 🐭.nwb", "-rf.nwb", "new\nline.nwb", "per%cent.nwb", f"{'x' * 196}.nwb", "..x.nwb.nwb"],
+)
+def test_odd_names_are_found_as_they_are(name: str, tmp_path: Path) -> None:
+    _files(tmp_path, f"folder {name[:20].strip('.')}/{name}")
+    expected = [] if name.startswith(".") else [f"folder {name[:20].strip('.')}/{name}"]
+
+    assert _found(tmp_path) == expected
+
+
+def test_names_that_are_not_utf8_are_found(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.nwb"
+    Path(os.fsdecode(path)).write_bytes(b"samples")
+
+    (name,) = _found(tmp_path)
+
+    assert os.fsencode(name) == b"caf\xe9.nwb"
+
+
+def test_a_walk_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
+    names = [f"day{day}/part{part}.nwb" for day in range(3) for part in range(4)]
+    _files(tmp_path, *names, "day1.nwb", "last.nwb")
+    whole = _found(tmp_path)
+
+    for index, name in enumerate(whole):
+        assert _found(tmp_path, after=tuple(name.split("/"))) == whole[index + 1 :]
+    assert len(whole) == len(names) + 2
+
+
+def test_the_stamp_changes_with_size_times_and_replacement(tmp_path: Path) -> None:
+    _files(tmp_path, "x.nwb")
+    (before,) = find_candidates(tmp_path, _Judge())
+    times = (tmp_path / "x.nwb").stat()
+    # Another file of the same name, size and modification time, as `cp --preserve` or `mv` leave it.
+    (tmp_path / "other").write_bytes(b"SAMPLES")
+    os.utime(tmp_path / "other", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tmp_path / "other").rename(tmp_path / "x.nwb")
+
+    (after,) = find_candidates(tmp_path, _Judge())
+
+    assert isinstance(before, Candidate)
+    assert isinstance(after, Candidate)
+    assert before.stamp != after.stamp
+
+
+def test_a_folder_is_watched_as_a_whole(tmp_path: Path) -> None:
+    _files(tmp_path, "run/binary.json", "run/properties/gains.npy", "run/traces_cached_seg0.raw")
+    (before,) = find_candidates(tmp_path, _Judge())
+    with (tmp_path / "run/properties/gains.npy").open("ab") as file:
+        file.write(b"more")
+    (after,) = find_candidates(tmp_path, _Judge())
+    _files(tmp_path, "run/.DS_Store", "run/Thumbs.db", "run/run.sort_assets.yaml")
+
+    (visited,) = find_candidates(tmp_path, _Judge())
+
+    assert isinstance(before, Candidate)
+    assert before.relative == "run"
+    assert isinstance(after, Candidate)
+    assert before.stamp != after.stamp
+    assert isinstance(visited, Candidate)
+    assert visited.stamp == after.stamp
+
+
+def test_a_folder_with_a_partial_copy_in_it_is_not_complete(tmp_path: Path) -> None:
+    _files(tmp_path, "run/binary.json", "run/traces_cached_seg0.raw.part")
+
+    (found,) = find_candidates(tmp_path, _Judge())
+
+    assert isinstance(found, Candidate)
+    assert not found.complete
+
+
+def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not_found_twice(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    _files(root, "real.nwb")
+    _files(elsewhere, "other.nwb")
+    (root / "again.nwb").symlink_to(root / "real.nwb")
+    (root / "out.nwb").symlink_to(elsewhere / "other.nwb")
+    (root / "share").symlink_to(elsewhere)
+    (root / "loop").symlink_to(root / "loop")
+    (root / "up").symlink_to(root)
+    (root / "gone.nwb").symlink_to(root / "nothing.nwb")
+    (root / "notes.txt").symlink_to(elsewhere / "notes.txt")
+
+    found = list(find_candidates(root, _Judge()))
+
+    assert [one.relative for one in found if isinstance(one, Candidate)] == ["real.nwb"]
+    refused = {one.relative: one.problem for one in found if isinstance(one, Refusal)}
+    assert set(refused) == {"out.nwb", "share"}
+    assert all(isinstance(problem, OutsideRecordingsRootError) for problem in refused.values())
+
+
+def test_a_pipe_with_the_name_of_a_recording_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.nwb")
+
+    assert _found(tmp_path) == []
+
+
+def test_an_ignored_folder_is_not_looked_into_and_a_declared_session_is_one_recording(tmp_path: Path) -> None:
+    _files(tmp_path, "junk/a.nwb", "sessions/one/part_1.nwb", "sessions/one/part_2.nwb", "sessions/notes.nwb")
+    rules = "rules: [{match: junk/, ignore: true}, {match: 'sessions/*/', concatenate: true}]"
+
+    assert _found(tmp_path, rules) == ["sessions/notes.nwb", "sessions/one"]
+
+
+def test_plain_binaries_are_recordings_only_where_a_rule_describes_them(tmp_path: Path) -> None:
+    _files(tmp_path, "a.dat", "rig/a.dat", "rig/b.bin", "rig/c.raw")
+    rules = "rules: [{match: rig/, recording: {binary: {sampling_hz: 30000, channels: 4, dtype: int16}}}]"
+
+    assert _found(tmp_path) == []
+    assert _found(tmp_path, rules) == ["rig/a.dat", "rig/b.bin", "rig/c.raw"]
+
+
+def test_a_root_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"can't be listed.*mounted"):
+        list(find_candidates(tmp_path / "absent", _Judge()))

@@ -154,7 +154,7 @@ def run_platform(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tupl
         roots = prepare_home()
     with open_instance() as instance:
         start = time.time()
-        (registered,) = register_recording(instance, nwb, roots.recordings)
+        (registered,) = register_recording(instance, nwb, roots)
         registering_s = time.time() - start
         backend = {"preset": PRESET, "execution": {"n_jobs": job_kwargs["n_jobs"]}}
         (home / "run.yaml").write_text(json.dumps({"resources": {"backend": {"config": backend}}}), encoding="utf-8")

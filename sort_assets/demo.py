@@ -79,7 +79,7 @@ def run_demo(instance: dg.DagsterInstance, roots: Roots, say: Callable[[str], No
     if not path.exists():
         say(f"Writing {DURATION_S:.0f} s of {NUM_CHANNELS} channels to {path}")
         _write_whole(path, lambda target: write_nwb(recording, target))
-    (registered,) = register_recording(instance, path, roots.recordings)
+    (registered,) = register_recording(instance, path, roots)
     say(f"Registered as {registered.key}")
     seconds = _run_job(instance, registered.key, say)
     units = StoredSorting(roots, registered.key).load()

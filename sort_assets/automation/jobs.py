@@ -2,6 +2,15 @@
 
 import dagster as dg
 
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+"""What a run is before it has ended."""
+
 PIPELINE = ("preprocessed_recording", "binary_dat", "sorting", "waveforms")
 
 sort_recording = dg.define_asset_job(

@@ -1,20 +1,31 @@
-"""From a path to a partition: what `sort-assets register` does, and what sensors will do."""
+"""From a path to partitions: what `sort-assets register` and the sensor `new_recordings` do with a recording."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
-from dagster import DagsterInstance
 
-from sort_assets.assets.raw_recording import raw_recording
-from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError
+from sort_assets.automation.observations import (
+    RAW,
+    Observed,
+    raw_observed,
+    report,
+    settings_observed,
+)
+from sort_assets.config.rules import RecordingSettings, find_sidecar
+from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError, SortAssetsError
 from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
-from sort_assets.recordings import open_recording, sortable_streams
-from sort_assets.recordings.fingerprint import fingerprint
+from sort_assets.recordings.candidates import stamp_of
 from sort_assets.recordings.formats import find_format, folder_entries
+from sort_assets.recordings.headers import RecordingHeader, read_header
+from sort_assets.resources.backend import DEFAULT_PRESET
+from sort_assets.storage import Roots, Store
+from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
 from sort_assets.storage.locks import exclusive_lock
+from sort_assets.storage.recording_rules import RecordingRules
 
-DATA_VERSION_TAG = "dagster/data_version"
 _LOCK = "registering.lock"
 
 
@@ -58,62 +69,169 @@ def find_recordings(folder: Path) -> list[Path]:
     return [entry for entry in folder_entries(folder) if _is_recording(entry)]
 
 
-def register_recording(instance: DagsterInstance, path: Path, root: Path) -> list[Registered]:
-    """Make a recording a partition for each of its sortable streams, and report what was seen of it.
+def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -> list[Registered]:
+    """Make a recording a partition for each of its streams, at once, and report what was seen of it.
+
+    What a person registers is no longer forgotten, and its sort is left to the person.
 
     Parameters
     ----------
     instance : DagsterInstance
     path : Path
-        A file, a recording folder, or a folder of files to concatenate; below `root`.
-    root : Path
-        The recordings root.
+        A file, a recording folder, or a folder of files to concatenate; below the recordings root.
+    roots : Roots
 
     Raises
     ------
     RecordingError
         When the path is outside the root, or is no recording that can be opened.
+    ConfigError
+        When the settings that rules and sidecar make for it are not valid.
     """
-    if path.resolve() == root.resolve():
+    if path.resolve() == roots.recordings.resolve():
         raise OutsideRecordingsRootError(
             f"'{path}' is the recordings root itself.",
             remedy="Name recordings below it, or add --each to register every recording directly inside.",
         )
-    RecordingKey.from_path(path, root)
-    streams: list[str | None] = [*sortable_streams(path)] or [None]
-    found = find_format(path)
-    data_version = fingerprint(path)
-    registered = []
-    for stream in streams:
-        key = RecordingKey.from_path(path, root, stream)
-        recording = open_recording(path, stream)
-        new = _add_partition(instance, str(key))
-        instance.report_runless_asset_event(
-            dg.AssetObservation(
-                asset_key=raw_recording.key,
-                partition=str(key),
-                description=f"Registered from {path}.",
-                metadata={
-                    "path": dg.MetadataValue.path(key.locate(root)),
-                    "bytes": _size(path),
-                    "format": found.name if found else "folder of files to concatenate",
-                    "channels": recording.get_num_channels(),
-                    "sampling_hz": float(recording.sampling_frequency),
-                    "duration_s": float(recording.get_duration()),
-                },
-                tags={DATA_VERSION_TAG: data_version},
+    relative = RecordingKey.from_path(path, roots.recordings).path
+    located = roots.recordings / relative
+    settings = RecordingRules(roots).settings_of(relative, find_sidecar(located, roots.recordings))
+    config = settings.resolve(DEFAULT_PRESET).config.recording
+    header = read_header(located, config, streams=settings.streams)
+    known = KnownRecordings(roots.store)
+    with known.alone():
+        before = known.get(relative) or Known(relative, State.WAITING)
+        known.put_partitions(*(replace(one, forgotten=False) for one in known.partitions([relative])))
+        seen = replace(before, state=State.REGISTERED, stamp=stamp_of(located), vanished=None, since=time.time())
+        return Registration(instance, roots, known).settle(seen, settings, header, start=False)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Makes recordings partitions.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    roots : Roots
+    known : KnownRecordings
+        The caller is `alone` with it.
+    clock : callable
+        The time of day in seconds since 1970.
+    """
+
+    instance: dg.DagsterInstance
+    roots: Roots
+    known: KnownRecordings
+    clock: Callable[[], float] = time.time
+
+    def settle(
+        self, seen: Known, settings: RecordingSettings, header: RecordingHeader, *, start: bool
+    ) -> list[Registered]:
+        """Add the partitions that are missing, report what is new about each, and remember all of it.
+
+        Streams that a person forgot are left out.
+
+        Repeating it, after a crash for example, does no harm.
+
+        Parameters
+        ----------
+        seen : Known
+            What was known of the recording, with the stamp that it has now.
+        settings : RecordingSettings
+        header : RecordingHeader
+        start : bool
+            Whether runs are wanted for what was never sorted.
+
+        Raises
+        ------
+        RecordingKeyError
+            When a path can't become a key.
+        ConfigError
+            When the settings are not valid.
+        """
+        path = self.roots.recordings / seen.path
+        remembered = {partition.key: partition for partition in self.known.partitions([seen.path])}
+        forgotten = {partition.key for partition in remembered.values() if partition.forgotten}
+        named = [(RecordingKey(seen.path, stream.name), stream) for stream in header.streams]
+        streams = [(key, stream) for key, stream in named if str(key) not in forgotten]
+        keys = [key for key, _ in streams]
+        reports = [
+            {RAW: raw_observed(path, header, stream)} | settings_observed(key, path, settings)
+            for key, stream in streams
+        ]
+        new = _add_partitions(self.instance, [str(key) for key in keys])
+        partitions, registered = [], []
+        for key, reported in zip(map(str, keys), reports, strict=True):
+            partition = remembered.get(key, KnownPartition(key, seen.path))
+            self._report(key, path, reported, partition)
+            news = key not in remembered or seen.fingerprint != header.fingerprint
+            if start and settings.sort and news and self._never_sorted(key, arrived=key not in remembered):
+                partition = replace(partition, run_key=f"{key}:{header.fingerprint}", run_assets=None, requested=None)
+            versions = {asset: observed.version for asset, observed in reported.items()}
+            partitions.append(replace(partition, versions=versions))
+            registered.append(Registered(key, key in new))
+        self.known.put_partitions(*partitions)
+        now = self.clock()
+        changed = seen.fingerprint is not None and seen.fingerprint != header.fingerprint
+        self.known.put(
+            replace(
+                seen,
+                state=State.REGISTERED if keys else State.FORGOTTEN,
+                settled=seen.stamp,
+                checked=now,
+                fingerprint=header.fingerprint,
+                problem=None,
+                changed=now if changed else seen.changed,
             )
         )
-        registered.append(Registered(str(key), new))
-    return registered
+        return registered
+
+    def _report(self, key: str, path: Path, reported: dict[str, Observed], partition: KnownPartition) -> None:
+        differing = {
+            asset: observed for asset, observed in reported.items() if partition.versions.get(asset) != observed.version
+        }
+        what = f"Seen at {path}." if RAW not in partition.versions else f"Changed since it was last seen at {path}."
+        report(self.instance, key, differing, what)
+
+    def _never_sorted(self, key: str, *, arrived: bool) -> bool:
+        """Whether a first result is still to come; of one that arrives, whether nobody has worked on it at all."""
+        store = Store(self.roots.store)
+        return not (store.root / key).exists() if arrived else not store.versions(key, "sorting")
 
 
-def _add_partition(instance: DagsterInstance, key: str) -> bool:
-    """Add a key unless it is there; returns whether it was new."""
+def remember_problem(
+    known: KnownRecordings, seen: Known, problem: SortAssetsError, *, was_read: bool, now: float
+) -> bool:
+    """Keep why a recording can't be registered; returns whether that is news.
+
+    Parameters
+    ----------
+    was_read : bool
+        Whether its content is the problem, so that reading it again as it is does not help.
+    now : float
+        Seconds since 1970.
+    """
+    news = seen.problem is None or seen.problem.to_dict() != problem.to_dict()
+    known.put(
+        replace(
+            seen,
+            state=seen.state if seen.state is State.REGISTERED else State.PROBLEM,
+            settled=seen.stamp if was_read else seen.settled,
+            checked=now,
+            problem=problem,
+        )
+    )
+    return news
+
+
+def _add_partitions(instance: dg.DagsterInstance, keys: list[str]) -> set[str]:
+    """Add the keys that are not there; returns those."""
     # Dagster looks first and inserts then: two processes that add the same key at once, and one of them fails.
     with exclusive_lock(Path(instance.root_directory) / _LOCK, wait=True):
-        new = not instance.has_dynamic_partition(RECORDINGS_PARTITIONS, key)
-        instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [key])
+        new = {key for key in keys if not instance.has_dynamic_partition(RECORDINGS_PARTITIONS, key)}
+        if new:
+            instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, sorted(new))
         return new
 
 
@@ -122,8 +240,3 @@ def _is_recording(path: Path) -> bool:
         return find_format(path) is not None
     except RecordingError:
         return True
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

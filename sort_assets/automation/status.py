@@ -1,18 +1,21 @@
 """Recordings times assets: what is done, what came out, what failed, and how the last run ended."""
 
+import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from sort_assets.automation.failed_runs import PARTITION_TAG
 from sort_assets.automation.jobs import PIPELINE
-from sort_assets.errors import StoreError
-from sort_assets.partitions import RECORDINGS_PARTITIONS
-from sort_assets.storage import Manifest, Store
-from sort_assets.storage.failures import FailedAttempt, failed_attempts, failure_folder
+from sort_assets.errors import RecordingKeyError
+from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
+from sort_assets.storage import Store
+from sort_assets.storage.failures import FAILED, FailedAttempt, failed_attempts, failure_folder
+from sort_assets.storage.known import Known, KnownRecordings, State
 
-_PARTITION_TAG = "dagster/partition"
-_RUNS_LOOKED_AT = 5000
+_RUNS_LOOKED_AT = 20_000
 _ENDED = {
     status.value for status in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 }
@@ -54,6 +57,45 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Why something is no partition, or what is wrong with it since.
+
+    Attributes
+    ----------
+    failure_class, message, remedy : str
+        The classified error.
+    """
+
+    failure_class: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class UnregisteredStatus:
+    """Something below the recordings root that may be a recording, and is no partition.
+
+    Attributes
+    ----------
+    recording : None
+        It has no key.
+    path : str
+        Relative to the recordings root.
+    state : str
+        "waiting", "problem", "ignored" or "forgotten".
+    since : str or None
+        When it was last seen to change, in UTC, as ISO 8601.
+    problem : Problem or None
+    """
+
+    recording: None
+    path: str
+    state: str
+    since: str | None
+    problem: Problem | None
+
+
+@dataclass(frozen=True)
 class RecordingStatus:
     """Where a recording stands.
 
@@ -73,6 +115,18 @@ class RecordingStatus:
         What went wrong since.
     last_run, last_run_status : str or None
         The newest run of this partition.
+    path : str or None
+        Relative to the recordings root; None when the key can't be a recording's.
+    state : str
+        "registered".
+    run_wanted : bool
+        Whether the sensor is going to start a run.
+    changed : bool
+        Whether the recording is not, any more, what its results were made from.
+    vanished : str or None
+        Since when the recording is gone, in UTC, as ISO 8601.
+    problem : Problem or None
+        What is wrong with the recording since it was registered.
     """
 
     recording: str
@@ -83,6 +137,12 @@ class RecordingStatus:
     failure: Failure | None
     last_run: str | None
     last_run_status: str | None
+    path: str | None
+    state: str
+    run_wanted: bool
+    changed: bool
+    vanished: str | None
+    problem: Problem | None
 
     @property
     def outcome(self) -> str:
@@ -97,7 +157,13 @@ class RecordingStatus:
             where = f" in {self.failure.stage}" if self.failure.stage else ""
             again = " (trying again)" if self._is_tried_again(self.failure) else ""
             words.append(f"{what}failed: {self.failure.failure_class}{where}{again}")
-        return ", then ".join(words)
+        said = ", then ".join(words)
+        since = [
+            *(["changed since"] if self.changed else []),
+            *(["recording gone"] if self.vanished else []),
+            *([f"recording: {self.problem.failure_class}"] if self.problem else []),
+        ]
+        return "; ".join(filter(None, [said, *since]))
 
     def _is_tried_again(self, failure: Failure) -> bool:
         return failure.retried and failure.run_id == self.last_run and self.last_run_status not in _ENDED
@@ -105,15 +171,19 @@ class RecordingStatus:
 
 def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[RecordingStatus]:
     """The status of every registered recording, in the order of their keys."""
+    known = KnownRecordings(store.root, read_only=True)
+    rows, partitions = known.all(), {partition.key: partition for partition in known.partitions()}
     done = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
     last_runs: dict[str, dg.DagsterRun] = {}
     for run in instance.get_runs(limit=_RUNS_LOOKED_AT):
-        last_runs.setdefault(run.tags.get(_PARTITION_TAG, ""), run)
+        last_runs.setdefault(run.tags.get(PARTITION_TAG, ""), run)
     statuses = []
     for key in sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)):
-        last = last_runs.get(key)
-        sorting = _current(store, key, "sorting")
-        details: dict[str, Any] = {} if sorting is None else sorting.details
+        last, partition = last_runs.get(key), partitions.get(key)
+        path = _path(key) if partition is None else partition.path
+        row = None if path is None else rows.get(path)
+        sorting = store.summary(key, "sorting") or {}
+        details: dict[str, Any] = sorting.get("details", {})
         statuses.append(
             RecordingStatus(
                 recording=key,
@@ -124,13 +194,53 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
                 failure=_newest_failure(store, key),
                 last_run=last.run_id if last else None,
                 last_run_status=last.status.value if last else None,
+                path=path,
+                state=State.REGISTERED.value,
+                run_wanted=partition is not None and partition.run_key is not None and partition.requested is None,
+                changed=_has_changed(store, key, row),
+                vanished=_time(row.vanished) if row else None,
+                problem=_problem(row),
             )
         )
     return statuses
 
 
+def unregistered(store: Store) -> list[UnregisteredStatus]:
+    """What else is known to lie below the recordings root, by path; files that are no recordings are left out."""
+    return [
+        UnregisteredStatus(None, row.path, row.state.value, _time(row.since), _problem(row))
+        for path, row in sorted(KnownRecordings(store.root, read_only=True).all().items())
+        if row.state not in (State.REGISTERED, State.FOREIGN)
+    ]
+
+
+def _path(key: str) -> str | None:
+    try:
+        return RecordingKey.parse(key).path
+    except RecordingKeyError:
+        return None
+
+
+def _has_changed(store: Store, key: str, row: Known | None) -> bool:
+    """Whether the recording is not what its current results were made from."""
+    if row is None or row.fingerprint is None:
+        return False
+    made_from = (store.summary(key, "preprocessed_recording") or {}).get("details", {}).get("fingerprint")
+    return made_from not in (None, row.fingerprint)
+
+
+def _problem(row: Known | None) -> Problem | None:
+    if row is None or row.problem is None:
+        return None
+    return Problem(type(row.problem).__name__, row.problem.message, row.problem.remedy)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _newest_failure(store: Store, recording: str) -> Failure | None:
-    newest = [attempts[-1] for asset in PIPELINE if (attempts := failed_attempts(store, recording, asset))]
+    newest = [attempts[-1] for asset in PIPELINE if (attempts := _failed_attempts(store, recording, asset))]
     standing = [attempt for attempt in newest if not _made_good(store, attempt)]
     if not standing:
         return None
@@ -150,14 +260,13 @@ def _newest_failure(store: Store, recording: str) -> Failure | None:
     )
 
 
+def _failed_attempts(store: Store, recording: str, asset: str) -> list[FailedAttempt]:
+    # Of thousands of recordings few have failed.
+    there = os.path.isdir(f"{store.root}/{recording}/{asset}/{FAILED}")  # noqa: PTH112 - a Path takes several times as long
+    return failed_attempts(store, recording, asset) if there else []
+
+
 def _made_good(store: Store, failed: FailedAttempt) -> bool:
     """Whether a success followed: of the same run, which ends with its success, or begun later."""
-    current = _current(store, failed.recording, failed.asset)
-    return current is not None and (current.run_id == failed.run_id or current.version > failed.version)
-
-
-def _current(store: Store, recording: str, asset: str) -> Manifest | None:
-    try:
-        return store.artefact(recording, asset).manifest
-    except StoreError:
-        return None
+    current = store.summary(failed.recording, failed.asset)
+    return current is not None and (current["run_id"] == failed.run_id or current["version"] > failed.version)

@@ -199,6 +199,12 @@ class KnownRecordings:
             )
             return [*map(_known, rows)]
 
+    def changed_since(self, since: float) -> list[str]:
+        """Paths of the recordings whose content has changed since some time, by path."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT path FROM recordings WHERE changed >= ? ORDER BY path", [since])
+            return [os.fsdecode(path) for (path,) in rows]
+
     def put(self, *known: Known) -> None:
         """Remember, in place of what was known of the same paths."""
         with self._open() as connection:

@@ -93,7 +93,7 @@ class Home:
     def register(self, path: Path) -> str:
         """Make a recording with one stream a partition; returns its key."""
         with self.instance() as instance:
-            (registered,) = register_recording(instance, path, self.roots.recordings)
+            (registered,) = register_recording(instance, path, self.roots)
         return registered.key
 
     def add_partition(self, key: str) -> str:

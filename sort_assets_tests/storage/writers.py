@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sort_assets.storage import Artefact, InputVersion, Store
 
@@ -41,6 +42,7 @@ def publish(
     recording: str = "rec",
     run_id: str = "0123456789",
     made_from: Artefact | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Artefact:
     """A version of an asset with one file and one figure."""
     inputs = {}
@@ -50,7 +52,7 @@ def publish(
     with store.stage(recording, asset, run_id=run_id) as staging:
         (staging.path / "traces.dat").write_bytes(content)
         (staging.figures / "raster.png").write_bytes(b"picture")
-        return staging.publish(data_version="v", config={}, config_sources={}, inputs=inputs, details={})
+        return staging.publish(data_version="v", config={}, config_sources={}, inputs=inputs, details=details or {})
 
 
 def start(code: str, *words: str | Path) -> "subprocess.Popen[bytes]":

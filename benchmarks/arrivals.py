@@ -1,0 +1,91 @@
+"""How long a look at the recordings root takes, over many known recordings and some new ones, and how fast many register.
+
+    python benchmarks/arrivals.py --known 50000 --new 10
+    python benchmarks/arrivals.py --known 0 --new 1000
+
+Known recordings are files of one byte that are said to be registered, which a look never opens; new ones are NWB files of
+4 channels and half a second. Prints seconds of wall time, with the load of the machine beside it.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from sort_assets.automation.arrivals import Arrivals
+from sort_assets.automation.folder_report import report_folder
+from sort_assets.execution.home import open_instance, prepare_home
+from sort_assets.isolation.header_reader import HeaderReader
+from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
+from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets.storage.known import KnownPartition, KnownRecordings, State
+
+QUIET_S = 61.0
+PER_FOLDER = 1000
+ASSETS = ("raw_recording", "recording_settings", "sorter_settings", "waveform_settings", "session_facts")
+
+
+def main() -> None:
+    """Make a folder, look at it, and print how long that took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--known", type=int, default=50_000)
+    parser.add_argument("--new", type=int, default=10)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        os.environ["DAGSTER_HOME"] = str(folder / "dagster")
+        os.environ["SORT_ASSETS_RECORDINGS"] = str(folder / "recordings")
+        os.environ["SORT_ASSETS_STORE"] = str(folder / "store")
+        measure(folder, arguments.known, arguments.new)
+
+
+def measure(folder: Path, num_known: int, num_new: int) -> None:
+    """Print the time of each look until all new recordings are registered, and of one more."""
+    roots = prepare_home()
+    known = KnownRecordings(roots.store)
+    reader = HeaderReader()
+    reader.prepare(60.0)
+    now = 1e6
+    with open_instance() as instance:
+        arrivals = Arrivals(instance, roots, reader, sensor="new_recordings", clock=lambda: now)
+
+        def look(what: str) -> int:
+            start = time.perf_counter()
+            found = arrivals.look(0)
+            report_folder(instance, roots, known)
+            print(
+                f"{what}: {time.perf_counter() - start:.2f} s, {len(found.registered)} registered, "
+                f"{found.waiting} waiting, {found.left} left (load {os.getloadavg()[0]:.1f})"
+            )
+            return len(found.registered)
+
+        for index in range(num_known):
+            path = roots.recordings / f"day{index // PER_FOLDER:03d}" / f"{index:06d}.nwb"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"x")
+        arrivals.look(0)
+        rows = known.all().values()
+        known.put(*(replace(row, state=State.REGISTERED, settled=row.stamp, fingerprint="x") for row in rows))
+        keys = {row.path: str(RecordingKey(row.path)) for row in rows}
+        known.put_partitions(*(KnownPartition(key, path, dict.fromkeys(ASSETS, "x")) for path, key in keys.items()))
+        if keys:
+            instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, list(keys.values()))
+        recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
+        small = write_nwb(recording, folder / "small.nwb")
+        for index in range(num_new):
+            shutil.copy(small, roots.recordings / f"new{index:04d}.nwb")
+
+        look(f"{num_known} known, {num_new} new seen")
+        registered = 0
+        while registered < num_new:
+            now += QUIET_S
+            registered += look(f"{num_known} known, {num_new - registered} complete")
+        look(f"{num_known + num_new} known, nothing new")
+    reader.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+"""One look at the recordings root: what is new, complete, changed or gone, and which runs are wanted for it.
+
+A look is bounded in time. What does not fit into it waits for the next one, and the walk through the folder goes on
+where it stopped. Killed at any point, the next look repeats what was not remembered, which does no harm.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import dagster as dg
+
+from sort_assets.automation.jobs import UNFINISHED
+from sort_assets.automation.observations import RAW, report_vanished
+from sort_assets.automation.registration import Registration, remember_problem
+from sort_assets.automation.verdicts import Outcome, is_settled, judge
+from sort_assets.config.rules import RecordingSettings
+from sort_assets.errors import (
+    MissingRecordingError,
+    SortAssetsError,
+    StorageError,
+    UnknownFormatError,
+)
+from sort_assets.isolation.header_reader import HeaderReader
+from sort_assets.partitions import RECORDINGS_PARTITIONS
+from sort_assets.recordings.candidates import Candidate, Place, Refusal, find_candidates, stamp_of
+from sort_assets.recordings.reading import not_allowed
+from sort_assets.resources.backend import DEFAULT_PRESET
+from sort_assets.storage import Roots
+from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.recording_rules import RULES_PROBLEM, RecordingRules
+
+_WALKED_TO = "walked_to"
+_PUT_AT_ONCE = 500
+_TOLD_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a look does at most.
+
+    Attributes
+    ----------
+    walk_s : float
+        Seconds after which the walk through the folder stops, to go on in the next look.
+    read_s : float
+        Seconds, from the beginning of the look, after which no further recording is read.
+    requests : int
+        Runs that a look asks for; Dagster makes about three in a second, within the tick.
+    unfinished_runs : int
+        Runs of the sensor that wait or run at the same time; so a folder full of old recordings fills no queue, and
+        what is still to come can be changed by a rule.
+    """
+
+    walk_s: float = 10.0
+    read_s: float = 15.0
+    requests: int = 25
+    unfinished_runs: int = 50
+
+
+@dataclass
+class Look:
+    """What a look came to.
+
+    Attributes
+    ----------
+    tick : int
+        Its number.
+    requests : list of KnownPartition
+        Runs that are wanted now.
+    registered : list of str
+        New partitions.
+    news : list of str
+        What else happened, for people.
+    warnings : list of str
+        What went wrong, each said once.
+    waiting, left : int
+        Recordings that are not complete; and complete ones for which there was no time.
+    complete_at : float or None
+        When the last of those that wait for quiet is complete, if nothing changes; in seconds since 1970.
+    finished : bool
+        Whether the walk came to the end of the folder.
+    """
+
+    tick: int
+    requests: list[KnownPartition] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    waiting: int = 0
+    left: int = 0
+    complete_at: float | None = None
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A recording that is complete and has to be read."""
+
+    candidate: Candidate
+    settings: RecordingSettings
+    known: Known
+
+
+class Arrivals:
+    """Looks at the recordings root.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    roots : Roots
+    reader : HeaderReader
+        Reads new recordings.
+    sensor : str
+        Name of the sensor that asks for the runs; its unfinished runs are counted.
+    limits : Limits
+    clock : callable
+        The time of day in seconds since 1970.
+    tell : callable
+        Told, in words, how far a look has come.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        roots: Roots,
+        reader: HeaderReader,
+        *,
+        sensor: str,
+        limits: Limits = Limits(),
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[str], object] = str,
+    ) -> None:
+        self._instance, self._roots, self._reader = instance, roots, reader
+        self._sensor, self._limits, self._clock, self._tell_progress = sensor, limits, clock, tell
+        self._known = KnownRecordings(roots.store)
+        self._registration = Registration(instance, roots, self._known, clock)
+
+    def look(self, arrived: int) -> Look:
+        """Look at the folder.
+
+        Parameters
+        ----------
+        arrived : int
+            Number of the last look whose requests have arrived.
+
+        Raises
+        ------
+        Locked
+            When somebody else registers or forgets recordings this moment.
+        StorageError
+            When the recordings root, or the store, can't be used.
+        """
+        with self._known.alone(wait=False):
+            look = Look(self._known.begin_tick(arrived))
+            self._go_through(look, after=tuple(json.loads(self._known.note(_WALKED_TO) or "[]")))
+            self._ask_for_runs(look)
+        return look
+
+    def register_complete(self) -> Look:
+        """Look at the folder from its beginning, and leave the runs that are wanted to the sensor's next look.
+
+        Raises
+        ------
+        StorageError
+            When the recordings root, or the store, can't be used.
+        """
+        with self._known.alone():
+            look = Look(tick=0)
+            self._go_through(look, after=())
+        return look
+
+    def _go_through(self, look: Look, *, after: Place) -> None:
+        began = time.monotonic()
+        rules = RecordingRules(self._roots)
+        rows = self._known.all()
+        self._tell_of_rules(rules, look)
+        due = self._walk(rules, rows, look, after, began + self._limits.walk_s)
+        self._settle(due, look, began + self._limits.read_s)
+
+    def _tell_of_rules(self, rules: RecordingRules, look: Look) -> None:
+        rules.keep()
+        problem = "" if rules.problem is None else str(rules.problem)
+        if problem == (self._known.note(RULES_PROBLEM) or ""):
+            return
+        self._known.set_note(RULES_PROBLEM, problem)
+        if problem:
+            look.warnings.append(f"{problem} Until then the last good rules are in force.")
+        else:
+            look.news.append("The rules file is valid again.")
+
+    def _walk(
+        self, rules: RecordingRules, rows: dict[str, Known], look: Look, after: Place, deadline: float
+    ) -> list[_Due]:
+        """Go through the folder; returns what has to be read."""
+        due: list[_Due] = []
+        seen: set[str] = set()
+        refused: list[str] = []
+        updates: list[Known] = []
+        walked_to: Place | None = None
+        for found in find_candidates(self._roots.recordings, rules, after=after):
+            seen.add(found.relative)
+            row = rows.get(found.relative)
+            if isinstance(found, Refusal):
+                refused.append(found.relative)
+                self._refuse(found, row, look)
+            elif row is None or not is_settled(found, row, rules, self._clock()):
+                self._examine(found, row, rules, look, due, updates)
+            if len(seen) % _TOLD_EVERY == 0:
+                self._tell_progress(f"{len(seen)} looked at")
+            if len(updates) >= _PUT_AT_ONCE:
+                self._known.put(*updates)
+                updates.clear()
+            if time.monotonic() > deadline:
+                walked_to, look.finished = found.place, False
+                break
+        self._known.put(*updates)
+        gone = [row for path, row in rows.items() if path not in seen and _between(after, path, walked_to)]
+        if not seen and not after and any(row.state is State.REGISTERED for row in gone):
+            self._refuse_empty_root()
+        self._let_go(gone, refused, look)
+        self._known.set_note(_WALKED_TO, json.dumps(walked_to or ()))
+        return due
+
+    def _examine(
+        self,
+        found: Candidate,
+        row: Known | None,
+        rules: RecordingRules,
+        look: Look,
+        due: list[_Due],
+        updates: list[Known],
+    ) -> None:
+        """Look closer at a recording that is new, has changed, or of which something else is said."""
+        if row is not None and row.vanished is not None:
+            look.news.append(f"{row.path} is there again.")
+        verdict = judge(found, row, rules, self._clock())
+        if verdict.problem is not None:
+            self._tell(verdict.known, verdict.problem, look, was_read=False)
+        elif verdict.outcome is Outcome.DUE and verdict.settings is not None:
+            due.append(_Due(found, verdict.settings, verdict.known))
+        else:
+            updates.append(verdict.known)
+        if verdict.outcome is Outcome.WAITING:
+            look.waiting += 1
+            look.complete_at = max(filter(None, (look.complete_at, verdict.complete_at)), default=None)
+
+    def _settle(self, due: list[_Due], look: Look, deadline: float) -> None:
+        """Read what is complete and register it, those that wait longest first, as long as there is time."""
+        if due and not self._reader.prepare(max(0.0, deadline - time.monotonic())):
+            look.left = len(due)
+            return
+        for index, one in enumerate(sorted(due, key=lambda one: one.known.since)):
+            if time.monotonic() > deadline:
+                look.left = len(due) - index
+                return
+            self._tell_progress(f"Reading {index + 1} of {len(due)}: {one.known.path}")
+            self._settle_one(one, look)
+
+    def _settle_one(self, one: _Due, look: Look) -> None:
+        known, path = one.known, one.candidate.path
+        try:
+            config = one.settings.resolve(DEFAULT_PRESET).config.recording
+            header = self._reader.read(path, config, streams=one.settings.streams)
+            stamp = stamp_of(path)
+            if stamp != one.candidate.stamp:  # somebody wrote to it while it was read
+                look.waiting += 1
+                self._known.put(replace(known, stamp=stamp, since=self._clock()))
+                return
+            registered = self._registration.settle(known, one.settings, header, start=True)
+        except UnknownFormatError as problem:
+            if config.format is not None or path.is_dir():
+                self._tell(known, problem, look)
+            else:
+                self._known.put(replace(known, state=State.FOREIGN, settled=known.stamp, checked=self._clock()))
+        except (MissingRecordingError, FileNotFoundError):
+            return  # gone since the walk; the next one will notice
+        except SortAssetsError as problem:
+            self._tell(known, problem, look)
+        except OSError as error:
+            self._tell(known, not_allowed(path, error), look)
+        else:
+            look.registered += [one.key for one in registered if one.new]
+            if known.fingerprint is not None and known.fingerprint != header.fingerprint:
+                look.news.append(f"{known.path} has changed; what was made of it is stale.")
+
+    def _refuse(self, found: Refusal, row: Known | None, look: Look) -> None:
+        known = row or Known(found.relative, State.PROBLEM, since=self._clock())
+        if known.state is not State.FORGOTTEN:
+            self._tell(known, found.problem, look, was_read=False)
+
+    def _tell(self, known: Known, problem: SortAssetsError, look: Look, *, was_read: bool = True) -> None:
+        if remember_problem(self._known, known, problem, was_read=was_read, now=self._clock()):
+            look.warnings.append(f"{known.path}: {type(problem).__name__}: {problem}")
+
+    def _refuse_empty_root(self) -> None:
+        raise StorageError(
+            f"The recordings root '{self._roots.recordings}' is empty, though recordings of it are registered.",
+            remedy="Mount the disk or share that holds them. If they are gone for good, `sort-assets forget` them.",
+        )
+
+    def _let_go(self, gone: list[Known], refused: list[str], look: Look) -> None:
+        """What is no longer found is gone, unless it is only out of sight."""
+        unknown = []
+        for known in gone:
+            hidden = any(known.path.startswith(f"{folder}/") for folder in refused)
+            if hidden or known.vanished is not None or known.state is State.FORGOTTEN:
+                continue
+            if known.state is not State.REGISTERED:
+                unknown.append(known.path)
+                continue
+            if os.path.lexists(self._roots.recordings / known.path):
+                continue  # passed over since, because of a rule for example
+            self._known.put(replace(known, vanished=self._clock()))
+            look.warnings.append(f"{known.path} is no longer there. Its results are kept.")
+            for partition in self._known.partitions([known.path]):
+                report_vanished(
+                    *(self._instance, partition.key, self._roots.recordings / known.path, partition.versions.get(RAW))
+                )
+        self._known.remove(*unknown)
+
+    def _ask_for_runs(self, look: Look) -> None:
+        unfinished = self._instance.get_runs_count(
+            dg.RunsFilter(tags={"dagster/sensor_name": self._sensor}, statuses=[*UNFINISHED])
+        )
+        room = min(self._limits.requests, self._limits.unfinished_runs - unfinished)
+        for partition in self._known.wanted(max(0, room)):
+            if self._instance.has_dynamic_partition(RECORDINGS_PARTITIONS, partition.key):
+                look.requests.append(partition)
+            else:  # removed by somebody since
+                self._known.remove_partitions(partition.key)
+        self._known.requested([partition.key for partition in look.requests], look.tick)
+
+
+def _between(after: Place, path: str, walked_to: Place | None) -> bool:
+    place = tuple(path.split("/"))
+    return place > after and (walked_to is None or place <= walked_to)
+
+
+def summary(look: Look, known: KnownRecordings) -> Iterator[str]:
+    """What a look came to, in a few words each."""
+    if look.registered:
+        yield f"{len(look.registered)} registered"
+    if look.waiting:
+        yield f"{look.waiting} not yet complete"
+    if look.left:
+        yield f"{look.left} complete, and for the next look"
+    if wanted := known.num_wanted():
+        yield f"{wanted} wait for their run"
+    if not look.finished:
+        yield "the folder was not looked through to its end, which the next look does"

@@ -1,0 +1,127 @@
+"""What becomes of a file or folder that may be a recording: decided here, done by a look at the recordings root.
+
+Nothing is read or written to decide, except for a sidecar that nobody has read yet.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sort_assets.automation.observations import settings_hash
+from sort_assets.config.rules import RecordingSettings
+from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
+from sort_assets.recordings.candidates import Candidate
+from sort_assets.storage.known import Known, State
+from sort_assets.storage.recording_rules import RecordingRules
+
+_TRY_AGAIN_S = {True: 600.0, False: 3600.0}
+"""Seconds until what could not be read is tried again: where the disk or share may be the reason, and otherwise."""
+
+
+class Outcome(StrEnum):
+    """What is to be done with a candidate."""
+
+    SETTLED = "settled"
+    """Nothing: `Known.state` says what it is."""
+    IGNORED = "ignored"
+    """Nothing, since a rule says so."""
+    WAITING = "waiting"
+    """It is not complete."""
+    DUE = "due"
+    """It is complete and has to be read."""
+    REFUSED = "refused"
+    """`Verdict.problem` keeps it from being read."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a candidate.
+
+    Attributes
+    ----------
+    outcome : Outcome
+    known : Known
+        What is known of it, with what was seen now.
+    settings : RecordingSettings or None
+        What is said of it; None where that is not needed, or can't be read.
+    problem : SortAssetsError or None
+    complete_at : float or None
+        Of one that waits for quiet, when it is complete if nothing changes; in seconds since 1970.
+    """
+
+    outcome: Outcome
+    known: Known
+    settings: RecordingSettings | None = None
+    problem: SortAssetsError | None = None
+    complete_at: float | None = None
+
+
+def is_settled(found: Candidate, row: Known, rules: RecordingRules, now: float) -> bool:
+    """Whether nothing has to be done about a known candidate, decided without a look at its rules."""
+    if row.state is State.FORGOTTEN:
+        return True
+    if row.stamp != found.stamp or row.vanished is not None or not _same_sources(row, rules, found):
+        return False
+    if row.state is State.IGNORED:
+        return True
+    if row.settled != found.stamp:
+        return False
+    return row.problem is None or now - row.checked < _TRY_AGAIN_S[_may_pass(row.problem)]
+
+
+def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float) -> Verdict:
+    """Decide about a candidate that is new, has changed, or of which something else is said.
+
+    Parameters
+    ----------
+    found : Candidate
+    row : Known or None
+        What was known of it.
+    rules : RecordingRules
+    now : float
+        In seconds since 1970.
+    """
+    known = replace(row or Known(found.relative, State.WAITING, since=now), vanished=None)
+    unchanged = row is not None and row.stamp == found.stamp
+    if not unchanged or now < known.since:
+        known = replace(known, stamp=found.stamp, since=now)
+    try:
+        settings = rules.settings_of(found.relative, found.sidecar)
+    except SortAssetsError as problem:
+        return Verdict(Outcome.REFUSED, known, problem=problem)
+    source, said = _source(rules, found), settings_hash(settings)
+    same_said = known.settings.rpartition("|")[2] == said
+    known = replace(known, settings=f"{source}|{said}")
+    if settings.ignore:
+        return Verdict(Outcome.IGNORED, replace(known, state=State.IGNORED), settings)
+    if unchanged and same_said and known.settled == found.stamp and known.problem is None:
+        return Verdict(Outcome.SETTLED, known, settings)
+    complete_at = known.since + settings.arrival.quiet_s
+    # What is seen for the first time is looked at once more, however long ago it says that it was written.
+    quiet = settings.arrival.quiet_s == 0 or (unchanged and now >= complete_at)
+    if found.complete and _is_complete(found, settings, known, quiet=quiet):
+        return Verdict(Outcome.DUE, known, settings)
+    waiting = known if known.state is State.REGISTERED else replace(known, state=State.WAITING)
+    waits_for_quiet = found.complete and settings.arrival.marker is None
+    return Verdict(Outcome.WAITING, waiting, settings, complete_at=complete_at if waits_for_quiet else None)
+
+
+def _is_complete(found: Candidate, settings: RecordingSettings, known: Known, *, quiet: bool) -> bool:
+    if known.settled == found.stamp:
+        return True  # it was complete before
+    marker = settings.arrival.marker
+    if marker is not None:
+        inside, beside = found.path / marker, found.path.with_name(found.path.name + marker)
+        return (inside if found.path.is_dir() else beside).exists()
+    return quiet
+
+
+def _source(rules: RecordingRules, found: Candidate) -> str:
+    return f"{rules.version}:{found.sidecar_stamp}"
+
+
+def _same_sources(row: Known, rules: RecordingRules, found: Candidate) -> bool:
+    return row.settings.rpartition("|")[0] == _source(rules, found)
+
+
+def _may_pass(problem: SortAssetsError) -> bool:
+    return isinstance(problem, StorageError | StalledIoError)

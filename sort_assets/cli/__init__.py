@@ -1,0 +1,20 @@
+"""The `sort-assets` command."""
+
+import click
+
+from sort_assets.cli.instance import demo, doctor, init, up
+from sort_assets.cli.recordings import forget, purge, register, retry_failed, scan
+from sort_assets.cli.results import digest, gc, lessons, status
+
+
+@click.group()
+@click.version_option(package_name="sort-assets")
+def main() -> None:
+    """Spike sorting as a Dagster asset platform."""
+    from sort_assets.execution.home import load_environment
+
+    load_environment()
+
+
+for _command in (init, demo, up, doctor, register, scan, forget, purge, retry_failed, status, digest, gc, lessons):
+    main.add_command(_command)

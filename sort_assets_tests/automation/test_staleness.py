@@ -1,0 +1,230 @@
+"""What is stale after rules, files or code have changed: Dagster's UI and the sensor say the same."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from sort_assets.automation.staleness import CODE, StalenessReader
+from sort_assets.isolation.header_reader import HeaderReader
+from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets_tests.automation.results import CODE_VERSIONS, report_results, statuses
+from sort_assets_tests.automation.test_arrivals import QUIET_S, Lab
+from sort_assets_tests.platform.home import Home
+
+RULES = """\
+rules:
+  - match: a.nwb
+    preset: mountainsort5
+    recording: {freq_min: 250, probe_file: probes/four.json}
+    sorter: {params: {scheme: "1"}}
+"""
+FIRST, SECOND = "a.nwb", "b.nwb"
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[HeaderReader]:
+    reader = HeaderReader(timeout_s=60.0)
+    reader.prepare(120.0)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recording, _ = make_ground_truth(duration_s=1.0, num_channels=4, num_units=2)
+    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
+
+
+@pytest.fixture
+def lab(home: Home, reader: HeaderReader, small_file: Path) -> Iterator[Lab]:
+    """Two recordings with results; a rule is about the first one."""
+    with _make_lab(home, reader, small_file) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def shared_lab(module_home: Home, reader: HeaderReader, small_file: Path) -> Iterator[Lab]:
+    """The same, for tests that edit nothing but the rules."""
+    with _make_lab(module_home, reader, small_file) as lab:
+        yield lab
+
+
+@contextmanager
+def _make_lab(home: Home, reader: HeaderReader, small_file: Path) -> Iterator[Lab]:
+    for name in (FIRST, SECOND):
+        shutil.copy(small_file, home.roots.recordings / name)
+    _write_probe(home.roots.recordings / "probes" / "four.json", pitch_um=20.0)
+    with home.instance() as instance:
+        lab = Lab(home, instance, reader)
+        lab.rules(RULES)
+        lab.arrive()
+        for key in (FIRST, SECOND):
+            report_results(instance, key)
+        yield lab
+
+
+def _write_probe(path: Path, pitch_um: float) -> None:
+    from probeinterface import generate_linear_probe, write_probeinterface
+
+    probe = generate_linear_probe(num_elec=4, ypitch=pitch_um)
+    probe.set_device_channel_indices(range(4))
+    path.parent.mkdir(exist_ok=True)
+    write_probeinterface(path, probe)
+
+
+def _stale(lab: Lab) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The causes by stale result, by recording; the UI says the same of every result."""
+    found = StalenessReader().read(lab.instance, seconds=60.0)
+    causes = {one.key: dict(one.causes) for one in found.stale}
+    for key in (FIRST, SECOND):
+        in_ui = {asset for asset, status in statuses(lab.instance, key).items() if status == "stale"}
+        assert causes.get(key, {}).keys() == in_ui
+    assert found.unread == 0
+    return causes
+
+
+def test_nothing_is_stale_when_it_was_just_made(shared_lab: Lab) -> None:
+    shared_lab.look(QUIET_S)
+
+    assert _stale(shared_lab) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stale"),
+    [
+        ("freq_min: 250", "freq_min: 260", {"preprocessed_recording": ("recording_settings",)}),
+        ('scheme: "1"', 'scheme: "2"', {"sorting": ("sorter_settings",)}),
+        ("sorter:", "waveform: {ms_before: 1.5}\n    sorter:", {"waveforms": ("waveform_settings",)}),
+        ("sorter:", "execution: {n_jobs: 2}\n    sorter:", {}),
+        ("sorter:", "session: {lab: Doe lab}\n    sorter:", {}),
+        ("rules:", "# why\nrules:\n  - match: c.nwb\n    recording: {freq_min: 100}", {}),
+        ("{freq_min: 250,", "{  # the probe of 2024\n      freq_min: 250.0,", {}),
+    ],
+    ids=["recording", "sorter", "waveform", "execution", "session", "another recording", "reformatted"],
+)
+def test_an_edited_rule_makes_stale_what_it_is_about(
+    shared_lab: Lab, before: str, after: str, stale: dict[str, tuple[str, ...]]
+) -> None:
+    shared_lab.rules(RULES)
+    shared_lab.look(1)
+    assert before in RULES
+
+    shared_lab.rules(RULES.replace(before, after))
+    look = shared_lab.look(1)
+
+    assert look.warnings == []
+    assert _stale(shared_lab) == ({FIRST: stale} if stale else {})
+
+
+def test_an_edit_that_is_taken_back_makes_nothing_stale(shared_lab: Lab) -> None:
+    lab = shared_lab
+    lab.rules(RULES.replace("freq_min: 250", "freq_min: 260"))
+    lab.look(1)
+    assert FIRST in _stale(lab)
+
+    lab.rules(RULES)
+    lab.look(1)
+
+    assert _stale(lab) == {}
+
+
+def test_a_sidecar_makes_stale_its_own_recording(lab: Lab) -> None:
+    (lab.root / "b.nwb.sort_assets.yaml").write_text("recording: {freq_max: 5000}\n", encoding="utf-8")
+
+    look = lab.look(1)
+
+    assert look.warnings == []
+    assert _stale(lab) == {SECOND: {"preprocessed_recording": ("recording_settings",)}}
+
+
+def test_an_edited_probe_file_makes_stale_what_uses_it(lab: Lab) -> None:
+    _write_probe(lab.root / "probes" / "four.json", pitch_um=25.0)
+
+    lab.look(QUIET_S)
+
+    assert _stale(lab) == {FIRST: {"preprocessed_recording": ("recording_settings",)}}
+
+
+def test_a_changed_file_makes_stale_what_was_made_of_it(lab: Lab) -> None:
+    recording, _ = make_ground_truth(duration_s=1.0, num_channels=4, num_units=2, seed=1)
+    (lab.root / SECOND).unlink()
+    write_nwb(recording, lab.root / SECOND)
+
+    lab.arrive()
+
+    assert _stale(lab) == {SECOND: {"preprocessed_recording": ("raw_recording",)}}
+
+
+def test_a_new_result_makes_stale_what_comes_after_it(lab: Lab) -> None:
+    report_results(lab.instance, FIRST, "binary_dat", version="second")
+    report_results(lab.instance, SECOND, "binary_dat", version="first")
+
+    assert _stale(lab) == {FIRST: {"sorting": ("binary_dat",)}}
+
+
+def test_other_code_makes_stale_what_it_made(lab: Lab) -> None:
+    report_results(lab.instance, FIRST, code_versions={"sorting": "0"})
+
+    assert _stale(lab) == {FIRST: {"sorting": (CODE,)}}
+
+
+def test_a_result_that_somebody_reported_by_hand_is_stale_when_what_it_is_made_from_is_newer(lab: Lab) -> None:
+    lab.instance.report_runless_asset_event(dg.AssetMaterialization("sorting", partition=FIRST))
+    assert _stale(lab) == {FIRST: {"waveforms": ("sorting",)}}
+
+    report_results(lab.instance, FIRST, "binary_dat")
+
+    assert _stale(lab) == {FIRST: {"sorting": ("binary_dat",), "waveforms": ("sorting",)}}
+
+
+def test_a_recording_without_results_has_none_that_are_stale(lab: Lab, small_file: Path) -> None:
+    shutil.copy(small_file, lab.root / "c.nwb")
+    lab.arrive()
+    lab.rules(RULES.replace("a.nwb", "'*'"))
+    lab.look(1)
+
+    assert set(statuses(lab.instance, "c.nwb").values()) == {"missing"}
+    assert _stale(lab).keys() == {SECOND}
+
+
+def test_results_that_were_made_before_anything_was_observed_count_as_fresh(lab: Lab) -> None:
+    key = lab.home.add_partition("early.nwb")
+    report_results(lab.instance, key)
+    for asset in ("raw_recording", "recording_settings", "sorter_settings", "waveform_settings"):
+        for version in ("1", "2"):
+            lab.instance.report_runless_asset_event(
+                dg.AssetObservation(asset, partition=key, tags={"dagster/data_version": version})
+            )
+
+    assert set(statuses(lab.instance, key).values()) == {"fresh"}
+    assert _stale(lab) == {}
+
+
+def test_a_real_run_reports_what_it_was_made_from(lab: Lab) -> None:
+    run = lab.home.materialize(SECOND, "preprocessed_recording")
+    assert run.success
+    assert statuses(lab.instance, SECOND)["preprocessed_recording"] == "fresh"
+
+    lab.rules(RULES.replace("a.nwb", "'*'"))
+    lab.look(1)
+
+    assert _stale(lab)[SECOND]["preprocessed_recording"] == ("recording_settings",)
+
+
+def test_what_there_was_no_time_for_is_looked_at_in_the_next_look(shared_lab: Lab) -> None:
+    reader, instance = StalenessReader(), shared_lab.instance
+
+    first, second = reader.read(instance, seconds=-1.0), reader.read(instance, seconds=60.0)
+
+    assert (first.sorted, first.unread, first.stale) == (2, 2, [])
+    assert (second.sorted, second.unread) == (2, 0)
+
+
+def test_everything_that_is_made_is_judged() -> None:
+    from sort_assets.automation.jobs import PIPELINE
+
+    assert tuple(CODE_VERSIONS) == PIPELINE

@@ -1,10 +1,10 @@
-"""How long a look at the recordings root takes, over many known recordings and some new ones, and how fast many register.
+"""How long a look at the recordings root takes, over many known recordings and some new ones; how fast many register.
 
     python benchmarks/arrivals.py --known 50000 --new 10
     python benchmarks/arrivals.py --known 0 --new 1000
 
-Known recordings are files of one byte that are said to be registered, which a look never opens; new ones are NWB files of
-4 channels and half a second. Prints seconds of wall time, with the load of the machine beside it.
+Known recordings are files of one byte that are said to be registered, which a look never opens; new ones are NWB files
+of 4 channels and half a second. Prints seconds of wall time, with the load of the machine beside it.
 """
 
 import argparse

@@ -78,8 +78,8 @@ class Look:
         What went wrong, each said once.
     waiting, left : int
         Recordings that are not complete; and complete ones for which there was no time.
-    complete_at : float or None
-        When the last of those that wait for quiet is complete, if nothing changes; in seconds since 1970.
+    complete_at : list of float
+        When those that wait for quiet are complete, if nothing changes; in seconds since 1970.
     finished : bool
         Whether the walk came to the end of the folder.
     """
@@ -91,7 +91,7 @@ class Look:
     warnings: list[str] = field(default_factory=list)
     waiting: int = 0
     left: int = 0
-    complete_at: float | None = None
+    complete_at: list[float] = field(default_factory=list)
     finished: bool = True
 
 
@@ -245,7 +245,7 @@ class Arrivals:
             updates.append(verdict.known)
         if verdict.outcome is Outcome.WAITING:
             look.waiting += 1
-            look.complete_at = max(filter(None, (look.complete_at, verdict.complete_at)), default=None)
+            look.complete_at += [] if verdict.complete_at is None else [verdict.complete_at]
 
     def _settle(self, due: list[_Due], look: Look, deadline: float) -> None:
         """Read what is complete and register it, those that wait longest first, as long as there is time."""

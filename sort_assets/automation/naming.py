@@ -50,8 +50,8 @@ class Naming:
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
         self._roots = roots
         self._known = KnownRecordings(roots.store, read_only=True)
-        self._partitions = set(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
-        self._in_store = set(Store(roots.store).recordings())
+        partitions = instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
+        self._all_keys = {*partitions, *Store(roots.store).recordings()}
 
     def find(self, word: str) -> Named:
         """What a word means.
@@ -73,7 +73,7 @@ class Naming:
         return self._whole(key.path) if key.stream is None else None
 
     def _by_path(self, word: str) -> Named | None:
-        return next(filter(None, map(self._whole, self._relative(word))), None)
+        return next(filter(None, map(self._whole, [*self._relative(word), word])), None)
 
     def _on_disk(self, word: str) -> Named | None:
         """A recording that nobody has looked at yet."""
@@ -95,7 +95,10 @@ class Naming:
 
     def _whole(self, path: str) -> Named | None:
         known = self._known.get(path)
-        base = str(RecordingKey(path))
+        try:
+            base = str(RecordingKey(path))
+        except RecordingKeyError:  # too long, for example, so that it never became a partition
+            return Named(path, (), True, known) if known else None
         streams = {key for key in self._all_keys if key.startswith(f"{base}{STREAM_MARK}")}
         keys = streams | self._remembered(path) | ({base} & self._all_keys)
         return Named(path, tuple(sorted(keys)), True, known) if keys or known else None
@@ -112,10 +115,6 @@ class Naming:
 
     def _remembered(self, path: str) -> set[str]:
         return {partition.key for partition in self._known.partitions([path])}
-
-    @property
-    def _all_keys(self) -> set[str]:
-        return self._partitions | self._in_store
 
     def _refuse(self, word: str) -> Named:
         names = sorted(self._all_keys | set(self._known.all()))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,22 @@ def raw_observed(path: Path, header: RecordingHeader, stream: StreamHeader) -> O
     return Observed(header.fingerprint, metadata)
 
 
-def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
-    """What rules and sidecar say of a recording, by asset.
+def settings_observed(
+    key: RecordingKey, path: Path, settings: RecordingSettings, *, before: Collection[str] = ()
+) -> dict[str, Observed]:
+    """What rules and sidecar say of a recording, by asset; without facts where none is stated.
 
     The version of a section is the hash of what in it differs from the defaults, and of the probe file's content: new
     fields in a new version of ours make nothing stale.
+
+    Parameters
+    ----------
+    key : RecordingKey
+    path : Path
+        Where the recording is.
+    settings : RecordingSettings
+    before : collection of str
+        Assets that were observed before; that facts are no longer stated has to be observed too.
 
     Raises
     ------
@@ -85,8 +96,9 @@ def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings
         name: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         for name, part in (("session", settings.session), ("subject", settings.subject))
     }
-    shown = {name: dg.MetadataValue.json(part) for name, part in facts.items()}
-    observed[_FACTS] = Observed(hash_json(facts), shown | _sources(settings))
+    if any(facts.values()) or _FACTS in before:
+        shown = {name: dg.MetadataValue.json(part) for name, part in facts.items()}
+        observed[_FACTS] = Observed(hash_json(facts), shown | _sources(settings))
     return observed
 
 

@@ -156,14 +156,16 @@ class Registration:
         named = [(RecordingKey(seen.path, stream.name), stream) for stream in header.streams]
         streams = [(key, stream) for key, stream in named if str(key) not in forgotten]
         keys = [key for key, _ in streams]
+        before = [remembered.get(str(key), KnownPartition(str(key), seen.path)) for key in keys]
         reports = [
-            {RAW: raw_observed(path, header, stream)} | settings_observed(key, path, settings)
-            for key, stream in streams
+            {RAW: raw_observed(path, header, stream)}
+            | settings_observed(key, path, settings, before=partition.versions)
+            for (key, stream), partition in zip(streams, before, strict=True)
         ]
         new = _add_partitions(self.instance, [str(key) for key in keys])
         partitions, registered = [], []
-        for key, reported in zip(map(str, keys), reports, strict=True):
-            partition = remembered.get(key, KnownPartition(key, seen.path))
+        for partition, reported in zip(before, reports, strict=True):
+            key = partition.key
             self._report(key, path, reported, partition)
             news = key not in remembered or seen.fingerprint != header.fingerprint
             if start and settings.sort and news and self._never_sorted(key, arrived=key not in remembered):

@@ -26,6 +26,8 @@ from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, St
 from sort_assets.storage.recording_rules import RecordingRules
 
 _WITHOUT_BOUNDS = Limits(walk_s=1e6, read_s=1e6)
+_TOGETHER_S = 5.0
+"""What is complete within so many seconds is looked at together."""
 
 NEW = "would be registered"
 REGISTERED = "registered"
@@ -240,19 +242,24 @@ class Scan:
     def run(self) -> Look:
         """Look, wait until what is new could have changed and did not, and look again.
 
-        Interrupted at any point, it leaves nothing half done.
+        It waits no longer than what it found at first needs; what grows meanwhile is left to the sensor. Interrupted at
+        any point, it leaves nothing half done.
         """
-        first = self._arrivals.register_complete()
-        if first.complete_at is None:
-            return first
-        while (left := first.complete_at - time.time()) > 0:
-            self._tell(f"Waiting {left:.0f} s to see whether {first.waiting} of them still grow")
+        look = self._arrivals.register_complete()
+        last = max(look.complete_at, default=0.0)
+        while pending := [moment for moment in look.complete_at if moment <= last]:
+            self._wait(max(moment for moment in pending if moment <= min(pending) + _TOGETHER_S), look.waiting)
+            further = self._arrivals.register_complete()
+            further.registered[:0] = look.registered
+            further.news[:0] = look.news
+            further.warnings[:0] = look.warnings
+            look = further
+        return look
+
+    def _wait(self, until: float, number: int) -> None:
+        while (left := until - time.time()) > 0:
+            self._tell(f"Waiting {left:.0f} s to see whether any of {number} still grows; Ctrl-C does no harm")
             time.sleep(min(left, 1.0))
-        second = self._arrivals.register_complete()
-        second.registered[:0] = first.registered
-        second.news[:0] = first.news
-        second.warnings[:0] = first.warnings
-        return second
 
 
 def _last_change(path: Path) -> float:

@@ -172,8 +172,8 @@ class StalenessReader:
             if time.monotonic() > deadline:
                 return
             some = missing[start : start + _READ_AT_ONCE]
-            known.update(dict.fromkeys(some, _GONE))
-            known.update(self._fetch(instance, asset, some))
+            read = dict(self._fetch(instance, asset, some))
+            known.update(dict.fromkeys(some, _GONE) | read)
 
     def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, _Event]]:
         wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)

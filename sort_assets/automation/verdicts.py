@@ -5,11 +5,13 @@ Nothing is read or written to decide, except for a sidecar that nobody has read 
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from sort_assets.automation.observations import settings_hash
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
 from sort_assets.recordings.candidates import Candidate
+from sort_assets.recordings.probe_files import find_probe_file
 from sort_assets.storage.known import Known, State
 from sort_assets.storage.recording_rules import RecordingRules
 
@@ -88,8 +90,8 @@ def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float
         settings = rules.settings_of(found.relative, found.sidecar)
     except SortAssetsError as problem:
         return Verdict(Outcome.REFUSED, known, problem=problem)
-    source, said = _source(rules, found), settings_hash(settings)
-    same_said = known.settings.rpartition("|")[2] == said
+    source, said = _source(rules, found), _said(found, settings, rules)
+    same_said = known.settings.partition("|")[2] == said
     known = replace(known, settings=f"{source}|{said}")
     if settings.ignore:
         return Verdict(Outcome.IGNORED, replace(known, state=State.IGNORED), settings)
@@ -119,8 +121,26 @@ def _source(rules: RecordingRules, found: Candidate) -> str:
     return f"{rules.version}:{found.sidecar_stamp}"
 
 
+def _said(found: Candidate, settings: RecordingSettings, rules: RecordingRules) -> str:
+    said = settings_hash(settings)
+    probe_file = _probe_file(found, settings)
+    return said if probe_file is None else f"{rules.file_stamp(probe_file)} {probe_file}|{said}"
+
+
+def _probe_file(found: Candidate, settings: RecordingSettings) -> Path | None:
+    """The probe file that is named for a recording; None where there is none. What is wrong is told when it is read."""
+    named = [(layer.overrides.get("recording") or {}).get("probe_file") for layer in settings.layers]
+    last = next((name for name in reversed(named) if name), None)
+    try:
+        return None if last is None else find_probe_file(found.path, last)
+    except SortAssetsError:
+        return None
+
+
 def _same_sources(row: Known, rules: RecordingRules, found: Candidate) -> bool:
-    return row.settings.rpartition("|")[0] == _source(rules, found)
+    source, _, said = row.settings.partition("|")
+    stamp, _, probe_file = said.rpartition("|")[0].partition(" ")
+    return source == _source(rules, found) and (not probe_file or stamp == rules.file_stamp(Path(probe_file)))
 
 
 def _may_pass(problem: SortAssetsError) -> bool:

@@ -130,7 +130,8 @@ def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: 
     trouble = launching_trouble(instance) if wanted else None
     if as_json:
         summary = {"registered": look.registered, "news": look.news, "warnings": look.warnings}
-        print_json({**summary, "waiting": look.waiting, "runs_wanted": wanted, "not_launched_because": trouble})
+        left = {"waiting": look.waiting, "not_read": look.left}
+        print_json({**summary, **left, "runs_wanted": wanted, "not_launched_because": trouble})
         return
     for key in look.registered:
         say(f"registered: {key}")
@@ -139,6 +140,8 @@ def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: 
     for line in look.warnings:
         complain(line)
     say(f"{len(look.registered)} registered, {look.waiting} not complete. `sort-assets status` says more.")
+    if look.left:
+        complain(f"{look.left} could not be read, since the process that reads them did not start; see above.")
     if wanted:
         say(f"{wanted} runs are wanted; they start {_NEXT_LOOK}, some at a time.")
     if trouble:

@@ -106,13 +106,13 @@ def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> N
     left_alone: Counter[str] = Counter()
     for one in others:
         path = name_of(one.path)
-        if one.problem is not None:
+        if one.state in ("ignored", "forgotten") and not in_full:
+            left_alone[one.state] += 1
+        elif one.problem is not None:
             problem = one.problem
             say(f"{path}: not registered, {problem.failure_class}: {problem.message} Remedy: {problem.remedy}")
-        elif one.state == "waiting" or in_full:
-            say(f"{path}: {one.state}, unchanged since {one.since}")
         else:
-            left_alone[one.state] += 1
+            say(f"{path}: {one.state}, unchanged since {one.since}")
     if left_alone:
         said = ", ".join(f"{count} {state}" for state, count in sorted(left_alone.items()))
         say(f"Left alone: {said}. `sort-assets scan --dry-run` says which.")

@@ -47,6 +47,7 @@ class RecordingRules:
         self._root = roots.recordings
         self._last_good = roots.store / RULES_FOLDER / RULES_FILE
         self._sidecars: dict[Path, Sidecar | SortAssetsError] = {}
+        self._stamps: dict[Path, str] = {}
         self.problem: RulesError | None = None
         try:
             self._content = rules_content(self._root / RULES_FILE)
@@ -120,6 +121,16 @@ class RecordingRules:
         if isinstance(found, SortAssetsError):
             raise found
         return found
+
+    def file_stamp(self, path: Path) -> str:
+        """Size and times of a file that rules or sidecars name, such as a probe file; looked at once."""
+        if path not in self._stamps:
+            try:
+                seen = path.stat()
+                self._stamps[path] = f"{seen.st_size}:{seen.st_mtime_ns}:{seen.st_ctime_ns}"
+            except FileNotFoundError:
+                self._stamps[path] = "gone"
+        return self._stamps[path]
 
     def _read_last_good(self) -> tuple[bytes, Rules]:
         try:

@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from sort_assets.automation.arrivals import Arrivals, Limits
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
+from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
 from sort_assets.storage.failures import record_failure
 from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
@@ -166,3 +168,21 @@ def test_what_could_not_be_read_is_read_again_when_somebody_says_so(home: Home) 
         row = known.get(path)
         assert row is not None
         assert (row.state, row.problem, row.settled) == (State.WAITING, None, None)
+
+
+def test_the_next_look_of_the_sensor_starts_it_and_the_one_after_does_not(home: Home, small_file: Path) -> None:
+    key = home.register(home.link(small_file, "day.nwb"))
+    _fail(home, key, "sorting")
+    _retry(home)
+    reader = HeaderReader(timeout_s=60.0)
+
+    try:
+        with home.instance() as instance:
+            arrivals = Arrivals(instance, home.roots, reader, sensor="s", limits=Limits(read_s=60.0))
+            look = arrivals.look(0)
+            after = arrivals.look(look.tick)
+    finally:
+        reader.close()
+
+    assert [(one.key, one.run_assets) for one in look.requests] == [("day.nwb", ("sorting", "waveforms"))]
+    assert after.requests == []

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from sort_assets.automation.scanning import (
     WAITING,
     Finding,
     Preview,
+    Scan,
 )
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.synthetic import make_ground_truth, write_maxwell, write_nwb
@@ -120,10 +122,10 @@ def test_it_writes_nothing_at_all(home: Home, reader: HeaderReader, small_file: 
 def test_a_recording_that_was_copied_long_ago_need_not_be_looked_at_twice(
     home: Home, reader: HeaderReader, small_file: Path
 ) -> None:
-    _rules(home, "arrival: {quiet_s: 1}")
+    _rules(home, "arrival: {quiet_s: 0.6}")
     shutil.copy(small_file, home.roots.recordings / "day.nwb")
     fresh = _preview(home, reader)["day.nwb"]
-    time.sleep(1.1)
+    time.sleep(0.7)
 
     quiet = _preview(home, reader)["day.nwb"]
 
@@ -141,23 +143,27 @@ def test_a_recording_that_was_replaced_has_changed(home: Home, reader: HeaderRea
 
 
 def test_the_commands_preview_and_register_what_is_complete(home: Home, small_file: Path) -> None:
-    _rules(home, "arrival: {quiet_s: 1}")
+    _rules(home, "arrival: {quiet_s: 0.6}")
     home.link(small_file, "day.nwb")
     home.link(small_file, "two\nlines \x1b[31m.nwb")
     no_utf8 = os.fsdecode(b"\xff.nwb")
     (home.roots.recordings / no_utf8).touch()
-    time.sleep(1.1)
+    time.sleep(0.7)
 
     preview = home.invoke("scan", "--dry-run")
-    as_json = home.invoke("scan", "--dry-run", "--json")
     done = home.invoke("scan", "--json")
+    as_json = home.invoke("scan", "--dry-run", "--json")
 
     assert preview.status == 0, preview.output
     assert "day.nwb: would be registered as day.nwb\n" in preview.stdout
     assert "two\\nlines \\x1b[31m.nwb: would be registered as two=0Alines=20=1B=5B31m.nwb\n" in preview.stdout
     assert "\\xff.nwb: can't be registered, because UnreadableRecordingError: " in preview.stdout
     assert preview.stdout.endswith("2 would be registered, 1 problem\n")
-    assert [one["path"] for one in json.loads(as_json.stdout)] == ["day.nwb", "two\nlines \x1b[31m.nwb", no_utf8]
+    assert [(one["path"], one["what"]) for one in json.loads(as_json.stdout)] == [
+        ("day.nwb", REGISTERED),
+        ("two\nlines \x1b[31m.nwb", REGISTERED),
+        (no_utf8, PROBLEM),
+    ]
     result = json.loads(done.stdout)
     assert sorted(result["registered"]) == ["day.nwb", "two=0Alines=20=1B=5B31m.nwb"]
     assert (result["waiting"], result["runs_wanted"]) == (0, 2)
@@ -165,3 +171,42 @@ def test_the_commands_preview_and_register_what_is_complete(home: Home, small_fi
     known = KnownRecordings(home.roots.store)
     assert known.counts() == {State.REGISTERED: 2, State.PROBLEM: 1}
     assert [one.key for one in known.wanted(10)] == sorted(result["registered"])
+
+
+def test_what_is_new_is_looked_at_again_after_the_quiet_period_and_what_grows_is_not_waited_for(
+    home: Home, reader: HeaderReader, small_file: Path
+) -> None:
+    _rules(home, "arrival: {quiet_s: 0.6}")
+    home.link(small_file, "day.nwb")
+    growing = home.roots.recordings / "growing.nwb"
+    growing.touch()
+    told: list[str] = []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        with growing.open("ab") as file:
+            file.write(b"x")
+
+    with home.instance() as instance:
+        look = Scan(instance, home.roots, reader, tell).run()
+
+    assert look.registered == ["day.nwb"]
+    assert look.waiting == 1
+    assert any(words.startswith("Waiting 1 s") for words in told)
+
+
+def test_an_interrupt_while_it_waits_does_no_harm(home: Home, small_file: Path) -> None:
+    home.link(small_file, "day.nwb")
+
+    scan = home.start("sort-assets", "scan", output=home.folder / "scan.log")
+    known = KnownRecordings(home.roots.store, read_only=True)
+    deadline = time.monotonic() + 60
+    while not known.all() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.3)
+    scan.send_signal(signal.SIGINT)
+    status = scan.wait(30)
+
+    assert status == 130
+    assert "Interrupted" in (home.folder / "scan.log").read_text()
+    assert known.counts() == {State.WAITING: 1}

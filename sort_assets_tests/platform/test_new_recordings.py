@@ -1,4 +1,4 @@
-"""From a file that somebody copies into a folder to its sorted units, with the real daemon and nobody at the keyboard."""
+"""From a file that somebody copies into a folder to its sorted units, with the real daemon and nobody about."""
 
 import json
 import shutil

@@ -1,6 +1,9 @@
 """Damage done to files, and the same change to every format's file."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +37,21 @@ def recording_of(traces: np.ndarray, like: BaseRecording, *, gain_to_uv: float |
         recording.set_channel_gains(gain_to_uv)
         recording.set_channel_offsets(0.0)
     return recording
+
+
+@contextmanager
+def without_rights() -> Iterator[Path]:
+    """A folder that everybody may read, and a process that has no more rights than others: root may read everything."""
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        was = os.geteuid()
+        if was == 0:
+            os.chown(folder, nobody, nobody)
+            os.seteuid(nobody)
+        try:
+            yield Path(folder)
+        finally:
+            for path in Path(folder).rglob("*"):
+                path.chmod(0o755)
+            os.seteuid(was)

@@ -8,6 +8,7 @@ import pytest
 from sort_assets.config.rules import Rules, Sidecar, parse_rules
 from sort_assets.errors import OutsideRecordingsRootError, StorageError
 from sort_assets.recordings.candidates import Candidate, Refusal, find_candidates
+from sort_assets_tests.recordings.files import without_rights
 
 
 class _Judge:
@@ -176,3 +177,17 @@ def test_plain_binaries_are_recordings_only_where_a_rule_describes_them(tmp_path
 def test_a_root_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"can't be listed.*mounted"):
         list(find_candidates(tmp_path / "absent", _Judge()))
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_found() -> None:
+    with without_rights() as root:
+        _files(root, "open/a.nwb", "secret/b.nwb")
+        (root / "secret").chmod(0)
+
+        found = list(find_candidates(root, _Judge()))
+
+    assert [one.relative for one in found] == ["open/a.nwb", "secret"]
+    (refusal,) = [one for one in found if isinstance(one, Refusal)]
+    assert isinstance(refusal.problem, StorageError)
+    assert "Permission denied" in str(refusal.problem)
+    assert "the right to read it" in str(refusal.problem)

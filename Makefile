@@ -30,10 +30,11 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The slow tests mostly wait for processes, so two files run at a time; the quick ones measure times, and run alone.
+# Most tests wait for processes, so two files run at a time; those that compare times run alone.
 test: lint system
-	$(BIN)/pytest -m "not slow"
-	$(BIN)/pytest -m slow --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "slow and not alone" --numprocesses 2 --dist loadfile
 
 # Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
 # and we may.

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.automation.jobs import PIPELINE
-from sort_assets.automation.stale_recordings import Refresh, Refresher, RefreshLimits, stale_recordings
+from sort_assets.automation.refreshing import Refresh, Refresher, RefreshLimits
+from sort_assets.automation.stale_recordings import stale_recordings
 from sort_assets.errors import RecordingError, SortAssetsError
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.failures import record_failure

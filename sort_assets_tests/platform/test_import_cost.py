@@ -5,6 +5,8 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
 from sort_assets.execution.executor import PRELOADED_MODULES
 
 HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib"}
@@ -44,6 +46,7 @@ def test_what_steps_are_forked_from_imports_neither_torch_nor_kilosort() -> None
     assert imported & {"torch", "kilosort"} == set()
 
 
+@pytest.mark.alone
 def test_importing_the_definitions_takes_little_longer_than_importing_dagster() -> None:
     pairs = [(_import_seconds("sort_assets.definitions"), _import_seconds("dagster")) for _ in range(ROUNDS)]
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dagster as dg
 from tzlocal import get_localzone_name
 
-from sort_assets.automation.digest import digest_text
+from sort_assets.automation.digest import Digest, digest_text
 from sort_assets.automation.notifications import NOTIFY_VARIABLE, destinations, in_words, send
 from sort_assets.execution.run_queue import AT_ONCE_TAG
 from sort_assets.storage import Roots, Store
@@ -24,12 +24,7 @@ _AGAIN = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 @dg.op(retry_policy=_AGAIN, out=dg.Out(dg.Nothing))
 def tell_what_happened(context: dg.OpExecutionContext) -> None:
     """Send what happened since the last digest; nothing, when nothing did."""
-    from sort_assets.automation.folder_report import to_look_at
-    from sort_assets.storage.known import KnownRecordings
-
-    store, since = Store(Roots.from_environment().store), last_digest(context.instance)
-    arrivals = to_look_at(KnownRecordings(store.root), since.timestamp())
-    digest = digest_text(context.instance, store, since, arrivals, apart_from=send_digest.name)
+    digest = next_digest(context.instance, Store(Roots.from_environment().store))
     message = digest.message
     context.log.info(f"{message.title}\n\n{message.text}")
     context.add_output_metadata({**digest.counts, "text": dg.MetadataValue.text(f"{message.title}\n\n{message.text}")})
@@ -47,6 +42,16 @@ def tell_what_happened(context: dg.OpExecutionContext) -> None:
 def send_digest() -> None:
     """One op, of a second or two."""
     tell_what_happened()
+
+
+def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
+    """What is to be told now."""
+    from sort_assets.automation.folder_report import to_look_at
+    from sort_assets.storage.known import KnownRecordings
+
+    since = last_digest(instance)
+    arrivals = to_look_at(KnownRecordings(store.root), since.timestamp())
+    return digest_text(instance, store, since, arrivals, apart_from=send_digest.name)
 
 
 def last_digest(instance: dg.DagsterInstance) -> datetime:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sort_assets.errors import ConfigError
+from sort_assets.guards.findings import OK, Finding, failed
 
 if TYPE_CHECKING:
     from apprise import AppriseResult, NotifyBase
@@ -94,6 +95,18 @@ def destinations() -> list[Destination]:
     """Where messages go; empty when nobody has said so."""
     urls = os.environ.get(NOTIFY_VARIABLE, "").split()
     return [Destination(number, url) for number, url in enumerate(urls, start=1)]
+
+
+def inspect_notifications() -> Finding:
+    """Whether anybody is told, for `sort-assets doctor`; nothing is sent."""
+    try:
+        check_destinations()
+    except ConfigError as error:
+        return failed("notifications", error)
+    to = destinations()
+    if not to:
+        return Finding(OK, "notifications", f"off: {NOTIFY_VARIABLE} is not set")
+    return Finding(OK, "notifications", ", ".join(map(str, to)))
 
 
 def check_destinations() -> None:

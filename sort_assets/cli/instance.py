@@ -64,10 +64,11 @@ def up(port: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Show what is installed and set up, and what is wrong with it."""
+    from sort_assets.automation.notifications import inspect_notifications
     from sort_assets.execution.doctor import examine
     from sort_assets.guards.findings import ERROR
 
-    findings = examine()
+    findings = [*examine(), inspect_notifications()]
     if as_json:
         print_json([finding.to_dict() for finding in findings])
     else:

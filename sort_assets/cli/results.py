@@ -123,8 +123,7 @@ def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> N
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def digest(is_sent: bool, as_json: bool) -> None:
     """Show what the morning digest would say; with --send, try out the settings for notifications."""
-    from sort_assets.automation.digest import digest_text
-    from sort_assets.automation.digest_schedule import last_digest, send_digest
+    from sort_assets.automation.digest_schedule import next_digest
     from sort_assets.automation.notifications import NOTIFY_VARIABLE, check_destinations, destinations, send
     from sort_assets.errors import ConfigError
     from sort_assets.execution.home import open_instance
@@ -139,7 +138,7 @@ def digest(is_sent: bool, as_json: bool) -> None:
             )
         if is_sent:
             check_destinations()
-        told = digest_text(instance, store, last_digest(instance), apart_from=send_digest.name)
+        told = next_digest(instance, store)
     undelivered = send(told.message) if is_sent else []
     if as_json:
         said = {"title": told.message.title, "text": told.message.text, "counts": told.counts}

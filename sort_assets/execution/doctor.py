@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sort_assets.backends import registered_backends
 from sort_assets.config.cores import usable_cores
+from sort_assets.config.rules import RULES_FILE
 from sort_assets.errors import SortAssetsError, StoreError
 from sort_assets.execution.devices import find_gpus
 from sort_assets.execution.home import dagster_home, open_instance
@@ -14,6 +15,7 @@ from sort_assets.guards.findings import OK, WARNING, Finding, failed
 from sort_assets.guards.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.manifest import package_versions
+from sort_assets.storage.recording_rules import RecordingRules
 from sort_assets.storage.roots import Roots
 
 _LITTLE_SPACE_BYTES = 50e9
@@ -71,6 +73,15 @@ def _folders() -> Iterator[Finding]:
             yield failed(name, StoreError(message, remedy="Change the folder's permissions."))
         else:
             yield Finding(OK, name, detail)
+    yield from _rules(roots)
+
+
+def _rules(roots: Roots) -> Iterator[Finding]:
+    problem = RecordingRules(roots).problem
+    if problem is not None:
+        yield failed(RULES_FILE, problem)
+    elif (roots.recordings / RULES_FILE).exists():
+        yield Finding(OK, RULES_FILE, "valid")
 
 
 def _instance() -> Iterator[Finding]:

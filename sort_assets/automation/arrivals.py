@@ -342,12 +342,16 @@ def _between(after: Place, path: str, walked_to: Place | None) -> bool:
 def summary(look: Look, known: KnownRecordings) -> Iterator[str]:
     """What a look came to, in a few words each."""
     if look.registered:
-        yield f"{len(look.registered)} registered"
+        yield f"{len(look.registered)} new"
     if look.waiting:
         yield f"{look.waiting} not yet complete"
     if look.left:
         yield f"{look.left} complete, and for the next look"
     if wanted := known.num_wanted():
         yield f"{wanted} wait for their run"
+    counts = known.counts()
+    yield f"{counts.get(State.REGISTERED, 0)} recordings are registered"
+    if problems := counts.get(State.PROBLEM, 0):
+        yield f"{problems} can't be (`sort-assets status --problems`)"
     if not look.finished:
         yield "the folder was not looked through to its end, which the next look does"

@@ -64,6 +64,6 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ]
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else f"Nothing to start. {said}".strip(),
+        skip_reason=None if requests else f"Nothing to start: {said}.",
         cursor=str(look.tick),
     )

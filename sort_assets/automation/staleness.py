@@ -6,7 +6,7 @@ that is only observed it always holds the hash of nothing (1.13.27). As the UI d
 result was made from with the newest one.
 
 Dagster's storage finds the newest event of each partition fast. What a result was made from stands inside its event,
-which takes 1 ms to read; each is read once, and remembered for as long as this process lives.
+which takes 1 ms to read; each is read once, and kept in a file for the next process.
 """
 
 import time
@@ -20,6 +20,7 @@ from sort_assets.assets.preprocessed_recording import preprocessed_recording
 from sort_assets.assets.sorting import sorting
 from sort_assets.assets.waveforms import waveforms
 from sort_assets.automation.observations import DATA_VERSION_TAG
+from sort_assets.automation.read_events import ReadEvent, ReadEvents
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 
 RESULTS = (preprocessed_recording, binary_dat, sorting, waveforms)
@@ -77,16 +78,6 @@ class Staleness:
     sorted: int = 0
 
 
-@dataclass(frozen=True)
-class _Event:
-    """An event that says what there is."""
-
-    time: float
-    version: str | None
-    code_version: str | None
-    made_from: Mapping[str, int | None]
-
-
 class StalenessReader:
     """Finds stale results, and remembers the events that it has read.
 
@@ -105,7 +96,8 @@ class StalenessReader:
         }
         everything = [*self._results, *(name for names in self._upstream.values() for name in names)]
         self._assets = tuple(dict.fromkeys(everything))
-        self._events: dict[str, dict[int, _Event]] = {asset: {} for asset in self._assets}
+        self._events: dict[str, dict[int, ReadEvent]] = {asset: {} for asset in self._assets}
+        self._is_loaded = False
 
     def read(self, instance: dg.DagsterInstance, *, seconds: float) -> Staleness:
         """Look at all recordings that are partitions and have a sorting.
@@ -117,6 +109,10 @@ class StalenessReader:
             When this time is over, no further events are read. The next call goes on.
         """
         deadline = time.monotonic() + seconds
+        if not self._is_loaded:
+            for asset, events in ReadEvents.of_instance(instance).load(instance).items():
+                self._events.setdefault(asset, {}).update(events)
+            self._is_loaded = True
         newest = {
             asset: instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), self._event_type(asset))
             for asset in self._assets
@@ -174,8 +170,9 @@ class StalenessReader:
             some = missing[start : start + _READ_AT_ONCE]
             read = dict(self._fetch(instance, asset, some))
             known.update(dict.fromkeys(some, _GONE) | read)
+            ReadEvents.of_instance(instance).add(asset, read)
 
-    def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, _Event]]:
+    def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, ReadEvent]]:
         wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
         fetch = instance.fetch_materializations if asset in self._results else instance.fetch_observations
         for record in fetch(wanted, limit=len(ids)).records:
@@ -187,7 +184,7 @@ class StalenessReader:
                 if name.startswith(_POINTER_TAG)
             }
             version, code_version = tags.get(DATA_VERSION_TAG), tags.get(_CODE_VERSION_TAG)
-            yield record.storage_id, _Event(record.timestamp, version, code_version, pointers)
+            yield record.storage_id, ReadEvent(record.timestamp, version, code_version, pointers)
 
     def _judge(self, key: str, latest: Mapping[str, int]) -> StaleRecording | None:
         causes: dict[str, tuple[str, ...]] = {}
@@ -239,7 +236,7 @@ class StalenessReader:
                 if before.version != self._event(name, latest).version:
                     yield name
 
-    def _event(self, asset: str, latest: Mapping[str, int]) -> _Event:
+    def _event(self, asset: str, latest: Mapping[str, int]) -> ReadEvent:
         event = self._events[asset].get(latest[asset])
         if event is None:
             raise _NotReadError
@@ -250,5 +247,5 @@ class _NotReadError(Exception):
     """An event is needed for which there was no time."""
 
 
-_GONE = _Event(0.0, None, None, {})
+_GONE = ReadEvent(0.0, None, None, {})
 """In place of an event that somebody removed."""

@@ -1,12 +1,16 @@
 """What is stale after rules, files or code have changed: Dagster's UI and the sensor say the same."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from sort_assets.automation.read_events import FILE_NAME
 from sort_assets.automation.staleness import CODE, StalenessReader
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
@@ -219,11 +223,41 @@ def test_a_real_run_reports_what_it_was_made_from(lab: Lab) -> None:
 
 def test_what_there_was_no_time_for_is_looked_at_in_the_next_look(lab: Lab) -> None:
     reader, instance = StalenessReader(), lab.instance
+    (lab.home.folder / "dagster" / FILE_NAME).unlink(missing_ok=True)
 
     first, second = reader.read(instance, seconds=-1.0), reader.read(instance, seconds=60.0)
 
     assert (first.unread, first.stale) == (first.sorted, [])
     assert (first.unread > 0, second.unread) == (True, 0)
+
+
+def test_the_next_process_does_not_read_everything_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    StalenessReader().read(lab.instance, seconds=60.0)
+    fetched: list[int] = []
+    original = dg.DagsterInstance.fetch_materializations
+
+    def fetch(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter, **named: Any) -> Any:
+        fetched.extend(wanted.storage_ids or ())
+        return original(instance, wanted, **named)
+
+    monkeypatch.setattr(dg.DagsterInstance, "fetch_materializations", fetch)
+    found = StalenessReader().read(lab.instance, seconds=-1.0)
+
+    assert (found.sorted > 0, found.unread) == (True, 0)
+    assert len(fetched) <= len(CODE_VERSIONS) + 4  # one of each asset, to see whether the file is of this instance
+
+
+@pytest.mark.parametrize("content", [b"no database", b"of another instance"])
+def test_a_memory_that_is_damaged_or_of_another_instance_is_not_trusted(content: bytes, lab: Lab) -> None:
+    file = lab.home.folder / "dagster" / FILE_NAME
+    expected = StalenessReader().read(lab.instance, seconds=60.0)
+    if content == b"no database":
+        file.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("UPDATE events SET event = json_set(event, '$.time', 1.0, '$.version', 'other')")
+
+    assert StalenessReader().read(lab.instance, seconds=60.0) == expected
 
 
 def test_everything_that_is_made_is_judged() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,6 +19,9 @@ from sort_assets.storage.failure_words import failures_in_words
 from sort_assets.storage.io_manager import VERSION_METADATA
 from sort_assets.storage.sort_lock import sort_lock
 from sort_assets.storage.store import FIGURES
+
+if TYPE_CHECKING:
+    from sort_assets.storage.recording_rules import RecordingRules
 
 GROUP = "spike_sorting"
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
@@ -150,8 +153,7 @@ def staged(
         roots = Roots.from_environment()
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         rules = RecordingRules(roots)
-        if rules.problem is not None:
-            context.log.warning(f"{rules.problem} Until then the last good rules are in force.")
+        _heed(rules, context.log.warning)
         resolved = _as_recorded(
             backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning
         )
@@ -164,6 +166,19 @@ def staged(
             this = Attempt(store, staging, sorter, context.log.warning)
             with this.run():
                 yield StagedAsset(context, staging, roots, resolved, sorter, inputs, this)
+
+
+def _heed(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
+    """Refuse to go by no rules at all where there should be some; keep good ones for when a mistake gets in."""
+    if rules.problem is not None:
+        if not rules.in_force:
+            raise rules.problem
+        warn(f"{rules.problem} Until then the last good rules are in force.")
+        return
+    try:
+        rules.keep()
+    except OSError as error:
+        warn(f"The rules can't be kept as the last good ones, for when a mistake gets into the file: {error}.")
 
 
 def _as_recorded(

@@ -9,19 +9,21 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import dagster as dg
 
 from sort_assets.automation.jobs import UNFINISHED
 from sort_assets.automation.observations import RAW, report_vanished
-from sort_assets.automation.registration import Registration, remember_problem
+from sort_assets.automation.registration import Registration, instance_id, remember_problem
 from sort_assets.automation.verdicts import Outcome, is_settled, judge
-from sort_assets.config.rules import RecordingSettings
+from sort_assets.config.rules import RULES_FILE, RecordingSettings
 from sort_assets.errors import (
     MissingRecordingError,
     SortAssetsError,
     StorageError,
     UnknownFormatError,
+    UnreadableRecordingError,
 )
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.partitions import RECORDINGS_PARTITIONS
@@ -34,6 +36,7 @@ from sort_assets.storage.recording_rules import RULES_PROBLEM, RecordingRules
 
 _WALKED_TO = "walked_to"
 _PUT_AT_ONCE = 500
+_VANISHED_AT_ONCE = 100
 _TOLD_EVERY = 500
 
 
@@ -154,6 +157,7 @@ class Arrivals:
             When the recordings root, or the store, can't be used.
         """
         with self._known.alone(wait=False):
+            self._known.serve(instance_id(self._instance))
             look = Look(self._known.begin_tick(arrived))
             self._go_through(look, after=tuple(json.loads(self._known.note(_WALKED_TO) or "[]")))
             self._ask_for_runs(look)
@@ -168,6 +172,7 @@ class Arrivals:
             When the recordings root, or the store, can't be used.
         """
         with self._known.alone():
+            self._known.serve(instance_id(self._instance))
             look = Look(tick=0)
             self._go_through(look, after=())
         return look
@@ -177,6 +182,9 @@ class Arrivals:
         rules = RecordingRules(self._roots)
         rows = self._known.all()
         self._tell_of_rules(rules, look)
+        if rules.problem is not None and not rules.in_force:
+            look.finished = False
+            return
         due = self._walk(rules, rows, look, after, began + self._limits.walk_s)
         self._settle(due, look, began + self._limits.read_s)
 
@@ -187,7 +195,8 @@ class Arrivals:
             return
         self._known.set_note(RULES_PROBLEM, problem)
         if problem:
-            look.warnings.append(f"{problem} Until then the last good rules are in force.")
+            until = "the last good rules are in force" if rules.in_force else "no recording is registered"
+            look.warnings.append(f"{problem} Until then {until}.")
         else:
             look.news.append("The rules file is valid again.")
 
@@ -206,8 +215,12 @@ class Arrivals:
             if isinstance(found, Refusal):
                 refused.append(found.relative)
                 self._refuse(found, row, look)
-            elif row is None or not is_settled(found, row, rules, self._clock()):
-                self._examine(found, row, rules, look, due, updates)
+            else:
+                try:
+                    if row is None or not is_settled(found, row, rules, self._clock()):
+                        self._examine(found, row, rules, look, due, updates)
+                except (OSError, ValueError) as error:  # it costs this recording alone
+                    self._refuse(Refusal(found.place, _odd(found, error)), row, look)
             if len(seen) % _TOLD_EVERY == 0:
                 self._tell_progress(f"{len(seen)} looked at")
             if len(updates) >= _PUT_AT_ONCE:
@@ -218,8 +231,6 @@ class Arrivals:
                 break
         self._known.put(*updates)
         gone = [row for path, row in rows.items() if path not in seen and _between(after, path, walked_to)]
-        if not seen and not after and any(row.state is State.REGISTERED for row in gone):
-            self._refuse_empty_root()
         self._let_go(gone, refused, look)
         self._known.set_note(_WALKED_TO, json.dumps(walked_to or ()))
         return due
@@ -282,7 +293,13 @@ class Arrivals:
         except OSError as error:
             self._tell(known, not_allowed(path, error), look)
         else:
-            look.registered += [one.key for one in registered if one.new]
+            new = [one.key for one in registered if one.new]
+            look.registered += new
+            for path_before in self._known.vanished_like(header.fingerprint) if new else ():
+                look.news.append(
+                    f"{known.path} has the content of {path_before}, which is gone: it was moved or renamed. The "
+                    f"results of {path_before} stay under its key."
+                )
             if known.fingerprint is not None and known.fingerprint != header.fingerprint:
                 look.news.append(f"{known.path} has changed; what was made of it is stale.")
 
@@ -295,31 +312,37 @@ class Arrivals:
         if remember_problem(self._known, known, problem, was_read=was_read, now=self._clock()):
             look.warnings.append(f"{known.path}: {type(problem).__name__}: {problem}")
 
-    def _refuse_empty_root(self) -> None:
-        raise StorageError(
-            f"The recordings root '{self._roots.recordings}' is empty, though recordings of it are registered.",
-            remedy="Mount the disk or share that holds them. If they are gone for good, `sort-assets forget` them.",
-        )
-
     def _let_go(self, gone: list[Known], refused: list[str], look: Look) -> None:
         """What is no longer found is gone, unless it is only out of sight."""
-        unknown = []
+        root, unknown, emptied, told = self._roots.recordings, [], set[str](), 0
         for known in gone:
-            hidden = any(known.path.startswith(f"{folder}/") for folder in refused)
+            hidden = any(known.path.startswith(f"{folder}/") for folder in (*refused, *emptied))
             if hidden or known.vanished is not None or known.state is State.FORGOTTEN:
                 continue
             if known.state is not State.REGISTERED:
                 unknown.append(known.path)
-                continue
-            if os.path.lexists(self._roots.recordings / known.path):
-                continue  # passed over since, because of a rule for example
-            self._known.put(replace(known, vanished=self._clock()))
-            look.warnings.append(f"{known.path} is no longer there. Its results are kept.")
-            for partition in self._known.partitions([known.path]):
-                report_vanished(
-                    *(self._instance, partition.key, self._roots.recordings / known.path, partition.versions.get(RAW))
+            elif os.path.lexists(root / known.path):
+                self._known.put(replace(known, state=State.IGNORED))  # passed over since: a rule says so
+            elif _is_empty(root):
+                raise StorageError(
+                    f"The recordings root '{root}' is empty, though recordings of it are registered.",
+                    remedy="Mount the disk or share that holds them. If they are gone for good, `sort-assets forget` "
+                    "them.",
                 )
-        self._known.remove(*unknown)
+            elif _is_empty(root / (top := known.path.split("/")[0])):
+                emptied.add(top)
+                self._refuse(Refusal((top,), _emptied(root / top)), self._known.get(top), look)
+            elif told < _VANISHED_AT_ONCE:
+                told += 1
+                self._tell_that_it_is_gone(known, look)
+        self._known.remove(*(path for path in unknown if path not in emptied))
+
+    def _tell_that_it_is_gone(self, known: Known, look: Look) -> None:
+        self._known.put(replace(known, vanished=self._clock()))
+        look.warnings.append(f"{known.path} is no longer there. Its results are kept.")
+        for partition in self._known.partitions([known.path]):
+            path = self._roots.recordings / known.path
+            report_vanished(self._instance, partition.key, path, partition.versions.get(RAW))
 
     def _ask_for_runs(self, look: Look) -> None:
         unfinished = self._instance.get_runs_count(
@@ -332,6 +355,33 @@ class Arrivals:
             else:  # removed by somebody since
                 self._known.remove_partitions(partition.key)
         self._known.requested([partition.key for partition in look.requests], look.tick)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder is there and holds nothing, as that of a disk that is not mounted."""
+    try:
+        return folder.is_dir() and all(
+            entry.name.startswith(".") or entry.name == RULES_FILE for entry in folder.iterdir()
+        )
+    except OSError:
+        return True
+
+
+def _emptied(folder: Path) -> StorageError:
+    return StorageError(
+        f"The folder '{folder}' is empty, though recordings in it are registered.",
+        remedy="Mount the disk or share that belongs there. If the recordings are gone for good, remove the folder.",
+        path=str(folder),
+    )
+
+
+def _odd(found: Candidate, error: OSError | ValueError) -> SortAssetsError:
+    if isinstance(error, SortAssetsError):
+        return error
+    return UnreadableRecordingError(
+        f"'{found.location}' can't be looked at: {type(error).__name__}: {error}.",
+        remedy="Rename it, or ignore it with a rule.",
+    )
 
 
 def _between(after: Place, path: str, walked_to: Place | None) -> bool:

@@ -44,8 +44,8 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             header_reader.close()
         report_folder(context.instance, roots, known)
     except Locked:
-        return dg.SensorResult(skip_reason="`sort-assets` registers or forgets recordings this moment.")
-    except SortAssetsError as error:
+        return dg.SensorResult(skip_reason="Another look, or a `sort-assets` command, is at work.")
+    except (SortAssetsError, OSError) as error:
         # An error would be shown with a stack trace that helps nobody, and the daemon would try again at once.
         context.log.warning(str(error))
         return dg.SensorResult(skip_reason=str(error))

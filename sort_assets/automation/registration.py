@@ -1,17 +1,20 @@
 """From a path to partitions: what `sort-assets register` and the sensor `new_recordings` do with a recording."""
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
 
+from sort_assets.automation.jobs import UNFINISHED
 from sort_assets.automation.observations import (
     RAW,
     Observed,
     raw_observed,
     report,
+    report_vanished,
     settings_observed,
 )
 from sort_assets.config.rules import RecordingSettings, find_sidecar
@@ -22,11 +25,13 @@ from sort_assets.recordings.formats import find_format, folder_entries
 from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots, Store
+from sort_assets.storage.atomic import write_atomically
 from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
 from sort_assets.storage.locks import exclusive_lock
 from sort_assets.storage.recording_rules import RecordingRules
 
 _LOCK = "registering.lock"
+_ID = "sort_assets_id"
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,21 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
         )
     relative = RecordingKey.from_path(path, roots.recordings).path
     located = roots.recordings / relative
-    settings = RecordingRules(roots).settings_of(relative, find_sidecar(located, roots.recordings))
+    rules = RecordingRules(roots)
+    if rules.problem is not None and not rules.in_force:
+        raise rules.problem
+    rules.keep()
+    settings = rules.settings_of(relative, find_sidecar(located, roots.recordings))
     config = settings.resolve(DEFAULT_PRESET).config.recording
+    # Of what is read now: a file that still grows is going to differ.
+    stamp = stamp_of(located) if located.exists() else ""
     header = read_header(located, config, streams=settings.streams)
     known = KnownRecordings(roots.store)
     with known.alone():
+        known.serve(instance_id(instance))
         before = known.get(relative) or Known(relative, State.WAITING)
         known.put_partitions(*(replace(one, forgotten=False) for one in known.partitions([relative])))
-        seen = replace(before, state=State.REGISTERED, stamp=stamp_of(located), vanished=None, since=time.time())
+        seen = replace(before, state=State.REGISTERED, stamp=stamp, vanished=None, since=time.time())
         return Registration(instance, roots, known).settle(seen, settings, header, start=False)
 
 
@@ -168,12 +180,16 @@ class Registration:
             key = partition.key
             self._report(key, path, reported, partition)
             news = key not in remembered or seen.fingerprint != header.fingerprint
-            if start and settings.sort and news and self._never_sorted(key, arrived=key not in remembered):
+            if not settings.sort and partition.run_assets is None:
+                partition = replace(partition, run_key=None)  # the rule came in time
+            elif start and settings.sort and news and self._never_sorted(key, partition, arrived=key not in remembered):
                 partition = replace(partition, run_key=f"{key}:{header.fingerprint}", run_assets=None, requested=None)
             versions = {asset: observed.version for asset, observed in reported.items()}
             partitions.append(replace(partition, versions=versions))
             registered.append(Registered(key, key in new))
         self.known.put_partitions(*partitions)
+        present = {str(key) for key, _ in named}
+        self._let_streams_go(path, (one for key, one in remembered.items() if key not in present and not one.forgotten))
         now = self.clock()
         changed = seen.fingerprint is not None and seen.fingerprint != header.fingerprint
         self.known.put(
@@ -196,10 +212,30 @@ class Registration:
         what = f"Seen at {path}." if RAW not in partition.versions else f"Changed since it was last seen at {path}."
         report(self.instance, key, differing, what)
 
-    def _never_sorted(self, key: str, *, arrived: bool) -> bool:
+    def _let_streams_go(self, path: Path, partitions: Iterable[KnownPartition]) -> None:
+        """Report what a recording no longer holds, a well or a probe: its partition and results stay."""
+        for partition in partitions:
+            if RAW in partition.versions:
+                report_vanished(self.instance, partition.key, path, partition.versions[RAW])
+            self.known.put_partitions(replace(partition, versions={}, run_key=None, run_assets=None, requested=None))
+
+    def _never_sorted(self, key: str, partition: KnownPartition, *, arrived: bool) -> bool:
         """Whether a first result is still to come; of one that arrives, whether nobody has worked on it at all."""
         store = Store(self.roots.store)
-        return not (store.root / key).exists() if arrived else not store.versions(key, "sorting")
+        if arrived:
+            return not (store.root / key).exists()
+        if partition.requested is not None or store.versions(key, "sorting"):
+            return False
+        unfinished = dg.RunsFilter(tags={"dagster/partition": key}, statuses=[*UNFINISHED])
+        return not self.instance.get_runs(unfinished, limit=1)
+
+
+def instance_id(instance: dg.DagsterInstance) -> str:
+    """Tells an instance from another one in the same place, after somebody has removed its home and begun anew."""
+    file = Path(instance.root_directory) / _ID
+    if not file.exists():
+        write_atomically(file, uuid.uuid4().hex)
+    return file.read_text(encoding="utf-8")
 
 
 def remember_problem(

@@ -12,12 +12,17 @@ from sort_assets.automation.jobs import PIPELINE, UNFINISHED
 from sort_assets.automation.naming import Named
 from sort_assets.automation.registration import register_recording
 from sort_assets.automation.status import RecordingStatus
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, SortAssetsError
 from sort_assets.partitions import RecordingKey
-from sort_assets.storage import Roots
+from sort_assets.recordings.probe_files import probe_fingerprint
+from sort_assets.resources import BackendResource
+from sort_assets.storage import Roots, Store
 from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.storage.recording_rules import RecordingRules
 
 _UNFINISHED = {status.value for status in UNFINISHED}
+_PREPROCESSED = PIPELINE[0]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Failed:
     ----------
     key : str
     assets : tuple of str
-        What is to be made again: what failed, and all that comes after it.
+        What is to be made again: what failed, and all that comes after it; everything when rules or sidecar now ask for
+        another recording, filtered in another way, than was preprocessed.
     failure_class, message : str
         Why.
     wanted : bool
@@ -42,16 +48,18 @@ class Failed:
     wanted: bool
 
 
-def failed_recordings(instance: dg.DagsterInstance, statuses: Iterable[RecordingStatus]) -> list[Failed]:
+def failed_recordings(instance: dg.DagsterInstance, roots: Roots, statuses: Iterable[RecordingStatus]) -> list[Failed]:
     """What failed, of these recordings. One at which a run is at work or waits has not failed yet."""
     found = []
+    rules = RecordingRules(roots)
     for status in statuses:
         if status.last_run_status in _UNFINISHED:
             continue
         why = _why(instance, status)
         if why is not None:
             asset, failure_class, message = why
-            assets = PIPELINE[PIPELINE.index(asset) :]
+            begin = _PREPROCESSED if _recording_changed(roots, rules, status.recording) else asset
+            assets = PIPELINE[PIPELINE.index(begin) :]
             found.append(Failed(status.recording, assets, failure_class, message, status.run_wanted))
     return found
 
@@ -139,6 +147,28 @@ def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, st
         return first.step, first.failure_class, first.message
     missing = [asset for asset in PIPELINE if not status.assets[asset]]
     return (missing or [PIPELINE[0]])[0], first.failure_class, first.message
+
+
+def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:
+    """Whether a run that began after `preprocessed_recording` would leave unheeded what is now said of the recording.
+
+    True as well when only a run's own config made it otherwise.
+    """
+    made = Store(roots.store).summary(key, _PREPROCESSED)
+    if made is None or "recording" not in made["config"] or not rules.in_force:
+        return False
+    try:
+        asked = BackendResource().resolve(key, rules.settings(key)).config.recording
+        if asked.probe_file is not None:
+            now = probe_fingerprint(RecordingKey.parse(key).locate(roots.recordings), asked.probe_file)
+            if made["details"].get("probe_fingerprint") != now:
+                return True
+    except (SortAssetsError, OSError):  # what is wrong with them the run says itself, if it needs them
+        return False
+    try:
+        return RecordingConfig.model_validate(made["config"]["recording"]) != asked
+    except ValueError:  # preprocessed by a version of ours that knew other settings
+        return True
 
 
 def _is_a(name: str, wanted: type[SortAssetsError]) -> bool:

@@ -3,8 +3,12 @@
 Nothing is read or written to decide, except for a sidecar that nobody has read yet.
 """
 
+import hashlib
+import json
+import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 from sort_assets.automation.observations import settings_hash
@@ -67,7 +71,8 @@ def is_settled(found: Candidate, row: Known, rules: RecordingRules, now: float) 
         return True
     if row.settled != found.stamp:
         return False
-    return row.problem is None or now - row.checked < _TRY_AGAIN_S[_may_pass(row.problem)]
+    # A time of checking that lies in the future is that of a clock that went wrong.
+    return row.problem is None or 0 <= now - row.checked < _TRY_AGAIN_S[_may_pass(row.problem)]
 
 
 def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float) -> Verdict:
@@ -90,11 +95,14 @@ def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float
         settings = rules.settings_of(found.relative, found.sidecar)
     except SortAssetsError as problem:
         return Verdict(Outcome.REFUSED, known, problem=problem)
-    source, said = _source(rules, found), _said(found, settings, rules)
-    same_said = known.settings.partition("|")[2] == said
-    known = replace(known, settings=f"{source}|{said}")
+    said = _said(found, settings, rules)
+    same_said = known.settings.partition(" ")[2] == said
+    known = replace(known, settings=f"{_source(rules, found)} {said}")
     if settings.ignore:
         return Verdict(Outcome.IGNORED, replace(known, state=State.IGNORED), settings)
+    if known.state is State.IGNORED:
+        # As if it arrived now: rules that are empty for a moment, while they are saved, start nothing.
+        known = replace(known, state=State.WAITING, since=now, settled=None)
     if unchanged and same_said and known.settled == found.stamp and known.problem is None:
         return Verdict(Outcome.SETTLED, known, settings)
     complete_at = known.since + settings.arrival.quiet_s
@@ -111,20 +119,31 @@ def _is_complete(found: Candidate, settings: RecordingSettings, known: Known, *,
     if known.settled == found.stamp:
         return True  # it was complete before
     marker = settings.arrival.marker
-    if marker is not None:
-        inside, beside = found.path / marker, found.path.with_name(found.path.name + marker)
+    if marker is None:
+        return quiet
+    inside, beside = found.path / marker, found.path.with_name(found.path.name + marker)
+    try:
         return (inside if found.path.is_dir() else beside).exists()
-    return quiet
+    except OSError:  # no file can have such a name
+        return False
 
 
 def _source(rules: RecordingRules, found: Candidate) -> str:
-    return f"{rules.version}:{found.sidecar_stamp}"
+    return _short_hash(rules.version, found.sidecar_stamp)
+
+
+@lru_cache(maxsize=4096)
+def _short_hash(*parts: str) -> str:
+    """Paths among the parts may have bytes that no text can hold."""
+    return hashlib.blake2b(os.fsencode("\0".join(parts)), digest_size=8).hexdigest()
 
 
 def _said(found: Candidate, settings: RecordingSettings, rules: RecordingRules) -> str:
     said = settings_hash(settings)
     probe_file = _probe_file(found, settings)
-    return said if probe_file is None else f"{rules.file_stamp(probe_file)} {probe_file}|{said}"
+    if probe_file is None:
+        return said
+    return f"{said} {json.dumps([rules.file_stamp(probe_file), str(probe_file)])}"
 
 
 def _probe_file(found: Candidate, settings: RecordingSettings) -> Path | None:
@@ -138,9 +157,14 @@ def _probe_file(found: Candidate, settings: RecordingSettings) -> Path | None:
 
 
 def _same_sources(row: Known, rules: RecordingRules, found: Candidate) -> bool:
-    source, _, said = row.settings.partition("|")
-    stamp, _, probe_file = said.rpartition("|")[0].partition(" ")
-    return source == _source(rules, found) and (not probe_file or stamp == rules.file_stamp(Path(probe_file)))
+    source, _, said = row.settings.partition(" ")
+    if source != _source(rules, found):
+        return False
+    probe = said.partition(" ")[2]
+    if not probe:
+        return True
+    stamp, probe_file = json.loads(probe)
+    return bool(stamp == rules.file_stamp(Path(probe_file)))
 
 
 def _may_pass(problem: SortAssetsError) -> bool:

@@ -96,7 +96,7 @@ def _preview(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_jso
         preview = Preview(instance, roots, reader, lambda words: shown.update(name_of(words)))
         findings = list(preview.findings())
     if preview.rules_problem is not None:
-        complain(f"{preview.rules_problem} Until then the last good rules are in force.")
+        complain(f"{preview.rules_problem} Until then the last good rules count; without any, nothing is registered.")
     if as_json:
         print_json([asdict(one) for one in findings])
         return
@@ -261,7 +261,7 @@ def retry_failed(
             keys = {key for one in named for key in one.keys}
             statuses = recording_statuses(instance, Store(roots.store))
             failed = retrying.failed_recordings(
-                instance, [one for one in statuses if not names or one.recording in keys]
+                instance, roots, [one for one in statuses if not names or one.recording in keys]
             )
             for one in failed if failure_class is None else retrying.of_class(failed, failure_class):
                 with others_go_on(one.key, not_done):

@@ -57,10 +57,11 @@ def prepare_home() -> Roots:
     Raises
     ------
     InstanceError
-        When a variable is missing, or a settings file is found neither in the home nor from the working directory
-        upwards.
+        When a variable is missing, recordings and results are to lie within each other, or a settings file is found
+        neither in the home nor from the working directory upwards.
     """
     roots = Roots.from_environment()
+    _refuse_overlap(roots)
     home = dagster_home()
     for folder in (home, roots.recordings, roots.store):
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,17 @@ def prepare_home() -> Roots:
         instance.event_log_storage.get_pool_limits()
         fail_dead_runs(instance)
     return roots
+
+
+def _refuse_overlap(roots: Roots) -> None:
+    # Results are folders that can be read as recordings: below the recordings root they would be sorted again.
+    recordings, store = roots.recordings.resolve(), roots.store.resolve()
+    if store.is_relative_to(recordings) or recordings.is_relative_to(store):
+        raise InstanceError(
+            f"{RECORDINGS_VARIABLE} ('{roots.recordings}') and {STORE_VARIABLE} ('{roots.store}') are the same folder, "
+            "or one lies in the other.",
+            remedy=f"Set {STORE_VARIABLE} to a folder beside the recordings, not in or above them.",
+        )
 
 
 def dagster_home() -> Path:

@@ -9,11 +9,13 @@ _BLOCK = 64 * 1024
 _BLOCKS_PER_FILE = 16
 _SAMPLED_FILES = 32
 _CLUTTER = (".ds_store", "thumbs.db", "desktop.ini")
+_NOTES = (SIDECAR_SUFFIX, ".txt", ".md", ".pdf", ".docx", ".xlsx", ".png", ".jpg", ".log")
+"""Endings of files in which no format that we read keeps samples, gains or positions."""
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file in a folder is no part of the recording: what desktops leave there, and our own sidecars."""
-    return name.lower() in _CLUTTER or name.startswith("._") or name.endswith(SIDECAR_SUFFIX)
+    """Whether a file in a folder is no part of the recording: notes, pictures, what desktops leave, our sidecars."""
+    return name.lower().endswith(_NOTES) or name.lower() in _CLUTTER or name.startswith("._")
 
 
 def fingerprint(path: Path) -> str:
@@ -39,6 +41,8 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for index, file in enumerate(files):
         size = file.stat().st_size
+        if size == 0 and file != path:
+            continue  # it marks something, that the copy is complete for example
         name = file.relative_to(path).as_posix() if path.is_dir() else ""
         digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
         if index not in sampled:

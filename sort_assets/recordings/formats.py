@@ -46,6 +46,9 @@ class RecordingFormat:
         ``streams(path)``: names of the streams that can be sorted, each on its own.
     open : callable
         ``open(path, stream)``: the raw recording; ``stream`` may be None when there is one.
+    may_grow : bool
+        Whether further streams may be added to a recording after its first, so that this one needs a name too: a key
+        stays what it is when the second probe's folder is copied.
     """
 
     name: str
@@ -55,6 +58,7 @@ class RecordingFormat:
     recognises: Callable[[Path], bool]
     streams: Callable[[Path], tuple[str, ...]]
     open: Callable[[Path, str | None], BaseRecording]
+    may_grow: bool = False
 
 
 def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
@@ -96,6 +100,7 @@ FORMATS = (
         spikeglx.is_spikeglx,
         spikeglx.spikeglx_streams,
         spikeglx.open_spikeglx,
+        may_grow=True,
     ),
     RecordingFormat(
         "open_ephys",
@@ -243,7 +248,7 @@ def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple
     Returns
     -------
     tuple of str
-        Empty when there is exactly one stream, so that no name is needed.
+        Empty when there is exactly one stream and no other can come, so that no name is needed.
 
     Raises
     ------
@@ -258,7 +263,7 @@ def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple
     if recording_format is None:
         raise unknown_format(path, config)
     streams = recording_format.streams(path)
-    return () if len(streams) == 1 else streams
+    return () if len(streams) == 1 and not recording_format.may_grow else streams
 
 
 def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:

@@ -39,10 +39,19 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except SortAssetsError:
         raise
+    except UnicodeEncodeError as error:
+        raise _no_text(path) from error
     except Exception as error:
         raise UnreadableRecordingError(
             f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=COPY_AGAIN
         ) from error
+
+
+def _no_text(path: Path) -> UnreadableRecordingError:
+    return UnreadableRecordingError(
+        f"The name of '{path}' holds bytes that are no text in UTF-8, which the format's reader can't take.",
+        remedy="Rename the file or the folder.",
+    )
 
 
 @contextmanager
@@ -60,6 +69,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise UnreadableRecordingError(f"'{path}' is empty.", remedy=COPY_AGAIN)
     try:
         file = h5py.File(path, "r")
+    except UnicodeEncodeError as error:
+        raise _no_text(path) from error
     except OSError as error:
         if "truncated" in str(error):
             what = "is truncated: its end is missing"

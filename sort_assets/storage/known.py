@@ -199,6 +199,32 @@ class KnownRecordings:
             )
             return [*map(_known, rows)]
 
+    def vanished_like(self, fingerprint: str) -> list[str]:
+        """Paths of the recordings that are gone and had this content, by path."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT path FROM recordings WHERE vanished IS NOT NULL AND fingerprint = ? ORDER BY path",
+                [fingerprint],
+            )
+            return [os.fsdecode(path) for (path,) in rows]
+
+    def serve(self, instance: str) -> bool:
+        """Note for which Dagster instance this is known; returns whether it was another one until now.
+
+        What was registered there is no partition here: it is going to arrive once more.
+        """
+        with self._open() as connection:
+            before = _note(connection, "instance")
+            _set_note(connection, "instance", instance)
+            if before in (None, instance):
+                return False
+            connection.execute(
+                "UPDATE recordings SET settled = NULL, state = ? WHERE state = ?",
+                [State.WAITING.value, State.REGISTERED.value],
+            )
+            connection.execute("DELETE FROM partitions WHERE NOT forgotten")
+            return True
+
     def changed_since(self, since: float) -> list[str]:
         """Paths of the recordings whose content has changed since some time, by path."""
         with self._open() as connection:
@@ -247,8 +273,9 @@ class KnownRecordings:
         with self._open() as connection:
             rows = connection.execute(
                 f"SELECT {_PARTITION_COLUMNS} FROM partitions JOIN recordings USING (path)"
-                " WHERE run_key IS NOT NULL AND requested IS NULL ORDER BY recordings.checked, key LIMIT ?",
-                [limit],
+                " WHERE run_key IS NOT NULL AND requested IS NULL AND state = ? AND vanished IS NULL"
+                " ORDER BY recordings.checked, key LIMIT ?",
+                [State.REGISTERED.value, limit],
             )
             return [*map(_partition, rows)]
 
@@ -256,7 +283,9 @@ class KnownRecordings:
         """For how many partitions a run is wanted and not yet asked for."""
         with self._open() as connection:
             (count,) = connection.execute(
-                "SELECT COUNT(*) FROM partitions WHERE run_key IS NOT NULL AND requested IS NULL"
+                "SELECT COUNT(*) FROM partitions JOIN recordings USING (path)"
+                " WHERE run_key IS NOT NULL AND requested IS NULL AND state = ? AND vanished IS NULL",
+                [State.REGISTERED.value],
             ).fetchone()
             return int(count)
 

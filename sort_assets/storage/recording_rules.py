@@ -41,6 +41,9 @@ class RecordingRules:
         Hash of them.
     problem : RulesError or None
         What is wrong with the rules file; then the last good one is in force.
+    in_force : bool
+        Whether any rules are. False when the file has a problem and none was good before it: nobody knows then how a
+        recording is to be treated, and `rules` are empty.
     """
 
     def __init__(self, roots: Roots) -> None:
@@ -55,11 +58,18 @@ class RecordingRules:
         except RulesError as problem:
             self.problem = problem
             self._content, self.rules = self._read_last_good()
+        self.in_force = self.problem is None or self._content != b""
         self.version = hashlib.blake2b(self._content, digest_size=8).hexdigest()
 
     def keep(self) -> None:
-        """Make these the last good rules."""
-        if self.problem is None and rules_content(self._last_good) != self._content:
+        """Make these the last good rules, unless they are. An empty file is not kept: it may just be being written.
+
+        Raises
+        ------
+        OSError
+            When the store can't be written.
+        """
+        if self.problem is None and self._content and self._kept() != self._content:
             self._last_good.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._last_good, self._content.decode("utf-8"))
 
@@ -128,13 +138,19 @@ class RecordingRules:
             try:
                 seen = path.stat()
                 self._stamps[path] = f"{seen.st_size}:{seen.st_mtime_ns}:{seen.st_ctime_ns}"
-            except FileNotFoundError:
+            except OSError:  # an unreadable folder, a share that fails: as good as gone
                 self._stamps[path] = "gone"
         return self._stamps[path]
+
+    def _kept(self) -> bytes | None:
+        try:
+            return rules_content(self._last_good)
+        except RulesError:  # can't be read: then it has to be written again
+            return None
 
     def _read_last_good(self) -> tuple[bytes, Rules]:
         try:
             content = rules_content(self._last_good)
             return content, parse_rules(content, RULES_FILE)
-        except RulesError:  # kept by a version of ours that allowed more
+        except RulesError:  # kept by a version of ours that allowed more, or can't be read
             return b"", Rules.empty()

@@ -15,10 +15,17 @@ from sort_assets.automation.registration import register_recording
 from sort_assets.errors import StorageError
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.partitions import RECORDINGS_PARTITIONS
-from sort_assets.recordings.synthetic import make_ground_truth, write_maxwell, write_nwb, write_spikeinterface_binary
+from sort_assets.recordings.synthetic import (
+    make_ground_truth,
+    write_maxwell,
+    write_nwb,
+    write_spikeglx,
+    write_spikeinterface_binary,
+)
 from sort_assets.storage.known import KnownRecordings, State
 from sort_assets_tests.platform.home import Home
 from sort_assets_tests.recordings.files import cut_second_half
+from sort_assets_tests.storage.writers import publish
 
 QUIET_S = 60.0
 
@@ -347,9 +354,10 @@ def test_an_ignored_recording_is_registered_when_the_rule_is_gone(lab: Lab, smal
     ignored = lab.state("day.nwb")
     lab.rules("")
 
-    look = lab.look(QUIET_S)
+    at_once, look = lab.look(QUIET_S), lab.look(QUIET_S)
 
     assert ignored is State.IGNORED
+    assert at_once.registered == []  # a file that is being saved is empty for a moment
     assert look.registered == ["day.nwb"]
 
 
@@ -362,6 +370,143 @@ def test_a_rule_can_leave_the_sort_to_a_person(lab: Lab, small_file: Path) -> No
 
     assert look.registered == ["archive~day.nwb"]
     assert look.requests == []
+
+
+def test_a_rule_that_comes_later_still_stops_what_was_not_yet_asked_for(lab: Lab, small_file: Path) -> None:
+    for index in range(3):
+        shutil.copy(small_file, lab.root / f"{index}.nwb")
+    lab.limits = replace(lab.limits, requests=1)
+    first = lab.arrive()
+    lab.rules("rules: [{match: '1.nwb', sort: false}, {match: '2.nwb', ignore: true}]")
+
+    later = [lab.look(), lab.look(), lab.look()]
+
+    assert [one.key for one in first.requests] == ["0.nwb"]
+    assert [look.requests for look in later] == [[], [], []]
+
+
+def test_no_run_is_asked_for_a_recording_that_is_gone(lab: Lab, small_file: Path) -> None:
+    for name in ("a.nwb", "b.nwb"):
+        shutil.copy(small_file, lab.root / name)
+    lab.limits = replace(lab.limits, requests=0)
+    lab.arrive()
+    (lab.root / "a.nwb").unlink()
+    lab.limits = replace(lab.limits, requests=5)
+
+    look = lab.look()
+
+    assert [one.key for one in look.requests] == ["b.nwb"]
+
+
+def test_a_folder_that_a_rule_ignores_is_not_taken_for_an_empty_disk(lab: Lab, small_file: Path) -> None:
+    (lab.root / "rig").mkdir()
+    shutil.copy(small_file, lab.root / "rig" / "day.nwb")
+    lab.arrive()
+    lab.rules("rules: [{match: rig/, ignore: true}]")
+
+    look = lab.look()
+
+    assert look.warnings == []
+    assert lab.state("rig/day.nwb") is State.IGNORED
+
+
+def test_the_mount_point_of_a_disk_that_is_away_is_told_and_nothing_is_gone(lab: Lab, small_file: Path) -> None:
+    (lab.root / "disk").mkdir()
+    for name in ("disk/a.nwb", "disk/b.nwb", "here.nwb"):
+        shutil.copy(small_file, lab.root / name)
+    lab.arrive()
+    for name in ("a.nwb", "b.nwb"):
+        (lab.root / "disk" / name).unlink()
+
+    told, silent = lab.look(), lab.look()
+    for name in ("a.nwb", "b.nwb"):
+        shutil.copy(small_file, lab.root / "disk" / name)
+    lab.look()
+
+    (warning,) = told.warnings
+    assert "is empty, though recordings in it are registered" in warning
+    assert silent.warnings == []
+    assert lab.known.troubled() == []
+
+
+def test_a_first_rules_file_with_mistakes_lets_nothing_pass(lab: Lab, small_file: Path) -> None:
+    lab.rules("rules: [{match: archive/, ignroe: true}]")
+    shutil.copy(small_file, lab.root / "day.nwb")
+
+    told, silent = lab.arrive(), lab.look(QUIET_S)
+    lab.rules("rules: [{match: archive/, ignore: true}]")
+    mended = lab.arrive()
+
+    assert told.registered == silent.registered == silent.warnings == []
+    assert mended.registered == ["day.nwb"]
+
+
+def test_another_dagster_home_gets_all_partitions_and_sorts_nothing_again(lab: Lab, small_file: Path) -> None:
+    for name in ("sorted.nwb", "new.nwb"):
+        shutil.copy(small_file, lab.root / name)
+    lab.arrive()
+    publish(lab.home.store, "sorting", recording="sorted.nwb")
+    # What a fresh home differs in, as far as arrivals can see.
+    (lab.home.folder / "dagster" / "sort_assets_id").unlink()
+    for key in ("sorted.nwb", "new.nwb"):
+        lab.instance.delete_dynamic_partition(RECORDINGS_PARTITIONS, key)
+
+    look = lab.look(QUIET_S)
+
+    assert look.registered == ["new.nwb", "sorted.nwb"]
+    assert [one.key for one in look.requests] == ["new.nwb"]
+
+
+def test_a_recording_that_was_moved_is_said_to_be_the_same(lab: Lab, small_file: Path) -> None:
+    for name in ("before.nwb", "stays.nwb"):
+        shutil.copy(small_file, lab.root / name)
+    lab.arrive()
+    (lab.root / "before.nwb").rename(lab.root / "after.nwb")
+
+    look = lab.arrive()
+
+    assert any("after.nwb has the content of before.nwb" in line for line in look.news)
+
+
+def test_a_second_probe_leaves_the_first_ones_partition_as_it_is(lab: Lab) -> None:
+    recording, _ = make_ground_truth(duration_s=0.5, num_channels=16, num_units=2)
+    run = write_spikeglx({"imec0": recording, "imec1": recording}, lab.root / "run_g0")
+    (second,) = run.glob("*imec1")
+    second.rename(lab.home.folder / second.name)
+    first = lab.arrive()
+    shutil.move(lab.home.folder / second.name, second)
+
+    both = lab.arrive()
+
+    assert first.registered == ["run_g0@imec0.ap"]
+    assert both.registered == ["run_g0@imec1.ap"]
+
+
+def test_notes_in_the_folder_of_a_recording_change_nothing(lab: Lab) -> None:
+    recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
+    write_spikeinterface_binary(recording, lab.root / "folder")
+    lab.arrive()
+    (lab.root / "folder" / "notes.txt").write_text("a good day")
+    (lab.root / "folder" / "copied.done").touch()
+
+    look = lab.arrive()
+
+    assert (look.news, look.requests) == ([], [])
+    assert len(_versions(lab, "folder")) == 1
+
+
+def test_names_that_are_no_text_do_not_stop_the_others(lab: Lab, small_file: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(lab.root) + b"/caf\xe9"))
+    folder.mkdir()
+    shutil.copy(small_file, folder / "a|b.nwb")
+    (folder / "a|b.nwb.sort_assets.yaml").write_text("preset: mountainsort5")
+    shutil.copy(small_file, lab.root / "day.nwb")
+
+    looks = lab.arrive(), lab.look(QUIET_S)
+
+    assert "day.nwb" in looks[0].registered
+    assert any("Rename the file or the folder" in warning for warning in looks[0].warnings)
+    assert looks[1].registered == looks[1].warnings == []
 
 
 def test_what_a_person_has_worked_on_is_not_started_again(lab: Lab, small_file: Path) -> None:

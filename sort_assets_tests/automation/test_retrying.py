@@ -1,6 +1,7 @@
 """`sort-assets retry-failed`: what failed is wanted again, from the asset that failed on, and nothing else is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import dagster as dg
 import pytest
 
 from sort_assets.automation.arrivals import Arrivals, Limits
+from sort_assets.automation.jobs import PIPELINE
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
 from sort_assets.isolation.header_reader import HeaderReader
+from sort_assets.recordings.probe_files import probe_fingerprint
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
 from sort_assets.storage.failures import record_failure
 from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
@@ -49,6 +53,18 @@ def _fail(home: Home, key: str, asset: str, error: SortAssetsError = FULL) -> No
         )
 
 
+def _preprocess(home: Home, key: str, *, details: Mapping[str, Any] | None = None, **recording: Any) -> None:
+    """Publish what a run with these settings of the recording leaves, as far as a retry reads it."""
+    config = {"recording": RecordingConfig(**recording).model_dump(mode="json")}
+    with home.store.stage(key, "preprocessed_recording", run_id="earlier-run") as staging:
+        staging.publish(data_version="v", config=config, config_sources={}, inputs={}, details=details or {})
+
+
+def _rules(home: Home, rule: str) -> None:
+    text = f"rules: [{{match: '*', {rule}}}]"
+    (home.roots.recordings / "sort_assets.yaml").write_text(text, encoding="utf-8")
+
+
 def _run(home: Home, key: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
     with home.instance() as instance:
         return instance.add_run(dg.DagsterRun("sort_recording", status=status, tags={"dagster/partition": key}))
@@ -80,6 +96,49 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
     assert wanted["b.nwb"].run_assets == ("binary_dat", "sorting", "waveforms")
     assert str(wanted["a.nwb"].run_key).startswith("a.nwb:of-a.nwb:retry-")
     assert "daemon does not run" in said["not_launched_because"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "assets"),
+    [
+        ("recording: {freq_min: 450}", PIPELINE),
+        ("recording: {probe_file: other.json}", PIPELINE),
+        ("sorter: {name: lupin}, recording: {freq_min: 300}", ("sorting", "waveforms")),
+        ("recording: {probe_file: nowhere.json}", ("sorting", "waveforms")),
+        ("recording: {freq_minimum: 450}", ("sorting", "waveforms")),
+    ],
+    ids=["other band", "other probe", "other sorter", "no probe file", "mistake"],
+)
+def test_everything_is_made_again_when_the_recording_is_to_be_opened_or_filtered_in_another_way(
+    home: Home, rules: str, assets: tuple[str, ...]
+) -> None:
+    _known(home, "a.h5@well001")
+    _preprocess(home, "a.h5@well001", stream="well001")
+    _fail(home, "a.h5@well001", "sorting")
+    (home.roots.recordings / "other.json").write_text("{}", encoding="utf-8")
+    _rules(home, rules)
+
+    said = _retry(home, "--dry-run")
+
+    (run,) = said["runs"]
+    assert run["assets"] == list(assets)
+
+
+def test_a_probe_file_with_another_content_has_everything_made_again(home: Home) -> None:
+    _known(home, "a.nwb")
+    probe = home.roots.recordings / "probe.json"
+    probe.write_text("{}", encoding="utf-8")
+    fingerprint = probe_fingerprint(home.roots.recordings / "a.nwb", "probe.json")
+    _preprocess(home, "a.nwb", details={"probe_fingerprint": fingerprint}, probe_file="probe.json")
+    _fail(home, "a.nwb", "sorting")
+    _rules(home, "recording: {probe_file: probe.json}")
+
+    same = _retry(home, "--dry-run")
+    probe.write_text("{ }", encoding="utf-8")
+    changed = _retry(home, "--dry-run")
+
+    assert same["runs"][0]["assets"] == ["sorting", "waveforms"]
+    assert changed["runs"][0]["assets"] == list(PIPELINE)
 
 
 def test_a_second_retry_has_another_run_key_and_one_that_waits_is_left_as_it_is(home: Home) -> None:

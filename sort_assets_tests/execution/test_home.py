@@ -81,6 +81,24 @@ def test_without_settings_there_is_a_clear_error(checkout: Path) -> None:
         prepare_home()
 
 
+@pytest.mark.parametrize(
+    ("recordings", "store"), [("rig", "rig/results"), ("data/rig", "data"), ("rig", "rig"), ("rig", "link/results")]
+)
+def test_results_may_not_lie_among_the_recordings(
+    recordings: str, store: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "rig").mkdir()
+    (checkout / "link").symlink_to(checkout / "rig")
+    monkeypatch.setenv("DAGSTER_HOME", str(checkout / "dagster"))
+    monkeypatch.setenv("SORT_ASSETS_RECORDINGS", str(checkout / recordings))
+    monkeypatch.setenv("SORT_ASSETS_STORE", str(checkout / store))
+
+    with pytest.raises(InstanceError, match=r"one lies in the other.*Remedy: Set SORT_ASSETS_STORE"):
+        prepare_home()
+
+    assert not (checkout / "dagster").exists()
+
+
 def test_a_relative_home_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "data")
 

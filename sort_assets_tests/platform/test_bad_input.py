@@ -100,6 +100,12 @@ def _link_outside(home: Home, good: Path, _: BaseRecording) -> str:
     return home.add_partition(f"elsewhere~{good.name}")
 
 
+def _mistaken_rules(home: Home, good: Path, _: BaseRecording) -> str:
+    key = home.register(home.link(good, "good.nwb"))
+    (home.roots.recordings / "sort_assets.yaml").write_text("rules: [{match: '*', presett: lupin}]", encoding="utf-8")
+    return key
+
+
 def _key(key: str) -> Callable[[Home, Path, BaseRecording], str]:
     return lambda home, _good, _recording: home.add_partition(key)
 
@@ -135,6 +141,13 @@ CASES = {
     ),
     "link out of the root": Case(
         _link_outside, "OutsideRecordingsRootError", "elsewhere/", "below the root", recorded=False
+    ),
+    "mistake in the first rules file": Case(
+        _mistaken_rules,
+        "RulesError",
+        "sort_assets.yaml, line 1, column 22: presett",
+        "Correct the named line of sort_assets.yaml",
+        recorded=False,
     ),
     "unknown sorter": Case(
         _good, "UnknownSorterError", "'nosuch'", "kilosort4, lupin", cheap(sorter={"name": "nosuch"}), recorded=False

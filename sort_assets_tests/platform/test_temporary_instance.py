@@ -46,7 +46,7 @@ def test_a_run_on_a_temporary_instance_fails_in_words_before_anything_is_written
     assert failure is not None
     assert str(failure.description).startswith("InstanceError: This Dagster instance is temporary")
     assert "Set DAGSTER_HOME to an absolute path" in str(failure.description)
-    assert list(home.roots.store.iterdir()) == []
+    assert home.store.recordings() == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_dagster_without_a_home_materializes_nothing(home: Home, short_file: Pat
     done = home.without("DAGSTER_HOME").command(*materialize_words(key, config_file=tmp_path / "run.json"))
 
     assert done.status != 0
-    assert list(home.roots.store.iterdir()) == []
+    assert home.store.recordings() == []
 
 
 def test_an_instance_without_our_settings_is_named_in_the_log_of_each_run(home: Home, short_file: Path) -> None:

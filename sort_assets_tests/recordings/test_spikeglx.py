@@ -86,7 +86,7 @@ def test_the_folder_of_one_probe_is_a_recording(short: BaseRecording, tmp_path: 
     folder = write_spikeglx({"imec0": short, "imec1": short}, tmp_path / "run_g0") / "run_g0_imec1"
 
     assert recognise(folder).name == "spikeglx"
-    assert sortable_streams(folder) == ()
+    assert sortable_streams(folder) == ("imec1.ap",)
     assert open_recording(folder).channel_ids[0] == "imec1.ap#AP0"
 
 

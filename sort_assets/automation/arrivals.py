@@ -27,7 +27,7 @@ from sort_assets.errors import (
 )
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.partitions import RECORDINGS_PARTITIONS
-from sort_assets.recordings.candidates import Candidate, Place, Refusal, find_candidates, stamp_of
+from sort_assets.recordings.candidates import Candidate, Passed, Place, Refusal, find_candidates, stamp_of
 from sort_assets.recordings.reading import not_allowed
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots
@@ -209,13 +209,15 @@ class Arrivals:
         refused: list[str] = []
         updates: list[Known] = []
         walked_to: Place | None = None
-        for found in find_candidates(self._roots.recordings, rules, after=after):
-            seen.add(found.relative)
-            row = rows.get(found.relative)
+        for found in find_candidates(self._roots.recordings, rules, after=after, with_passed=True):
+            if not isinstance(found, Passed):
+                seen.add(found.relative)
+            row = None if isinstance(found, Passed) else rows.get(found.relative)
             if isinstance(found, Refusal):
                 refused.append(found.relative)
                 self._refuse(found, row, look)
-            else:
+                continue
+            if isinstance(found, Candidate):
                 try:
                     if row is None or not is_settled(found, row, rules, self._clock()):
                         self._examine(found, row, rules, look, due, updates)

@@ -21,7 +21,8 @@ from sort_assets.execution.home import open_instance, prepare_home
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
-from sort_assets.storage.known import KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import KnownPartition, State
 
 QUIET_S = 61.0
 PER_FOLDER = 1000

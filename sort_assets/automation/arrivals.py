@@ -7,13 +7,14 @@ where it stopped. Killed at any point, the next look repeats what was not rememb
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
 
 from sort_assets.automation.jobs import UNFINISHED
+from sort_assets.automation.look import Limits, Look
 from sort_assets.automation.observations import RAW, report_vanished
 from sort_assets.automation.registration import Registration, instance_id, remember_problem
 from sort_assets.automation.verdicts import Outcome, is_settled, judge
@@ -31,71 +32,15 @@ from sort_assets.recordings.candidates import Candidate, Passed, Place, Refusal,
 from sort_assets.recordings.reading import not_allowed
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, State
 from sort_assets.storage.recording_rules import RULES_PROBLEM, RecordingRules
 
 _WALKED_TO = "walked_to"
 _PUT_AT_ONCE = 500
 _VANISHED_AT_ONCE = 100
 _TOLD_EVERY = 500
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a look does at most.
-
-    Attributes
-    ----------
-    walk_s : float
-        Seconds after which the walk through the folder stops, to go on in the next look.
-    read_s : float
-        Seconds, from the beginning of the look, after which no further recording is read.
-    requests : int
-        Runs that a look asks for; Dagster makes about three in a second, within the tick.
-    unfinished_runs : int
-        Runs of the sensor that wait or run at the same time; so a folder full of old recordings fills no queue, and
-        what is still to come can be changed by a rule.
-    """
-
-    walk_s: float = 10.0
-    read_s: float = 15.0
-    requests: int = 25
-    unfinished_runs: int = 50
-
-
-@dataclass
-class Look:
-    """What a look came to.
-
-    Attributes
-    ----------
-    tick : int
-        Its number.
-    requests : list of KnownPartition
-        Runs that are wanted now.
-    registered : list of str
-        New partitions.
-    news : list of str
-        What else happened, for people.
-    warnings : list of str
-        What went wrong, each said once.
-    waiting, left : int
-        Recordings that are not complete; and complete ones for which there was no time.
-    complete_at : list of float
-        When those that wait for quiet are complete, if nothing changes; in seconds since 1970.
-    finished : bool
-        Whether the walk came to the end of the folder.
-    """
-
-    tick: int
-    requests: list[KnownPartition] = field(default_factory=list)
-    registered: list[str] = field(default_factory=list)
-    news: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    waiting: int = 0
-    left: int = 0
-    complete_at: list[float] = field(default_factory=list)
-    finished: bool = True
+_AS_USUAL = Limits()
 
 
 @dataclass(frozen=True)
@@ -132,7 +77,7 @@ class Arrivals:
         reader: HeaderReader,
         *,
         sensor: str,
-        limits: Limits = Limits(),
+        limits: Limits = _AS_USUAL,
         clock: Callable[[], float] = time.time,
         tell: Callable[[str], object] = str,
     ) -> None:
@@ -389,21 +334,3 @@ def _odd(found: Candidate, error: OSError | ValueError) -> SortAssetsError:
 def _between(after: Place, path: str, walked_to: Place | None) -> bool:
     place = tuple(path.split("/"))
     return place > after and (walked_to is None or place <= walked_to)
-
-
-def summary(look: Look, known: KnownRecordings) -> Iterator[str]:
-    """What a look came to, in a few words each."""
-    if look.registered:
-        yield f"{len(look.registered)} new"
-    if look.waiting:
-        yield f"{look.waiting} not yet complete"
-    if look.left:
-        yield f"{look.left} complete, and for the next look"
-    if wanted := known.num_wanted():
-        yield f"{wanted} wait for their run"
-    counts = known.counts()
-    yield f"{counts.get(State.REGISTERED, 0)} recordings are registered"
-    if problems := counts.get(State.PROBLEM, 0):
-        yield f"{problems} can't be (`sort-assets status --problems`)"
-    if not look.finished:
-        yield "the folder was not looked through to its end, which the next look does"

@@ -6,7 +6,8 @@ from sort_assets.assets.settings import recordings_root
 from sort_assets.automation.observations import DATA_VERSION_TAG
 from sort_assets.storage import Roots
 from sort_assets.storage.content import hash_json
-from sort_assets.storage.known import Known, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, State
 from sort_assets.storage.recording_rules import RULES_PROBLEM
 
 _REPORTED = "reported"

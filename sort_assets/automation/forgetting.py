@@ -15,7 +15,8 @@ from sort_assets.errors import RecordingBusyError, StorageError, StoreError
 from sort_assets.partitions import RECORDINGS_PARTITIONS, STREAM_MARK
 from sort_assets.storage import Roots, Store
 from sort_assets.storage.folders import num_bytes
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from sort_assets.errors import MissingRecordingError, RecordingKeyError, SortAss
 from sort_assets.partitions import RECORDINGS_PARTITIONS, STREAM_MARK, RecordingKey
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots, Store
-from sort_assets.storage.known import Known, KnownRecordings
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known
 from sort_assets.storage.recording_rules import RecordingRules
 
 

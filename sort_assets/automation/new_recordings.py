@@ -26,8 +26,9 @@ _SAID_AT_MOST = 20
     ),
 )
 def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    from sort_assets.automation.arrivals import Arrivals, summary
+    from sort_assets.automation.arrivals import Arrivals
     from sort_assets.automation.folder_report import report_folder
+    from sort_assets.automation.look import summary
     from sort_assets.automation.reader import header_reader
     from sort_assets.storage import Roots
     from sort_assets.storage.known import KnownRecordings

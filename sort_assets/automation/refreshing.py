@@ -14,7 +14,8 @@ from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage import Roots, Store
 from sort_assets.storage.content import hash_json
 from sort_assets.storage.failures import failed_attempts
-from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import State
 
 _RUN_KEY_TAG = "dagster/run_key"
 _PARTITION_TAG = "dagster/partition"

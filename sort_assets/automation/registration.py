@@ -26,7 +26,8 @@ from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots, Store
 from sort_assets.storage.atomic import write_atomically
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 from sort_assets.storage.locks import exclusive_lock
 from sort_assets.storage.recording_rules import RecordingRules
 

@@ -18,7 +18,8 @@ from sort_assets.partitions import RecordingKey
 from sort_assets.recordings.probe_files import probe_fingerprint
 from sort_assets.resources import BackendResource
 from sort_assets.storage import Roots, Store
-from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import State
 from sort_assets.storage.recording_rules import RecordingRules
 
 _UNFINISHED = {status.value for status in UNFINISHED}

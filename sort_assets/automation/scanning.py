@@ -8,7 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from sort_assets.automation.arrivals import Arrivals, Limits, Look
+from sort_assets.automation.arrivals import Arrivals
+from sort_assets.automation.look import Limits, Look
 from sort_assets.automation.new_recordings import NAME
 from sort_assets.automation.observations import settings_observed
 from sort_assets.automation.status import Problem
@@ -22,7 +23,8 @@ from sort_assets.recordings.fingerprint import is_clutter
 from sort_assets.recordings.reading import not_allowed
 from sort_assets.resources.backend import DEFAULT_PRESET
 from sort_assets.storage import Roots
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 from sort_assets.storage.recording_rules import RecordingRules
 
 _WITHOUT_BOUNDS = Limits(walk_s=1e6, read_s=1e6)

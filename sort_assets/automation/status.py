@@ -13,7 +13,8 @@ from sort_assets.errors import RecordingKeyError
 from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
 from sort_assets.storage import Store
 from sort_assets.storage.failures import FAILED, FailedAttempt, failed_attempts, failure_folder
-from sort_assets.storage.known import Known, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, State
 
 _RUNS_LOOKED_AT = 20_000
 _ENDED = {

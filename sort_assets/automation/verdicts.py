@@ -16,7 +16,7 @@ from sort_assets.config.rules import RecordingSettings
 from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
 from sort_assets.recordings.candidates import Candidate
 from sort_assets.recordings.probe_files import find_probe_file
-from sort_assets.storage.known import Known, State
+from sort_assets.storage.known_recording import Known, State
 from sort_assets.storage.recording_rules import RecordingRules
 
 _TRY_AGAIN_S = {True: 600.0, False: 3600.0}

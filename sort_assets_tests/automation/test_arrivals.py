@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from sort_assets.automation.arrivals import Arrivals, Limits, Look
+from sort_assets.automation.look import Limits
 from sort_assets.automation.observations import RAW
 from sort_assets.automation.registration import register_recording
 from sort_assets.errors import StorageError
@@ -22,76 +22,18 @@ from sort_assets.recordings.synthetic import (
     write_spikeglx,
     write_spikeinterface_binary,
 )
-from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import State
+from sort_assets_tests.automation.lab import QUIET_S, Lab
 from sort_assets_tests.platform.home import Home
 from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.storage.writers import publish
-
-QUIET_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[HeaderReader]:
-    reader = HeaderReader(timeout_s=60.0)
-    reader.prepare(120.0)
-    yield reader
-    reader.close()
-
-
-@pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
-    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
 
 
 @pytest.fixture(scope="module")
 def other_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2, seed=1)
     return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "other.nwb")
-
-
-class Lab:
-    """A recordings root, an instance, and somebody who looks from time to time."""
-
-    def __init__(self, home: Home, instance: dg.DagsterInstance, reader: HeaderReader) -> None:
-        self.home, self.instance, self.reader = home, instance, reader
-        self.root = home.roots.recordings
-        self.known = KnownRecordings(home.roots.store)
-        self.now = 1_000_000.0
-        self.tick = 0
-        self.limits = Limits(walk_s=60.0, read_s=120.0)
-
-    def look(self, later_s: float = 0.0) -> Look:
-        """Look, some seconds later; the requests of the look before have arrived."""
-        self.now += later_s
-        arrivals = Arrivals(
-            self.instance, self.home.roots, self.reader, sensor="s", limits=self.limits, clock=lambda: self.now
-        )
-        look = arrivals.look(self.tick)
-        self.tick = look.tick
-        return look
-
-    def arrive(self) -> Look:
-        """See it, and look again when it has been quiet for long enough."""
-        self.look()
-        return self.look(QUIET_S)
-
-    def keys(self) -> set[str]:
-        return set(self.instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
-
-    def observed(self, key: str, asset: str = RAW) -> list[dg.AssetObservation]:
-        """What was observed of an asset of a recording, newest first."""
-        records = self.instance.fetch_observations(
-            dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key]), limit=10
-        ).records
-        return [record.asset_observation for record in records if record.asset_observation]
-
-    def state(self, path: str) -> State | None:
-        known = self.known.get(path)
-        return None if known is None else known.state
-
-    def rules(self, text: str) -> None:
-        (self.root / "sort_assets.yaml").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture

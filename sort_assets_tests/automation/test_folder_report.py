@@ -4,7 +4,8 @@ import dagster as dg
 
 from sort_assets.automation.folder_report import report_folder, to_look_at
 from sort_assets.errors import UnreadableRecordingError
-from sort_assets.storage.known import Known, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, State
 from sort_assets_tests.platform.home import Home
 
 PROBLEM = UnreadableRecordingError("'b.nwb' is empty.", remedy="Copy it again.")

@@ -9,16 +9,11 @@ import pytest
 from sort_assets.automation.arrivals import Arrivals
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.partitions import RECORDINGS_PARTITIONS
-from sort_assets.recordings.synthetic import make_ground_truth, write_maxwell, write_nwb
-from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.recordings.synthetic import make_ground_truth, write_maxwell
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import State
 from sort_assets_tests.platform.home import Home
 from sort_assets_tests.storage.writers import publish
-
-
-@pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
-    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
 
 
 def _keys(home: Home) -> set[str]:

@@ -8,25 +8,20 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from sort_assets.automation.arrivals import Arrivals, Limits
+from sort_assets.automation.arrivals import Arrivals
 from sort_assets.automation.jobs import PIPELINE
+from sort_assets.automation.look import Limits
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.probe_files import probe_fingerprint
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
 from sort_assets.storage.failures import record_failure
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 from sort_assets_tests.platform.home import Home
 from sort_assets_tests.storage.writers import publish
 
 FULL = DiskFullError("The disk is full.", remedy="Empty it.")
-
-
-@pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
-    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
 
 
 def _known(home: Home, *keys: str) -> KnownRecordings:

@@ -5,10 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from sort_assets.automation.scanning import (
     CHANGED,
@@ -27,24 +24,11 @@ from sort_assets.automation.scanning import (
 )
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.synthetic import make_ground_truth, write_maxwell, write_nwb
-from sort_assets.storage.known import KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import State
 from sort_assets_tests.platform.home import Home
 
 NO_QUIET = "arrival: {quiet_s: 0}\n"
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[HeaderReader]:
-    reader = HeaderReader(timeout_s=60.0)
-    reader.prepare(120.0)
-    yield reader
-    reader.close()
-
-
-@pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
-    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
 
 
 def _rules(home: Home, text: str) -> None:

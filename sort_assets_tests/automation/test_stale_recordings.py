@@ -13,7 +13,8 @@ from sort_assets.automation.stale_recordings import stale_recordings
 from sort_assets.errors import RecordingError, SortAssetsError
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage.failures import record_failure
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 from sort_assets_tests.automation.results import report_results
 from sort_assets_tests.platform.home import Home
 

@@ -14,8 +14,8 @@ from sort_assets.automation.read_events import FILE_NAME
 from sort_assets.automation.staleness import CODE, StalenessReader
 from sort_assets.isolation.header_reader import HeaderReader
 from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets_tests.automation.lab import QUIET_S, Lab
 from sort_assets_tests.automation.results import CODE_VERSIONS, report_results, statuses
-from sort_assets_tests.automation.test_arrivals import QUIET_S, Lab
 from sort_assets_tests.platform.home import Home
 
 RULES = """\
@@ -27,20 +27,6 @@ rules:
 """
 FIRST, SECOND = "a.nwb", "b.nwb"
 SIDECAR, PROBE = "b.nwb.sort_assets.yaml", "probes/four.json"
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[HeaderReader]:
-    reader = HeaderReader(timeout_s=60.0)
-    reader.prepare(120.0)
-    yield reader
-    reader.close()
-
-
-@pytest.fixture(scope="module")
-def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recording, _ = make_ground_truth(duration_s=1.0, num_channels=4, num_units=2)
-    return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "small.nwb")
 
 
 @pytest.fixture(scope="module")

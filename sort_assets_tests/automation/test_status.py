@@ -13,7 +13,8 @@ from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssets
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 from sort_assets.storage import Store
 from sort_assets.storage.failures import failure_folder, record_failure
-from sort_assets.storage.known import Known, KnownPartition, KnownRecordings, State
+from sort_assets.storage.known import KnownRecordings
+from sort_assets.storage.known_recording import Known, KnownPartition, State
 from sort_assets_tests.platform.home import Home, make_home
 from sort_assets_tests.storage.writers import publish
 

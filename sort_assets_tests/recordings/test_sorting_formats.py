@@ -16,8 +16,11 @@ from sort_assets.recordings.synthetic import (
     write_binary,
     write_intan,
     write_maxwell,
+    write_nwb,
     write_open_ephys,
     write_spikeglx,
+    write_spikeinterface_binary,
+    write_spikeinterface_zarr,
 )
 from sort_assets.storage import StoredSorting
 from sort_assets.testing.comparison import unit_accuracies
@@ -70,6 +73,22 @@ def _maxwell_with_doubled_channels(recording: BaseRecording, folder: Path) -> No
         settings["mapping"] = np.concatenate([mapping, again])
 
 
+def _spikeinterface_binary(recording: BaseRecording, folder: Path) -> None:
+    write_spikeinterface_binary(recording, folder / "binary")
+
+
+def _spikeinterface_zarr(recording: BaseRecording, folder: Path) -> None:
+    write_spikeinterface_zarr(recording, folder / "day.zarr")
+
+
+def _session_in_two_files(recording: BaseRecording, folder: Path) -> None:
+    middle = recording.get_num_samples() // 2
+    (folder / "day").mkdir()
+    write_nwb(recording.frame_slice(middle, recording.get_num_samples()), folder / "day" / "part_10.nwb")
+    write_nwb(recording.frame_slice(0, middle), folder / "day" / "part_9.nwb")
+    (folder / "day.sort_assets.yaml").write_text("concatenate: true")
+
+
 @pytest.fixture(scope="module")
 def known_recording() -> tuple[BaseRecording, BaseSorting]:
     """16 channels, 8 units, 10 s; and the spikes in it."""
@@ -84,6 +103,9 @@ def known_recording() -> tuple[BaseRecording, BaseSorting]:
         pytest.param(_session, ["session"], "session", id="open_ephys"),
         pytest.param(_intan_and_probe_file, ["mouse.rhd"], "mouse.rhd", id="intan"),
         pytest.param(_plain_binary_and_probe_file, ["day~mouse.dat"], "day~mouse.dat", id="plain_binary"),
+        pytest.param(_spikeinterface_binary, ["binary"], "binary", id="spikeinterface_binary"),
+        pytest.param(_spikeinterface_zarr, ["day.zarr"], "day.zarr", id="spikeinterface_zarr"),
+        pytest.param(_session_in_two_files, ["day"], "day", id="nwb, a session in two files"),
         pytest.param(_maxwell_with_doubled_channels, ["plate.h5"], "plate.h5", id="maxwell"),
     ],
 )

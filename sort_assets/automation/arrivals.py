@@ -17,7 +17,7 @@ from sort_assets.automation.jobs import UNFINISHED
 from sort_assets.automation.look import Limits, Look
 from sort_assets.automation.observations import RAW, report_vanished
 from sort_assets.automation.registration import Registration, instance_id, remember_problem
-from sort_assets.automation.verdicts import Outcome, is_settled, judge
+from sort_assets.automation.verdicts import FolderJudge, Outcome, is_settled, judge
 from sort_assets.config.rules import RULES_FILE, RecordingSettings
 from sort_assets.errors import (
     MissingRecordingError,
@@ -154,7 +154,8 @@ class Arrivals:
         refused: list[str] = []
         updates: list[Known] = []
         walked_to: Place | None = None
-        for found in find_candidates(self._roots.recordings, rules, after=after, with_passed=True):
+        judge_folders = FolderJudge(rules, rows)
+        for found in find_candidates(self._roots.recordings, judge_folders, after=after, with_passed=True):
             if not isinstance(found, Passed):
                 seen.add(found.relative)
             row = None if isinstance(found, Passed) else rows.get(found.relative)

@@ -13,7 +13,7 @@ from sort_assets.automation.look import Limits, Look
 from sort_assets.automation.new_recordings import NAME
 from sort_assets.automation.observations import settings_observed
 from sort_assets.automation.status import Problem
-from sort_assets.automation.verdicts import Outcome, Verdict, is_settled, judge
+from sort_assets.automation.verdicts import FolderJudge, Outcome, Verdict, is_settled, judge
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.errors import OutsideRecordingsRootError, SortAssetsError, UnknownFormatError
 from sort_assets.isolation.header_reader import HeaderReader
@@ -138,8 +138,8 @@ class Preview:
         return ignores
 
     def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """As `RecordingRules.concatenates`."""
-        return self._rules.concatenates(relative, sidecar)
+        """As `FolderJudge.concatenates`."""
+        return FolderJudge(self._rules, self._rows).concatenates(relative, sidecar)
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """As `RecordingRules.describes_binary`."""

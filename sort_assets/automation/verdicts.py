@@ -6,6 +6,7 @@ Nothing is read or written to decide, except for a sidecar that nobody has read 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -59,6 +60,31 @@ class Verdict:
     settings: RecordingSettings | None = None
     problem: SortAssetsError | None = None
     complete_at: float | None = None
+
+
+@dataclass(frozen=True)
+class FolderJudge:
+    """What the walk must know: what rules and sidecars say, and which folders are recordings already.
+
+    A person may have registered a folder of files as one recording, with no rule that says so.
+    """
+
+    rules: RecordingRules
+    rows: Mapping[str, Known]
+
+    def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether nothing in a folder is a recording."""
+        return self.rules.ignores_folder(relative, sidecar)
+
+    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether a folder is one recording, its files concatenated."""
+        row = self.rows.get(relative)
+        is_one = row is not None and row.state in (State.REGISTERED, State.FORGOTTEN)
+        return is_one or self.rules.concatenates(relative, sidecar)
+
+    def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether a file is a plain binary that is described."""
+        return self.rules.describes_binary(relative, sidecar)
 
 
 def is_settled(found: Candidate, row: Known, rules: RecordingRules, now: float) -> bool:

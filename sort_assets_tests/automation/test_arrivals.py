@@ -120,6 +120,19 @@ def test_a_session_folder_is_one_recording(lab: Lab, small_file: Path) -> None:
     assert lab.observed("session")[0].metadata["duration_s"].value == pytest.approx(1.5)
 
 
+def test_a_folder_that_a_person_registered_as_one_recording_stays_one(lab: Lab, small_file: Path) -> None:
+    (lab.root / "session").mkdir()
+    for part in range(2):
+        shutil.copy(small_file, lab.root / "session" / f"part_{part}.nwb")
+    register_recording(lab.instance, lab.root / "session", lab.home.roots)
+
+    looks = lab.arrive(), lab.look(QUIET_S)
+
+    assert lab.keys() == {"session"}
+    assert all(look.warnings == look.news == look.requests == [] for look in looks)
+    assert lab.state("session") is State.REGISTERED
+
+
 def test_what_can_not_be_read_is_reported_once_and_read_again_when_it_was_copied_again(
     lab: Lab, small_file: Path
 ) -> None:

@@ -79,6 +79,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
         for index in range(num_new):
             shutil.copy(small, roots.recordings / f"new{index:04d}.nwb")
 
+        os.sync()  # what was just made is no part of a look
         look(f"{num_known} known, {num_new} new seen")
         registered = 0
         while registered < num_new:

@@ -1,7 +1,6 @@
 """The code location is imported again and again, by the UI, the daemon and each run: it stays light."""
 
 import importlib.util
-import statistics
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from sort_assets.execution.executor import PRELOADED_MODULES
 
 HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib"}
 ALLOWED_RATIO = 1.4
-ROUNDS = 3
+ROUNDS = 4
 
 
 def _python(code: str, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -50,6 +49,7 @@ def test_what_steps_are_forked_from_imports_neither_torch_nor_kilosort() -> None
 def test_importing_the_definitions_takes_little_longer_than_importing_dagster() -> None:
     pairs = [(_import_seconds("sort_assets.definitions"), _import_seconds("dagster")) for _ in range(ROUNDS)]
 
-    ours, dagsters = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    # The least of several: whatever else the machine does only adds to it.
+    ours, dagsters = (min(seconds) for seconds in zip(*pairs, strict=True))
 
     assert ours <= ALLOWED_RATIO * dagsters, f"{ours:.2f} s; dagster alone {dagsters:.2f} s"

@@ -267,10 +267,14 @@ class Arrivals:
             hidden = any(known.path.startswith(f"{folder}/") for folder in (*refused, *emptied))
             if hidden or known.vanished is not None or known.state is State.FORGOTTEN:
                 continue
-            if known.state is not State.REGISTERED:
+            if known.state not in (State.REGISTERED, State.IGNORED):
                 unknown.append(known.path)
             elif os.path.lexists(root / known.path):
-                self._known.put(replace(known, state=State.IGNORED))  # passed over since: a rule says so
+                if known.state is State.REGISTERED:
+                    # Passed over since: a rule says so. It is looked at anew when it is found again.
+                    self._known.put(replace(known, state=State.IGNORED, settings=""))
+            elif known.state is State.IGNORED:
+                unknown.append(known.path)
             elif _is_empty(root):
                 raise StorageError(
                     f"The recordings root '{root}' is empty, though recordings of it are registered.",

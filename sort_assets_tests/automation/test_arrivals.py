@@ -359,10 +359,16 @@ def test_a_folder_that_a_rule_ignores_is_not_taken_for_an_empty_disk(lab: Lab, s
     lab.arrive()
     lab.rules("rules: [{match: rig/, ignore: true}]")
 
-    look = lab.look()
+    looks = lab.look(), lab.look()
+    ignored = lab.state("rig/day.nwb"), lab.known.partitions(["rig/day.nwb"])
+    lab.rules("")
+    back = lab.arrive()
 
-    assert look.warnings == []
-    assert lab.state("rig/day.nwb") is State.IGNORED
+    assert looks[0].warnings == looks[1].warnings == []
+    assert ignored[0] is State.IGNORED
+    assert [one.key for one in ignored[1]] == ["rig~day.nwb"]  # what is known of it stays, also what was forgotten
+    assert lab.state("rig/day.nwb") is State.REGISTERED
+    assert (back.registered, back.requests) == ([], [])
 
 
 def test_the_mount_point_of_a_disk_that_is_away_is_told_and_nothing_is_gone(lab: Lab, small_file: Path) -> None:

@@ -13,12 +13,16 @@ from sort_assets.config.model import (
     WaveformConfig,
 )
 from sort_assets.config.presets import PRESETS, preset_overrides
+from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConfig
 
 __all__ = [
     "PRESETS",
     "BinaryConfig",
     "ConfigLayer",
+    "CurationConfig",
+    "DeliveryConfig",
     "ExecutionConfig",
+    "MetricsConfig",
     "RecordingConfig",
     "ResolvedConfig",
     "SorterConfig",

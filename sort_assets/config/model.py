@@ -1,45 +1,14 @@
 """The configuration of one recording's way from raw file to waveforms: plain, immutable, validated."""
 
-import math
-from collections.abc import Iterator
-from numbers import Real
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-
-def _only_finite(parameters: dict[str, Any]) -> dict[str, Any]:
-    for path, number in _numbers(parameters):
-        if not math.isfinite(number):
-            raise PydanticCustomError("finite_number", "Input should be a finite number", {"inside": path})
-    return parameters
-
-
-def _numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Real]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _numbers(inner, (*path, str(key)))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _numbers(inner, (*path, str(index)))
-    elif isinstance(value, Real):
-        yield path, value
-
-
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Parameters = Annotated[dict[str, Any], AfterValidator(_only_finite)]
-"""Parameters of somebody else's function: anything that JSON holds, and so no NaN and no infinite number."""
+from sort_assets.config.section import NonNegativeFloat, Parameters, PositiveFloat, Section
+from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConfig
 
 FILTER_STEPS = ("bandpass_filter", "highpass_filter", "filter", "gaussian_filter")
 """Steps of a SpikeInterface preprocessing pipeline that take the place of the default band-pass."""
-
-
-class Section(BaseModel):
-    """Base of all parts: unknown keys, NaN and infinite values are errors, and nothing changes afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 class BinaryConfig(Section):
@@ -239,6 +208,13 @@ class ExecutionConfig(Section):
             "only the logs are kept."
         ),
     )
+    resort_curated: bool = Field(
+        False,
+        description=(
+            "Sort a recording again although a person has curated its units; that work stays with the old sorting, "
+            "and is not applied to the new one."
+        ),
+    )
     sorter_inactivity_timeout: bool = Field(
         True, description="Whether a sorter that shows no sign of life (log, CPU, GPU, I/O) for too long is ended."
     )
@@ -299,4 +275,7 @@ class SortingPipelineConfig(Section):
     recording: RecordingConfig = Field(RecordingConfig(), description="From the raw file to the filtered recording.")
     sorter: SorterConfig = Field(SorterConfig(), description="The sorter and its parameters.")
     waveform: WaveformConfig = Field(WaveformConfig(), description="Waveforms around the spikes.")
+    metrics: MetricsConfig = Field(MetricsConfig(), description="Quality metrics of the units.")
+    curation: CurationConfig = Field(CurationConfig(), description="Which units are kept.")
+    delivery: DeliveryConfig = Field(DeliveryConfig(), description="Files with the curated units.")
     execution: ExecutionConfig = Field(ExecutionConfig(), description="Use of the machine.")

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
-from sort_assets.config.model import Section
 from sort_assets.config.patterns import PathPatterns, as_folder
 from sort_assets.config.rules_file import CONFIG_SECTIONS, Arrival, RulesForm, SidecarForm, Statements, read_form
+from sort_assets.config.section import Section
 from sort_assets.config.yaml_lines import MAX_BYTES
 from sort_assets.errors import OutsideRecordingsRootError, RulesError
 

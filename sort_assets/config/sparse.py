@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from sort_assets.config.model import Section
+from sort_assets.config.section import Section
 
 
 class SparseSection(Section):

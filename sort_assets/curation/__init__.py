@@ -1,0 +1,1 @@
+"""Which units are kept, why, and how to get there again."""

@@ -1,0 +1,1 @@
+"""Curated units in the forms that analyses read."""

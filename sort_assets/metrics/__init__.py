@@ -1,0 +1,1 @@
+"""Quality metrics of units, as one table with declared columns."""

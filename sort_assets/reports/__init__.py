@@ -1,0 +1,1 @@
+"""Reports of a recording and of all of them."""

@@ -236,6 +236,14 @@ class RecordingBusyError(SortAssetsError, RuntimeError):
     """Another run is sorting the same recording."""
 
 
+class CuratedByPersonError(SortAssetsError, PermissionError):
+    """A person has curated the units of a recording that is to be sorted again."""
+
+
+class CurationError(SortAssetsError, ValueError):
+    """A person's curation can't be read, or is about other units."""
+
+
 class SorterFailedError(SortAssetsError, RuntimeError):
     """The sorter stopped with an error that no rule recognises."""
 

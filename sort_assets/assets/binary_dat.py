@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.assets.progress import StepObserver
-from sort_assets.assets.staged import GROUP, StagedAsset, staged
+from sort_assets.assets.staged import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.guards import EndThisProcess, FreeDiskWatchdog, Guards, IoStallWatchdog, ProcessActivity, Watchdog
 from sort_assets.guards.findings import Finding, raise_first_error
@@ -35,6 +35,7 @@ _SEED = 0
 @dg.asset(
     partitions_def=recordings,
     group_name=GROUP,
+    owners=OWNERS,
     code_version="1",
     retry_policy=CRASH_RETRIES,
     kinds={"python", "binary"},

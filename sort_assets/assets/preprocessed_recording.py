@@ -10,14 +10,17 @@ from sort_assets.assets.binary_dat import inspect_room
 from sort_assets.assets.findings import findings_check
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.assets.settings import recording_settings
-from sort_assets.assets.staged import GROUP, StagedAsset, staged
+from sort_assets.assets.staged import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.assets.verdicts import check_results
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.guards.findings import WARNING, Finding
 from sort_assets.partitions import RecordingKey, recordings
 from sort_assets.resources import BackendResource
+from sort_assets.storage import Store
 from sort_assets.storage.content import hash_json
 
 if TYPE_CHECKING:
+    import numpy as np
     from spikeinterface.core import BaseRecording
 
 READY_CHECK = "ready_to_sort"
@@ -30,6 +33,7 @@ _NOISE_CHUNKS = 10
     partitions_def=recordings,
     deps=[raw_recording, recording_settings],
     group_name=GROUP,
+    owners=OWNERS,
     code_version=CODE_VERSION,
     retry_policy=CRASH_RETRIES,
     kinds={"python"},
@@ -40,7 +44,12 @@ _NOISE_CHUNKS = 10
             READY_CHECK,
             asset="preprocessed_recording",
             description="A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "noise_level",
+            asset="preprocessed_recording",
+            description="The noise is plausible, and as usual on this rig.",
+        ),
     ],
     description=(
         "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
@@ -51,6 +60,8 @@ def preprocessed_recording(
     context: dg.AssetExecutionContext, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
     with staged(context, backend) as asset:
+        import numpy as np
+
         from sort_assets.backends import create_backend
         from sort_assets.guards.preflight import inspect_recording
         from sort_assets.recordings import boundaries, split_recording
@@ -72,7 +83,8 @@ def preprocessed_recording(
         probe_file = sorter.config.recording.probe_file
         probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
         raw = _open_raw(asset, raw_path, filtered)
-        noise_uv = _draw(asset, raw, filtered, removed)
+        noise = _draw(asset, raw, filtered, removed)
+        noise_uv = float(np.median(noise))
         findings = inspect_recording(
             filtered,
             raw=raw,
@@ -99,6 +111,9 @@ def preprocessed_recording(
                 "fingerprint": seen,
                 **probe,
                 "frozen_config": frozen.config.model_dump(mode="json"),
+                "channels": filtered.get_num_channels(),
+                "sampling_hz": float(filtered.sampling_frequency),
+                "median_noise_uv": noise_uv,
             },
             metadata={
                 "channels": filtered.get_num_channels(),
@@ -109,8 +124,23 @@ def preprocessed_recording(
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
             },
-            checks=[findings_check(READY_CHECK, findings)],
+            checks=[findings_check(READY_CHECK, findings), _usual_noise(asset, noise)],
         )
+
+
+def _usual_noise(asset: StagedAsset, noise_uv: "np.ndarray") -> dg.AssetCheckResult:
+    """Against what is plausible, and what other recordings of this rig came to."""
+    from sort_assets.checks import noise_level
+    from sort_assets.storage.rig_history import rig_history
+
+    history = rig_history(
+        Store(asset.roots.store),
+        asset.staging.recording,
+        channels=len(noise_uv),
+        sorter=asset.sorter.config.sorter.name,
+    )
+    (result,) = check_results([noise_level(noise_uv, history.noise_uv)])
+    return result
 
 
 def _room(asset: StagedAsset, filtered: "BaseRecording") -> Finding:
@@ -131,9 +161,10 @@ def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> 
     return whole.frame_slice(start, min(end, whole.get_num_samples()))
 
 
-def _draw(asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", removed: Mapping[str, str]) -> float:
-    """Draw the figures; returns the median noise over channels, in microvolts."""
-    import numpy as np
+def _draw(
+    asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", removed: Mapping[str, str]
+) -> "np.ndarray":
+    """Draw the figures; returns the noise of each channel, in microvolts."""
     from spikeinterface.core import get_noise_levels
 
     from sort_assets.figures import plot_noise_levels, plot_probe, plot_traces
@@ -153,7 +184,8 @@ def _draw(asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", r
         "noise",
         lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
     )
-    return float(np.median(noise))
+    noise_uv: np.ndarray = noise
+    return noise_uv
 
 
 def _channel_table(removed: Mapping[str, str]) -> dg.TableMetadataValue:

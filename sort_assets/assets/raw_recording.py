@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from sort_assets.assets.staged import GROUP
+from sort_assets.assets.staged import GROUP, OWNERS
 from sort_assets.partitions import recordings
 
 raw_recording = dg.AssetSpec(
     "raw_recording",
     partitions_def=recordings,
     group_name=GROUP,
+    owners=OWNERS,
     description=(
         "A recording as it lies on disk below the recordings root. The sensor `new_recordings` observes it, or "
         "`sort-assets register`."

@@ -6,13 +6,18 @@ recordings that the rule is about, and nothing else; a code version would hit ev
 
 import dagster as dg
 
-from sort_assets.assets.staged import GROUP
+from sort_assets.assets.staged import GROUP, OWNERS
 from sort_assets.partitions import recordings
 
 
 def _settings(name: str, description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
-        name, partitions_def=recordings, group_name=GROUP, kinds={"yaml"}, description=f"{description} {_WHERE}"
+        name,
+        partitions_def=recordings,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"yaml"},
+        description=f"{description} {_WHERE}",
     )
 
 
@@ -23,13 +28,27 @@ recording_settings = _settings(
 )
 sorter_settings = _settings("sorter_settings", "Which sorter runs on a recording, with which parameters.")
 waveform_settings = _settings("waveform_settings", "How a recording's waveforms are cut out.")
-session_facts = _settings(
-    "session_facts", "What is known of a recording's session and subject, for its delivery as NWB."
+curation_settings = _settings("curation_settings", "Which metrics are computed of the units, and which units are kept.")
+delivery_settings = _settings(
+    "delivery_settings",
+    "In which forms a recording's units are delivered, and what is known of its session and subject, for NWB.",
+)
+manual_curation = dg.AssetSpec(
+    "manual_curation",
+    partitions_def=recordings,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"json"},
+    description=(
+        "What a person decided of a recording's units, in Phy or in SpikeInterface's curation format. Imported with "
+        "`sort-assets import-curation`, and never overwritten."
+    ),
 )
 
 recordings_root = dg.AssetSpec(
     "recordings_root",
     group_name=GROUP,
+    owners=OWNERS,
     kinds={"file"},
     description=(
         "The folder that holds all recordings, as the sensor `new_recordings` last found it changed: how many there "
@@ -37,4 +56,4 @@ recordings_root = dg.AssetSpec(
     ),
 )
 
-SETTINGS = (recording_settings, sorter_settings, waveform_settings, session_facts)
+SETTINGS = (recording_settings, sorter_settings, waveform_settings, curation_settings, delivery_settings)

@@ -11,7 +11,8 @@ from sort_assets.assets.findings import findings_check
 from sort_assets.assets.progress import StepObserver
 from sort_assets.assets.settings import sorter_settings
 from sort_assets.assets.sort_lessons import SortLessons
-from sort_assets.assets.staged import GROUP, StagedAsset, staged
+from sort_assets.assets.staged import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.assets.verdicts import check_results, check_specs
 from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
 from sort_assets.errors import SortAssetsError
 from sort_assets.execution.executor import GPU_POOL, GPU_TAGS
@@ -24,6 +25,7 @@ from sort_assets.storage import StoredBinary, StoredSorting
 from sort_assets.storage.content import hash_sorting
 from sort_assets.storage.failure_words import attempts_table, in_words
 from sort_assets.storage.handles import UNGROUPED
+from sort_assets.storage.persons_work import refuse_resort
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -31,12 +33,18 @@ PREFLIGHT_CHECK = "preflight"
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
 PARAMETERS_CHECK = "as_configured"
+_SPIKE_CHECKS = {
+    "holes_at_batch_edges": "All units together fire as much at the edges of the sorter's batches as elsewhere.",
+    "duplicate_fraction": "No spike was found twice, within a unit or as the spikes of two units.",
+    "stability": "Activity goes on, and units stay, from the beginning of the recording to its end.",
+}
 
 
 @dg.asset(
     partitions_def=recordings,
     deps=[sorter_settings],
     group_name=GROUP,
+    owners=OWNERS,
     code_version="1",
     kinds={"python", "gpu"},
     pool=GPU_POOL,
@@ -49,12 +57,18 @@ PARAMETERS_CHECK = "as_configured"
             description="Before the sort, recording, machine and packages showed nothing that spoils it.",
         ),
         dg.AssetCheckSpec(UNITS_CHECK, asset="sorting", description="The sorter found units."),
-        dg.AssetCheckSpec(INSIDE_CHECK, asset="sorting", description="The sorter put no spike outside the recording."),
+        dg.AssetCheckSpec(
+            INSIDE_CHECK,
+            asset="sorting",
+            blocking=True,
+            description="The sorter put no spike outside the recording, and all are in the order of time.",
+        ),
         dg.AssetCheckSpec(
             PARAMETERS_CHECK,
             asset="sorting",
             description="The sorter ran with the configured parameters; after out-of-memory some may be lowered.",
         ),
+        *check_specs("sorting", _SPIKE_CHECKS),
     ],
     description="Spike trains found by the configured sorter, with the sorter's own output folder beside them.",
 )
@@ -64,6 +78,7 @@ def sorting(
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         sorter = asset.sorter
         sorter.check_ready()
+        refuse_resort(asset.roots, context.partition_key, sorter.config.execution, context.log.warning)
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
         sorter.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path
@@ -117,6 +132,7 @@ def _publish(
     lessons: SortLessons,
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
+    from sort_assets.checks import duplicate_fraction, holes_at_batch_edges, spikes_in_order, stability
     from sort_assets.figures import plot_raster
     from sort_assets.recordings import aggregate_sortings
 
@@ -128,7 +144,7 @@ def _publish(
     asset.figure("raster", lambda path: plot_raster(units, path, duration_s=duration_s))
     spikes = units.to_spike_vector()
     counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
-    outside = int((spikes["sample_index"] < 0).sum() + (spikes["sample_index"] >= num_samples).sum())
+    in_order = spikes_in_order(units, num_samples)
     excess = int(sum(one.get_annotation(EXCESS_SPIKES) or 0 for one in found.values()))
     params = {group: asset.sorter.effective_params(folder) for group, folder in folders.items()}
     nothing = {
@@ -182,9 +198,10 @@ def _publish(
             ),
             dg.AssetCheckResult(
                 check_name=INSIDE_CHECK,
-                passed=outside == 0 and excess == 0,
-                severity=dg.AssetCheckSeverity.ERROR if outside else dg.AssetCheckSeverity.WARN,
-                metadata={"spikes_outside": outside, "left_out_beyond_the_end": excess},
+                passed=in_order.passed and excess == 0,
+                severity=dg.AssetCheckSeverity.WARN if in_order.passed else dg.AssetCheckSeverity.ERROR,
+                description=in_order.description,
+                metadata={**in_order.values, "left_out_beyond_the_end": excess},
             ),
             dg.AssetCheckResult(
                 check_name=PARAMETERS_CHECK,
@@ -192,6 +209,13 @@ def _publish(
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"Memory ran out, so that the sorter ran with {in_words(scaled)}." if degraded else None,
                 metadata={name: f"{before} -> {after}" for name, (before, after) in scaled.items()},
+            ),
+            *check_results(
+                [
+                    holes_at_batch_edges(units, asset.sorter.batch_samples),
+                    duplicate_fraction(units),
+                    stability(units, duration_s),
+                ]
             ),
         ],
     )

@@ -10,6 +10,7 @@ import dagster as dg
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
+from sort_assets.config.cores import job_kwargs
 from sort_assets.execution.attempts import Attempt
 from sort_assets.execution.executor import die_with_run_worker
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sort_assets.storage.recording_rules import RecordingRules
 
 GROUP = "spike_sorting"
+OWNERS = ["team:electrophysiology"]
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
@@ -58,15 +60,21 @@ class StagedAsset:
     attempt: Attempt
     figures: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def job_kwargs(self) -> dict[str, Any]:
+        """How SpikeInterface is to share work among workers, as this attempt may."""
+        return job_kwargs(self.sorter.config.execution)
+
     def figure(self, title: str, draw: Callable[[Path], object]) -> None:
-        """Draw a figure into the artefact. A figure that fails is reported, and costs nobody the result."""
+        """Draw a figure into the artefact. One that fails is reported, and costs nobody the result."""
         path = self.staging.figures / f"{title.replace(' ', '_')}.png"
         try:
             draw(path)
         except Exception:
             self.context.log.warning(f"The figure '{title}' could not be drawn.", exc_info=True)
             return
-        self.figures[title] = path
+        if path.is_file():  # there may be nothing to draw
+            self.figures[title] = path
 
     def publish(
         self,
@@ -112,12 +120,13 @@ class StagedAsset:
             },
         )
 
-    def _image(self, title: str, path: Path) -> dg.MarkdownMetadataValue:
+    def address(self, name: str) -> str:
+        """Where a file among the figures is served once it is published."""
         staging = self.staging
-        address = (
-            f"{self.roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}/{path.name}"
-        )
-        return dg.MetadataValue.md(f"![{title}]({address})")
+        return f"{self.roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}/{name}"
+
+    def _image(self, title: str, path: Path) -> dg.MarkdownMetadataValue:
+        return dg.MetadataValue.md(f"![{title}]({self.address(path.name)})")
 
 
 @contextmanager

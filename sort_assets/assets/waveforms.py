@@ -3,7 +3,7 @@
 import dagster as dg
 
 from sort_assets.assets.settings import waveform_settings
-from sort_assets.assets.staged import GROUP, staged
+from sort_assets.assets.staged import GROUP, OWNERS, staged
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import recordings
 from sort_assets.resources import BackendResource
@@ -16,16 +16,21 @@ from sort_assets.storage.handles import ANALYZER_FOLDER
     partitions_def=recordings,
     deps=[waveform_settings],
     group_name=GROUP,
-    code_version="1",
+    owners=OWNERS,
+    code_version="2",
     retry_policy=CRASH_RETRIES,
     kinds={"python"},
-    description="Waveforms around a random choice of each unit's spikes, their templates, and the noise levels.",
+    description=(
+        "Waveforms around a random choice of each unit's spikes, their templates, and what else needs the recording: "
+        "amplitude and position of every spike, positions and correlograms of the units, similarity of their templates."
+    ),
 )
 def waveforms(
     context: dg.AssetExecutionContext, sorting: StoredSorting, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
     with staged(context, backend, sorting=sorting) as asset:
         from sort_assets.figures import plot_templates
+        from sort_assets.metrics.extensions import complete_analyzer
 
         sorter = asset.sorter
         analyzer = sorter.extract_waveforms(
@@ -35,14 +40,16 @@ def waveforms(
             asset.staging.path / "curation",
             rec_path=sorting.binary_dat.preprocessed_recording.raw_path,
         )
+        failed = complete_analyzer(analyzer, job_kwargs=asset.job_kwargs, warn=context.log.warning)
         asset.figure("templates", lambda path: plot_templates(analyzer, path))
         return asset.publish(
             data_version=hash_analyzer(analyzer),
-            details={"num_units": len(analyzer.unit_ids)},
+            details={"num_units": len(analyzer.unit_ids), "failed_extensions": failed},
             metadata={
                 "units": len(analyzer.unit_ids),
                 "waveforms": int(analyzer.get_extension("random_spikes").get_data().size),
                 "ms_before": sorter.config.waveform.ms_before,
                 "ms_after": sorter.config.waveform.ms_after,
+                **({"could_not_be_computed": dg.MetadataValue.json(failed)} if failed else {}),
             },
         )

@@ -11,6 +11,7 @@ import dagster as dg
 from sort_assets.assets.raw_recording import raw_recording
 from sort_assets.automation.failed_runs import PARTITION_TAG, RunFailure, failures_of_a_class, failures_of_run
 from sort_assets.automation.notifications import Message
+from sort_assets.automation.status import curation_of
 from sort_assets.errors import StoreError
 from sort_assets.storage import Manifest, Store
 
@@ -129,7 +130,7 @@ def digest_text(
         since=since,
         until=until,
         arrived=_arrived(instance, since),
-        sorted_=[(key, _units(manifest)) for key, manifest in made if not _is_unsortable(manifest)],
+        sorted_=[(key, _units(store, manifest)) for key, manifest in made if not _is_unsortable(manifest)],
         unsortable=unsortable,
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
@@ -185,9 +186,12 @@ def _is_unsortable(manifest: Manifest) -> bool:
     return manifest.details.get("unsortable") is not None
 
 
-def _units(manifest: Manifest) -> str:
+def _units(store: Store, manifest: Manifest) -> str:
     number = manifest.details["num_units"]
-    return f"{number} unit{'' if number == 1 else 's'}{' (degraded)' if manifest.details.get('degraded') else ''}"
+    kept = curation_of(store, manifest.recording, {"version": manifest.version}).get("num_kept")
+    curated = "" if kept is None else f", {kept} kept"
+    degraded = " (degraded)" if manifest.details.get("degraded") else ""
+    return f"{number} unit{'' if number == 1 else 's'}{curated}{degraded}"
 
 
 def _by_class(failures: Sequence[RunFailure]) -> list[tuple[str, list[RunFailure]]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.assets.raw_recording import raw_recording
-from sort_assets.assets.settings import recording_settings, session_facts, sorter_settings, waveform_settings
+from sort_assets.assets.settings import (
+    curation_settings,
+    delivery_settings,
+    recording_settings,
+    sorter_settings,
+    waveform_settings,
+)
 from sort_assets.config import ConfigLayer
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.partitions import RecordingKey
@@ -23,11 +29,14 @@ DATA_VERSION_TAG = "dagster/data_version"
 
 RAW = raw_recording.key.to_user_string()
 _SECTIONS = {
-    recording_settings.key.to_user_string(): "recording",
-    sorter_settings.key.to_user_string(): "sorter",
-    waveform_settings.key.to_user_string(): "waveform",
+    recording_settings.key.to_user_string(): ("recording",),
+    sorter_settings.key.to_user_string(): ("sorter",),
+    waveform_settings.key.to_user_string(): ("waveform",),
+    # One for both: each observation of each new recording takes the sensor time, and metrics are quick to make again.
+    curation_settings.key.to_user_string(): ("metrics", "curation"),
+    delivery_settings.key.to_user_string(): ("delivery",),
 }
-_FACTS = session_facts.key.to_user_string()
+_DELIVERY = delivery_settings.key.to_user_string()
 
 
 @dataclass(frozen=True)
@@ -59,13 +68,11 @@ def raw_observed(path: Path, header: RecordingHeader, stream: StreamHeader) -> O
     return Observed(header.fingerprint, metadata)
 
 
-def settings_observed(
-    key: RecordingKey, path: Path, settings: RecordingSettings, *, before: Collection[str] = ()
-) -> dict[str, Observed]:
-    """What rules and sidecar say of a recording, by asset; without facts where none is stated.
+def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
+    """What rules and sidecar say of a recording, by asset.
 
-    The version of a section is the hash of what in it differs from the defaults, and of the probe file's content: new
-    fields in a new version of ours make nothing stale.
+    The version of a section is the hash of what in it differs from the defaults, of the probe file's content, and of
+    what is stated of session and subject: new fields in a new version of ours make nothing stale.
 
     Parameters
     ----------
@@ -73,8 +80,6 @@ def settings_observed(
     path : Path
         Where the recording is.
     settings : RecordingSettings
-    before : collection of str
-        Assets that were observed before; that facts are no longer stated has to be observed too.
 
     Raises
     ------
@@ -85,21 +90,24 @@ def settings_observed(
     resolved = settings.resolve(DEFAULT_PRESET, further)
     differing = resolved.config.model_dump(mode="json", exclude_defaults=True)
     observed = {}
-    for asset, section in _SECTIONS.items():
-        content = {section: differing.get(section, {})}
-        if section == "recording" and resolved.config.recording.probe_file is not None:
+    for asset, sections in _SECTIONS.items():
+        content = {section: differing.get(section, {}) for section in sections}
+        if "recording" in sections and resolved.config.recording.probe_file is not None:
             content["probe"] = probe_fingerprint(path, resolved.config.recording.probe_file)
-        chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] == section}
+        if asset == _DELIVERY:
+            content |= facts_of(settings)
+        chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] in sections}
         metadata = {"settings": dg.MetadataValue.json(content), "chosen_by": dg.MetadataValue.json(chosen)}
         observed[asset] = Observed(hash_json(content), metadata | _sources(settings))
-    facts = {
+    return observed
+
+
+def facts_of(settings: RecordingSettings) -> dict[str, Any]:
+    """What is stated of session and subject, plain."""
+    return {
         name: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         for name, part in (("session", settings.session), ("subject", settings.subject))
     }
-    if any(facts.values()) or _FACTS in before:
-        shown = {name: dg.MetadataValue.json(part) for name, part in facts.items()}
-        observed[_FACTS] = Observed(hash_json(facts), shown | _sources(settings))
-    return observed
 
 
 def report(instance: dg.DagsterInstance, key: str, observed: Mapping[str, Observed], description: str) -> None:

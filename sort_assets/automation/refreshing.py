@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from sort_assets.automation.jobs import PIPELINE, UNFINISHED
-from sort_assets.automation.staleness import StalenessReader, StaleRecording
+from sort_assets.automation.staleness import RESULTS, StalenessReader, StaleRecording
 from sort_assets.errors import SortAssetsError
 from sort_assets.execution.run_queue import BACKFILL_PRIORITY, PRIORITY_TAG
 from sort_assets.partitions import RECORDINGS_PARTITIONS
@@ -151,15 +151,25 @@ def _request(store: Store, recording: StaleRecording, run_key: str) -> dg.RunReq
 
 def _from_what_is_there(store: Store, recording: StaleRecording) -> tuple[str, ...]:
     """What has to be made again, and before it what the store no longer has."""
-    first = PIPELINE.index(recording.rest[0])
-    while first > 0:
-        try:
-            store.artefact(recording.key, PIPELINE[first - 1])
-            break
-        except SortAssetsError:
-            first -= 1
-    made_again = {*recording.rest, *PIPELINE[first : PIPELINE.index(recording.rest[0])]}
-    return tuple(asset for asset in PIPELINE if asset in made_again)
+    again = set(recording.rest)
+    for asset in reversed(PIPELINE):
+        if asset in again:
+            again |= {name for name in _made_from(asset) if not _is_there(store, recording.key, name)}
+    return tuple(asset for asset in PIPELINE if asset in again)
+
+
+def _made_from(asset: str) -> tuple[str, ...]:
+    """The results that an asset reads."""
+    (upstream,) = [spec.deps for result in RESULTS for spec in result.specs if spec.key.to_user_string() == asset]
+    return tuple(name for dep in upstream if (name := dep.asset_key.to_user_string()) in PIPELINE)
+
+
+def _is_there(store: Store, recording: str, asset: str) -> bool:
+    try:
+        store.artefact(recording, asset)
+    except SortAssetsError:
+        return False
+    return True
 
 
 def _failed_after(store: Store, recording: StaleRecording, since: float) -> bool:

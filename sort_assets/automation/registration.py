@@ -171,9 +171,8 @@ class Registration:
         keys = [key for key, _ in streams]
         before = [remembered.get(str(key), KnownPartition(str(key), seen.path)) for key in keys]
         reports = [
-            {RAW: raw_observed(path, header, stream)}
-            | settings_observed(key, path, settings, before=partition.versions)
-            for (key, stream), partition in zip(streams, before, strict=True)
+            {RAW: raw_observed(path, header, stream)} | settings_observed(key, path, settings)
+            for key, stream in streams
         ]
         new = _add_partitions(self.instance, [str(key) for key in keys])
         partitions, registered = [], []

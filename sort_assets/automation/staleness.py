@@ -16,14 +16,21 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from sort_assets.assets.binary_dat import binary_dat
+from sort_assets.assets.curated_units import curated_units
 from sort_assets.assets.preprocessed_recording import preprocessed_recording
 from sort_assets.assets.sorting import sorting
+from sort_assets.assets.sorting_report import sorting_report
+from sort_assets.assets.spike_data import spike_data
+from sort_assets.assets.unit_metrics import unit_metrics
 from sort_assets.assets.waveforms import waveforms
 from sort_assets.automation.observations import DATA_VERSION_TAG
 from sort_assets.automation.read_events import ReadEvent, ReadEvents
 from sort_assets.partitions import RECORDINGS_PARTITIONS
 
-RESULTS = (preprocessed_recording, binary_dat, sorting, waveforms)
+RESULTS = (
+    *(preprocessed_recording, binary_dat, sorting, waveforms),
+    *(unit_metrics, curated_units, sorting_report, spike_data),
+)
 """In the order in which they are made."""
 CODE = "its code"
 """In place of an upstream asset, where the asset's own code is the cause."""

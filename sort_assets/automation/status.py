@@ -1,6 +1,7 @@
 """Recordings times assets: what is done, what came out, what failed, and how the last run ended."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,11 +9,11 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.automation.failed_runs import PARTITION_TAG
-from sort_assets.automation.jobs import PIPELINE
+from sort_assets.automation.jobs import CURATED, PIPELINE
 from sort_assets.errors import RecordingKeyError
 from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
 from sort_assets.storage import Store
-from sort_assets.storage.failures import FAILED, FailedAttempt, failed_attempts, failure_folder
+from sort_assets.storage.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
 from sort_assets.storage.known import KnownRecordings
 from sort_assets.storage.known_recording import Known, State
 
@@ -108,6 +109,10 @@ class RecordingStatus:
         By asset, whether it was materialized.
     units : int or None
         Units of the current sorting.
+    kept : int or None
+        Those that curation kept.
+    curated_by : str or None
+        The person who decided on them, where one did.
     unsortable : str or None
         Why there was nothing to sort.
     degraded : bool
@@ -133,6 +138,8 @@ class RecordingStatus:
     recording: str
     assets: dict[str, bool]
     units: int | None
+    kept: int | None
+    curated_by: str | None
     unsortable: str | None
     degraded: bool
     failure: Failure | None
@@ -147,12 +154,15 @@ class RecordingStatus:
 
     @property
     def outcome(self) -> str:
-        """In words: "8 units (degraded)", "unsortable: silent", "failed: DiskFullError in copying"."""
+        """In words: "8 units, 6 kept (degraded)", "unsortable: silent", "failed: DiskFullError in copying"."""
         words = []
         if self.unsortable is not None:
             words.append(f"unsortable: {self.unsortable}")
         elif self.units is not None:
-            words.append(f"{self.units} unit{'' if self.units == 1 else 's'}{' (degraded)' if self.degraded else ''}")
+            curated = "" if self.kept is None else f", {self.kept} kept"
+            by = f" by {self.curated_by}" if self.curated_by else ""
+            degraded = " (degraded)" if self.degraded else ""
+            words.append(f"{self.units} unit{'' if self.units == 1 else 's'}{curated}{by}{degraded}")
         if self.failure is not None:
             what = "" if self.failure.asset == "sorting" else f"{self.failure.asset} "
             where = f" in {self.failure.stage}" if self.failure.stage else ""
@@ -185,11 +195,14 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
         row = None if path is None else rows.get(path)
         sorting = store.summary(key, "sorting") or {}
         details: dict[str, Any] = sorting.get("details", {})
+        curated = curation_of(store, key, sorting)
         statuses.append(
             RecordingStatus(
                 recording=key,
                 assets={asset: key in done[asset] for asset in PIPELINE},
                 units=details.get("num_units"),
+                kept=curated.get("num_kept"),
+                curated_by=curated.get("person"),
                 unsortable=details.get("unsortable"),
                 degraded=bool(details.get("degraded")),
                 failure=_newest_failure(store, key),
@@ -204,6 +217,15 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
             )
         )
     return statuses
+
+
+def curation_of(store: Store, key: str, sorting: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The details of a recording's curation; empty when there is none that is newer than a sorting's manifest."""
+    curated = store.summary(key, CURATED)
+    if curated is None or curated["version"] < sorting.get("version", ""):
+        return {}
+    details: Mapping[str, Any] = curated["details"]
+    return details
 
 
 def unregistered(store: Store) -> list[UnregisteredStatus]:
@@ -242,7 +264,7 @@ def _time(seconds: float | None) -> str | None:
 
 def _newest_failure(store: Store, recording: str) -> Failure | None:
     newest = [attempts[-1] for asset in PIPELINE if (attempts := _failed_attempts(store, recording, asset))]
-    standing = [attempt for attempt in newest if not _made_good(store, attempt)]
+    standing = [attempt for attempt in newest if not was_made_good(store, attempt)]
     if not standing:
         return None
     last = max(standing, key=lambda attempt: attempt.time)
@@ -265,9 +287,3 @@ def _failed_attempts(store: Store, recording: str, asset: str) -> list[FailedAtt
     # Of thousands of recordings few have failed.
     there = os.path.isdir(f"{store.root}/{recording}/{asset}/{FAILED}")  # noqa: PTH112 - a Path takes several times as long
     return failed_attempts(store, recording, asset) if there else []
-
-
-def _made_good(store: Store, failed: FailedAttempt) -> bool:
-    """Whether a success followed: of the same run, which ends with its success, or begun later."""
-    current = store.summary(failed.recording, failed.asset)
-    return current is not None and (current["run_id"] == failed.run_id or current["version"] > failed.version)

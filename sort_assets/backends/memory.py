@@ -62,7 +62,10 @@ CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limi
 """The size of that chunk. Small ones cost a little time and change nothing: there is no reason to go there slowly."""
 BESIDE_THE_SORT: Ladder = ((CHUNK_DURATION,), (WORKERS,))
 """For writing the `.dat` and cutting out waveforms, whoever sorts."""
-ASSETS_BESIDE_THE_SORT = ("preprocessed_recording", "binary_dat", "waveforms")
+ASSETS_BESIDE_THE_SORT = (
+    *("preprocessed_recording", "binary_dat", "waveforms"),
+    *("unit_metrics", "curated_units", "spike_data", "sorting_report"),
+)
 """What the platform gives as the stage of a failure outside of the sorter."""
 
 

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import json
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +26,7 @@ from sort_assets.backends.registry import registered_backends
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
 from sort_assets.backends.threads import compute_threads
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.cores import resolve_n_jobs
+from sort_assets.config.cores import job_kwargs, resolve_n_jobs
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 _CANARY_FOLDER = "canary"
 _SCALED_EXECUTION = ("n_jobs", "chunk_duration_s")
-_PICKLE_SUFFIXES = (".pkl", ".pickle")
 
 
 class SpikeInterfaceBackend(SorterBackend):
@@ -97,14 +95,7 @@ class SpikeInterfaceBackend(SorterBackend):
     @property
     def job_kwargs(self) -> dict[str, Any]:
         """How SpikeInterface is to share work among workers."""
-        return {
-            "n_jobs": self.n_jobs,
-            # Threads, not processes: the .dat is memory-mapped, and a pool of processes takes long to start and can
-            # hang (SpikeInterface/spikeinterface#2689).
-            "pool_engine": "thread",
-            "chunk_duration": self.config.execution.chunk_duration_s,
-            "progress_bar": False,
-        }
+        return job_kwargs(self.config.execution)
 
     @property
     def recording_is_filtered(self) -> bool:
@@ -253,33 +244,28 @@ class SpikeInterfaceBackend(SorterBackend):
         rec_path: Path | None = None,
         rng: np.random.Generator | None = None,
     ) -> SortingAnalyzer:
-        from spikeinterface.core import create_sorting_analyzer
+        from sort_assets.metrics.analyzers import create_analyzer, cut_waveforms
 
         waveform = self.config.waveform
         seed = waveform.seed if rng is None else int(rng.integers(2**31))
         sparse = waveform.sparse and recording.has_probe() and len(sorting.unit_ids) > 0
-        with warnings.catch_warnings():
-            # True of a sorting in memory, and no loss: the analyzer's folder holds a copy of it.
-            warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
-            analyzer = create_sorting_analyzer(
-                sorting,
-                recording,
-                format="binary_folder",
-                folder=waveforms_folder,
-                seed=seed,
-                sparse=sparse,
-                sparsity_kwargs={"method": "radius", "radius_um": waveform.radius_um} if sparse else None,
-                return_in_uV=True,
-                job_kwargs=self.job_kwargs,
-            )
-        # SpikeInterface notes where recording and sorting came from, as pickles where JSON can't hold it.
-        for path in waveforms_folder.rglob("*"):
-            if path.suffix in _PICKLE_SUFFIXES:
-                path.unlink()
-        analyzer.compute("random_spikes", max_spikes_per_unit=waveform.max_spikes_per_unit, seed=seed)
-        analyzer.compute("waveforms", ms_before=waveform.ms_before, ms_after=waveform.ms_after, **self.job_kwargs)
-        analyzer.compute("templates")
-        analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **self.job_kwargs)
+        analyzer = create_analyzer(
+            sorting,
+            recording,
+            waveforms_folder,
+            job_kwargs=self.job_kwargs,
+            seed=seed,
+            sparse=sparse,
+            sparsity_kwargs={"method": "radius", "radius_um": waveform.radius_um} if sparse else None,
+        )
+        cut_waveforms(
+            analyzer,
+            max_spikes_per_unit=waveform.max_spikes_per_unit,
+            ms_before=waveform.ms_before,
+            ms_after=waveform.ms_after,
+            seed=seed,
+            job_kwargs=self.job_kwargs,
+        )
         curation_folder.mkdir(parents=True, exist_ok=True)
         listed = {"unit_ids": sorting.unit_ids.tolist()}
         (curation_folder / UNITS_BEFORE_CURATION).write_text(json.dumps(listed, indent=1), encoding="utf-8")

@@ -15,6 +15,7 @@ from sort_assets.cli.printing import cell, complain, console, errors_in_words, n
 if TYPE_CHECKING:
     from sort_assets.automation.status import RecordingStatus, UnregisteredStatus
 
+_ALL = "all"
 _ROWS_IN_A_TABLE = 200
 """Longer ones are printed as plain lines, which takes a fraction of the time."""
 
@@ -67,15 +68,13 @@ def status(
 
 
 def _print_recordings(statuses: "list[RecordingStatus]") -> None:
-    from sort_assets.automation.jobs import PIPELINE
-
     if not statuses:
         return
-    columns = ("recording", *PIPELINE, "outcome", "last run")
+    columns = ("recording", "done", "outcome", "last run")
     rows = [
         (
-            *(one.recording, *("done" if one.assets[asset] else "-" for asset in PIPELINE)),
-            *(one.outcome, (one.last_run_status or ("wanted" if one.run_wanted else "never")).lower()),
+            *(one.recording, _done(one.assets), one.outcome),
+            (one.last_run_status or ("wanted" if one.run_wanted else "never")).lower(),
         )
         for one in statuses
     ]
@@ -88,7 +87,7 @@ def _print_recordings(statuses: "list[RecordingStatus]") -> None:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(cell(text, "green" if text == "done" else "") for text in row))
+            table.add_row(*(cell(text, "green" if text == _ALL else "") for text in row))
         console.print(table)
     for one in statuses:
         if one.failure is not None:
@@ -97,6 +96,16 @@ def _print_recordings(statuses: "list[RecordingStatus]") -> None:
             say(f"{one.recording}: {one.problem.failure_class}: {one.problem.message} Remedy: {one.problem.remedy}")
         if one.vanished is not None:
             say(f"{one.recording}: the recording is gone since {one.vanished}; its results are kept.")
+
+
+def _done(assets: dict[str, bool]) -> str:
+    """How far the pipeline is: "all", "nothing", or "4 of 8, not unit_metrics, curated_units, …"."""
+    missing = [asset for asset, is_done in assets.items() if not is_done]
+    if not missing:
+        return _ALL
+    if len(missing) == len(assets):
+        return "nothing"
+    return f"{len(assets) - len(missing)} of {len(assets)}, not {missing[0]}{', …' if len(missing) > 1 else ''}"
 
 
 def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> None:

@@ -1,7 +1,10 @@
-"""How many CPU cores this process may really use."""
+"""How many CPU cores this process may really use, and how SpikeInterface is to use them."""
 
 import os
 from pathlib import Path
+from typing import Any
+
+from sort_assets.config.model import ExecutionConfig
 
 _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -25,3 +28,15 @@ def usable_cores() -> int:
 def resolve_n_jobs(n_jobs: int) -> int:
     """`n_jobs` as configured, with -1 meaning all usable cores."""
     return usable_cores() if n_jobs == -1 else n_jobs
+
+
+def job_kwargs(execution: ExecutionConfig) -> dict[str, Any]:
+    """How SpikeInterface is to share work among workers."""
+    return {
+        "n_jobs": resolve_n_jobs(execution.n_jobs),
+        # Threads, not processes: the .dat is memory-mapped, and a pool of processes takes long to start and can
+        # hang (SpikeInterface/spikeinterface#2689).
+        "pool_engine": "thread",
+        "chunk_duration": execution.chunk_duration_s,
+        "progress_bar": False,
+    }

@@ -1,7 +1,8 @@
 """What a lab states about a session and its subject, for delivery as NWB: no setting, and nothing a file tells.
 
-The fields are named as in pynwb's `NWBFile` and `Subject`. What is stated is checked as NWB's own inspector does, with
-two exceptions: publications need no DOI, and whether a session lies in the future is not a matter of the file.
+The fields are named as in pynwb's `NWBFile` and `Subject`; `electrode_location` goes to its electrodes. What is stated
+is checked as NWB's own inspector does, with two exceptions: publications need no DOI, and whether a session lies in the
+future is not a matter of the file.
 https://github.com/NeurodataWithoutBorders/nwbinspector (checks/_nwbfile_metadata.py)
 """
 
@@ -97,6 +98,11 @@ class SessionFacts(Section):
     stimulus_notes: Text | None = Field(None, description="What was presented, how and where.")
     surgery: Text | None = Field(None, description="Surgeries, with dates, and who performed them.")
     virus: Text | None = Field(None, description="Viruses, with source, site and volume.")
+    electrode_location: Text | None = Field(
+        None,
+        description="Brain area of the electrodes, where the recording does not say; of mice, a term of the Allen "
+        "atlas such as 'VISp'.",
+    )
 
 
 class SubjectFacts(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from sort_assets.figures.style import (
     BLUE,
     LABEL_SIZE,
+    LEGEND_ROW_IN,
     LIGHT_GREY,
     ORANGE,
     TICK_SIZE,
+    add_legend_below,
     draw_message,
     new_figure,
     round_down,
@@ -19,6 +22,7 @@ from sort_assets.figures.style import (
     shorten_id,
     style_axes,
 )
+from sort_assets.figures.verdicts import MARKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +43,7 @@ def plot_raster(
     *,
     duration_s: float,
     unit_depths: np.ndarray | None = None,
+    verdicts: Sequence[str] | None = None,
     max_spikes: int = 200_000,
 ) -> Path:
     """Draw a raster, one row for each unit, and the rate of all units together underneath.
@@ -54,6 +59,8 @@ def plot_raster(
     unit_depths : np.ndarray or None
         Depth of each unit in micrometres, shape (units,), in the order of `sorting.unit_ids`; rows are then sorted by
         it, the smallest at the bottom. None keeps the order of the units.
+    verdicts : sequence of str or None
+        "kept", "rejected" or "duplicate" for each unit, length (units,); their rows then have different colours.
     max_spikes : int
         How many spikes are drawn at most; a random choice, which the figure states. The rate counts all spikes.
 
@@ -65,9 +72,11 @@ def plot_raster(
     Raises
     ------
     ValueError
-        When the duration is not above 0, or there is not one depth for each unit.
+        When the duration is not above 0, or there is not one depth, or verdict, for each unit.
     """
-    figure = draw_raster(sorting, duration_s=duration_s, unit_depths=unit_depths, max_spikes=max_spikes)
+    figure = draw_raster(
+        sorting, duration_s=duration_s, unit_depths=unit_depths, verdicts=verdicts, max_spikes=max_spikes
+    )
     return save_figure(figure, path)
 
 
@@ -76,6 +85,7 @@ def draw_raster(
     *,
     duration_s: float,
     unit_depths: np.ndarray | None = None,
+    verdicts: Sequence[str] | None = None,
     max_spikes: int = 200_000,
 ) -> Figure:
     """The figure that `plot_raster` saves."""
@@ -84,6 +94,8 @@ def draw_raster(
         raise ValueError(f"A raster needs a duration above 0 s, not {duration_s}.")
     if unit_depths is not None and np.shape(unit_depths) != (units,):
         raise ValueError(f"{units} units need as many depths, not an array of shape {np.shape(unit_depths)}.")
+    if verdicts is not None and len(verdicts) != units:
+        raise ValueError(f"{units} units need as many verdicts, not {len(verdicts)}.")
     if units == 0:
         figure = new_figure(1.8)
         draw_message(figure, "No units found", title="Spikes")
@@ -95,11 +107,13 @@ def draw_raster(
     times_s = spikes["sample_index"] / sorting.sampling_frequency
 
     raster_in = float(np.clip(0.22 * units, 1.3, 4.6))
-    figure = new_figure(height_in=raster_in + 2.6)
+    named = [] if verdicts is None else [verdict for verdict in MARKS if verdict in verdicts]
+    figure = new_figure(height_in=raster_in + 2.6 + (LEGEND_ROW_IN * len(named) + 0.1 if named else 0))
     raster_axes, rate_axes = figure.subplots(2, 1, sharex=True, height_ratios=[raster_in, 1.3])
     shown = _choose(len(spikes), max_spikes)
     rows = row_of_unit[spikes["unit_index"][shown]]
-    _mark_spikes(raster_axes, times_s[shown], rows, units, raster_in)
+    colours = [BLUE] * units if verdicts is None else [MARKS[verdicts[unit]].colour for unit in order]
+    _mark_spikes(raster_axes, times_s[shown], rows, colours, raster_in)
     _label_rows(raster_axes, sorting, order, unit_depths)
     counted = f"{len(spikes):,} spikes"
     if len(shown) < len(spikes):
@@ -111,7 +125,21 @@ def draw_raster(
     )
     _draw_rate(rate_axes, times_s, duration_s)
     rate_axes.set_xlim(0, duration_s)
+    if verdicts is not None:
+        _add_verdicts_below(figure, {verdict: list(verdicts).count(verdict) for verdict in named})
     return figure
+
+
+def _add_verdicts_below(figure: Figure, counts: Mapping[str, int]) -> None:
+    from matplotlib.lines import Line2D
+
+    add_legend_below(
+        figure,
+        {
+            f"{verdict} ({count:,})": (Line2D([], [], color=MARKS[verdict].colour, linewidth=3),)
+            for verdict, count in counts.items()
+        },
+    )
 
 
 def _choose(spikes: int, max_spikes: int) -> np.ndarray:
@@ -121,7 +149,8 @@ def _choose(spikes: int, max_spikes: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(spikes, max_spikes, replace=False))
 
 
-def _mark_spikes(axes: Axes, times_s: np.ndarray, rows: np.ndarray, units: int, height_in: float) -> None:
+def _mark_spikes(axes: Axes, times_s: np.ndarray, rows: np.ndarray, colours: list[str], height_in: float) -> None:
+    units = len(colours)
     row_height_pt = height_in * 72 / units
     for row in range(units):
         unit_times_s = times_s[rows == row]
@@ -135,7 +164,7 @@ def _mark_spikes(axes: Axes, times_s: np.ndarray, rows: np.ndarray, units: int, 
             marker="|" if row_height_pt > 2 else ",",
             markersize=0.6 * row_height_pt,
             markeredgewidth=0.7,
-            color=BLUE,
+            color=colours[row],
             alpha=float(np.clip(1 / max(spikes_per_pixel, 1e-9), 0.2, 1.0)),
             # Sharp edges compress four times better.
             antialiased=False,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -65,10 +67,38 @@ def style_axes(axes: Axes, *, title: str = "", x_label: str = "", y_label: str =
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def add_legend_below(figure: Figure) -> None:
-    """List what the marks mean in one column at the foot of the figure, `LEGEND_ROW_IN` for each."""
+def add_legend_below(figure: Figure, further: Mapping[str, tuple[Artist, ...]] | None = None) -> None:
+    """List what the marks mean in one column at the foot of the figure, `LEGEND_ROW_IN` for each.
+
+    Parameters
+    ----------
+    figure : Figure
+        Its artists with labels are listed.
+    further : Mapping or None
+        Further lines: the text, and the marks that stand side by side before it.
+    """
+    from matplotlib.legend_handler import HandlerTuple
+
+    handles: list[Any] = []
+    labels: list[str] = []
+    for axes in figure.axes:
+        axes_handles, axes_labels = axes.get_legend_handles_labels()
+        handles += axes_handles
+        labels += axes_labels
+    handles += (further or {}).values()
+    labels += further or {}
+    widest = max((len(one) for one in handles if isinstance(one, tuple)), default=1)
     figure.legend(
-        loc="outside lower left", fontsize=TICK_SIZE, frameon=False, borderpad=0.2, borderaxespad=0.5, labelspacing=0.45
+        handles,
+        labels,
+        loc="outside lower left",
+        fontsize=TICK_SIZE,
+        frameon=False,
+        borderpad=0.2,
+        borderaxespad=0.5,
+        labelspacing=0.45,
+        handlelength=2.0 if widest < 3 else 1.3 * widest,
+        handler_map={tuple: HandlerTuple(ndivide=None)},
     )
 
 
@@ -127,7 +157,8 @@ def save_figure(figure: Figure, path: Path) -> Path:
     if encoded.tell() > _LARGE_FILE_BYTES:
         # Thousands of anti-aliased ticks compress badly; a palette without dithering looks the same and is a third.
         encoded = io.BytesIO()
-        palette_image = image.quantize(_PALETTE_COLOURS, dither=Image.Dither.NONE)
+        # Pillow's default merges rare colours: those of the few duplicates among hundreds of units.
+        palette_image = image.quantize(_PALETTE_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         palette_image.save(encoded, format="png", optimize=True)
     path.write_bytes(encoded.getvalue())
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from sort_assets.figures.style import (
     save_figure,
     shorten_id,
 )
+from sort_assets.figures.verdicts import most_active_units, no_units, title_of_choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,15 @@ _CHARACTERS_IN_TITLE = 23
 _SAME_ROW_UM = 3.0
 
 
-def plot_templates(analyzer: SortingAnalyzer, path: Path, *, max_units: int = 24) -> Path:
+def plot_templates(
+    analyzer: SortingAnalyzer,
+    path: Path,
+    *,
+    max_units: int = 24,
+    unit_ids: Sequence[object] | None = None,
+    kind: str = "",
+    colour: str = BLUE,
+) -> Path:
     """Draw the average waveform of each unit on its main channel and the channels around it.
 
     One small panel for each unit. Waveforms lie where their channels are; each panel has a scale of its own, given by
@@ -50,6 +60,12 @@ def plot_templates(analyzer: SortingAnalyzer, path: Path, *, max_units: int = 24
         The PNG to write.
     max_units : int
         How many units are drawn at most: those with the most spikes. The figure states how many there are.
+    unit_ids : sequence or None
+        Draw only of these units, which are compared as text; None draws of all.
+    kind : str
+        What these units are, for the title: "kept".
+    colour : str
+        Of the waveform on the main channel.
 
     Returns
     -------
@@ -61,33 +77,39 @@ def plot_templates(analyzer: SortingAnalyzer, path: Path, *, max_units: int = 24
     ValueError
         When the templates are not computed.
     """
-    return save_figure(draw_templates(analyzer, max_units=max_units), path)
+    figure = draw_templates(analyzer, max_units=max_units, unit_ids=unit_ids, kind=kind, colour=colour)
+    return save_figure(figure, path)
 
 
-def draw_templates(analyzer: SortingAnalyzer, *, max_units: int = 24) -> Figure:
+def draw_templates(
+    analyzer: SortingAnalyzer,
+    *,
+    max_units: int = 24,
+    unit_ids: Sequence[object] | None = None,
+    kind: str = "",
+    colour: str = BLUE,
+) -> Figure:
     """The figure that `plot_templates` saves."""
-    units = analyzer.get_num_units()
+    units = len(most_active_units(analyzer.sorting, analyzer.get_num_units(), unit_ids))
     if units == 0:
         figure = new_figure(1.8)
-        draw_message(figure, "No units found", title="Average waveforms")
+        draw_message(figure, no_units(kind), title="Average waveforms")
         return figure
-    unit_templates = _most_active_units(analyzer, max_units)
+    unit_templates = _unit_templates(analyzer, most_active_units(analyzer.sorting, max_units, unit_ids))
 
     columns = min(len(unit_templates), _COLUMNS)
     rows = -(-len(unit_templates) // columns)
     figure = new_figure(height_in=0.9 + rows * (2.2 if rows <= 2 else 1.66))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, unit in zip(panels, unit_templates, strict=False):
-        _draw_unit(axes, unit)
+        _draw_unit(axes, unit, colour)
     for axes in panels[len(unit_templates) :]:
         axes.set_visible(False)
 
-    title = f"Average waveforms of {units} unit{'' if units == 1 else 's'}"
-    if units > len(unit_templates):
-        title = f"Average waveforms of the {len(unit_templates)} of {units:,} units with the most spikes"
+    title = title_of_choice("Average waveforms", len(unit_templates), units, kind)
     figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
     figure.supxlabel(
-        "Waveforms lie where their channels are on the probe; blue is the main channel, named above.\n"
+        "Waveforms lie where their channels are on the probe; coloured is the main channel, named above.\n"
         "Every panel has its own scale: its upright bar measures amplitude, its level one time.",
         fontsize=NOTE_SIZE,
         color=GREY,
@@ -127,13 +149,12 @@ class _UnitTemplate:
     unit_of_amplitude: str
 
 
-def _most_active_units(analyzer: SortingAnalyzer, max_units: int) -> list[_UnitTemplate]:
-    """The units with the most spikes, in the analyzer's order."""
+def _unit_templates(analyzer: SortingAnalyzer, chosen: np.ndarray) -> list[_UnitTemplate]:
+    """What the panels show of the units with these indices."""
     templates = analyzer.get_extension("templates")
     if templates is None:
         raise ValueError("The analyzer holds no templates: compute them before plotting.")
     spikes = analyzer.sorting.count_num_spikes_per_unit(outputs="array")
-    chosen = np.sort(np.argsort(-spikes, kind="stable")[:max_units])
     waveforms = templates.get_templates(unit_ids=analyzer.unit_ids[chosen], operator="average")
     main_channels = analyzer.get_main_channels(outputs="index", with_dict=False)
     locations_um = analyzer.get_channel_locations()[:, :2]
@@ -164,7 +185,7 @@ def _most_active_units(analyzer: SortingAnalyzer, max_units: int) -> list[_UnitT
     return units
 
 
-def _draw_unit(axes: Axes, unit: _UnitTemplate) -> None:
+def _draw_unit(axes: Axes, unit: _UnitTemplate, colour: str) -> None:
     samples = len(unit.waveforms)
     width_um = 0.85 * _column_distance(unit.positions_um)
     largest = float(np.ptp(unit.waveforms, axis=0).max()) or 1.0
@@ -176,7 +197,7 @@ def _draw_unit(axes: Axes, unit: _UnitTemplate) -> None:
         axes.plot(
             x_um + offsets_um,
             y_um + waveform * um_per_uv,
-            color=BLUE if is_main else GREY,
+            color=colour if is_main else GREY,
             linewidth=1.4 if is_main else 0.9,
             zorder=2 if is_main else 1,
         )

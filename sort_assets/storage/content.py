@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from spikeinterface.core import BaseSorting, SortingAnalyzer
 
 
@@ -45,3 +46,20 @@ def hash_analyzer(analyzer: SortingAnalyzer) -> str:
         templates=analyzer.get_extension("templates").get_data(),
         spikes=analyzer.get_extension("random_spikes").get_data(),
     )
+
+
+def hash_table(table: pd.DataFrame) -> str:
+    """Hash of the names, types and values of a table with its index; rounding beyond 6 digits does not count.
+
+    The same metric differs in its last digits from one machine, or number of workers, to another.
+    """
+    import numpy as np
+
+    columns = {}
+    for name in table.columns:
+        values = table[name]
+        if values.dtype.kind == "f":
+            columns[str(name)] = np.array([f"{value:.6g}" for value in values], dtype=str)
+        else:
+            columns[str(name)] = values.astype(str).to_numpy(str)
+    return hash_arrays(index=table.index.to_numpy(str), **columns)

@@ -165,6 +165,14 @@ def failed_attempts(store: Store, recording: str, asset: str, *, run_id: str | N
     return sorted(found, key=lambda record: (record.attempt if run_id else 0, record.version))
 
 
+def was_made_good(store: Store, failed: FailedAttempt) -> bool:
+    """Whether a success of the same asset followed: of the same run, which ends with its success, or begun later."""
+    current = store.summary(failed.recording, failed.asset)
+    if not isinstance(current, dict):
+        return False
+    return current.get("run_id") == failed.run_id or str(current.get("version", "")) > failed.version
+
+
 def surplus_failures(store: Store, recording: str, asset: str) -> list[Path]:
     """Folders of the records that retention does not keep: beyond the newest `RECORDS_KEPT`, oldest first.
 

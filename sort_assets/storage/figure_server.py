@@ -1,9 +1,9 @@
-"""Serves the figures of the store, and nothing else of it, so that they show in the pages of the Dagster UI."""
+"""Serves the figures and reports of the store, and nothing else of it, so that the Dagster UI can show them."""
 
 import re
 import socket
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -19,21 +19,29 @@ from sort_assets.storage.store import FIGURES
 
 HOST = "127.0.0.1"
 _SEGMENT = re.compile(r"[A-Za-z0-9_=~@-][A-Za-z0-9._=~@-]*")
-_A_YEAR = "public, max-age=31536000, immutable"
+_MEDIA_TYPES = {".png": "image/png", ".html": "text/html"}
+_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+_NOTHING_BUT_ITSELF = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox"
+)
+"""What a report may do in the browser: show its own pictures and styles; no script, no form, nothing from elsewhere."""
 
 
 def figure_app(store: Path) -> Starlette:
-    """The web application: ``GET /<recording>/<asset>/<version>/figures/<name>.png``, read-only."""
+    """The web application: ``GET /<recording>/<asset>/<version>/figures/<name>``, a PNG or an HTML page, read-only."""
 
     def figure(request: Request) -> FileResponse:
         parts = [str(request.path_params[name]) for name in ("recording", "asset", "version", "name")]
-        if not all(_SEGMENT.fullmatch(part) for part in parts) or not parts[-1].endswith(".png"):
+        media_type = _MEDIA_TYPES.get(PurePosixPath(parts[-1]).suffix)
+        if media_type is None or not all(_SEGMENT.fullmatch(part) for part in parts):
             raise HTTPException(404)
         recording, asset, version, name = parts
         path = store / recording / asset / version / FIGURES / name
         if not path.is_file() or not path.resolve().is_relative_to(store.resolve()):
             raise HTTPException(404)
-        return FileResponse(path, media_type="image/png", headers={"Cache-Control": _A_YEAR})
+        policy = {"Content-Security-Policy": _NOTHING_BUT_ITSELF} if media_type == "text/html" else {}
+        return FileResponse(path, media_type=media_type, headers={**_HEADERS, **policy})
 
     return Starlette(routes=[Route(f"/{{recording}}/{{asset}}/{{version}}/{FIGURES}/{{name}}", figure)])
 

@@ -5,13 +5,12 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.storage.failure_words import failures_in_words
-from sort_assets.storage.handles import Handle, StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
+from sort_assets.storage.handles import Handle
 from sort_assets.storage.roots import Roots
+from sort_assets.storage.unit_handles import HANDLES
 
 VERSION_METADATA = "version"
-_HANDLES: dict[str, type[Handle]] = {
-    handle.asset: handle for handle in (StoredRecording, StoredBinary, StoredSorting, StoredAnalyzer)
-}
+_HANDLES: dict[str, type[Handle]] = {handle.asset: handle for handle in HANDLES}
 _RECENT = 20
 
 

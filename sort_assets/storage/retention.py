@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 
 from sort_assets.errors import ConfigError
 from sort_assets.storage.handles import Handle
+from sort_assets.storage.unit_handles import HANDLES, StoredManualCuration
 
 KEEP_VARIABLE = "SORT_ASSETS_KEEP"
-DEFAULT_KEPT: Mapping[str, int | None] = {"binary_dat": 1, "waveforms": 1}
+DEFAULT_KEPT: Mapping[str, int | None] = {"binary_dat": 1, "waveforms": 1, "spike_data": 3}
 """By asset; None, and an asset that is not named, keeps every version.
 
-Both are large and can be computed again. Sortings and curations are results, preprocessed recordings are small.
+These are large and can be computed again. Sortings and curations are results, the others are small.
 """
 _ALL = "all"
 
@@ -39,7 +40,8 @@ def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
 
 def _parsed(choice: str, source: str) -> tuple[str, int | None]:
     asset, _, number = (part.strip() for part in choice.partition("="))
-    assets = sorted(handle.asset for handle in Handle.__subclasses__())
+    handles: tuple[type[Handle], ...] = (*HANDLES, StoredManualCuration)
+    assets = sorted(handle.asset for handle in handles)
     if asset not in assets:
         raise ConfigError(
             f"{source} says '{choice}': there is no asset '{asset}'.",

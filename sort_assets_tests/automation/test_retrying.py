@@ -87,8 +87,8 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
         ("b.nwb", "DiskFullError"),
     ]
     wanted = {one.key: one for one in known.wanted(10)}
-    assert wanted["a.nwb"].run_assets == ("sorting", "waveforms")
-    assert wanted["b.nwb"].run_assets == ("binary_dat", "sorting", "waveforms")
+    assert wanted["a.nwb"].run_assets == PIPELINE[2:]
+    assert wanted["b.nwb"].run_assets == PIPELINE[1:]
     assert str(wanted["a.nwb"].run_key).startswith("a.nwb:of-a.nwb:retry-")
     assert "daemon does not run" in said["not_launched_because"]
 
@@ -98,9 +98,9 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
     [
         ("recording: {freq_min: 450}", PIPELINE),
         ("recording: {probe_file: other.json}", PIPELINE),
-        ("sorter: {name: lupin}, recording: {freq_min: 300}", ("sorting", "waveforms")),
-        ("recording: {probe_file: nowhere.json}", ("sorting", "waveforms")),
-        ("recording: {freq_minimum: 450}", ("sorting", "waveforms")),
+        ("sorter: {name: lupin}, recording: {freq_min: 300}", PIPELINE[2:]),
+        ("recording: {probe_file: nowhere.json}", PIPELINE[2:]),
+        ("recording: {freq_minimum: 450}", PIPELINE[2:]),
     ],
     ids=["other band", "other probe", "other sorter", "no probe file", "mistake"],
 )
@@ -132,7 +132,7 @@ def test_a_probe_file_with_another_content_has_everything_made_again(home: Home)
     probe.write_text("{ }", encoding="utf-8")
     changed = _retry(home, "--dry-run")
 
-    assert same["runs"][0]["assets"] == ["sorting", "waveforms"]
+    assert same["runs"][0]["assets"] == list(PIPELINE[2:])
     assert changed["runs"][0]["assets"] == list(PIPELINE)
 
 
@@ -182,9 +182,7 @@ def test_a_run_that_failed_before_any_step_is_made_again(home: Home) -> None:
     said = _retry(home)
 
     assert [(one["key"], one["failure_class"]) for one in said["runs"]] == [("a.nwb", "the run itself")]
-    assert [one.run_assets for one in known.wanted(10)] == [
-        ("preprocessed_recording", "binary_dat", "sorting", "waveforms")
-    ]
+    assert [one.run_assets for one in known.wanted(10)] == [PIPELINE]
 
 
 def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Home, small_file: Path) -> None:
@@ -200,7 +198,7 @@ def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Hom
     assert done.status == 1
     assert "gone.nwb' does not exist" in done.stderr
     (wanted,) = known.wanted(10)
-    assert (wanted.key, wanted.run_assets) == ("day.nwb", ("sorting", "waveforms"))
+    assert (wanted.key, wanted.run_assets) == ("day.nwb", PIPELINE[2:])
     row = known.get("day.nwb")
     assert row is not None
     assert f"day.nwb:{row.fingerprint}:retry-" in str(wanted.run_key)
@@ -238,5 +236,5 @@ def test_the_next_look_of_the_sensor_starts_it_and_the_one_after_does_not(home: 
     finally:
         reader.close()
 
-    assert [(one.key, one.run_assets) for one in look.requests] == [("day.nwb", ("sorting", "waveforms"))]
+    assert [(one.key, one.run_assets) for one in look.requests] == [("day.nwb", PIPELINE[2:])]
     assert after.requests == []

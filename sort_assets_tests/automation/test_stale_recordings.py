@@ -19,7 +19,14 @@ from sort_assets_tests.automation.results import report_results
 from sort_assets_tests.platform.home import Home
 
 KEYS = ("a.nwb", "b.nwb", "c.nwb")
-SETTINGS = ("raw_recording", "recording_settings", "sorter_settings", "waveform_settings")
+SETTINGS = (
+    "raw_recording",
+    "recording_settings",
+    "sorter_settings",
+    "waveform_settings",
+    "curation_settings",
+    "delivery_settings",
+)
 
 
 class Lab:
@@ -96,8 +103,10 @@ def test_nothing_is_asked_for_when_nothing_has_changed(lab: Lab) -> None:
     [
         ("raw_recording", PIPELINE),
         ("recording_settings", PIPELINE),
-        ("sorter_settings", ("sorting", "waveforms")),
-        ("waveform_settings", ("waveforms",)),
+        ("sorter_settings", PIPELINE[2:]),
+        ("waveform_settings", PIPELINE[3:]),
+        ("curation_settings", PIPELINE[4:]),
+        ("delivery_settings", ("spike_data",)),
     ],
 )
 def test_exactly_the_stale_part_is_made_again_behind_everything_else(
@@ -116,7 +125,7 @@ def test_what_the_store_no_longer_has_is_made_before(lab: Lab) -> None:
     lab.change("b.nwb")
     shutil.rmtree(lab.home.store.asset_folder("b.nwb", "binary_dat"))
 
-    assert lab.requested() == {"b.nwb": ("binary_dat", "sorting", "waveforms")}
+    assert lab.requested() == {"b.nwb": PIPELINE[1:]}
 
 
 def test_what_was_never_sorted_is_left_to_the_other_sensor(lab: Lab) -> None:
@@ -159,22 +168,22 @@ def test_what_was_tried_in_vain_is_not_tried_again_until_something_else_changes(
 
     lab.change("a.nwb", version="third")
 
-    assert lab.requested() == {"a.nwb": ("sorting", "waveforms")}
+    assert lab.requested() == {"a.nwb": PIPELINE[2:]}
 
 
 def test_the_same_settings_are_tried_again_after_others_were_in_force(lab: Lab) -> None:
     lab.change("a.nwb")
     (there,) = lab.look().requests
     lab.run(there, dg.DagsterRunStatus.SUCCESS)
-    report_results(lab.instance, "a.nwb", "sorting", "waveforms")
+    report_results(lab.instance, "a.nwb", *PIPELINE[2:])
     lab.change("a.nwb", version="first")
     (back,) = lab.look().requests
     lab.run(back, dg.DagsterRunStatus.SUCCESS)
-    report_results(lab.instance, "a.nwb", "sorting", "waveforms")
+    report_results(lab.instance, "a.nwb", *PIPELINE[2:])
 
     lab.change("a.nwb")
 
-    assert lab.requested() == {"a.nwb": ("sorting", "waveforms")}
+    assert lab.requested() == {"a.nwb": PIPELINE[2:]}
 
 
 def test_what_a_person_tried_in_vain_after_the_change_is_not_tried_again(lab: Lab) -> None:
@@ -244,7 +253,7 @@ def test_runs_are_asked_for_a_few_at_a_time(lab: Lab) -> None:
 
     lab.run(first.requests[0], dg.DagsterRunStatus.STARTED)
     lab.run(first.requests[1], dg.DagsterRunStatus.SUCCESS)
-    report_results(lab.instance, "b.nwb", "sorting", "waveforms")
+    report_results(lab.instance, "b.nwb", *PIPELINE[2:])
 
     assert lab.requested().keys() == {"c.nwb"}
 

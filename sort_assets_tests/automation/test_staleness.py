@@ -85,8 +85,14 @@ def test_nothing_is_stale_when_it_was_just_made(lab: Lab) -> None:
         ("freq_min: 250", "freq_min: 260", {"preprocessed_recording": ("recording_settings",)}),
         ('scheme: "1"', 'scheme: "2"', {"sorting": ("sorter_settings",)}),
         ("sorter:", "waveform: {ms_before: 1.5}\n    sorter:", {"waveforms": ("waveform_settings",)}),
+        (
+            "sorter:",
+            "curation: {min_snr: 4}\n    sorter:",
+            {"unit_metrics": ("curation_settings",), "curated_units": ("curation_settings",)},
+        ),
+        ("sorter:", "delivery: {formats: [mat]}\n    sorter:", {"spike_data": ("delivery_settings",)}),
     ],
-    ids=["recording", "sorter", "waveform"],
+    ids=["recording", "sorter", "waveform", "curation", "delivery"],
 )
 def test_an_edited_rule_makes_stale_what_it_is_about(
     lab: Lab, before: str, after: str, stale: dict[str, tuple[str, ...]]
@@ -100,7 +106,7 @@ def test_an_edited_rule_makes_stale_what_it_is_about(
     assert _stale(lab) == {FIRST: stale}
 
 
-def test_what_changes_no_result_makes_nothing_stale(lab: Lab) -> None:
+def test_what_changes_no_result_makes_nothing_stale_and_facts_only_the_delivery(lab: Lab) -> None:
     text = RULES.replace("{freq_min: 250,", "{  # the probe of 2024\n      freq_min: 250.0,")
     text += "    execution: {n_jobs: 2}\n    session: {lab: Doe lab}\n"
     text += "  - match: another.nwb\n    recording: {freq_min: 100}\n    sorter: {params: {scheme: '3'}}\n"
@@ -109,8 +115,8 @@ def test_what_changes_no_result_makes_nothing_stale(lab: Lab) -> None:
     look = lab.look(1)
 
     assert look.warnings == []
-    assert lab.observed(FIRST, "session_facts")[0].metadata["session"].value == {"lab": "Doe lab"}
-    assert _stale(lab) == {}
+    assert lab.observed(FIRST, "delivery_settings")[0].metadata["settings"].value["session"] == {"lab": "Doe lab"}
+    assert _stale(lab) == {FIRST: {"spike_data": ("delivery_settings",)}}
 
 
 def test_an_edit_that_is_taken_back_makes_nothing_stale(lab: Lab) -> None:

@@ -153,7 +153,18 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
     assert f"CUDA out of memory. Remedy: Lower it. Logs: {folder}" in shown.stdout
     (status,) = json.loads(as_json.stdout)
     assert set(status) == {
-        *("recording", "assets", "units", "unsortable", "degraded", "failure", "last_run", "last_run_status"),
+        *(
+            "recording",
+            "assets",
+            "units",
+            "kept",
+            "curated_by",
+            "unsortable",
+            "degraded",
+            "failure",
+            "last_run",
+            "last_run_status",
+        ),
         *("path", "state", "run_wanted", "changed", "vanished", "problem"),
     }
     assert status["assets"] == dict.fromkeys(PIPELINE, False)

@@ -44,7 +44,7 @@ def test_nothing_to_sort_is_a_result(module_home: Home, make: Callable[[], BaseR
     name = f"{make.__name__.strip('_')}.nwb"
     key = home.register(write_nwb(make(), home.roots.recordings / name))
 
-    result = home.materialize(key, config=KILOSORT)
+    result = home.materialize(key, *PIPELINE, config=KILOSORT)
 
     assert result.success
     note(home, key, make.__name__.strip("_").replace("_", " "), "success without units, unsortable")

@@ -5,6 +5,7 @@ import pytest
 import spikeinterface.core as si
 
 from sort_assets.figures.raster import draw_raster, plot_raster
+from sort_assets.figures.style import BLUE, VERMILLION
 
 
 def sorting_with(units: int, *, duration_s: float = 10.0, rate_hz: float = 5.0) -> si.BaseSorting:
@@ -97,3 +98,18 @@ def test_a_duration_that_is_not_positive_is_refused(duration_s: float) -> None:
 def test_a_wrong_number_of_depths_is_refused() -> None:
     with pytest.raises(ValueError, match="depths"):
         draw_raster(sorting_with(2), duration_s=10.0, unit_depths=np.ones(3))
+
+
+def test_rows_have_the_colours_of_their_verdicts_which_are_counted_below() -> None:
+    sorting = si.NumpySorting.from_unit_dict({"a": np.array([30_000]), "b": np.array([60_000])}, 30_000.0)
+
+    figure = draw_raster(sorting, duration_s=4.0, unit_depths=np.array([900.0, 100.0]), verdicts=["kept", "rejected"])
+
+    lower, upper = figure.axes[0].lines
+    assert (lower.get_color(), upper.get_color()) == (VERMILLION, BLUE)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["kept (1)", "rejected (1)"]
+
+
+def test_a_wrong_number_of_verdicts_is_refused() -> None:
+    with pytest.raises(ValueError, match="verdicts"):
+        draw_raster(sorting_with(2), duration_s=10.0, verdicts=["kept"])

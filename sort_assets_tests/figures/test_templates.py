@@ -5,7 +5,7 @@ import pytest
 import spikeinterface.core as si
 from matplotlib.axes import Axes
 
-from sort_assets.figures.style import BLUE, save_figure
+from sort_assets.figures.style import BLUE, VERMILLION, save_figure
 from sort_assets.figures.templates import draw_templates, plot_templates
 
 
@@ -123,3 +123,21 @@ def test_an_analyzer_without_templates_is_refused(column) -> None:
 
     with pytest.raises(ValueError, match="templates"):
         draw_templates(analyzer)
+
+
+def test_some_units_can_be_chosen_and_named_in_the_title(column, analyzer_of) -> None:
+    analyzer = analyzer_of(column, 6, sparse=True)
+    chosen = [str(unit_id) for unit_id in analyzer.unit_ids[[1, 3, 4]]]
+
+    figure = draw_templates(analyzer, unit_ids=chosen, kind="rejected", colour=VERMILLION)
+
+    assert figure.get_suptitle() == "Average waveforms of 3 rejected units"
+    shown = [panel.get_title(loc="left").split(",")[0] for panel in figure.axes if panel.get_visible()]
+    assert shown == [f"Unit {unit_id}" for unit_id in chosen]
+    assert sum(line.get_color() == VERMILLION for line in waveform_lines(figure.axes[0])) == 1
+
+
+def test_no_chosen_units_are_said(column, analyzer_of) -> None:
+    figure = draw_templates(analyzer_of(column, 1, sparse=True), unit_ids=[], kind="rejected")
+
+    assert "No rejected units" in [text.get_text() for text in figure.texts]

@@ -9,9 +9,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from sort_assets.automation.jobs import PIPELINE
 from sort_assets.storage import StoredSorting
-from sort_assets_tests.platform.home import Home, materialize_words
+from sort_assets_tests.platform.home import SORT, Home, materialize_words
 
 
 @pytest.mark.slow
@@ -73,7 +72,7 @@ def _step_times(home: Home, key: str) -> dict[str, tuple[float, float]]:
         (run,) = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": key}))
         stats = {one.step_key: one for one in instance.get_run_step_stats(run.run_id)}
     times = {}
-    for asset in PIPELINE:
+    for asset in SORT:
         start, end = stats[asset].start_time, stats[asset].end_time
         assert start is not None
         assert end is not None

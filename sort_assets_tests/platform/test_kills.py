@@ -14,11 +14,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from sort_assets.automation.jobs import PIPELINE
 from sort_assets.errors import MissingArtefactError, StepCrashedError
 from sort_assets.storage.failures import FailedAttempt, failed_attempts, failure_folder
 from sort_assets_tests.platform.failures import failure_of
-from sort_assets_tests.platform.home import CHEAP, Home, cheap, materialize_words, staging_of
+from sort_assets_tests.platform.home import CHEAP, SORT, Home, cheap, materialize_words, staging_of
 
 WRITTEN_EARLY = {
     "preprocessed_recording": "figures/*.png",
@@ -86,14 +85,14 @@ def killed_run(module_home: Home, short_file: Path, tmp_path_factory: pytest.Tem
     key = home.register(home.link(short_file, "day.nwb"))
     words = materialize_words(key, config=cheap(execution=SLOWLY, sorter=SORTER), config_file=folder / "run.json")
     with _running(home, words, folder / "run.log") as command:
-        kills = {asset: _kill_while_it_writes(home, key, asset, command, folder / "run.log") for asset in PIPELINE}
+        kills = {asset: _kill_while_it_writes(home, key, asset, command, folder / "run.log") for asset in SORT}
         status = command.wait(timeout=120)
     return KilledRun(
         home, key, kills, status, (folder / "run.log").read_text(encoding="utf-8"), _newest_run(home).run_id
     )
 
 
-@pytest.mark.parametrize("asset", PIPELINE)
+@pytest.mark.parametrize("asset", SORT)
 def test_a_step_that_is_killed_once_is_tried_again_within_its_run(killed_run: KilledRun, asset: str) -> None:
     home, key, kill = killed_run.home, killed_run.key, killed_run.kills[asset]
 
@@ -114,7 +113,7 @@ def test_a_step_that_is_killed_once_is_tried_again_within_its_run(killed_run: Ki
     assert staging_of(home, key, asset) == []
 
 
-@pytest.mark.parametrize("asset", PIPELINE)
+@pytest.mark.parametrize("asset", SORT)
 def test_a_step_that_may_not_crash_again_fails_in_words_and_keeps_the_version_that_was_there(
     killed_run: KilledRun, tmp_path: Path, asset: str
 ) -> None:

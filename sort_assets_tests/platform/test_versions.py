@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.automation.jobs import PIPELINE
 from sort_assets.recordings.synthetic import write_nwb
 from sort_assets.storage import StoredAnalyzer, StoredBinary
-from sort_assets_tests.platform.home import Home, cheap, materialize_words
+from sort_assets_tests.platform.home import SORT, Home, cheap, materialize_words
 
 FREQ_MIN = 600.0
 LOAD = """
@@ -40,7 +39,7 @@ def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Hom
 
     versions_after, data_versions_after = _current(module_home, sorted_once)
     assert data_versions_after == data_versions
-    assert all(versions_after[asset] != versions[asset] for asset in PIPELINE)
+    assert all(versions_after[asset] != versions[asset] for asset in SORT)
 
 
 @pytest.mark.slow
@@ -51,7 +50,7 @@ def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_hom
 
     assert result.success
     _, after = _current(module_home, sorted_once)
-    assert [asset for asset in PIPELINE if after[asset] == before[asset]] == []
+    assert [asset for asset in SORT if after[asset] == before[asset]] == []
     assert _dagsters_data_versions(module_home, sorted_once) == after
 
 
@@ -157,7 +156,7 @@ def test_a_third_party_sorter_without_a_dat_goes_through_all_assets(
 
 def _current(home: Home, key: str, *assets: str) -> tuple[dict[str, str], dict[str, str]]:
     """Versions and data versions of the current artefacts, by asset."""
-    manifests = {asset: home.store.artefact(key, asset).manifest for asset in assets or PIPELINE}
+    manifests = {asset: home.store.artefact(key, asset).manifest for asset in assets or SORT}
     versions = {asset: manifest.version for asset, manifest in manifests.items()}
     return versions, {asset: manifest.data_version for asset, manifest in manifests.items()}
 
@@ -165,7 +164,7 @@ def _current(home: Home, key: str, *assets: str) -> tuple[dict[str, str], dict[s
 def _dagsters_data_versions(home: Home, key: str) -> Mapping[str, str]:
     found = {}
     with home.instance() as instance:
-        for asset in PIPELINE:
+        for asset in SORT:
             wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
             (record,) = instance.fetch_materializations(wanted, limit=1).records
             assert record.asset_materialization is not None

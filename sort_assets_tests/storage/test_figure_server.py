@@ -1,4 +1,4 @@
-"""The figure server: figures, and nothing else of the store."""
+"""The figure server: figures and reports, and nothing else of the store."""
 
 import urllib.error
 import urllib.request
@@ -19,11 +19,15 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     store = Store(tmp_path / "store")
     with store.stage("mouse~day.nwb@w1", "sorting", run_id="r") as staging:
         (staging.figures / "raster.png").write_bytes(PNG)
+        (staging.figures / "report.html").write_text("<p>5 µm</p>", encoding="utf-8")
+        (staging.path / "inside.html").write_text("not a figure", encoding="utf-8")
         (staging.path / "secret.npy").write_bytes(b"spikes")
         (staging.figures / "notes.txt").write_bytes(b"text")
         (staging.figures / "link.png").symlink_to(tmp_path / "outside.png")
+        (staging.figures / "link.html").symlink_to(tmp_path / "outside.html")
         artefact = staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
     (tmp_path / "outside.png").write_bytes(PNG)
+    (tmp_path / "outside.html").write_text("outside", encoding="utf-8")
     port = free_port()
     with FigureServer(store.root, port):
         wait_for_port(port)
@@ -43,11 +47,37 @@ def test_a_figure_is_served(served: tuple[str, str]) -> None:
     with urllib.request.urlopen(f"{server}/{artefact}/figures/raster.png") as response:
         assert response.read() == PNG
         assert response.headers["content-type"] == "image/png"
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_report_is_served_as_a_page_that_can_run_no_script_and_load_nothing(served: tuple[str, str]) -> None:
+    server, artefact = served
+
+    with urllib.request.urlopen(f"{server}/{artefact}/figures/report.html") as response:
+        assert response.read().decode("utf-8") == "<p>5 µm</p>"
+        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        policy = response.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "img-src data:", "style-src 'unsafe-inline'", "frame-ancestors 'none'"} <= set(policy)
+    assert "sandbox" in policy
+    assert not any(directive.startswith(("script-src", "connect-src")) for directive in policy)
 
 
 @pytest.mark.parametrize(
     "rest",
-    ["secret.npy", "manifest.json", "figures/notes.txt", "figures/../manifest.json", "figures/link.png", "figures/"],
+    [
+        "secret.npy",
+        "manifest.json",
+        "inside.html",
+        "figures/notes.txt",
+        "figures/report.html.png",
+        "figures/report.HTML",
+        "figures/../inside.html",
+        "figures/../manifest.json",
+        "figures/link.png",
+        "figures/link.html",
+        "figures/",
+    ],
 )
 def test_nothing_else_is_served(served: tuple[str, str], rest: str) -> None:
     server, artefact = served

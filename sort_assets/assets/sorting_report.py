@@ -1,0 +1,218 @@
+"""The report of a recording: one page that says what came out, and what needs somebody's attention."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from sort_assets.assets.staged import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.curation.criteria import criteria_of
+from sort_assets.execution.retries import CRASH_RETRIES
+from sort_assets.partitions import RecordingKey, recordings
+from sort_assets.resources import BackendResource
+from sort_assets.storage.content import hash_json
+from sort_assets.storage.handles import Handle
+from sort_assets.storage.unit_handles import REPORT_FILE, StoredCuration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sort_assets.reports import AttentionPoint, LineageStep, NoUnits, ReportContent, ReportFigure, SummaryNumber
+
+_IN_THE_PAGE = ("kept_bar", "raster", "unit_positions", "drift")
+"""Figures that the page of the asset shows; all are in the report."""
+
+
+@dg.asset(
+    partitions_def=recordings,
+    group_name=GROUP,
+    owners=OWNERS,
+    code_version="1",
+    retry_policy=CRASH_RETRIES,
+    kinds={"python", "html"},
+    description=(
+        "One HTML page per recording that needs nothing else: what went wrong, what is kept and why, all figures, all "
+        "units, parameters and who chose them, and where it came from."
+    ),
+)
+def sorting_report(
+    context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[BackendResource]
+) -> dg.MaterializeResult:
+    with staged(context, backend, curated_units=curated_units) as asset:
+        from sort_assets.reports import draw_unit_figures, write_report
+
+        sorting = curated_units.sorting
+        analyzer = curated_units.load_analyzer(job_kwargs=asset.job_kwargs)
+        decisions, metrics = curated_units.decisions(), curated_units.metrics()
+        figures, left_out = draw_unit_figures(
+            asset.staging.figures,
+            analyzer=analyzer,
+            sorting=analyzer.sorting,
+            metrics=metrics,
+            decisions=decisions,
+            criteria=criteria_of(curated_units.config),
+            duration_s=float(sorting.details["duration_s"]),
+        )
+        for title, reason in left_out.items():
+            context.log.info(f"The figure '{title}' is left out: {reason}")
+        content = _content(asset, curated_units, metrics, decisions, figures, left_out)
+        write_report(asset.staging.figures / REPORT_FILE, content)
+        for figure in figures:
+            if figure.name in _IN_THE_PAGE:
+                asset.figures[figure.name] = figure.path
+        address = asset.address(REPORT_FILE)
+        return asset.publish(
+            data_version=hash_json(
+                {
+                    "curated_units": curated_units.manifest.data_version,
+                    "attention": [[point.level, point.message] for point in content.attention],
+                }
+            ),
+            details={"attention": len(content.attention), "figures_left_out": left_out},
+            metadata={
+                "report": dg.MetadataValue.md(f"[**Open the report**]({address})"),
+                "result": content.headline,
+                "needs_attention": dg.MetadataValue.md(
+                    "\n".join(f"- **{point.level}**: {point.message} {point.remedy}" for point in content.attention)
+                    or "Nothing."
+                ),
+            },
+        )
+
+
+def _content(
+    asset: StagedAsset,
+    curated_units: StoredCuration,
+    metrics: "pd.DataFrame",
+    decisions: "pd.DataFrame",
+    figures: "list[ReportFigure]",
+    left_out: dict[str, str],
+) -> "ReportContent":
+    from sort_assets.reports import ReportContent, make_unit_table, parameters_in_force
+
+    key = asset.staging.recording
+    manifest = curated_units.manifest
+    no_units = _no_units(curated_units)
+    return ReportContent(
+        title=RecordingKey.parse(key).path,
+        recording_key=key,
+        written_at=datetime.now(UTC),
+        headline=_headline(curated_units),
+        attention=tuple(_attention(curated_units)),
+        summary=tuple(_summary(curated_units)),
+        loading=_loading(key),
+        figures=tuple(figures),
+        figures_left_out=left_out,
+        units=None if no_units else make_unit_table(metrics, decisions, criteria_of(curated_units.config)),
+        no_units=no_units,
+        history=tuple(step.title for step in curated_units.history.steps),
+        parameters=parameters_in_force(manifest.config, manifest.config_sources),
+        versions=manifest.packages,
+        lineage=tuple(_lineage(curated_units)),
+    )
+
+
+def _loading(key: str) -> str:
+    return (
+        "import sort_assets\n\n"
+        f'units = sort_assets.load("{key}", "curated_units")     # a SpikeInterface sorting: the kept units\n'
+        f'metrics = sort_assets.load("{key}", "unit_metrics")    # a pandas DataFrame, all units\n'
+        f'analyzer = sort_assets.load("{key}", "waveforms")      # a SpikeInterface SortingAnalyzer\n'
+        f'files = sort_assets.load("{key}", "spike_data")        # what was delivered: NWB, npz, …'
+    )
+
+
+def _headline(curated_units: StoredCuration) -> str:
+    details = curated_units.details
+    if not details["num_units"]:
+        return "There are no units."
+    by = f", decided by {details['person']}" if details["person"] else ""
+    return f"{details['num_kept']} of {details['num_units']} units are kept{by}."
+
+
+def _no_units(curated_units: StoredCuration) -> "NoUnits | None":
+    from sort_assets.reports import NoUnits
+
+    if curated_units.details["num_units"]:
+        return None
+    reason = curated_units.sorting.details["unsortable"]
+    return NoUnits(
+        reason=reason or "The sorter found no units.",
+        remedy="Look at the traces and the noise of preprocessed_recording: was the probe in tissue, and connected? "
+        "Where there are spikes to be seen, lower the sorter's thresholds.",
+    )
+
+
+def _attention(curated_units: StoredCuration) -> "Iterator[AttentionPoint]":
+    """What went wrong or needs somebody, from all that the units were made from."""
+    from sort_assets.reports import AttentionPoint
+
+    details, sorting = curated_units.details, curated_units.sorting
+    waveforms = curated_units.unit_metrics.waveforms
+    if details["persons_work_not_applied"]:
+        yield AttentionPoint("warning", details["persons_work_not_applied"], source="curated_units")
+    if sorting.details["degraded"]:
+        scaled = ", ".join(f"{name} {old} → {new}" for name, (old, new) in sorting.details["scaled"].items())
+        yield AttentionPoint(
+            "warning",
+            f"Memory ran out, and the sorter ran with less than was configured: {scaled}.",
+            "Sort again on a larger GPU, or when nobody else uses it, if the units look worse than usual.",
+            "sorting",
+        )
+    for group, reason in sorting.details["unsortable_groups"].items():
+        if group and not sorting.details["unsortable"]:
+            yield AttentionPoint(
+                "warning", f"Nothing could be sorted on the channels of {group}: {reason}", "", "sorting"
+            )
+    if details["num_units"] and not details["num_kept"]:
+        yield AttentionPoint(
+            "warning", "All units are rejected.", "See what rejects most, in the first figure.", "curated_units"
+        )
+    for name, reason in curated_units.unit_metrics.failed.items():
+        yield AttentionPoint("note", f"The metric {name} could not be computed: {reason}", "", "unit_metrics")
+    for name, reason in waveforms.details.get("failed_extensions", {}).items():
+        yield AttentionPoint("note", f"{name} could not be computed: {reason}", "", "waveforms")
+    for note in details["notes"]:
+        yield AttentionPoint("note", note, "", "curated_units")
+    for suggestion in details["suggestions"]:
+        yield AttentionPoint(
+            "note", suggestion, "Look at them in Phy, or set curation.apply_merges: true.", "curated_units"
+        )
+
+
+def _summary(curated_units: StoredCuration) -> "Iterator[SummaryNumber]":
+    from sort_assets.reports import SummaryNumber
+
+    details, sorting = curated_units.details, curated_units.sorting
+    medians = curated_units.unit_metrics.details["medians"]
+    recording = sorting.binary_dat.preprocessed_recording.details
+    config = sorting.manifest.config
+    yield SummaryNumber("Units kept", f"{details['num_kept']} of {details['num_units']}")
+    yield SummaryNumber("Spikes", f"{sorting.details['num_spikes']:,}", "of all units")
+    yield SummaryNumber("Duration", _duration(float(sorting.details["duration_s"])))
+    if "channels" in recording:
+        yield SummaryNumber("Channels", str(recording["channels"]), f"noise {recording['median_noise_uv']:.3g} µV")
+    yield SummaryNumber("Sorter", config["sorter"]["name"], f"on {sorting.details['device']}")
+    if medians.get("snr") is not None:
+        yield SummaryNumber("Signal to noise", f"{medians['snr']:.3g}", "median of all units")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.1f} min" if hours < 2 else f"{hours:.2f} h"
+
+
+def _lineage(curated_units: StoredCuration) -> "Iterator[LineageStep]":
+    """From the raw recording on."""
+    from sort_assets.reports import LineageStep
+
+    metrics = curated_units.unit_metrics
+    sorting = metrics.waveforms.sorting
+    binary = sorting.binary_dat
+    steps: list[Handle] = [binary.preprocessed_recording, binary, sorting, metrics.waveforms, metrics, curated_units]
+    for step in steps:
+        made = step.manifest.created
+        yield LineageStep(step.asset, step.manifest.version, step.manifest.data_version, f"{made:%Y-%m-%d %H:%M} UTC")

@@ -1,0 +1,28 @@
+"""What the library's checks came to, as Dagster's asset checks."""
+
+from collections.abc import Iterable, Mapping
+
+import dagster as dg
+
+from sort_assets.checks.verdict import Verdict
+
+_SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
+
+
+def check_specs(asset: str, descriptions: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    """Specifications of checks of an asset, by name what they assure."""
+    return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
+
+
+def check_results(verdicts: Iterable[Verdict]) -> list[dg.AssetCheckResult]:
+    """Verdicts with their numbers."""
+    return [
+        dg.AssetCheckResult(
+            check_name=verdict.name,
+            passed=verdict.passed,
+            severity=_SEVERITIES[verdict.severity],
+            description=verdict.description,
+            metadata=dict(verdict.values),
+        )
+        for verdict in verdicts
+    ]

@@ -1,0 +1,147 @@
+"""Yield and noise against what is usual on the same rig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.checks.verdict import Verdict, counted
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+FEWEST_RECORDINGS = 5
+"""Before something can be called usual."""
+MAX_DEVIATIONS = 3.0
+"""Robust standard deviations from the median: "very conservative" in Leys et al., J. Exp. Soc. Psychol. 49 (2013)."""
+PLAUSIBLE_NOISE_UV = (1.0, 50.0)
+"""Median over channels after the band-pass, in microvolts.
+
+Less than half of what a quiet amplifier makes with its inputs shorted (Intan RHD2000 and RHS2116 data sheets: 2.4 µV
+rms) is a wrong gain or a dead input. With more than 50 µV, a unit needs 250 µV to reach the SNR of 5 that curation asks
+for: few have that.
+"""
+_MAD_TO_SD = 1.4826
+_NOISE_SPREAD = 0.1
+"""Of the median noise: what is taken as its standard deviation at least, so that few equal recordings call no small
+change unusual."""
+
+
+@dataclass(frozen=True)
+class _Usual:
+    median: float
+    deviation: float
+    number: int
+
+    @property
+    def range(self) -> tuple[float, float]:
+        reach = MAX_DEVIATIONS * self.deviation
+        return max(self.median - reach, 0.0), self.median + reach
+
+
+def yield_as_usual(num_units: int, history: Sequence[int]) -> Verdict:
+    """Whether there are about as many units as usual on this rig.
+
+    More than usual is a warning too: noise and oversplitting make units. The deviation is taken to be at least that of
+    counting (the square root of the median), and at least one unit.
+
+    Parameters
+    ----------
+    num_units : int
+        Of this recording.
+    history : sequence of int
+        Numbers of units of other recordings of the same rig and sorter.
+    """
+    name = "yield_as_usual"
+    values: dict[str, float | int | str] = {"units": num_units, "recordings_in_history": len(history)}
+    usual = _usual(history, lambda median: max(median**0.5, 1.0))
+    if usual is None:
+        return Verdict(name, True, "warn", f"{counted(num_units, 'unit')}. {_too_short(history)}", values)
+    low, high = usual.range
+    values |= {"usual_units": usual.median, "usual_from": low, "usual_to": high}
+    seen = (
+        f"{counted(num_units, 'unit')}; usual on this rig are {usual.median:g} ({low:.0f} to {high:.0f}, from "
+        f"{usual.number} recordings)"
+    )
+    if low <= num_units <= high:
+        return Verdict(name, True, "warn", f"{seen}.", values)
+    remedy = (
+        "Look at the noise, the bad channels and the raster: the probe may be out of place, or disconnected."
+        if num_units < low
+        else "Look at the units' waveforms and similarity: noise or artefacts may be sorted as units, or units split."
+    )
+    few = "fewer" if num_units < low else "more"
+    return Verdict(name, False, "warn", f"{seen}: {few} than usual. {remedy}", values)
+
+
+def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> Verdict:
+    """Whether the noise is plausible, and as usual on this rig.
+
+    Parameters
+    ----------
+    noise_uv : array_like
+        Noise of each channel in microvolts, shape (channels,); NaN where it is not known.
+    history : sequence of float
+        Medians over channels of other recordings of the same rig.
+    """
+    name = "noise_level"
+    noise = np.asarray(noise_uv, dtype=float)
+    known = noise[np.isfinite(noise)]
+    if known.size == 0:
+        return Verdict(name, True, "warn", "The noise of no channel is known: nothing to check.", {"channels": 0})
+    median = float(np.median(known))
+    lowest, highest = PLAUSIBLE_NOISE_UV
+    values: dict[str, float | int | str] = {
+        "channels": int(known.size),
+        "median_noise_uv": median,
+        "quietest_channel_uv": float(known.min()),
+        "loudest_channel_uv": float(known.max()),
+        "implausible_channels": int(((known < lowest) | (known > highest)).sum()),
+        "recordings_in_history": len(history),
+    }
+    seen = f"The median noise of {counted(int(known.size), 'channel')} is {median:.3g} µV"
+    if not lowest <= median <= highest:
+        remedy = (
+            "Look at the gain of the recording, and whether the probe was connected."
+            if median < lowest
+            else "Look at the gain of the recording, at ground and reference, and at mains hum in the traces."
+        )
+        words = f"{seen}, outside of the plausible {lowest:g} to {highest:g} µV. {remedy}"
+        return Verdict(name, False, "warn", words, values)
+    usual = _usual(history, lambda middle: _NOISE_SPREAD * middle)
+    if usual is None:
+        return Verdict(name, True, "warn", f"{seen}, which is plausible. {_too_short(history)}", values)
+    low, high = usual.range
+    values |= {"usual_noise_uv": usual.median, "usual_from_uv": low, "usual_to_uv": high}
+    seen = (
+        f"{seen}; usual on this rig are {usual.median:.3g} µV ({low:.3g} to {high:.3g}, from {usual.number} recordings)"
+    )
+    if low <= median <= high:
+        return Verdict(name, True, "warn", f"{seen}.", values)
+    remedy = (
+        "Quieter than usual: look at the gain, and whether channels are disconnected or shorted."
+        if median < low
+        else "Louder than usual: look at ground and reference, cables and nearby devices, and the age of the probe."
+    )
+    return Verdict(name, False, "warn", f"{seen}. {remedy}", values)
+
+
+def _usual(history: Sequence[float], least_deviation: Callable[[float], float]) -> _Usual | None:
+    """Median, and deviation by the median absolute one; None when the history is too short."""
+    values = np.asarray(history, dtype=float)
+    values = values[np.isfinite(values)]
+    if values.size < FEWEST_RECORDINGS:
+        return None
+    median = float(np.median(values))
+    deviation = _MAD_TO_SD * float(np.median(np.abs(values - median)))
+    return _Usual(median, max(deviation, least_deviation(median)), int(values.size))
+
+
+def _too_short(history: Sequence[float]) -> str:
+    return (
+        f"The history of this rig is too short to say what is usual: {counted(len(history), 'recording')} of at least "
+        f"{FEWEST_RECORDINGS}."
+    )

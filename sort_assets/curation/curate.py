@@ -1,0 +1,320 @@
+"""Deciding which units of a sorting are kept, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sort_assets.config import CurationConfig, MetricsConfig
+from sort_assets.curation.bombcell import bombcell_labels, bombcell_thresholds
+from sort_assets.curation.criteria import criteria_of, judge
+from sort_assets.curation.decisions import DUPLICATE, Decision, decide, decisions_table
+from sort_assets.curation.duplicates import COINCIDENCE_MS, Duplicate, find_duplicates
+from sort_assets.curation.history import (
+    CurationHistory,
+    HistoryStep,
+    UnitId,
+    curation_of,
+    hash_spikes,
+    new_unit_ids,
+    plain_ids,
+    restructure,
+    with_verdicts,
+)
+from sort_assets.curation.manual import ManualCuration, persons_words
+from sort_assets.curation.merging import MergeSuggestion, suggest_merges
+from sort_assets.errors import CurationError
+from sort_assets.metrics.compiled import keep_compiled
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, in_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from spikeinterface.core import BaseSorting, SortingAnalyzer
+
+    from sort_assets.metrics.unit_metrics import UnitMetrics
+
+Result = TypeVar("Result")
+Measure = Callable[["SortingAnalyzer"], "UnitMetrics"]
+
+
+@dataclass(frozen=True)
+class CuratedUnits:
+    """The units after curation.
+
+    Attributes
+    ----------
+    table : pd.DataFrame
+        The decision on every unit after merges and splits, kept or not; columns as `columns.decision_columns` declares.
+    metrics : UnitMetrics
+        The metrics of the same units.
+    history : CurationHistory
+        How they came about; `history.replay` does it again.
+    sorting : BaseSorting
+        All units after merges and splits, with the properties `label` and `kept`.
+    suggestions : tuple of MergeSuggestion
+        Units that may be one, applied or not.
+    notes : tuple of str
+        What could not be judged, in words.
+    """
+
+    table: pd.DataFrame
+    metrics: UnitMetrics
+    history: CurationHistory
+    sorting: BaseSorting
+    suggestions: tuple[MergeSuggestion, ...]
+    notes: tuple[str, ...]
+
+
+def curate(
+    analyzer: SortingAnalyzer,
+    metrics: UnitMetrics,
+    config: CurationConfig,
+    *,
+    manual: ManualCuration | None = None,
+    measure: Measure | None = None,
+    job_kwargs: Mapping[str, Any] | None = None,
+) -> CuratedUnits:
+    """Decide which units are kept.
+
+    First thresholds and Bombcell reject. Of what is left, duplicates are dropped and merges are suggested, so that
+    a bad unit neither displaces a good one nor is merged into it. What a person decided goes on top and wins: labels
+    overrule, and where a person curated, nothing else is merged automatically.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+        Of the units that the sorter found, complete. It is not changed.
+    metrics : UnitMetrics
+        On which is decided; of the same units, of the whole recording or of an epoch.
+    config : CurationConfig
+    manual : ManualCuration or None
+        What a person decided, about the units of `analyzer` (see `ManualCuration.after`).
+    measure : callable or None
+        Computes the metrics of an analyzer after merges and splits, which has units that `metrics` does not know;
+        None computes the default ones of the whole recording.
+    job_kwargs : mapping or None
+        SpikeInterface's job arguments.
+
+    Returns
+    -------
+    CuratedUnits
+
+    Raises
+    ------
+    ConfigError
+        When the configuration names unknown metrics.
+    CurationError
+        When `metrics` or `manual` is about other units.
+    """
+    keep_compiled()
+    return _Curator(analyzer, metrics, config, manual, measure, dict(job_kwargs or {})).curate()
+
+
+class _Curator:
+    """One call of `curate`: keeps the steps and the notes while they are made."""
+
+    def __init__(
+        self,
+        analyzer: SortingAnalyzer,
+        metrics: UnitMetrics,
+        config: CurationConfig,
+        manual: ManualCuration | None,
+        measure: Measure | None,
+        job_kwargs: dict[str, Any],
+    ) -> None:
+        self.analyzer, self.metrics, self.config, self.manual = analyzer, metrics, config, manual
+        self.job_kwargs = job_kwargs
+        self.measure = measure or self._measure_all
+        self.criteria = criteria_of(config)
+        self.ids = plain_ids(analyzer.sorting)
+        self.steps: list[HistoryStep] = []
+        self.notes: list[str] = []
+        self._check_inputs()
+
+    def _check_inputs(self) -> None:
+        if list(self.metrics.table.index) != [str(unit_id) for unit_id in self.ids]:
+            raise CurationError(
+                "The metrics are not of the units that are to be curated.",
+                remedy="Compute unit_metrics of this sorting, and curate again.",
+            )
+        if self.manual is not None and not self.manual.is_about(self.analyzer.sorting):
+            raise CurationError(
+                f"What {self.manual.user} decided in '{self.manual.path}' is about other units than these.",
+                remedy="Import a curation of these units, or go back to the automatic one.",
+                curated=len(self.manual.unit_ids),
+                units=len(self.ids),
+            )
+
+    def curate(self) -> CuratedUnits:
+        decisions = self._automatic_decisions()
+        suggestions = self._suggestions([unit_id for unit_id in self.ids if decisions[unit_id].kept])
+        applied = self.config.apply_merges and self.manual is None
+        made_by_merge = self._merge(suggestions) if applied else {}
+        if applied:
+            suggestions = [replace(each, applied=True) for each in suggestions]
+        elif self.config.apply_merges and suggestions:
+            self.notes.append("No suggested merge was applied, because a person curated these units.")
+        self.steps += self.manual.steps if self.manual is not None else []
+
+        sorting = self.analyzer.sorting
+        for step in self.steps:
+            sorting = restructure(sorting, step.curation)
+        ids = plain_ids(sorting)
+        metrics = self._metrics_of(ids)
+        table = self._final_decisions(ids, metrics, decisions, made_by_merge)
+        kept = {unit_id for unit_id, keep in zip(ids, table["kept"], strict=True) if keep}
+        labels = dict(zip(ids, table["label"], strict=True))
+        self.steps.append(
+            HistoryStep(
+                title="Decision on every unit",
+                made_by={"rule": "units that are not kept are removed"},
+                curation=curation_of(ids, labels=labels, removed=[each for each in ids if each not in kept]),
+                reasons=table["reason"].to_dict(),
+            )
+        )
+        return CuratedUnits(
+            table=table,
+            metrics=metrics,
+            history=CurationHistory(unit_ids=self.ids, spikes=hash_spikes(self.analyzer.sorting), steps=self.steps),
+            sorting=with_verdicts(sorting, labels, kept),
+            suggestions=tuple(suggestions),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+    def _automatic_decisions(self) -> dict[UnitId, Decision]:
+        """What criteria, Bombcell and duplicates decide of the units of the sorter."""
+        decisions = self._judge(self.ids, self.metrics)[0]
+        self._note_labels("Thresholds and Bombcell", decisions, self._rules())
+        if self.config.remove_duplicates:
+            passing = [unit_id for unit_id in self.ids if decisions[unit_id].kept]
+            none: list[Duplicate] = []
+            duplicates = self._alone(
+                "Duplicates were not looked for",
+                lambda: find_duplicates(self.analyzer, passing, self.config.duplicate_overlap),
+                none,
+            )
+            dropped = {each.unit_id: Decision(DUPLICATE, False, each.reason, "duplicates") for each in duplicates}
+            rule = {"duplicate_overlap": self.config.duplicate_overlap, "coincidence_ms": COINCIDENCE_MS}
+            self._note_labels("Duplicates", dropped, {"spikeinterface.remove_redundant_units": rule})
+            decisions |= dropped
+        return decisions
+
+    def _judge(
+        self, ids: list[UnitId], metrics: UnitMetrics
+    ) -> tuple[dict[UnitId, Decision], Callable[[dict[UnitId, Decision]], pd.DataFrame]]:
+        """What criteria and Bombcell decide, and what makes the table of decisions."""
+        verdicts = judge(metrics.table, self.criteria, metrics.failed)
+        labels, notes = bombcell_labels(metrics.table, self.config, metrics.failed)
+        self.notes += [*verdicts.notes, *notes]
+        decisions = {unit_id: decide(str(unit_id), verdicts, str(labels[str(unit_id)]), self.config) for unit_id in ids}
+        return decisions, lambda final: decisions_table(ids, final, verdicts, labels, self.config)
+
+    def _rules(self) -> dict[str, Any]:
+        return {
+            "thresholds": {each.name: each.threshold for each in self.criteria},
+            "bombcell": bombcell_thresholds(self.config),
+            "reject_bombcell": list(self.config.reject_bombcell),
+        }
+
+    def _suggestions(self, unit_ids: list[UnitId]) -> list[MergeSuggestion]:
+        preset = self.config.merge_preset
+        if preset is None:
+            return []
+        none: tuple[list[MergeSuggestion], tuple[str, ...]] = ([], ())
+        suggestions, notes = self._alone(
+            "Merges were not suggested", lambda: suggest_merges(self.analyzer, unit_ids, preset), none
+        )
+        self.notes += notes
+        return suggestions
+
+    def _merge(self, suggestions: list[MergeSuggestion]) -> dict[UnitId, str]:
+        """Note the merges as a step; how each new unit was made, in words."""
+        if not suggestions:
+            return {}
+        new = new_unit_ids(self.ids, len(suggestions), "merge")
+        merges = {name: list(each.unit_ids) for name, each in zip(new, suggestions, strict=True)}
+        words = {
+            name: replace(each, applied=True).words.rstrip(".") for name, each in zip(new, suggestions, strict=True)
+        }
+        self.steps.append(
+            HistoryStep(
+                title="Merges",
+                made_by={"spikeinterface.compute_merge_unit_groups": {"preset": self.config.merge_preset}},
+                curation=curation_of(self.ids, merges=merges),
+                reasons={str(name): f"{each}." for name, each in words.items()},
+            )
+        )
+        return words
+
+    def _metrics_of(self, ids: list[UnitId]) -> UnitMetrics:
+        """The given metrics, and those of the units that a merge or split made."""
+        if ids == self.ids:
+            return self.metrics
+        import pandas as pd
+
+        made = [str(unit_id) for unit_id in ids if unit_id not in set(self.ids)]
+
+        measured = self._alone("Units that were merged or split have no metrics", self._measure_made, None)
+        order = [str(unit_id) for unit_id in ids]
+        table = self.metrics.table.reindex(order)
+        if measured is None:
+            return replace(self.metrics, table=table)
+        rows = [self.metrics.table.loc[self.metrics.table.index.isin(order)], measured.table.loc[made]]
+        table = pd.concat(rows).reindex(order).astype(self.metrics.table.dtypes.to_dict())
+        table.index.name = self.metrics.table.index.name
+        return replace(self.metrics, table=table, failed={**self.metrics.failed, **measured.failed})
+
+    def _measure_made(self) -> UnitMetrics | None:
+        analyzer = self.analyzer
+        try:
+            for step in self.steps:
+                analyzer = restructure(analyzer, step.curation, job_kwargs=self.job_kwargs)
+        except CurationError as error:
+            self.notes.append(f"Units that were merged or split have no metrics: {error.message}")
+            return None
+        return self.measure(analyzer)
+
+    def _final_decisions(
+        self,
+        ids: list[UnitId],
+        metrics: UnitMetrics,
+        decisions: dict[UnitId, Decision],
+        made_by_merge: dict[UnitId, str],
+    ) -> pd.DataFrame:
+        """The table: what was decided before of units that are still there, and of new ones by the same rules."""
+        judged, make_table = self._judge(ids, metrics)
+        words = persons_words(self.manual) if self.manual is not None else {}
+        user = self.manual.user if self.manual is not None else ""
+        final = {}
+        for unit_id in ids:
+            decision = decisions.get(unit_id, judged[unit_id])
+            word = words.get(unit_id)
+            if unit_id in made_by_merge:
+                decision = decision.made(made_by_merge[unit_id], "merge")
+            elif word is not None and word.made:
+                decision = decision.made(f"{word.made} by {user}", "person")
+            final[unit_id] = decision.overruled(word, user) if word is not None else decision
+        return make_table(final)
+
+    def _note_labels(self, title: str, decisions: Mapping[UnitId, Decision], made_by: dict[str, Any]) -> None:
+        labels = {unit_id: each.label for unit_id, each in decisions.items()}
+        reasons = {str(unit_id): each.reason for unit_id, each in decisions.items()}
+        self.steps.append(
+            HistoryStep(title=title, made_by=made_by, curation=curation_of(self.ids, labels=labels), reasons=reasons)
+        )
+
+    def _alone(self, what: str, compute: Callable[[], Result], otherwise: Result) -> Result:
+        """What one part computes; when it fails, the others go on, and its reason is kept in words."""
+        try:
+            return compute()
+        except FAILURES_OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            self.notes.append(f"{what}: {in_words(error).rstrip('.')}.")
+            return otherwise
+
+    def _measure_all(self, analyzer: SortingAnalyzer) -> UnitMetrics:
+        from sort_assets.metrics.unit_metrics import compute_unit_metrics
+
+        return compute_unit_metrics(analyzer, MetricsConfig(), job_kwargs=self.job_kwargs)

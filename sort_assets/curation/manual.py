@@ -1,0 +1,328 @@
+"""What a person decided of units, in one form whatever program it was done with."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import io
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sort_assets.curation.history import (
+    CurationHistory,
+    HistoryStep,
+    UnitId,
+    curation_of,
+    hash_spikes,
+    ids_after,
+    new_unit_ids,
+    plain_ids,
+)
+from sort_assets.errors import CurationError
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseSorting
+    from spikeinterface.curation.curation_model import Curation, Split
+
+QUALITY = "quality"
+"""The category of labels that decides in the curations of spikeinterface-gui; where it is missing, all decide."""
+_REJECTING = frozenset({"noise", "artifact", "artefact", "reject", "rejected", "bad"})
+_KEEPING = frozenset({"good", "accept", "accepted"})
+_UNDECIDED = frozenset({"", "unsorted"})
+
+Source = Literal["phy", "json"]
+
+
+class ManualCuration(BaseModel):
+    """A person's decisions about the units of one sorting; plain JSON.
+
+    Attributes
+    ----------
+    user : str
+        Who decided.
+    made_at : datetime
+        When it was read.
+    source : "phy" or "json"
+        A Phy folder, or a file in SpikeInterface's curation format.
+    path : str
+        The folder or file that was read.
+    data_version : str
+        Data version of the sorting that the person saw; empty when unknown.
+    unit_ids : list of int or str
+        The units that the person saw.
+    spikes : str
+        Hash of their spike trains (`history.hash_spikes`).
+    steps : list of HistoryStep
+        Splits, merges, removals and labels, in their order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    user: str
+    made_at: datetime
+    source: Source
+    path: str
+    data_version: str = ""
+    unit_ids: list[UnitId]
+    spikes: str
+    steps: list[HistoryStep]
+
+    def is_about(self, sorting: BaseSorting) -> bool:
+        """Whether the person saw these very units and spikes."""
+        return plain_ids(sorting) == self.unit_ids and hash_spikes(sorting) == self.spikes
+
+    def after(self, history: CurationHistory, earlier: ManualCuration | None = None) -> ManualCuration:
+        """The same decisions, said of the units that the sorter found.
+
+        What a person sees are the units after the merges and splits of an earlier curation. These become part of the
+        person's curation, so that it holds whatever is merged automatically another time.
+
+        Parameters
+        ----------
+        history : CurationHistory
+            Of the curated units that the person saw.
+        earlier : ManualCuration or None
+            The person's curation that is in that history, which this one continues.
+
+        Raises
+        ------
+        CurationError
+            When the person saw other units.
+        """
+        before = earlier.steps if earlier is not None else [each for each in history.steps if _changes_units(each)]
+        ids = history.unit_ids
+        for step in before:
+            ids = ids_after(ids, step.curation)
+        if ids != self.unit_ids:
+            raise CurationError(
+                f"The curation in '{self.path}' is not about the units that were curated before it.",
+                remedy="Export the curated units again, and curate that folder.",
+                path=self.path,
+            )
+        return self.model_copy(
+            update={"unit_ids": history.unit_ids, "spikes": history.spikes, "steps": [*before, *self.steps]}
+        )
+
+
+def _changes_units(step: HistoryStep) -> bool:
+    return bool(step.curation["merges"] or step.curation["splits"])
+
+
+@dataclass(frozen=True)
+class PersonsWord:
+    """What a person said of one unit.
+
+    Attributes
+    ----------
+    labels : dict
+        Labels by category.
+    removed : bool
+        Whether the person took the unit out.
+    made : str
+        How the person made the unit, in words; empty when the sorter or an automatic merge did.
+    """
+
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    removed: bool = False
+    made: str = ""
+
+    @property
+    def label(self) -> str:
+        """The labels that decide, in lower case; empty when the person left it open."""
+        if self.removed:
+            return "removed"
+        categories = [QUALITY] if QUALITY in self.labels else list(self.labels)
+        said = [label.strip().lower() for category in categories for label in self.labels[category]]
+        return ", ".join(label for label in dict.fromkeys(said) if label not in _UNDECIDED)
+
+    @property
+    def keeps(self) -> bool | None:
+        """True or False when the person's label decides; None leaves the automatic decision as it is.
+
+        "mua" and what else a lab may write decides nothing: multi-unit activity is kept when it meets the criteria.
+        """
+        labels = set(self.label.split(", "))
+        if self.removed or labels & _REJECTING:
+            return False
+        return True if labels & _KEEPING else None
+
+
+def persons_words(manual: ManualCuration) -> dict[UnitId, PersonsWord]:
+    """What the person said of each unit after all steps; units that were left alone are not in it.
+
+    A unit that was merged keeps the labels that all of its parts share, as SpikeInterface does; parts of a split unit
+    keep its labels.
+    """
+    words: dict[UnitId, PersonsWord] = {}
+    for step in manual.steps:
+        curation = step.curation
+        for said in curation["manual_labels"]:
+            word = words.get(said["unit_id"], PersonsWord())
+            words[said["unit_id"]] = PersonsWord({**word.labels, **said["labels"]}, word.removed, word.made)
+        for unit_id in curation["removed"]:
+            word = words.get(unit_id, PersonsWord())
+            words[unit_id] = PersonsWord(word.labels, True, word.made)
+        for merge in curation["merges"]:
+            parts = [words.pop(unit_id, PersonsWord()) for unit_id in merge["unit_ids"]]
+            shared = {
+                category: labels
+                for category, labels in parts[0].labels.items()
+                if all(part.labels.get(category) == labels for part in parts)
+            }
+            made = f"Merged of {', '.join(map(str, merge['unit_ids']))}"
+            words[merge["new_unit_id"]] = PersonsWord(shared, made=made)
+        for split in curation["splits"]:
+            word = words.pop(split["unit_id"], PersonsWord())
+            for new in split["new_unit_ids"]:
+                words[new] = PersonsWord(word.labels, made=f"Split from {split['unit_id']}")
+    return words
+
+
+def current_user() -> str:
+    """The name of who runs this process; "unknown" where the system has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def from_curation_json(
+    path: Path, sorting: BaseSorting, *, user: str | None = None, data_version: str = ""
+) -> ManualCuration:
+    """Read a curation in SpikeInterface's format, as spikeinterface-gui and sortingview write it.
+
+    Parameters
+    ----------
+    path : Path
+        The JSON file: version 1 or 2 of the format, or the older one of sortingview.
+    sorting : BaseSorting
+        The units that it is about. Units that the file does not name stay as they are.
+    user : str or None
+        Who decided; None takes the name of the user of this process.
+    data_version : str
+        Of the sorting.
+
+    Returns
+    -------
+    ManualCuration
+
+    Raises
+    ------
+    CurationError
+        When the file can't be read, or is about other units.
+    """
+    model = _read_model(path)
+    ids = plain_ids(sorting)
+    known = {str(unit_id): unit_id for unit_id in ids}
+    unknown = [str(unit_id) for unit_id in model.unit_ids if str(unit_id) not in known]
+    if unknown:
+        raise CurationError(
+            f"'{path}' is about units that the sorting does not have: {', '.join(unknown[:20])}.",
+            remedy="Import it for the recording, and the version of its units, that was curated.",
+            unknown=len(unknown),
+        )
+    merged = [[known[str(unit_id)] for unit_id in merge.unit_ids] for merge in model.merges or []]
+    splits = {known[str(split.unit_id)]: _parts(path, split, sorting, known) for split in model.splits or []}
+    asked = [merge.new_unit_id for merge in model.merges or []]
+    asked += [
+        new for split, parts in zip(model.splits or [], splits.values(), strict=True) for new in _asked(split, parts)
+    ]
+    names = _names(asked, ids)
+    merges = dict(zip(names, merged, strict=False))
+    named_parts = {}
+    rest = iter(names[len(merged) :])
+    for unit_id, parts in splits.items():
+        named_parts[unit_id] = {next(rest): part for part in parts}
+
+    words = curation_of(ids, removed=[known[str(unit_id)] for unit_id in model.removed or []])
+    words["label_definitions"] = {name: each.model_dump() for name, each in (model.label_definitions or {}).items()}
+    words["manual_labels"] = [
+        {"unit_id": known[str(each.unit_id)], "labels": each.labels} for each in model.manual_labels or []
+    ]
+    user = user or current_user()
+    made_by = {"person": user, "file": str(path)}
+    steps = [HistoryStep(title="Labels and removals by hand", made_by=made_by, curation=words)]
+    if merges or named_parts:
+        structure = curation_of(ids, merges=merges, splits=named_parts)
+        steps.append(HistoryStep(title="Merges and splits by hand", made_by=made_by, curation=structure))
+    return ManualCuration(
+        user=user,
+        made_at=datetime.now(UTC),
+        source="json",
+        path=str(path),
+        data_version=data_version,
+        unit_ids=ids,
+        spikes=hash_spikes(sorting),
+        steps=steps,
+    )
+
+
+def _read_model(path: Path) -> Curation:
+    from spikeinterface.curation.curation_model import Curation
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError("it is no JSON object")
+        # SpikeInterface prints that it converts the oldest version.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return Curation(**values)
+    # Its validators index and iterate what the file holds before pydantic has looked at it.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CurationError(
+            f"'{path}' is not a curation in SpikeInterface's format: {what}.",
+            remedy="Save the curation again, in version 2 of the format.",
+            path=str(path),
+        ) from error
+
+
+def _parts(path: Path, split: Split, sorting: BaseSorting, known: dict[str, UnitId]) -> list[list[int]]:
+    """Indices into the unit's spikes, of each part."""
+    import numpy as np
+
+    unit_id = known[str(split.unit_id)]
+    count = sorting.count_num_spikes_per_unit()[unit_id]
+    if split.mode == "labels":
+        labels = np.asarray(split.labels)
+        parts = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        fits = len(labels) == count
+    else:
+        parts = [np.asarray(indices, dtype=int) for indices in split.indices or []]
+        given = np.concatenate(parts)
+        fits = bool(((given >= 0) & (given < count)).all())
+        rest = np.setdiff1d(np.arange(count), given)
+        parts += [rest] if len(rest) and fits else []
+    if not fits or len(parts) < 2 or not all(map(len, parts)):
+        raise CurationError(
+            f"'{path}' splits unit {unit_id} in a way that does not fit its {count} spikes.",
+            remedy="Import it for the version of the units that was curated.",
+            unit=str(unit_id),
+            spikes=count,
+        )
+    return [part.tolist() for part in parts]
+
+
+def _asked(split: Split, parts: list[list[int]]) -> list[UnitId | None]:
+    """The ids that the file gives to the parts of a split unit."""
+    given = list(split.new_unit_ids or [])
+    return given if len(given) == len(parts) else [None] * len(parts)
+
+
+def _names(asked: list[UnitId | None], ids: list[UnitId]) -> list[UnitId]:
+    """Ids of new units, of the same type as the others: those that were asked for, where they are free."""
+    as_known = int if ids and all(isinstance(unit_id, int) for unit_id in ids) else str
+    names: list[UnitId | None] = []
+    for each in asked:
+        usable = each is not None and (as_known is str or str(each).isdecimal())
+        name = as_known(each) if usable else None  # type: ignore[arg-type]
+        names.append(None if name in ids or name in names else name)
+    taken = [*ids, *(name for name in names if name is not None)]
+    free = iter(new_unit_ids(taken, names.count(None), "manual"))
+    return [next(free) if name is None else name for name in names]

@@ -1,0 +1,124 @@
+"""The README.txt of a delivery: what each file is, how to read it, and what was absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sort_assets.exports.arrays import MAT_LAYOUT, NPZ_LAYOUT
+from sort_assets.exports.plain_table import MISSING_VALUES
+from sort_assets.exports.session import NOT_KNOWN, Facts
+from sort_assets.exports.units import DeliveredUnits
+
+_WHAT = {
+    "nwb": "Neurodata Without Borders: units with waveforms, metrics and decisions, electrodes, session and subject",
+    "npz": "plain numpy arrays",
+    "mat": "MATLAB structures (version 5)",
+    "phy": "a folder for Phy",
+    "pynapple": "pynapple's TsGroup, with metrics and decisions as metadata",
+}
+_HOW = {
+    "nwb": (
+        "Python:  from pynwb import NWBHDF5IO",
+        "         units = NWBHDF5IO('{file}', 'r').read().units.to_dataframe()",
+        "MATLAB:  nwb = nwbRead('{file}');   % MatNWB",
+        "         times = nwb.units.getRow(1).spike_times{{1}};",
+    ),
+    "npz": (
+        "Python:  import numpy as np; data = np.load('{file}')",
+        "         times = data['spike_times_s'][data['spike_unit_index'] == 0]   # of the first unit",
+    ),
+    "mat": (
+        "MATLAB:  data = load('{file}');",
+        "         times = data.units(1).spike_times_s;   metrics = struct2table(data.metrics);",
+        "Python:  from scipy.io import loadmat; data = loadmat('{file}', simplify_cells=True)",
+        "         times = data['units'][0]['spike_times_s']",
+    ),
+    "phy": (
+        "Shell:   phy template-gui {file}/params.py",
+        "Python:  from spikeinterface.extractors import read_phy; sorting = read_phy('{file}')",
+    ),
+    "pynapple": (
+        "Python:  import pynapple as nap; units = nap.load_file('{file}')",
+        "         times = units[units.keys()[0]].t",
+    ),
+}
+_LAYOUTS: Mapping[str, Mapping[str, str]] = {"npz": NPZ_LAYOUT, "mat": MAT_LAYOUT}
+
+
+def readme_text(
+    units: DeliveredUnits,
+    parts: Sequence[DeliveredUnits],
+    facts: Facts,
+    files: Iterable[tuple[str, str, int]],
+    *,
+    absent: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """The text.
+
+    Parameters
+    ----------
+    units : DeliveredUnits
+        Of the whole recording.
+    parts : sequence of DeliveredUnits
+        What is delivered: the whole, or each file of it.
+    facts : Facts
+        Of the whole recording.
+    files : iterable of (format, name, units)
+        What was written, with the name of the file in the folder and how many units are in it.
+    absent : sequence of str
+        What was absent, in words.
+    notes : sequence of str
+        What else a reader should know.
+    """
+    files = list(files)
+    lines = [
+        f"Units of the recording '{units.name}'",
+        "",
+        f"{len(units)} units, {units.num_spikes} spikes, {units.duration_s:.3f} s at {units.sampling_frequency:g} "
+        "samples per second.",
+        *_times(units, parts),
+        "Metrics and decisions are those of the whole recording. " + MISSING_VALUES,
+    ]
+    for format_name in dict.fromkeys(format_name for format_name, _, _ in files):
+        its_files = [(name, count) for each, name, count in files if each == format_name]
+        lines += ["", f"{format_name}: {_WHAT[format_name]}"]
+        lines += [f"  {name}  ({count} units)" for name, count in its_files]
+        lines += [f"  {line.format(file=its_files[0][0])}" for line in _HOW[format_name]]
+        layout = _LAYOUTS.get(format_name, {})
+        lines += [f"    {key}: {what}" for key, what in layout.items()]
+    lines += ["", "What is known of session and subject"]
+    lines += [f"  {words}" for words in _known(facts)]
+    lines += ["", "What was absent"]
+    lines += [f"  {words}" for words in absent] or ["  Nothing."]
+    if notes:
+        lines += ["", "Notes", *(f"  {words}" for words in notes)]
+    lines += [
+        "",
+        "Facts of session and subject can be stated in sort_assets.yaml, or in a file beside the recording, under",
+        "session: and subject:; they are in the files after the next delivery.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:
+    if len(parts) == 1:
+        return [f"Times are in seconds on the recording's own clock; its first sample is at {units.start_time_s:g} s."]
+    lines = [f"It was put together of {len(parts)} files. Each is delivered on its own, with times from zero:"]
+    lines += [
+        f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes; its first sample is at "
+        f"{part.file_start_time_s:g} s on its own clock"
+        for part in parts
+    ]
+    return lines
+
+
+def _known(facts: Facts) -> list[str]:
+    lines = []
+    for part, section in (("session", facts.session), ("subject", facts.subject)):
+        for name, value in section.model_dump(mode="json", exclude_none=True).items():
+            origin = facts.origins.get(f"{part}.{name}", NOT_KNOWN)
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            lines.append(f"{part}.{name}: {text} ({origin})")
+    return lines

@@ -1,0 +1,105 @@
+"""Making an analyzer: choosing spikes, cutting their waveforms out of the recording, averaging them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
+
+_PICKLE_SUFFIXES = (".pkl", ".pickle")
+
+
+def create_analyzer(
+    sorting: BaseSorting, recording: BaseRecording, folder: Path, *, job_kwargs: Mapping[str, Any], **options: Any
+) -> SortingAnalyzer:
+    """Create an analyzer in a folder, without waveforms.
+
+    Its waveforms are going to be mapped from their file instead of being held, so that memory does not grow with the
+    number of units.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        Any number of units, also none.
+    recording : BaseRecording
+        With or without a probe.
+    folder : Path
+        Does not exist yet.
+    job_kwargs : Mapping[str, Any]
+        How SpikeInterface shares work among workers.
+    **options : Any
+        Further arguments of `spikeinterface.core.create_sorting_analyzer`.
+
+    Returns
+    -------
+    SortingAnalyzer
+        Of the format "binary_folder"; without a probe, if the recording has none.
+    """
+    from spikeinterface.core import SortingAnalyzer, create_sorting_analyzer
+
+    with warnings.catch_warnings():
+        # True of what is in memory, and no loss: the folder holds a copy of the spikes, and whoever loads the analyzer
+        # gives it its recording.
+        warnings.filterwarnings("ignore", message="The extractor is not serializable to file")
+        warnings.filterwarnings("ignore", message="The Recording is not serializable")
+        analyzer = create_sorting_analyzer(
+            sorting,
+            recording if recording.has_probe() else _placed_anyhow(recording),
+            format="binary_folder",
+            folder=folder,
+            lazy=True,
+            return_in_uV=True,
+            job_kwargs=dict(job_kwargs),
+            **options,
+        )
+    # SpikeInterface notes where recording and sorting came from, as pickles where JSON can't hold it.
+    for path in folder.rglob("*"):
+        if path.suffix in _PICKLE_SUFFIXES:
+            path.unlink()
+    if not recording.has_probe():
+        (folder / "recording_info" / "probegroup.json").unlink()
+        analyzer = SortingAnalyzer.load_from_binary_folder(folder, recording=recording, lazy=True)
+    return analyzer
+
+
+def cut_waveforms(
+    analyzer: SortingAnalyzer,
+    *,
+    max_spikes_per_unit: int,
+    ms_before: float,
+    ms_after: float,
+    seed: int,
+    job_kwargs: Mapping[str, Any],
+) -> None:
+    """Compute random spikes, waveforms, templates (their average and standard deviation) and noise levels.
+
+    Parameters
+    ----------
+    analyzer : SortingAnalyzer
+        With its recording.
+    max_spikes_per_unit : int
+        How many spikes of each unit are chosen at most.
+    ms_before, ms_after : float
+        What is cut out around a spike.
+    seed : int
+        Of the choice of spikes, and of the stretches of recording from which noise is estimated.
+    job_kwargs : Mapping[str, Any]
+        How SpikeInterface shares work among workers.
+    """
+    analyzer.compute("random_spikes", max_spikes_per_unit=max_spikes_per_unit, seed=seed)
+    analyzer.compute("waveforms", ms_before=ms_before, ms_after=ms_after, **job_kwargs)
+    analyzer.compute("templates", operators=["average", "std"])
+    analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **job_kwargs)
+
+
+def _placed_anyhow(recording: BaseRecording) -> BaseRecording:
+    """The recording with its channels in a row: SpikeInterface 0.105.3 creates no analyzer without a probe."""
+    import numpy as np
+
+    placed = recording.select_channels(recording.channel_ids)
+    placed.set_dummy_probe_from_locations(np.arange(recording.get_num_channels())[:, None] * [0.0, 20.0])
+    return placed

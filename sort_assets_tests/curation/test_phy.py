@@ -1,0 +1,237 @@
+"""A person's work in Phy comes back as it was saved, or is refused."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spikeinterface.core as si
+from spikeinterface.exporters import export_to_phy
+
+from sort_assets.curation.history import UnitId, plain_ids, restructure
+from sort_assets.curation.manual import ManualCuration, persons_words
+from sort_assets.curation.phy import NOTE_FILE, changes, from_phy_folder, note_export, note_import
+from sort_assets.errors import CurationError
+from sort_assets_tests.curation.conftest import Planted
+
+
+def phy_saves(folder: Path, clusters: np.ndarray, groups: dict[int, str]) -> None:
+    """Write what Phy 2.1.0 writes when somebody saves (its `on_save_clustering`, with phylib 2.7.1).
+
+    Clusters in one dimension, groups of the clusters that have one, and a table of everything that Phy shows.
+    """
+    np.save(folder / "spike_clusters.npy", clusters.astype(np.int32))
+    with (folder / "cluster_group.tsv").open("w", newline="") as file:
+        rows = csv.writer(file, delimiter="\t")
+        rows.writerow(["cluster_id", "group"])
+        rows.writerows(sorted(groups.items()))
+    with (folder / "cluster_info.tsv").open("w", newline="") as file:
+        rows = csv.writer(file, delimiter="\t")
+        rows.writerow(["cluster_id", "amp", "group", "n_spikes"])
+        for cluster, count in zip(*np.unique(clusters, return_counts=True), strict=True):
+            rows.writerow([cluster, 12.345678, groups.get(int(cluster)), count])
+    (folder / ".phy").mkdir(exist_ok=True)
+    (folder / ".phy" / "spikes_per_cluster.pkl").write_bytes(b"\x80cache")
+
+
+def plain_folder(sorting: si.BaseSorting, folder: Path) -> Path:
+    """The arrays of an export to Phy that say which spike is whose."""
+    folder.mkdir()
+    spikes = sorting.to_spike_vector()
+    np.save(folder / "spike_times.npy", spikes["sample_index"][:, None])
+    np.save(folder / "spike_templates.npy", spikes["unit_index"][:, None])
+    np.save(folder / "spike_clusters.npy", spikes["unit_index"][:, None])
+    return folder
+
+
+def curated(sorting: si.BaseSorting, manual: ManualCuration) -> si.BaseSorting:
+    for step in manual.steps:
+        sorting = restructure(sorting, step.curation)
+    return sorting
+
+
+def trains_of(sorting: si.BaseSorting) -> set[tuple[int, ...]]:
+    return {tuple(sorting.get_unit_spike_train(unit).tolist()) for unit in sorting.unit_ids}
+
+
+@pytest.fixture
+def exported(planted: Planted, tmp_path: Path) -> Path:
+    """A folder that SpikeInterface exported, with our note."""
+    folder = tmp_path / "phy"
+    export_to_phy(
+        planted.analyzer,
+        folder,
+        compute_pc_features=False,
+        copy_binary=False,
+        verbose=False,
+        n_jobs=1,
+        progress_bar=False,
+    )
+    note_export(folder, recording="mouse/day1", sorting_version="20260101-1", data_version="abc")
+    return folder
+
+
+def test_an_export_that_nobody_touched_changes_nothing(planted: Planted, exported: Path) -> None:
+    found = changes(exported)
+    manual = from_phy_folder(exported, planted.analyzer.sorting)
+
+    assert (found.changed, found.opened, found.pending) == (False, False, False)
+    assert plain_ids(curated(planted.analyzer.sorting, manual)) == plain_ids(planted.analyzer.sorting)
+    assert persons_words(manual) == {}
+    assert manual.data_version == "abc"
+
+
+def test_merges_splits_and_groups_come_back_as_phy_saved_them(planted: Planted, exported: Path) -> None:
+    sorting = planted.analyzer.sorting
+    ids = plain_ids(sorting)
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    times = np.load(exported / "spike_times.npy").reshape(-1)
+    clusters[np.isin(clusters, [0, 9])] = 12
+    of_three = np.flatnonzero(clusters == 3)
+    clusters[of_three[:100]], clusters[of_three[100:]] = 13, 14
+    groups = {1: "good", 8: "noise", 12: "good", 13: "mua", 5: "unsorted"}
+
+    phy_saves(exported, clusters, groups)
+    manual = from_phy_folder(exported, sorting, user="anna")
+
+    result = curated(sorting, manual)
+    assert [step.title for step in manual.steps] == ["Splits in Phy", "Merges in Phy", "Groups in Phy"]
+    assert len(result.unit_ids) == len(ids)
+    for cluster in np.unique(clusters):
+        assert tuple(times[clusters == cluster].tolist()) in trains_of(result)
+    first, second, merged = [each for each in plain_ids(result) if each not in ids]
+    assert len(result.get_unit_spike_train(first)) == 100
+    words = persons_words(manual)
+    assert {unit: word.label for unit, word in words.items()} == {
+        ids[1]: "good",
+        ids[8]: "noise",
+        merged: "good",
+        first: "mua",
+        second: "",
+    }
+    assert words[merged].made == f"Merged of {ids[0]}, {ids[9]}"
+
+
+def test_what_was_saved_is_pending_until_it_is_imported(exported: Path) -> None:
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    clusters[clusters == 0] = 12
+    phy_saves(exported, clusters, {12: "good"})
+
+    before = changes(exported)
+    note_import(exported)
+    after = changes(exported)
+    phy_saves(exported, clusters, {12: "noise"})
+    later = changes(exported)
+
+    assert (before.pending, before.opened) == (True, True)
+    assert before.files == ("cluster_group.tsv", "cluster_info.tsv", "spike_clusters.npy")
+    assert (after.changed, after.imported, after.pending) == (True, True, False)
+    assert later.pending
+    assert later.note.recording == "mouse/day1"
+
+
+@pytest.mark.parametrize("name", [int, str, "unit_{}".format], ids=["int", "digits", "text"])
+@pytest.mark.parametrize("seed", range(5))
+def test_any_reassignment_of_spikes_is_reproduced(name: Callable[[int], UnitId], seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    trains = {name(unit): np.sort(rng.integers(0, 300, 30)) for unit in range(6)} | {name(6): np.array([], dtype=int)}
+    sorting = si.NumpySorting.from_unit_dict([trains], 1000.0)
+    folder = plain_folder(sorting, tmp_path / "phy")
+    clusters = np.load(folder / "spike_clusters.npy").reshape(-1)
+    moved = rng.choice(len(clusters), 25, replace=False)
+    clusters[moved] = rng.integers(0, 9, 25)
+    clusters[clusters == 5] = 4
+    phy_saves(folder, clusters, {})
+
+    result = curated(sorting, from_phy_folder(folder, sorting))
+
+    times = np.load(folder / "spike_times.npy").reshape(-1)
+    expected = {tuple(np.sort(times[clusters == cluster]).tolist()) for cluster in np.unique(clusters)}
+    assert trains_of(result) == expected | {()}
+    assert len(result.unit_ids) == len(np.unique(clusters)) + 1
+
+
+def test_groups_are_read_from_the_table_of_clusters_where_they_have_no_file(planted: Planted, exported: Path) -> None:
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    phy_saves(exported, clusters, {2: "noise"})
+    (exported / "cluster_group.tsv").unlink()
+
+    words = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+
+    assert [(unit, word.keeps) for unit, word in words.items()] == [("2", False)]
+
+
+def test_a_folder_of_another_sorting_is_refused(planted: Planted, exported: Path) -> None:
+    sorting = planted.analyzer.sorting
+    fewer = sorting.select_units(sorting.unit_ids[1:])
+    shifted = si.NumpySorting.from_unit_dict(
+        [{unit: sorting.get_unit_spike_train(unit) + 1 for unit in sorting.unit_ids}], sorting.sampling_frequency
+    )
+
+    for other, said in ((fewer, "other spikes than this sorting"), (shifted, "at other times")):
+        with pytest.raises(CurationError, match=said):
+            from_phy_folder(exported, other)
+
+
+def break_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def pickled(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def shorter(path: Path) -> None:
+    np.save(path, np.load(path)[:-5])
+
+
+def negative(path: Path) -> None:
+    np.save(path, np.load(path) - 1)
+
+
+def fractions(path: Path) -> None:
+    np.save(path, np.load(path) + 0.5)
+
+
+@pytest.mark.parametrize("damage", [break_off, pickled, shorter, negative, fractions, Path.unlink, Path.touch])
+def test_damaged_clusters_are_refused(planted: Planted, exported: Path, damage: Callable[[Path], None]) -> None:
+    path = exported / "spike_clusters.npy"
+    if damage is Path.touch:
+        path.write_bytes(b"")
+    else:
+        damage(path)
+
+    with pytest.raises(CurationError, match=r"spike_clusters\.npy"):
+        from_phy_folder(exported, planted.analyzer.sorting)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cluster_group.tsv", "cluster_id\tgroup\r\nfour\tgood\r\n"),
+        ("cluster_group.tsv", "cluster_id\tgroup\r\n1\tgood\r\n1\tnoise\r\n"),
+        ("cluster_group.tsv", "cluster_id\tgroup\r\n99\tgood\r\n"),
+        ("cluster_group.tsv", ""),
+        ("cluster_group.tsv", "something\r\nelse"),
+        ("cluster_group.tsv", "cluster_id\tgroup\r\n1\tgood\r\n2"),
+        ("cluster_info.tsv", "cluster_id\tgroup\r\n0\tgood\r\n"),
+        ("cluster_group.tsv", "cluster_id\tgr\x00oup\r\n1\tgood\r\n"),
+    ],
+)
+def test_damaged_tables_are_refused(planted: Planted, exported: Path, name: str, text: str) -> None:
+    (exported / name).write_text(text)
+
+    with pytest.raises(CurationError, match=name):
+        from_phy_folder(exported, planted.analyzer.sorting)
+
+
+def test_a_folder_without_our_note_is_read_and_can_not_be_watched(planted: Planted, exported: Path) -> None:
+    (exported / NOTE_FILE).unlink()
+
+    assert from_phy_folder(exported, planted.analyzer.sorting).data_version == ""
+    with pytest.raises(CurationError, match="was not exported by sort_assets"):
+        changes(exported)
+    (exported / NOTE_FILE).write_text('{"recording": ')
+    with pytest.raises(CurationError, match=NOTE_FILE):
+        changes(exported)

@@ -1,0 +1,220 @@
+"""A whole delivery: every format at once, each read by its own library."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pynapple as nap
+import pytest
+from nwbinspector import inspect_nwbfile
+from scipy.io import loadmat
+from spikeinterface.extractors import read_nwb_sorting, read_phy
+
+from sort_assets.config.rules import RecordingSettings
+from sort_assets.config.units import DeliveryConfig
+from sort_assets.exports.delivery import Delivery, write_delivery
+from sort_assets.exports.session import Facts, facts_of_files, session_facts
+from sort_assets.recordings.opening import Boundary
+from sort_assets_tests.exports.conftest import START_S, Sorted
+
+ALL = ("nwb", "npz", "mat", "phy", "pynapple")
+FILES = (Boundary("day 2/rest.dat", 0, 90_000, 7.0), Boundary("run.dat", 90_000, 300_000, 8.0))
+JOB_KWARGS = {"n_jobs": 1, "progress_bar": False}
+
+
+@pytest.fixture
+def facts(stated: RecordingSettings, tmp_path: Path) -> Facts:
+    return session_facts(tmp_path / "gone", "", stated)
+
+
+def deliver(recording: Sorted, folder: Path, facts: Facts, *files: Boundary, **options: object) -> Delivery:
+    config = DeliveryConfig(**{"formats": ALL} | options)
+    return write_delivery(
+        folder,
+        recording.analyzer,
+        recording.units(include_failed_units=config.include_failed_units),
+        config,
+        facts,
+        files,
+        dat_path=recording.dat_path,
+        job_kwargs=JOB_KWARGS,
+    )
+
+
+def names(delivery: Delivery) -> list[str]:
+    return [one.path.name for one in delivery.files]
+
+
+def test_every_format_is_written_and_named_after_the_recording(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    delivery = deliver(sorted_units, tmp_path / "delivery", facts)
+
+    assert names(delivery) == [
+        "mouse_1_day_2.nwb",
+        "mouse_1_day_2_units.npz",
+        "mouse_1_day_2_units.mat",
+        "mouse_1_day_2_phy",
+        "mouse_1_day_2_tsgroup.npz",
+    ]
+    assert sorted(path.name for path in (tmp_path / "delivery").iterdir()) == sorted([*names(delivery), "README.txt"])
+    assert [one.num_units for one in delivery.files] == [7, 7, 7, 6, 7]
+    assert all(one.num_bytes > 1000 for one in delivery.files)
+    assert delivery.absent == ()
+
+
+def test_only_the_formats_that_are_configured(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:
+    delivery = deliver(sorted_units, tmp_path, facts, formats=("npz",), waveforms=False)
+
+    assert names(delivery) == ["mouse_1_day_2_units.npz"]
+    assert delivery.absent == delivery.notes == ()
+
+
+def test_rejected_units_are_in_every_format_when_asked_for(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:
+    delivery = deliver(sorted_units, tmp_path, facts, include_failed_units=True)
+
+    assert [one.num_units for one in delivery.files] == [8, 8, 8, 7, 8]
+    assert nap.load_file(tmp_path / "mouse_1_day_2_tsgroup.npz").get_info("label")[3] == "rejected"
+    assert read_phy(tmp_path / "mouse_1_day_2_phy").get_property("quality").tolist().count("noise") == 1
+
+
+def test_each_file_of_a_concatenated_recording_is_delivered_with_times_from_zero(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    delivery = deliver(sorted_units, tmp_path, facts, *FILES)
+
+    assert names(delivery)[:4] == [
+        "mouse_1_day_2_day_2_rest.nwb",
+        "mouse_1_day_2_run.nwb",
+        "mouse_1_day_2_day_2_rest_units.npz",
+        "mouse_1_day_2_run_units.npz",
+    ]
+    parts = [read_nwb_sorting(one.path) for one in delivery.files if one.format == "nwb"]
+    arrays = [np.load(one.path, allow_pickle=False) for one in delivery.files if one.format == "npz"]
+    structs = [loadmat(one.path, simplify_cells=True) for one in delivery.files if one.format == "mat"]
+    groups = [nap.load_file(one.path) for one in delivery.files if one.format == "pynapple"]
+    for index, unit_id in enumerate(parts[0].unit_ids):
+        whole = sorted_units.trains[str(unit_id)]
+        expected = [whole[whole < 90_000], whole[whole >= 90_000] - 90_000]
+        for part, data, struct, group, samples in zip(parts, arrays, structs, groups, expected, strict=True):
+            np.testing.assert_array_equal(part.get_unit_spike_train(unit_id), samples)
+            np.testing.assert_array_equal(data["spike_samples"][data["spike_unit_index"] == index], samples)
+            np.testing.assert_array_equal(np.ravel(struct["units"][index]["spike_samples"]), samples)
+            np.testing.assert_allclose(group[unit_id].t, samples / 30_000, rtol=0, atol=1e-9)
+    assert [float(data["file_start_time_s"]) for data in arrays] == [7.0, 8.0]
+    # Phy's folder stays one, since it points to the one .dat.
+    np.testing.assert_array_equal(
+        read_phy(tmp_path / "mouse_1_day_2_phy").get_unit_spike_train(12), sorted_units.trains["12"]
+    )
+
+
+def test_a_file_of_a_concatenated_recording_passes_the_inspector(
+    sorted_units: Sorted, stated: RecordingSettings, tmp_path: Path
+) -> None:
+    facts = session_facts(tmp_path, "", stated)
+    of_files = facts_of_files(tmp_path, "", stated, FILES)
+
+    delivery = write_delivery(
+        tmp_path / "delivery",
+        sorted_units.analyzer,
+        sorted_units.units(),
+        DeliveryConfig(formats=("nwb",)),
+        facts,
+        FILES,
+        file_facts=of_files,
+    )
+
+    assert len(delivery.files) == 2
+    assert delivery.absent == (
+        "When this file began within the session: not known; session_start_time is that of the first file.",
+    )
+    assert list(inspect_nwbfile(nwbfile_path=delivery.files[1].path)) == []
+
+
+def test_a_concatenated_recording_is_delivered_whole_when_configured(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    delivery = deliver(sorted_units, tmp_path, facts, *FILES, split_files=False, formats=("npz",))
+
+    (only,) = delivery.files
+    data = np.load(only.path, allow_pickle=False)
+    assert data["num_samples"] == 300_000
+    assert data["start_time_s"] == START_S
+
+
+def test_files_of_the_same_name_overwrite_nothing(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:
+    files = [replace(FILES[0], name="a b"), replace(FILES[1], name="a_b")]
+
+    delivery = deliver(sorted_units, tmp_path, facts, *files, formats=("npz",))
+
+    assert names(delivery) == ["mouse_1_day_2_a_b_units.npz", "mouse_1_day_2_a_b_2_units.npz"]
+
+
+def test_the_same_content_has_the_same_name_and_other_content_another(
+    sorted_units: Sorted, facts: Facts, unstated: RecordingSettings, tmp_path: Path
+) -> None:
+    once = deliver(sorted_units, tmp_path / "once", facts)
+    again = deliver(sorted_units, tmp_path / "again", facts)
+    without_facts = deliver(sorted_units, tmp_path / "a", session_facts(tmp_path, "", unstated), formats=ALL)
+    without_waveforms = write_delivery(
+        tmp_path / "b",
+        sorted_units.analyzer,
+        sorted_units.units(waveforms=False),
+        DeliveryConfig(formats=("npz",)),
+        facts,
+    )
+
+    assert once.content == again.content
+    assert len({once.content, without_facts.content, without_waveforms.content}) == 3
+
+
+def test_the_readme_says_how_to_read_each_file_and_what_was_absent(
+    sorted_units: Sorted, unstated: RecordingSettings, tmp_path: Path
+) -> None:
+    facts = session_facts(tmp_path / "gone", "", unstated)
+
+    delivery = deliver(sorted_units, tmp_path, facts)
+
+    text = (tmp_path / "README.txt").read_text()
+    for one in delivery.files:
+        assert one.path.name in text
+    for words in (*delivery.absent, *delivery.notes):
+        assert words in text
+    assert "Species: not known." in delivery.absent
+    assert "Units without spikes, which Phy does not take: 8." in delivery.notes
+
+
+def test_what_the_readme_says_to_python_works(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(sorted_units, tmp_path, facts)
+    monkeypatch.chdir(tmp_path)
+    lines = (tmp_path / "README.txt").read_text().splitlines()
+
+    seen = []
+    for number, line in enumerate(lines):
+        if line.strip().startswith("Python:"):
+            following = lines[number + 1].strip()
+            names_of: dict[str, object] = {}
+            exec(line.partition("Python:")[2].strip(), names_of)
+            if following.startswith(("times", "units")):
+                exec(following, names_of)
+            found = names_of.get("times", names_of.get("units", names_of.get("sorting")))
+            seen.append(len(found) if found is not None and hasattr(found, "__len__") else found.get_num_units())
+
+    first = len(sorted_units.trains["12"])
+    in_order_of_keys = len(sorted_units.trains["0"])
+    assert seen == [7, first, first, 6, in_order_of_keys]
+
+
+@pytest.mark.parametrize("name", ["no_units", "one_channel", "renamed"])
+def test_no_unit_one_channel_and_text_ids(
+    name: str, request: pytest.FixtureRequest, facts: Facts, tmp_path: Path
+) -> None:
+    recording: Sorted = request.getfixturevalue(name)
+
+    delivery = deliver(recording, tmp_path, facts, *FILES)
+
+    assert len(delivery.files) == 9
+    assert {one.num_units for one in delivery.files if one.format != "phy"} == {len(recording.units())}
+    assert ("Positions of the electrodes: not known." in delivery.absent) == (name == "one_channel")

@@ -1,0 +1,28 @@
+from sort_assets.reports import Parameter, parameters_in_force
+
+CONFIG = {
+    "sorter": {"name": "kilosort4", "params": {"batch_size": 30000}},
+    "curation": {"min_snr": 5.0, "thresholds": {}},
+}
+
+
+def test_chosen_parameters_come_first_with_who_chose_them() -> None:
+    lines = parameters_in_force(CONFIG, {"sorter.params.batch_size": "rules.yaml"})
+
+    assert lines[0] == Parameter("sorter.params.batch_size", "30000", "rules.yaml")
+    assert lines[1:] == (
+        Parameter("sorter.name", "kilosort4"),
+        Parameter("curation.min_snr", "5.0"),
+        Parameter("curation.thresholds", "{}"),
+    )
+
+
+def test_who_chose_a_section_chose_what_is_in_it() -> None:
+    lines = parameters_in_force(CONFIG, {"sorter": "preset", "sorter.name": "run"})
+
+    assert {line.name: line.chosen_by for line in lines} == {
+        "sorter.name": "run",
+        "sorter.params.batch_size": "preset",
+        "curation.min_snr": "",
+        "curation.thresholds": "",
+    }

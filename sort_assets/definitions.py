@@ -13,19 +13,21 @@ from sort_assets.assets.sorting import sorting
 from sort_assets.assets.sorting_report import sorting_report
 from sort_assets.assets.spike_data import spike_data
 from sort_assets.assets.unit_metrics import unit_metrics
+from sort_assets.assets.units_across_recordings import units_across_recordings
 from sort_assets.assets.waveforms import waveforms
 from sort_assets.automation.digest_schedule import morning_digest, send_digest
 from sort_assets.automation.failure_sensor import recording_failed
-from sort_assets.automation.jobs import curate_again, sort_again, sort_recording
+from sort_assets.automation.jobs import curate_again, sort_again, sort_recording, summarize_units
 from sort_assets.automation.new_recordings import new_recordings
 from sort_assets.automation.stale_recordings import stale_recordings
+from sort_assets.automation.units_summary_sensor import results_changed
 from sort_assets.execution.executor import local_executor
 from sort_assets.resources import backend_resource
 from sort_assets.storage.io_manager import HandleIOManager
 
 _MADE = (
     *(preprocessed_recording, binary_dat, sorting, waveforms),
-    *(unit_metrics, curated_units, sorting_report, spike_data),
+    *(unit_metrics, curated_units, sorting_report, spike_data, units_across_recordings),
 )
 
 with warnings.catch_warnings():
@@ -34,8 +36,8 @@ with warnings.catch_warnings():
 
 defs = dg.Definitions(
     assets=[recordings_root, raw_recording, *SETTINGS, manual_curation, *_made_with_code],
-    jobs=[sort_recording, sort_again, curate_again, send_digest],
-    sensors=[new_recordings, recording_failed, stale_recordings],
+    jobs=[sort_recording, sort_again, curate_again, send_digest, summarize_units],
+    sensors=[new_recordings, recording_failed, stale_recordings, results_changed],
     schedules=[morning_digest],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},
     executor=local_executor,

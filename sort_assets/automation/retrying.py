@@ -92,18 +92,39 @@ def want_again(instance: dg.DagsterInstance, roots: Roots, failed: Failed) -> No
     Raises
     ------
     RecordingError
+        As `want` does.
+    """
+    want(instance, roots, failed.key, failed.assets, why=f"retry-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+
+
+def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str, ...], *, why: str) -> None:
+    """Have the sensor's next look start a run of assets of a recording.
+
+    Parameters
+    ----------
+    instance : dg.DagsterInstance
+    roots : Roots
+    key : str
+        The recording's key.
+    assets : tuple of str
+        Each after those that it is made from.
+    why : str
+        Ends the run's key: the same words start no second run.
+
+    Raises
+    ------
+    RecordingError
         When nothing is known of the recording yet, and it can't be read.
     """
     known = KnownRecordings(roots.store)
-    fingerprint = _fingerprint(known, failed.key)
+    fingerprint = _fingerprint(known, key)
     if fingerprint is None:
         # A partition that was made when nobody kept a list, or in the UI.
-        register_recording(instance, roots.recordings / _path(failed.key), roots)
-        fingerprint = _fingerprint(known, failed.key)
-    run_key = f"{failed.key}:{fingerprint}:retry-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    if not known.want_run(failed.key, run_key, failed.assets):
+        register_recording(instance, roots.recordings / _path(key), roots)
+        fingerprint = _fingerprint(known, key)
+    if not known.want_run(key, f"{key}:{fingerprint}:{why}", assets):
         raise MissingRecordingError(
-            f"'{failed.key}' is none of the streams that its recording has now.",
+            f"'{key}' is none of the streams that its recording has now.",
             remedy="See which there are with `sort-assets status`, or launch the run in the UI.",
         )
 

@@ -2,6 +2,7 @@
 
 import click
 
+from sort_assets.cli.curation import export_phy, import_curation
 from sort_assets.cli.instance import demo, doctor, init, up
 from sort_assets.cli.recordings import forget, purge, register, retry_failed, scan
 from sort_assets.cli.results import digest, gc, lessons, status
@@ -16,5 +17,10 @@ def main() -> None:
     load_environment()
 
 
-for _command in (init, demo, up, doctor, register, scan, forget, purge, retry_failed, status, digest, gc, lessons):
+for _command in (
+    *(init, demo, up, doctor),
+    *(register, scan, forget, purge, retry_failed),
+    *(status, digest, gc, lessons),
+    *(export_phy, import_curation),
+):
     main.add_command(_command)

@@ -68,6 +68,8 @@ def find_duplicates(analyzer: SortingAnalyzer, unit_ids: Sequence[UnitId], overl
     light = light_copy(analyzer, unit_ids, ["templates"])
     counts = light.sorting.count_num_spikes_per_unit(outputs="array").tolist()
     shifts, peaks = [0] * len(counts), [0.0] * len(counts)
+    # Otherwise each unit's train is searched among all spikes: 2 s of 500 units.
+    light.sorting.precompute_spike_trains()
     aligned = light.sorting
     if light.has_extension("templates"):
         by_unit = get_template_peak_shift_on_main_channel(light)

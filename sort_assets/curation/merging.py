@@ -117,8 +117,12 @@ def suggest_merges(
     candidates = {unit for pair in pairs for unit in pair}
     if not candidates:
         return [], tuple(notes)
-    left = light.unit_ids[[unit in candidates for unit in light.unit_ids]]
-    groups = compute_merge_unit_groups(light_copy(light, left.tolist()), preset=None, steps=steps, n_jobs=1)
+    left = light.unit_ids[[unit in candidates for unit in light.unit_ids]].tolist()
+    lighter = light_copy(light, left)
+    correlograms = analyzer.get_extension("correlograms")
+    if correlograms is not None:
+        lighter.extensions["correlograms"] = correlograms.copy(lighter, unit_ids=left)
+    groups = compute_merge_unit_groups(lighter, preset=None, steps=steps, n_jobs=1)
     return [_suggestion(light, [_plain(each) for each in group], preset, found) for group in groups], tuple(notes)
 
 

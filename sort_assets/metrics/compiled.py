@@ -8,10 +8,9 @@ import functools
 import importlib
 import importlib.util
 
+# Numba can't keep the loop of correlograms, which needs 0.7 s.
 _MODULES = (
     "spikeinterface.postprocessing.template_similarity",
-    "spikeinterface.postprocessing.correlograms",
-    "spikeinterface.postprocessing.isi",
     "spikeinterface.metrics.quality.misc_metrics",
     "spikeinterface.curation.curation_tools",
     "spikeinterface.curation.auto_merge",
@@ -20,7 +19,7 @@ _MODULES = (
 
 @functools.cache
 def keep_compiled() -> int:
-    """Let numba keep what it compiles of SpikeInterface's metrics, postprocessing and curation.
+    """Let numba keep what it compiles of SpikeInterface's metrics, template similarity and curation.
 
     Numba puts it beside SpikeInterface's own `.pyc` files, or where that is not allowed into the user's cache folder;
     `NUMBA_CACHE_DIR` names another place. It compiles again when the source or the processor changes. Call it before

@@ -232,6 +232,7 @@ class StoredAnalyzer(Handle):
             When somebody put pickled data into the folder.
         """
         from spikeinterface.core import SortingAnalyzer
+        from spikeinterface.core.sortinganalyzer import get_extension_class
 
         from sort_assets.recordings import refuse_pickles
 
@@ -241,7 +242,12 @@ class StoredAnalyzer(Handle):
         except SortAssetsError:
             recording = None
         analyzer = SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
-        analyzer.load_all_saved_extension()
+        for name in analyzer.get_saved_extension_names():
+            # Waveforms of many units do not fit into memory; SpikeInterface's lazy mode, which leaves everything in its
+            # file, does not go with the format below.
+            loaded = get_extension_class(name).load(analyzer, lazy=name == "waveforms")
+            if loaded is not None:
+                analyzer.extensions[name] = loaded
         # Otherwise computing an extension would overwrite the published one; SpikeInterface's own read_only mode does
         # so for waveforms (0.105.3).
         analyzer.format, analyzer.folder = "memory", None

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import spikeinterface.core as si
+from spikeinterface.curation import compute_merge_unit_groups
 from spikeinterface.curation.auto_merge import _compute_merge_presets
 
 from sort_assets.curation.merging import PRESETS, suggest_merges
@@ -18,7 +19,8 @@ def halves(halved: tuple[si.SortingAnalyzer, UnitMetrics]) -> si.SortingAnalyzer
 def test_halves_of_a_unit_are_suggested_with_numbers(halves: si.SortingAnalyzer, preset: str) -> None:
     suggestions, notes = suggest_merges(halves, halves.unit_ids.tolist(), preset)
 
-    assert [set(each.unit_ids) for each in suggestions] == [{0, 1}]
+    theirs = compute_merge_unit_groups(halves.copy(), preset=preset, n_jobs=1)
+    assert [set(each.unit_ids) for each in suggestions] == [set(group) for group in theirs] == [{0, 1}]
     assert suggestions[0].similarity > 0.8
     assert suggestions[0].contamination_merged == 0
     assert suggestions[0].words.startswith("0 and 1 may be one unit: templates ")

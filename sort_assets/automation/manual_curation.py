@@ -1,0 +1,275 @@
+"""A person's curation: out to a working folder for Phy, and back as a new version that nothing overwrites."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from sort_assets.assets.settings import manual_curation
+from sort_assets.automation.jobs import CURATED, PIPELINE
+from sort_assets.automation.observations import Observed, report
+from sort_assets.automation.retrying import want
+from sort_assets.config import ExecutionConfig
+from sort_assets.config.cores import job_kwargs
+from sort_assets.curation.manual import ManualCuration
+from sort_assets.errors import CurationError
+from sort_assets.storage import Roots, Store, StoredSorting
+from sort_assets.storage.content import hash_json
+from sort_assets.storage.persons_work import persons_work
+from sort_assets.storage.unit_handles import MANUAL_FILE, StoredCuration, StoredManualCuration
+
+WORKING_FOLDERS = "@curation"
+"""Below the store, beside the recordings' artefacts: people write here."""
+_AUTOMATIC = {"automatic": True}
+_FROM_CURATION = PIPELINE[PIPELINE.index(CURATED) :]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes
+    ----------
+    recording : str
+        Its key.
+    version : str
+        Of `manual_curation` in the store.
+    steps : list of str
+        What the person did, in words.
+    """
+
+    recording: str
+    version: str
+    steps: list[str]
+
+
+def working_folder(roots: Roots, recording: str) -> Path:
+    """Where a recording's units are exported for Phy."""
+    return roots.store / WORKING_FOLDERS / recording / "phy"
+
+
+def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, pc_features: bool = False) -> Path:
+    """Export all units for manual curation, also those that were rejected, with the present labels.
+
+    Where a person has curated the recording before, the units are those that this left.
+
+    Parameters
+    ----------
+    roots : Roots
+    recording : str
+        The recording's key.
+    folder : Path or None
+        Where to; None is `working_folder`. A folder that was exported before and never changed, or whose changes were
+        imported, is replaced.
+    pc_features : bool
+        Also what Phy's feature view shows; slow.
+
+    Returns
+    -------
+    Path
+        The folder; Phy opens its ``params.py``.
+
+    Raises
+    ------
+    CurationError
+        When the folder holds a person's work that was not imported.
+    """
+    import shutil
+
+    from sort_assets.curation.phy import changes, note_export
+    from sort_assets.exports.phy import export_phy_folder
+
+    folder = folder or working_folder(roots, recording)
+    replaced = folder.is_dir() and any(folder.iterdir())
+    if replaced and changes(folder).pending:
+        raise CurationError(
+            f"'{folder}' holds a person's work that was not imported: {', '.join(changes(folder).files)}.",
+            remedy=f"Import it with `sort-assets import-curation {recording} --phy {folder}`, or export to another "
+            "folder with --folder.",
+            path=str(folder),
+        )
+    curated = StoredCuration(roots, recording)
+    sorting = curated.sorting
+    work = job_kwargs(ExecutionConfig())
+    analyzer = curated.load_analyzer(job_kwargs=work)
+    table = curated.metrics().join(curated.decisions(), rsuffix="_decided")
+    table = table[[name for name in table.columns if not name.endswith("_decided")]]
+    paths = list(sorting.binary_dat.dat_paths.values())
+    fresh = folder.with_name(f"{folder.name}.exporting-{uuid.uuid4().hex[:8]}")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        export_phy_folder(
+            analyzer,
+            fresh,
+            table=table,
+            dat_path=paths[0] if len(paths) == 1 else None,
+            job_kwargs=work,
+            pc_features=pc_features,
+        )
+        note_export(
+            fresh,
+            recording=recording,
+            sorting_version=curated.manifest.version,
+            data_version=curated.manifest.data_version,
+        )
+        if replaced:
+            shutil.rmtree(folder)
+        elif folder.is_dir():
+            folder.rmdir()
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def import_phy(
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    recording: str,
+    folder: Path | None = None,
+    *,
+    user: str | None = None,
+    replace: bool = False,
+) -> Imported:
+    """Read a person's changes in a Phy folder.
+
+    Parameters
+    ----------
+    instance : dg.DagsterInstance
+    roots : Roots
+    recording : str
+        The recording's key.
+    folder : Path or None
+        None is `working_folder`.
+    user : str or None
+        Who decided; None is who runs this process.
+    replace : bool
+        Also when somebody's work, that was imported since the export, no longer applies then.
+
+    Raises
+    ------
+    CurationError
+        When the folder is of other units, or can't be read, or another import came in between.
+    """
+    from sort_assets.curation.history import replay
+    from sort_assets.curation.phy import from_phy_folder, note_import, read_note
+
+    folder = folder or working_folder(roots, recording)
+    note = read_note(folder)
+    if note.recording != recording:
+        raise CurationError(
+            f"'{folder}' was exported from '{note.recording}', not from '{recording}'.",
+            remedy=f"Import it with `sort-assets import-curation {note.recording} --phy {folder}`.",
+        )
+    seen = StoredCuration(roots, recording, note.sorting_version)
+    _check_present(roots, seen, replace=replace)
+    units = replay(seen.sorting.load(), seen.history)
+    manual = from_phy_folder(folder, units, user=user).after(seen.history, _persons_part(seen))
+    imported = _keep(instance, roots, recording, manual)
+    note_import(folder)
+    return imported
+
+
+def import_json(
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    recording: str,
+    path: Path,
+    *,
+    user: str | None = None,
+    replace: bool = False,
+) -> Imported:
+    """Read a curation in SpikeInterface's format: about the curated units, or about those of the sorting.
+
+    Parameters
+    ----------
+    instance, roots, recording, user
+        As for `import_phy`.
+    path : Path
+        The JSON file.
+    replace : bool
+        Also when it is about the units of the sorting, and somebody's work on them no longer applies then.
+
+    Raises
+    ------
+    CurationError
+        When the file can't be read, or is about other units.
+    """
+    from sort_assets.curation.history import replay
+    from sort_assets.curation.manual import from_curation_json
+
+    seen = StoredCuration(roots, recording)
+    found, earlier = seen.sorting.load(), _persons_part(seen)
+    data_version = seen.sorting.manifest.data_version
+    _check_present(roots, seen, replace=replace)
+    try:
+        about_curated = from_curation_json(path, replay(found, seen.history), user=user, data_version=data_version)
+        manual = about_curated.after(seen.history, earlier)
+    except CurationError:
+        if earlier is not None and not replace:
+            raise  # about the units of the sorting it would undo what was decided before
+        manual = from_curation_json(path, found, user=user, data_version=data_version)
+    return _keep(instance, roots, recording, manual)
+
+
+def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str) -> Imported:
+    """Leave a recording to the automatic curation again; what was imported stays in the store."""
+    return _keep(instance, roots, recording, None)
+
+
+def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool) -> None:
+    """Refuse what was seen before the recording was sorted again, or before somebody else's work was imported."""
+    recording = seen.recording
+    if StoredSorting(roots, recording).manifest.data_version != seen.sorting.manifest.data_version:
+        raise CurationError(
+            f"'{recording}' was sorted again since these units were curated, and other spikes were found.",
+            remedy="Export the new units with `sort-assets export-phy`, into another folder. The old sorting, and what "
+            "was curated of it, stays in the store.",
+        )
+    newest = persons_work(roots, recording)
+    manual = None if newest is None else newest.load()
+    known = seen.manifest.inputs.get(StoredManualCuration.asset)
+    if newest is None or manual is None or not manual.is_about(seen.sorting.load()) or replace:
+        return
+    if known is None or known.version != newest.manifest.version:
+        raise CurationError(
+            f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and that "
+            "would no longer apply.",
+            remedy="Materialize curated_units, export again, and go on from there; or import with --replace (the other "
+            "work stays in the store).",
+        )
+
+
+def _persons_part(seen: StoredCuration) -> ManualCuration | None:
+    """What a person had decided of these units already."""
+    known = seen.manifest.inputs.get(StoredManualCuration.asset)
+    return None if known is None else StoredManualCuration(seen.roots, seen.recording, known.version).load()
+
+
+def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> Imported:
+    """Publish a person's decisions as a new version, tell Dagster, and have what depends on it made again."""
+    asset = manual_curation.key.to_user_string()
+    content = _AUTOMATIC if manual is None else manual.model_dump(mode="json")
+    version = hash_json(content)
+    with Store(roots.store).stage(recording, asset, run_id=f"import{uuid.uuid4().hex}") as staging:
+        if manual is not None:
+            (staging.path / MANUAL_FILE).write_text(manual.model_dump_json(indent=1), encoding="utf-8")
+        artefact = staging.publish(
+            data_version=version,
+            config={},
+            config_sources={},
+            inputs={},
+            details={"user": None if manual is None else manual.user},
+        )
+    steps = [] if manual is None else [step.title for step in manual.steps]
+    seen = {
+        "by": "nobody: automatic" if manual is None else manual.user,
+        "steps": ", ".join(steps) or "none",
+        "from": "" if manual is None else manual.path,
+        "folder": dg.MetadataValue.path(artefact.path),
+    }
+    report(instance, recording, {asset: Observed(version, seen)}, "Imported with `sort-assets import-curation`.")
+    want(instance, roots, recording, _FROM_CURATION, why=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    return Imported(recording, artefact.manifest.version, steps)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sort_assets.storage.handles import Handle
 from sort_assets.storage.roots import STORE_VARIABLE
 from sort_assets.storage.unit_handles import HANDLES
 
+_KEY = re.compile(r"[A-Za-z0-9._=~@-]+")
 _HANDLES: dict[str, type[Handle]] = {handle.asset: handle for handle in HANDLES}
 
 
@@ -87,7 +89,7 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
 def _key(recording: str, roots: Roots) -> str:
     """The key, also from a path below the recordings root."""
     path = Path(recording)
-    if "/" not in recording:
+    if _KEY.fullmatch(recording):
         return recording
     from sort_assets.partitions import RecordingKey  # imports dagster, which takes a second
 

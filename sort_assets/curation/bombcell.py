@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Missing of every unit is a result here, while elsewhere it says that the metric was not computed.
 _MISSING_IS_A_RESULT = frozenset({"sliding_rp_violation"})
 
+_OF_PRINCIPAL_COMPONENTS = frozenset({"isolation_distance", "l_ratio"})
+
 
 def bombcell_thresholds(config: CurationConfig) -> dict[str, dict[str, Any]]:
     """Bombcell's thresholds by section and metric: SpikeInterface's defaults with what the configuration changes.
@@ -71,6 +73,10 @@ def bombcell_labels(
     from spikeinterface.curation import bombcell_label_units
 
     thresholds = bombcell_thresholds(config)
+    for name in _OF_PRINCIPAL_COMPONENTS - {name for metrics in config.bombcell.values() for name in metrics}:
+        # They are computed where metrics.pca asks for it; that they are not is nothing to be told of every recording.
+        if table.get(name) is None or numbers(table, name).isna().all():
+            thresholds["mua"].pop(name, None)
     if table.empty:
         return pd.Series([], index=table.index, dtype="string"), ()
     asked = dict.fromkeys(name for section in thresholds.values() for name in section)

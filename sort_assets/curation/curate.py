@@ -285,7 +285,6 @@ class _Curator:
         """The table: what was decided before of units that are still there, and of new ones by the same rules."""
         judged, make_table = self._judge(ids, metrics)
         words = persons_words(self.manual) if self.manual is not None else {}
-        user = self.manual.user if self.manual is not None else ""
         final = {}
         for unit_id in ids:
             decision = decisions.get(unit_id, judged[unit_id])
@@ -293,8 +292,8 @@ class _Curator:
             if unit_id in made_by_merge:
                 decision = decision.made(made_by_merge[unit_id], "merge")
             elif word is not None and word.made:
-                decision = decision.made(f"{word.made} by {user}", "person")
-            final[unit_id] = decision.overruled(word, user) if word is not None else decision
+                decision = decision.made(word.made, "person" if word.by_person else "merge")
+            final[unit_id] = decision.overruled(word) if word is not None else decision
         return make_table(final)
 
     def _note_labels(self, title: str, decisions: Mapping[UnitId, Decision], made_by: dict[str, Any]) -> None:

@@ -33,11 +33,11 @@ class Decision:
         """The same of a unit that a merge or split made; who made it decided when no criterion rejects it."""
         return replace(self, reason=f"{how}. {self.reason}", decided_by=by if self.kept else self.decided_by)
 
-    def overruled(self, word: PersonsWord, user: str) -> Decision:
+    def overruled(self, word: PersonsWord) -> Decision:
         """The same after what a person said of the unit."""
         if not word.label:
             return self
-        said = f"{user} removed it" if word.removed else f'{user} says "{word.label}"'
+        said = f"{word.user} removed it" if word.removed else f'{word.user} says "{word.label}"'
         kept = self.kept if word.keeps is None else word.keeps
         return Decision(word.label, kept, f"{said}; automatically {self.label}: {self.reason}", "person")
 

@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -125,12 +125,18 @@ class PersonsWord:
     removed : bool
         Whether the person took the unit out.
     made : str
-        How the person made the unit, in words; empty when the sorter or an automatic merge did.
+        How the unit was made of others, in words; empty when the sorter found it.
+    by_person : bool
+        Whether a person made it, and not a merge that the curation found when the person saw the units.
+    user : str
+        Who spoke last.
     """
 
     labels: dict[str, list[str]] = field(default_factory=dict)
     removed: bool = False
     made: str = ""
+    by_person: bool = True
+    user: str = ""
 
     @property
     def label(self) -> str:
@@ -161,13 +167,14 @@ def persons_words(manual: ManualCuration) -> dict[UnitId, PersonsWord]:
     """
     words: dict[UnitId, PersonsWord] = {}
     for step in manual.steps:
-        curation = step.curation
+        curation, person = step.curation, step.made_by.get("person")
+        user = str(person or manual.user)
+        maker = f"by {person}" if person else "automatically"
         for said in curation["manual_labels"]:
             word = words.get(said["unit_id"], PersonsWord())
-            words[said["unit_id"]] = PersonsWord({**word.labels, **said["labels"]}, word.removed, word.made)
+            words[said["unit_id"]] = replace(word, labels={**word.labels, **said["labels"]}, user=user)
         for unit_id in curation["removed"]:
-            word = words.get(unit_id, PersonsWord())
-            words[unit_id] = PersonsWord(word.labels, True, word.made)
+            words[unit_id] = replace(words.get(unit_id, PersonsWord()), removed=True, user=user)
         for merge in curation["merges"]:
             parts = [words.pop(unit_id, PersonsWord()) for unit_id in merge["unit_ids"]]
             shared = {
@@ -175,12 +182,13 @@ def persons_words(manual: ManualCuration) -> dict[UnitId, PersonsWord]:
                 for category, labels in parts[0].labels.items()
                 if all(part.labels.get(category) == labels for part in parts)
             }
-            made = f"Merged of {', '.join(map(str, merge['unit_ids']))}"
-            words[merge["new_unit_id"]] = PersonsWord(shared, made=made)
+            made = f"Merged of {', '.join(map(str, merge['unit_ids']))} {maker}"
+            words[merge["new_unit_id"]] = PersonsWord(shared, made=made, by_person=bool(person), user=user)
         for split in curation["splits"]:
             word = words.pop(split["unit_id"], PersonsWord())
+            made = f"Split from {split['unit_id']} {maker}"
             for new in split["new_unit_ids"]:
-                words[new] = PersonsWord(word.labels, made=f"Split from {split['unit_id']}")
+                words[new] = PersonsWord(word.labels, made=made, by_person=bool(person), user=user)
     return words
 
 

@@ -29,7 +29,8 @@ NOTE_FILE = "sort_assets.json"
 _CLUSTERS, _TEMPLATES, _TIMES = "spike_clusters.npy", "spike_templates.npy", "spike_times.npy"
 _GROUPS, _INFO = "cluster_group.tsv", "cluster_info.tsv"
 _PHY_CACHE = ".phy"
-_NO_GROUP = frozenset({"", "unsorted", "none", "nan"})
+_UNSORTED = "unsorted"
+_NO_GROUP = frozenset({"", _UNSORTED, "none", "nan"})
 
 
 class PhyNote(BaseModel):
@@ -44,6 +45,8 @@ class PhyNote(BaseModel):
     exported_at : datetime
     exported : dict
         SHA-256 of each file that Phy changes, at the export.
+    groups : dict
+        The group that each cluster had at the export, where it had one: nobody said that.
     imported_at : datetime or None
         When a person's changes were last read.
     imported : dict or None
@@ -58,6 +61,7 @@ class PhyNote(BaseModel):
     data_version: str
     exported_at: datetime
     exported: dict[str, str]
+    groups: dict[int, str] = {}
     imported_at: datetime | None = None
     imported: dict[str, str] | None = None
 
@@ -111,6 +115,7 @@ def note_export(folder: Path, *, recording: str, sorting_version: str, data_vers
         data_version=data_version,
         exported_at=datetime.now(UTC),
         exported=_hashes(folder),
+        groups=_grouped(_read_column(folder / _GROUPS, "group")) if (folder / _GROUPS).exists() else {},
     )
     _write_note(folder, note)
     return note
@@ -170,8 +175,9 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     """Read what a person did in Phy, as splits, merges and labels of the exported units.
 
     A cluster that holds all spikes of one unit, and no others, is that unit. Every other cluster becomes a new unit:
-    first the units are split whose spikes went to several clusters, then what lies in one cluster is merged. The groups
-    good, mua and noise become labels; "unsorted" is none.
+    first the units are split whose spikes went to several clusters, then what lies in one cluster is merged. Groups
+    become labels: of a new unit the group that was saved, of an old one a group that it did not have at the export.
+    "unsorted" takes back what was said before.
 
     Parameters
     ----------
@@ -208,15 +214,18 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
         steps.append(HistoryStep(title="Merges in Phy", made_by=made_by, curation=curation_of(parts, merges=merges)))
     merged = {each for group in merges.values() for each in group}
     final = [each for each in parts if each not in merged] + list(merges)
-    said = {names[cluster]: group for cluster, group in groups.items()}
+    note = read_note(folder) if (folder / NOTE_FILE).exists() else None
+    known = set(ids)
+    shown = {cluster: group for cluster, group in (note.groups if note else {}).items() if names.get(cluster) in known}
+    said = {names[cluster]: group for cluster, group in groups.items() if shown.get(cluster) != group}
+    said |= {names[cluster]: _UNSORTED for cluster in shown if cluster not in groups}
     steps.append(HistoryStep(title="Groups in Phy", made_by=made_by, curation=_labelled(final, said)))
-    noted = (folder / NOTE_FILE).exists()
     return ManualCuration(
         user=user,
         made_at=datetime.now(UTC),
         source="phy",
         path=str(folder),
-        data_version=read_note(folder).data_version if noted else "",
+        data_version=note.data_version if note else "",
         unit_ids=ids,
         spikes=hash_spikes(sorting),
         steps=steps,
@@ -225,7 +234,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
 
 def _labelled(unit_ids: list[UnitId], groups: dict[UnitId, str]) -> dict[str, object]:
     curation = curation_of(unit_ids)
-    options = sorted({"good", "mua", "noise", *groups.values()})
+    options = sorted({"good", "mua", "noise", _UNSORTED, *groups.values()})
     curation["label_definitions"] = {QUALITY: {"name": QUALITY, "label_options": options, "exclusive": True}}
     curation["manual_labels"] = [
         {"unit_id": unit_id, "labels": {QUALITY: [groups[unit_id]]}} for unit_id in unit_ids if unit_id in groups
@@ -360,11 +369,15 @@ def _read_groups(folder: Path, clusters: np.ndarray) -> dict[int, str]:
         if set(listed) != set(clusters.tolist()):
             raise _unreadable(folder / _INFO, f"it lists other clusters than {_CLUSTERS}; was saving interrupted?")
         groups = listed if groups is None else groups
-    groups = {cluster: group for cluster, group in (groups or {}).items() if group not in _NO_GROUP}
+    groups = _grouped(groups or {})
     gone = sorted(set(groups) - set(clusters.tolist()))
     if gone:
         raise _unreadable(folder / _GROUPS, f"it names clusters without spikes ({gone[:10]}); was saving interrupted?")
     return groups
+
+
+def _grouped(groups: dict[int, str]) -> dict[int, str]:
+    return {cluster: group for cluster, group in groups.items() if group not in _NO_GROUP}
 
 
 def _read_column(path: Path, field: str, *, required: bool = False) -> dict[int, str]:

@@ -93,6 +93,12 @@ def why_impossible(analyzer: SortingAnalyzer, extension: str) -> str | None:
     return None
 
 
+def why_missing(analyzer: SortingAnalyzer, extension: str) -> str:
+    """Why what needs an extension that the analyzer lacks can't be computed, in words."""
+    reason = why_impossible(analyzer, extension)
+    return f"It needs {extension}, which could not be computed" + (f": {reason}" if reason else ".")
+
+
 def has_positions(analyzer: SortingAnalyzer) -> bool:
     """Whether the analyzer knows where its channels are."""
     return analyzer.get_probegroup() is not None

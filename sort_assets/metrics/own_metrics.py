@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sort_assets.metrics.extensions import why_impossible
+from sort_assets.metrics.extensions import why_missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +17,6 @@ _POSITIONS = ("x_um", "y_um", "z_um")
 
 class NotPossibleError(Exception):
     """Something that a metric needs is not there; the message says what."""
-
-
-def needed(analyzer: SortingAnalyzer, extension: str) -> str:
-    """Why a metric that needs a missing extension can't be computed."""
-    reason = why_impossible(analyzer, extension)
-    return f"It needs {extension}, which could not be computed" + (f": {reason}" if reason else ".")
 
 
 def primary_channels(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
@@ -69,7 +63,7 @@ def positions_um(analyzer: SortingAnalyzer) -> dict[str, np.ndarray]:
 
     locations = analyzer.get_extension("unit_locations")
     if locations is None:
-        raise NotPossibleError(needed(analyzer, "unit_locations"))
+        raise NotPossibleError(why_missing(analyzer, "unit_locations"))
     values = np.asarray(locations.get_data(), dtype=float)
     return {name: values[:, axis] for axis, name in enumerate(_POSITIONS) if axis < values.shape[1]}
 
@@ -95,7 +89,7 @@ def _on_primary_channel(analyzer: SortingAnalyzer, operator: str) -> np.ndarray:
 
     templates = analyzer.get_extension("templates")
     if templates is None:
-        raise NotPossibleError(needed(analyzer, "templates"))
+        raise NotPossibleError(why_missing(analyzer, "templates"))
     if operator not in templates.data and not analyzer.has_extension("waveforms"):
         raise NotPossibleError(f"The templates were stored without their {operator}, and the waveforms are gone.")
     channels = analyzer.get_main_channels(outputs="index")

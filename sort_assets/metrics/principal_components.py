@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, in_words
-from sort_assets.metrics.own_metrics import needed
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, in_words, why_missing
 
 if TYPE_CHECKING:
     from spikeinterface.core import SortingAnalyzer
@@ -31,7 +30,7 @@ def principal_components(analyzer: SortingAnalyzer, job_kwargs: Mapping[str, Any
         yield "scikit-learn is not installed."
         return
     if not analyzer.has_extension("waveforms"):
-        yield needed(analyzer, "waveforms")
+        yield why_missing(analyzer, "waveforms")
         return
     # Loaded before its threads are limited, or the limit would not reach it.
     import sklearn.decomposition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sort_assets.config.units import MetricsConfig
 from sort_assets.metrics.columns import PCA_METRICS, UNIT_METRICS
 from sort_assets.metrics.compiled import keep_compiled
-from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, has_positions, in_words
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, has_positions, in_words, why_missing
 from sort_assets.metrics.metric_names import NEVER_COMPUTED, check_metric_names, metric_families
-from sort_assets.metrics.own_metrics import OWN_METRICS, NotPossibleError, isi_violations_percent, needed
+from sort_assets.metrics.own_metrics import OWN_METRICS, NotPossibleError, isi_violations_percent
 from sort_assets.metrics.principal_components import principal_components
 from sort_assets.metrics.tables import as_declared, empty_table
 
@@ -26,6 +27,8 @@ _LONGEST_PRESENCE_BIN_S = 60.0
 _LEAST_PRESENCE_BINS = 10
 # Fits along the probe through fewer channels say nothing.
 _FEWEST_CHANNELS = 3
+# SpikeInterface 0.105.3 does not fail without numba, but gives no violations, and no ratio.
+_NEED_NUMBA = ("rp_violation", "sd_ratio")
 # So many units' templates are upsampled, and components compared, at once: what bounds memory.
 _UNITS_AT_ONCE = 64
 
@@ -148,7 +151,7 @@ class _Computation:
         _, family = metric_families()
         names = self._asked_for(family)
         if not self._analyzer.has_extension("templates"):
-            self._failed |= dict.fromkeys(names, needed(self._analyzer, "templates"))
+            self._failed |= dict.fromkeys(names, why_missing(self._analyzer, "templates"))
             return
         along_probe = [name for name in names if name in _multi_channel_names()]
         on_one_channel = [name for name in names if name not in along_probe]
@@ -231,9 +234,11 @@ class _Computation:
             if not any(self._analyzer.has_extension(name) for name in extension.split("|")):
                 # Of alternatives, SpikeInterface's first choice may be one that we never compute.
                 wanted = "spike_amplitudes" if "spike_amplitudes" in extension else extension
-                return needed(self._analyzer, wanted)
+                return why_missing(self._analyzer, wanted)
         if metric.needs_recording and not self._analyzer.has_recording():
             return "It needs the recording, which is gone."
+        if metric.metric_name in _NEED_NUMBA and importlib.util.find_spec("numba") is None:
+            return "It needs numba, which is not installed."
         return None
 
     def _defaults(self, metric: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_version_2_merges_splits_removes_and_labels(sorting: si.NumpySorting, tm
     assert (words[3].label, words[3].keeps) == ("removed", False)
     assert (words[4].label, words[4].keeps) == ("mua", None)
     # Only one of the two merged units was called good.
-    assert (words[5].label, words[5].made) == ("", "Merged of 0, 1")
+    assert (words[5].label, words[5].made) == ("", "Merged of 0, 1 by anna")
     assert (manual.user, manual.source, manual.data_version) == ("anna", "json", "v1")
     assert ManualCuration.model_validate_json(manual.model_dump_json()) == manual
     assert manual.is_about(sorting)
@@ -149,13 +149,17 @@ def test_a_curation_of_merged_units_is_carried_back_to_the_units_of_the_sorter(
     )
     seen = restructure(sorting, merge)
     values = {"format_version": "2", "unit_ids": [2, 3, 4, 5], "merges": [{"unit_ids": [5, 2]}]}
-    of_merged = from_curation_json(saved(tmp_path, values), seen)
+    of_merged = from_curation_json(saved(tmp_path, values), seen, user="anna")
+    untouched = from_curation_json(saved(tmp_path, {"format_version": "2", "unit_ids": [5]}), seen).after(automatic)
+    assert persons_words(untouched)[5].made == "Merged of 0, 1 automatically"
+    assert not persons_words(untouched)[5].by_person
 
     manual = of_merged.after(automatic)
 
     assert manual.is_about(sorting)
     assert plain_ids(curated(sorting, manual)) == [3, 4, 6]
     again = {"format_version": "2", "unit_ids": [3, 4, 6], "removed": [3]}
+    assert persons_words(manual)[6].made == "Merged of 5, 2 by anna"
     later = from_curation_json(saved(tmp_path, again), curated(sorting, manual)).after(automatic, manual)
     assert later.is_about(sorting)
     assert set(persons_words(later)) == {3, 6}

@@ -110,7 +110,28 @@ def test_merges_splits_and_groups_come_back_as_phy_saved_them(planted: Planted, 
         first: "mua",
         second: "",
     }
-    assert words[merged].made == f"Merged of {ids[0]}, {ids[9]}"
+    assert words[merged].made == f"Merged of {ids[0]}, {ids[9]} by anna"
+
+
+def test_groups_that_the_export_showed_are_nobodys_word(planted: Planted, exported: Path) -> None:
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    shown = {0: "good", 1: "good", 2: "good", 3: "noise", 4: "noise"}
+    phy_saves(exported, clusters, shown)
+    note_export(exported, recording="mouse/day1", sorting_version="20260101-1", data_version="abc")
+
+    untouched = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+    clusters[clusters == 4] = 12
+    phy_saves(exported, clusters, {0: "good", 1: "mua", 3: "noise", 5: "noise", 12: "noise"})
+    words = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+
+    assert untouched == {}
+    assert {unit: word.labels["quality"] for unit, word in words.items()} == {
+        "1": ["mua"],
+        "2": ["unsorted"],
+        "4": ["noise"],
+        "5": ["noise"],
+    }
+    assert words["2"].label == ""
 
 
 def test_what_was_saved_is_pending_until_it_is_imported(exported: Path) -> None:

@@ -14,6 +14,7 @@ from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.delivery import Delivery, write_delivery
 from sort_assets.exports.session import Facts, facts_of_files, session_facts
+from sort_assets.exports.units import DeliveredUnits
 from sort_assets.recordings.opening import Boundary
 from sort_assets_tests.exports.conftest import START_S, Sorted
 
@@ -153,19 +154,30 @@ def test_files_of_the_same_name_overwrite_nothing(sorted_units: Sorted, facts: F
 def test_the_same_content_has_the_same_name_and_other_content_another(
     sorted_units: Sorted, facts: Facts, unstated: RecordingSettings, tmp_path: Path
 ) -> None:
-    once = deliver(sorted_units, tmp_path / "once", facts)
-    again = deliver(sorted_units, tmp_path / "again", facts)
-    without_facts = deliver(sorted_units, tmp_path / "a", session_facts(tmp_path, "", unstated), formats=ALL)
-    without_waveforms = write_delivery(
-        tmp_path / "b",
-        sorted_units.analyzer,
-        sorted_units.units(waveforms=False),
-        DeliveryConfig(formats=("npz",)),
-        facts,
-    )
+    config, units = DeliveryConfig(formats=("npz",)), sorted_units.units()
+    shifted = replace(units, spike_samples=tuple(train + 1 for train in units.spike_samples))
+    no_facts = session_facts(tmp_path, "", unstated)
 
-    assert once.content == again.content
-    assert len({once.content, without_facts.content, without_waveforms.content}) == 3
+    def content(units: DeliveredUnits, facts: Facts) -> str:
+        return write_delivery(tmp_path / "delivery", sorted_units.analyzer, units, config, facts).content
+
+    assert content(units, facts) == content(sorted_units.units(), facts)
+    others = {content(shifted, facts), content(units, no_facts), content(sorted_units.units(waveforms=False), facts)}
+    assert len(others - {content(units, facts)}) == 3
+
+
+def test_the_identifier_of_an_nwb_file_is_that_of_its_content(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    import h5py
+
+    identifiers = set()
+    for name in ("once", "again"):
+        (only,) = deliver(sorted_units, tmp_path / name, facts, formats=("nwb",)).files
+        with h5py.File(only.path) as file:
+            identifiers.add(file["identifier"][()])
+
+    assert len(identifiers) == 1
 
 
 def test_the_readme_says_how_to_read_each_file_and_what_was_absent(

@@ -49,7 +49,9 @@ def test_spikes_channels_and_waveforms_are_those_of_each_unit(sorted_units: Sort
         np.testing.assert_array_equal(
             analyzer.channel_ids[units.channels[index]], analyzer.sparsity.unit_id_to_channel_ids[unit_id]
         )
-        np.testing.assert_array_equal(units.waveforms.average_uv[index], templates.get_unit_template(unit_id))
+        for operator, delivered in (("average", units.waveforms.average_uv), ("std", units.waveforms.deviation_uv)):
+            expected = templates.get_unit_template(unit_id, operator=operator)
+            np.testing.assert_array_equal(delivered[index], expected)
 
 
 def test_a_table_that_lacks_a_unit_is_refused(sorted_units: Sorted) -> None:

@@ -18,12 +18,11 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from spikeinterface.core import (
     BaseSorting,
     NumpyFolderSorting,
@@ -44,6 +43,7 @@ from sort_assets.recordings.synthetic import GAIN_TO_UV, make_probe
 RATE_HZ = 30000.0
 FIRING_RATES_HZ = (1.0, 15.0)
 SAMPLE_EVERY_S = 0.05
+STEPS = ("extract_waveforms", "complete_analyzer", "compute_unit_metrics", "compute_unit_metrics, with PCA")
 
 
 def make_recording(folder: Path, channels: int, units: int, minutes: float, jobs: int) -> BaseSorting:
@@ -68,7 +68,9 @@ def make_recording(folder: Path, channels: int, units: int, minutes: float, jobs
     recording.set_channel_gains(1.0)
     recording.set_channel_offsets(0.0)
     write_dat(recording, folder / "traces.dat", dtype="int16", gain_to_uv=GAIN_TO_UV, n_jobs=jobs, chunk_duration_s=1.0)
-    sorting.save(folder=folder / "sorting", format="numpy_folder")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The extractor is not serializable")
+        sorting.save(folder=folder / "sorting", format="numpy_folder")
     return sorting
 
 
@@ -95,18 +97,18 @@ def run_step(name: str, folder: Path, jobs: int) -> None:
         write_table(found.table, folder / "metrics.parquet")
         return f"{found.table.notna().any().sum()} columns with values; failed: {json.dumps(dict(found.failed))}"
 
-    steps: dict[str, Callable[[], str]] = {
-        "extract_waveforms": extract_waveforms,
-        "complete_analyzer": complete,
-        "compute_unit_metrics": lambda: metrics(pca=False),
-        "compute_unit_metrics, with PCA": lambda: metrics(pca=True),
-    }
+    functions: tuple[Callable[[], str], ...] = (
+        extract_waveforms,
+        complete,
+        lambda: metrics(pca=False),
+        lambda: metrics(pca=True),
+    )
     stopped = threading.Event()
     peaks = [0]
     sampler = threading.Thread(target=_sample, args=(peaks, stopped), daemon=True)
     sampler.start()
     start = time.perf_counter()
-    note = steps[name]()
+    note = functions[STEPS.index(name)]()
     seconds = time.perf_counter() - start
     stopped.set()
     sampler.join()
@@ -136,38 +138,39 @@ def _size(folder: Path) -> str:
 
 
 def main() -> None:
-    """Make the recording, run the steps, print the table."""
+    """Make the recording, run the steps, print what each took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, default=384)
     parser.add_argument("--units", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--jobs", type=int, default=2, help="workers of each step")
+    parser.add_argument("--pca", action="store_true", help="also the metrics on principal components, which are slow")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
         run_step(given.step, given.folder, given.jobs)
         return
-    console = Console(width=140, highlight=False)
     with tempfile.TemporaryDirectory(prefix="sort_assets-units-") as temporary:
         folder = Path(temporary)
         start = time.perf_counter()
         sorting = make_recording(folder, given.channels, given.units, given.minutes, given.jobs)
-        console.print(
+        print(
             f"{given.channels} channels, {given.minutes:g} minutes, {given.units} units, "
-            f"{sorting.to_spike_vector().size:,} spikes; made in {time.perf_counter() - start:.0f} s"
+            f"{sorting.to_spike_vector().size:,} spikes; made in {time.perf_counter() - start:.0f} s",
+            flush=True,
         )
-        table = Table("step", "wall s", "CPU s", "GB allocated, peak", "GB resident, peak", "load", "note")
-        steps = ("extract_waveforms", "complete_analyzer", "compute_unit_metrics", "compute_unit_metrics, with PCA")
-        for step in steps:
+        for step in STEPS if given.pca else STEPS[:-1]:
             command = [sys.executable, __file__, "--step", step, "--folder", temporary, "--jobs", str(given.jobs)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 sys.exit(f"{step} failed with {done.returncode}:\n{done.stderr[-3000:]}")
             took = json.loads(done.stdout.splitlines()[-1])
-            numbers = [f"{took[key]:.2f}" for key in ("wall_s", "cpu_s", "allocated_gb", "resident_gb")]
-            table.add_row(step, *numbers, f"{os.getloadavg()[0]:.1f}", took["note"])
-        console.print(table)
+            print(
+                f"{step}: {took['wall_s']:.1f} s, {took['cpu_s']:.1f} s of CPU, at most {took['allocated_gb']:.2f} GB "
+                f"allocated and {took['resident_gb']:.2f} GB resident (load {os.getloadavg()[0]:.1f}); {took['note']}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

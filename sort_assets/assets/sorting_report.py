@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.assets.staged import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.assets.staged import CHECKS, GROUP, OWNERS, StagedAsset, staged
 from sort_assets.curation.criteria import criteria_of
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.partitions import RecordingKey, recordings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sort_assets.reports import AttentionPoint, LineageStep, NoUnits, ReportContent, ReportFigure, SummaryNumber
+    from sort_assets.reports.content import Level
 
 _IN_THE_PAGE = ("kept_bar", "raster", "unit_positions", "drift")
 """Figures that the page of the asset shows; all are in the report."""
@@ -149,36 +150,23 @@ def _attention(curated_units: StoredCuration) -> "Iterator[AttentionPoint]":
     from sort_assets.reports import AttentionPoint
 
     details, sorting = curated_units.details, curated_units.sorting
-    waveforms = curated_units.unit_metrics.waveforms
-    if details["persons_work_not_applied"]:
-        yield AttentionPoint("warning", details["persons_work_not_applied"], source="curated_units")
-    if sorting.details["degraded"]:
-        scaled = ", ".join(f"{name} {old} → {new}" for name, (old, new) in sorting.details["scaled"].items())
-        yield AttentionPoint(
-            "warning",
-            f"Memory ran out, and the sorter ran with less than was configured: {scaled}.",
-            "Sort again on a larger GPU, or when nobody else uses it, if the units look worse than usual.",
-            "sorting",
-        )
+    for step in _made_from(curated_units):
+        for check in step.details.get(CHECKS, []):
+            if not check["passed"]:
+                level: Level = "error" if check["severity"] == "ERROR" else "warning"
+                message = check["description"] or f"The check {check['name']} does not pass."
+                yield AttentionPoint(level, message, source=f"{step.asset}, {check['name']}")
     for group, reason in sorting.details["unsortable_groups"].items():
         if group and not sorting.details["unsortable"]:
-            yield AttentionPoint(
-                "warning", f"Nothing could be sorted on the channels of {group}: {reason}", "", "sorting"
-            )
-    if details["num_units"] and not details["num_kept"]:
-        yield AttentionPoint(
-            "warning", "All units are rejected.", "See what rejects most, in the first figure.", "curated_units"
-        )
-    for name, reason in curated_units.unit_metrics.failed.items():
-        yield AttentionPoint("note", f"The metric {name} could not be computed: {reason}", "", "unit_metrics")
-    for name, reason in waveforms.details.get("failed_extensions", {}).items():
-        yield AttentionPoint("note", f"{name} could not be computed: {reason}", "", "waveforms")
+            words = f"Nothing could be sorted on the channels of {group}: {reason}"
+            yield AttentionPoint("warning", words, source="sorting")
+    for name, reason in curated_units.unit_metrics.waveforms.details.get("failed_extensions", {}).items():
+        yield AttentionPoint("note", f"{name} could not be computed: {reason}", source="waveforms")
     for note in details["notes"]:
-        yield AttentionPoint("note", note, "", "curated_units")
+        yield AttentionPoint("note", note, source="curated_units")
     for suggestion in details["suggestions"]:
-        yield AttentionPoint(
-            "note", suggestion, "Look at them in Phy, or set curation.apply_merges: true.", "curated_units"
-        )
+        remedy = "Look at them in Phy, or set curation.apply_merges: true."
+        yield AttentionPoint("note", suggestion, remedy, "curated_units")
 
 
 def _summary(curated_units: StoredCuration) -> "Iterator[SummaryNumber]":
@@ -209,10 +197,13 @@ def _lineage(curated_units: StoredCuration) -> "Iterator[LineageStep]":
     """From the raw recording on."""
     from sort_assets.reports import LineageStep
 
+    for step in _made_from(curated_units):
+        made = step.manifest.created
+        yield LineageStep(step.asset, step.manifest.version, step.manifest.data_version, f"{made:%Y-%m-%d %H:%M} UTC")
+
+
+def _made_from(curated_units: StoredCuration) -> list[Handle]:
     metrics = curated_units.unit_metrics
     sorting = metrics.waveforms.sorting
     binary = sorting.binary_dat
-    steps: list[Handle] = [binary.preprocessed_recording, binary, sorting, metrics.waveforms, metrics, curated_units]
-    for step in steps:
-        made = step.manifest.created
-        yield LineageStep(step.asset, step.manifest.version, step.manifest.data_version, f"{made:%Y-%m-%d %H:%M} UTC")
+    return [binary.preprocessed_recording, binary, sorting, metrics.waveforms, metrics, curated_units]

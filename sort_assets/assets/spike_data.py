@@ -112,9 +112,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     preprocessed = binary.preprocessed_recording
     raw_path, config = preprocessed.raw_path, asset.sorter.config
     analyzer = curated_units.load_analyzer(job_kwargs=asset.job_kwargs)
-    decisions = curated_units.decisions()
-    metrics = curated_units.metrics()
-    table = metrics.join(decisions[[name for name in decisions.columns if name not in metrics.columns]])
+    table = curated_units.table()
     units = delivered_units(
         analyzer,
         table,

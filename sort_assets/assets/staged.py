@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GROUP = "spike_sorting"
 OWNERS = ["team:electrophysiology"]
+CHECKS = "checks"
+"""In the details of a manifest: what the asset's checks came to."""
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
@@ -92,7 +94,7 @@ class StagedAsset:
         data_version : str
             Hash of the content.
         details : Mapping[str, Any]
-            What the asset's handle needs; plain JSON.
+            What the asset's handle needs; plain JSON. What the checks came to is kept beside it, for the report.
         metadata : Mapping[str, Any]
             Shown in the UI, besides the figures, the configuration and the version.
         config : SortingPipelineConfig or None
@@ -104,7 +106,7 @@ class StagedAsset:
             config=ran,
             config_sources=self.resolved.chosen,
             inputs={name: handle.input_version for name, handle in self.inputs.items()},
-            details=details,
+            details={**details, CHECKS: [_plain(check) for check in checks or []]},
         )
         shown = {title.replace(" ", "_"): self._image(title, path) for title, path in self.figures.items()}
         return dg.MaterializeResult(
@@ -127,6 +129,15 @@ class StagedAsset:
 
     def _image(self, title: str, path: Path) -> dg.MarkdownMetadataValue:
         return dg.MetadataValue.md(f"![{title}]({self.address(path.name)})")
+
+
+def _plain(check: dg.AssetCheckResult) -> dict[str, Any]:
+    return {
+        "name": check.check_name,
+        "passed": check.passed,
+        "severity": check.severity.value,
+        "description": check.description,
+    }
 
 
 @contextmanager

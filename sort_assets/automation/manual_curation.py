@@ -94,8 +94,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     sorting = curated.sorting
     work = job_kwargs(ExecutionConfig())
     analyzer = curated.load_analyzer(job_kwargs=work)
-    table = curated.metrics().join(curated.decisions(), rsuffix="_decided")
-    table = table[[name for name in table.columns if not name.endswith("_decided")]]
+    table = curated.table()
     paths = list(sorting.binary_dat.dat_paths.values())
     fresh = folder.with_name(f"{folder.name}.exporting-{uuid.uuid4().hex[:8]}")
     fresh.parent.mkdir(parents=True, exist_ok=True)

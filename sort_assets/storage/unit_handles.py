@@ -98,6 +98,11 @@ class StoredCuration(Handle):
 
         return read_table(self.path / METRICS_FILE)
 
+    def table(self) -> pd.DataFrame:
+        """Metrics and decisions side by side."""
+        metrics, decisions = self.metrics(), self.decisions()
+        return metrics.join(decisions[[name for name in decisions.columns if name not in metrics.columns]])
+
     def load(self) -> BaseSorting:
         """The units that are kept, memory-mapped, with label and reason as properties, on the recording's times.
 

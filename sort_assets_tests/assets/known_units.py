@@ -70,16 +70,19 @@ def checks_of(home: Home, run_id: str) -> dict[str, tuple[bool, str]]:
     return {check.check_name: (check.passed, check.severity.value) for check in found}
 
 
-def save_in_phy(folder: Path, *, merged: tuple[int, ...], groups: dict[int, str]) -> None:
-    """Do what Phy does when a person merges the clusters of some units, labels some and saves."""
+def save_in_phy(folder: Path, *, merged: tuple[int, ...], groups: dict[int, str], merged_is: str = "") -> None:
+    """Do what Phy does when a person merges the clusters of some units, labels that and others, and saves."""
     header, *rows = (folder / "cluster_si_unit_ids.tsv").read_text(encoding="utf-8").splitlines()
     clusters_of = {int(unit): int(cluster) for cluster, unit in (row.split("\t") for row in rows)}
     gone = [clusters_of[unit] for unit in merged]
     clusters = np.load(folder / "spike_clusters.npy")
-    clusters[np.isin(clusters, gone)] = int(clusters.max()) + 1
+    new = int(clusters.max()) + 1
+    clusters[np.isin(clusters, gone)] = new
     np.save(folder / "spike_clusters.npy", clusters)
     header, *rows = (folder / "cluster_group.tsv").read_text(encoding="utf-8").splitlines()
     labels = {int(cluster): label for cluster, label in (row.split("\t") for row in rows)}
     labels |= {clusters_of[unit]: label for unit, label in groups.items()}
+    if merged_is:
+        labels[new] = merged_is
     lines = [header, *(f"{cluster}\t{label}" for cluster, label in labels.items() if cluster not in gone)]
     (folder / "cluster_group.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -77,7 +77,7 @@ def test_what_a_person_does_in_phy_comes_back_as_a_new_version(curated: Curated)
     assert out.status == 0, out.output
     assert len(read_phy(curated.folder).unit_ids) == len(curated.units.unit_ids)
 
-    save_in_phy(curated.folder, merged=(0, 101), groups={2: "noise", 100: "good"})
+    save_in_phy(curated.folder, merged=(0, 101), groups={2: "noise", 100: "good"}, merged_is="good")
     back = curated.imports("--user", "Ada")
     run_id = curated.curate()
 

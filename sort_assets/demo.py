@@ -15,6 +15,7 @@ from sort_assets.automation.jobs import PIPELINE
 from sort_assets.automation.registration import register_recording
 from sort_assets.errors import SortAssetsError
 from sort_assets.storage import Roots, StoredSorting
+from sort_assets.storage.unit_handles import StoredCuration, StoredDelivery, StoredReport
 
 RECORDING = "demo/ground_truth.nwb"
 PRESET = "kilosort4_few_channels"
@@ -39,8 +40,14 @@ class DemoResult:
         The recording's key.
     units_found, units_true, units_well_detected : int
         Well detected: accuracy of at least 0.8.
+    units_kept : int
+        Of those found, by curation.
     mean_accuracy : float
         Over the true units, in [0, 1].
+    delivered : list of str
+        Files of the delivery.
+    report : str
+        The report's page.
     seconds : dict
         By asset.
     total_s : float
@@ -50,7 +57,10 @@ class DemoResult:
     units_found: int
     units_true: int
     units_well_detected: int
+    units_kept: int
     mean_accuracy: float
+    delivered: list[str]
+    report: str
     seconds: dict[str, float]
     total_s: float
 
@@ -90,7 +100,10 @@ def run_demo(instance: dg.DagsterInstance, roots: Roots, say: Callable[[str], No
         units_found=len(units.unit_ids),
         units_true=NUM_UNITS,
         units_well_detected=int((accuracy >= WELL_DETECTED).sum()),
+        units_kept=StoredCuration(roots, registered.key).details["num_kept"],
         mean_accuracy=float(accuracy.mean()),
+        delivered=[str(file) for file in StoredDelivery(roots, registered.key).load().values()],
+        report=str(StoredReport(roots, registered.key).load()),
         seconds=seconds,
         total_s=time.perf_counter() - start,
     )

@@ -39,10 +39,12 @@ def demo() -> None:
     table.add_row("units found", f"{result.units_found} of {result.units_true}")
     table.add_row("units with accuracy of at least 0.8", str(result.units_well_detected))
     table.add_row("mean accuracy", f"{result.mean_accuracy:.3f}")
+    table.add_row("units kept by curation", str(result.units_kept))
     for asset, seconds in result.seconds.items():
         table.add_row(f"{asset}", f"{seconds:.1f} s")
     table.add_row("everything", f"{result.total_s:.1f} s")
     console.print(table)
+    say("\n".join([f"Report: {result.report}", *(f"Delivered: {file}" for file in result.delivered)]))
     say("Open the UI with `make up`, then http://127.0.0.1:3000/assets/sorting")
 
 

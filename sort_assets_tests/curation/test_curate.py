@@ -93,8 +93,16 @@ def test_the_history_explains_and_replays(planted: Planted, curated: CuratedUnit
     assert curated.history.steps[0].software["spikeinterface"]
 
 
-def test_what_bombcell_could_not_judge_is_noted(curated: CuratedUnits) -> None:
-    assert any("isolation_distance, l_ratio" in note for note in curated.notes)
+def test_what_bombcell_could_not_judge_is_noted_but_not_what_nobody_asked_for(
+    planted: Planted, curated: CuratedUnits
+) -> None:
+    asked = CurationConfig(bombcell={"mua": {"l_ratio": {"less": 0.2}}}, merge_preset=None)
+
+    notes = curate(planted.analyzer, planted.metrics, asked).notes
+
+    assert any("drift_ptp" in note for note in curated.notes)
+    assert not any("l_ratio" in note or "isolation_distance" in note for note in curated.notes)
+    assert any("l_ratio" in note for note in notes)
 
 
 def test_bombcell_rejects_only_when_it_is_asked_to(planted: Planted) -> None:

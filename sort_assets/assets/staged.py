@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sort_assets.backends import SorterBackend, create_backend
-from sort_assets.config import RecordingConfig, ResolvedConfig, SortingPipelineConfig
+from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.config.cores import job_kwargs
+from sort_assets.config.section import Section
 from sort_assets.execution.attempts import Attempt
 from sort_assets.execution.executor import die_with_run_worker
 from sort_assets.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.resources import BackendResource
+from sort_assets.resources.backend import RUN_CONFIG
 from sort_assets.storage import Handle, Roots, Staging, Store, StoredBinary
 from sort_assets.storage.failure_words import failures_in_words
 from sort_assets.storage.io_manager import VERSION_METADATA
@@ -29,6 +31,17 @@ OWNERS = ["team:electrophysiology"]
 CHECKS = "checks"
 """In the details of a manifest: what the asset's checks came to."""
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
+_SORTED = ("recording", "sorter")
+_DECIDED_BEFORE: Mapping[str, tuple[str, ...]] = {
+    "binary_dat": ("recording",),
+    "sorting": ("recording",),
+    "waveforms": _SORTED,
+    "unit_metrics": (*_SORTED, "waveform"),
+    "curated_units": (*_SORTED, "waveform", "metrics"),
+    "sorting_report": (*_SORTED, "waveform", "metrics", "curation"),
+    "spike_data": (*_SORTED, "waveform", "metrics", "curation"),
+}
+"""By asset, the parts of the configuration by which what it reads was made."""
 
 
 @dataclass
@@ -174,9 +187,7 @@ def staged(
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         rules = RecordingRules(roots)
         _heed(rules, context.log.warning)
-        resolved = _as_recorded(
-            backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning
-        )
+        resolved = _as_made(backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning)
         sorter = create_backend(resolved.config)
         store = Store(roots.store)
         attempt = context.retry_number + 1
@@ -201,25 +212,44 @@ def _heed(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
         warn(f"The rules can't be kept as the last good ones, for when a mistake gets into the file: {error}.")
 
 
-def _as_recorded(
+def _as_made(
     resolved: ResolvedConfig, asset: str, inputs: Mapping[str, Handle], warn: Callable[[str], None]
 ) -> ResolvedConfig:
-    """The configuration, with the recording's part as the upstream artefact was made; that can't be changed here."""
+    """The configuration, with the parts by which the upstream artefact was made; those can no longer change."""
     upstream = next(iter(inputs.values()), None)
     if upstream is None:
         return resolved
-    asked = resolved.config.recording
-    made = RecordingConfig.model_validate(upstream.manifest.config["recording"])
-    if asset == StoredBinary.asset:
-        made = made.model_copy(update={name: getattr(asked, name) for name in _DAT_FIELDS})
-    if made == asked:
+    sections: dict[str, Section] = {}
+    differing: list[str] = []
+    for name in _DECIDED_BEFORE[asset]:
+        asked: Section = getattr(resolved.config, name)
+        if name not in upstream.manifest.config:  # made by an older version of this software
+            continue
+        made = type(asked).model_validate(upstream.manifest.config[name])
+        if asset == StoredBinary.asset:
+            made = made.model_copy(update={field: getattr(asked, field) for field in _DAT_FIELDS})
+        if made != asked:
+            sections[name] = made
+            fields = [one for one in type(asked).model_fields if getattr(made, one) != getattr(asked, one)]
+            differing += [f"{name}.{one}" for one in fields]
+    if not sections:
         return resolved
-    differing = [name for name in RecordingConfig.model_fields if getattr(made, name) != getattr(asked, name)]
-    warn(
-        f"This run asks for other recording settings ({', '.join(differing)}) than {upstream.asset} was made with; "
-        f"they are left as they were. Materialize {upstream.asset} too to change them."
-    )
-    prefixed = {f"recording.{name}" for name in differing}
-    sources = {name: source for name, source in resolved.chosen.items() if name not in prefixed}
-    sources |= {name: source for name, source in upstream.manifest.config_sources.items() if name in prefixed}
-    return ResolvedConfig(resolved.config.model_copy(update={"recording": made}), sources)
+    # What rules say by now shows as stale; that the very run asks for something in vain has to be said.
+    in_vain = [one for one in differing if one.startswith("recording.") or _is_asked_by_run(one, resolved.chosen)]
+    if in_vain:
+        warn(
+            f"This run asks for other settings ({', '.join(in_vain)}) than {upstream.asset} was made with; they are "
+            "left as they were. To change them, materialize what they are about again too."
+        )
+    under = tuple(differing)
+    sources = {name: source for name, source in resolved.chosen.items() if not _is_of(name, under)}
+    sources |= {name: source for name, source in upstream.manifest.config_sources.items() if _is_of(name, under)}
+    return ResolvedConfig(resolved.config.model_copy(update=sections), sources)
+
+
+def _is_of(name: str, fields: tuple[str, ...]) -> bool:
+    return any(name == field or name.startswith(f"{field}.") for field in fields)
+
+
+def _is_asked_by_run(field: str, chosen: Mapping[str, str]) -> bool:
+    return any(source == RUN_CONFIG and _is_of(name, (field,)) for name, source in chosen.items())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sort_assets.config.rules import RecordingSettings
 
 DEFAULT_PRESET = "kilosort4"
+RUN_CONFIG = "run config"
+"""The source of what a run chose."""
 _PRESET = "preset"
 
 
@@ -49,7 +51,7 @@ class BackendResource:
         ------
         ConfigError, RecordingKeyError
         """
-        layers = [ConfigLayer("run config", self.overrides, self.preset)]
+        layers = [ConfigLayer(RUN_CONFIG, self.overrides, self.preset)]
         stream = RecordingKey.parse(recording).stream
         if stream is not None:
             layers.append(ConfigLayer("recording key", {"recording": {"stream": stream}}))

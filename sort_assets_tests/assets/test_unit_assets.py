@@ -176,3 +176,17 @@ def test_other_thresholds_decide_otherwise_on_the_same_metrics(done: Sorted) -> 
     assert checks_of(done.home, run.run_id)["units_kept"] == (False, "WARN")
     history = json.loads((done.home.store.artefact(done.key, "curated_units").path / "history.json").read_text())
     assert history["steps"][0]["made_by"]["thresholds"]["snr"]["greater"] == 1000.0
+
+
+def test_what_was_decided_before_stays_as_it_was_made_and_a_run_that_asks_otherwise_is_told(done: Sorted) -> None:
+    asked = cheap(curation={"min_snr": 4.0}, waveform={"ms_before": 0.5})
+
+    run = done.home.materialize(done.key, "curated_units", config={**asked, "preset": "lupin"})
+
+    assert run.success
+    config = done.home.store.artefact(done.key, "curated_units").manifest.config
+    assert config["curation"]["min_snr"] == 4.0
+    assert config["sorter"]["name"] == "mountainsort5"
+    assert config["waveform"]["ms_before"] == 1.0
+    (told,) = [words for words in done.home.warnings(run.run_id) if "asks for other settings" in words]
+    assert "waveform.ms_before" in told

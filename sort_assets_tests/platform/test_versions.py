@@ -105,7 +105,7 @@ def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_hom
     assert manifest.config["recording"]["freq_min"] == 300
     assert manifest.inputs["binary_dat"].version == home.store.artefact(key, "binary_dat").manifest.version
     (warning,) = home.warnings(result.run_id)
-    assert "other recording settings (freq_min) than binary_dat was made with" in warning
+    assert "other settings (recording.freq_min) than binary_dat was made with" in warning
     assert "Materialize binary_dat too" in warning
 
 

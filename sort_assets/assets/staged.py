@@ -239,7 +239,7 @@ def _as_made(
     if in_vain:
         warn(
             f"This run asks for other settings ({', '.join(in_vain)}) than {upstream.asset} was made with; they are "
-            "left as they were. To change them, materialize what they are about again too."
+            f"left as they were. Materialize {upstream.asset} too, and what it is made from, to change them."
         )
     under = tuple(differing)
     sources = {name: source for name, source in resolved.chosen.items() if not _is_of(name, under)}

@@ -93,7 +93,7 @@ def curated_units(
             context.log.info(note)
         asset.figure("kept and rejected", lambda path: plot_kept_bar(curated.table, _criteria(asset), path))
         asset.figure(
-            "metrics and thresholds",
+            "thresholds",
             lambda path: plot_metric_histograms(curated.metrics.table, curated.table, _criteria(asset), path),
         )
         return _publish(asset, curated, manual, not_applied)
@@ -166,7 +166,8 @@ def _publish(
     suggestions = [suggestion.words for suggestion in curated.suggestions]
     notes = "\n".join(f"- {note}" for note in curated.notes)
     columns = decision_columns(asset.sorter.config.curation)
-    shown = [column.name for column in columns if not column.name.endswith("_ok")]
+    in_words = [column.name for column in DECISIONS]
+    values = [column.name for column in columns if column.name not in in_words and not column.name.endswith("_ok")]
     if not_applied is not None:
         person = dg.AssetCheckResult(
             check_name=PERSON_CHECK, passed=False, severity=dg.AssetCheckSeverity.WARN, description=not_applied
@@ -195,7 +196,9 @@ def _publish(
             **({"curated_by": manual.user} if manual is not None else {}),
             **({"notes": dg.MetadataValue.md(notes)} if notes else {}),
             **({"merge_suggestions": dg.MetadataValue.json(suggestions)} if suggestions else {}),
-            "decisions": units_table(table, columns, shown),
+            "decisions": units_table(table, columns, in_words),
+            # A table of its own: a wider one widens the page with it, which cuts off its figures.
+            "criteria": units_table(table, columns, values),
         },
         checks=[
             dg.AssetCheckResult(

@@ -63,6 +63,7 @@ def preprocessed_recording(
         import numpy as np
 
         from sort_assets.backends import create_backend
+        from sort_assets.curation.settings import check_unit_settings
         from sort_assets.guards.preflight import inspect_recording
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.fingerprint import fingerprint
@@ -72,6 +73,7 @@ def preprocessed_recording(
         raw_path = key.locate(asset.roots.recordings)
         sorter = asset.sorter
         sorter.check_ready()
+        check_unit_settings(sorter.config)
         frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
         frozen.frozen_folder = asset.staging.path
         filtered = frozen.load_recording(raw_path)

@@ -76,8 +76,11 @@ def sorting(
     context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[BackendResource]
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
+        from sort_assets.curation.settings import check_unit_settings
+
         sorter = asset.sorter
         sorter.check_ready()
+        check_unit_settings(sorter.config)
         refuse_resort(asset.roots, context.partition_key, sorter.config.execution, context.log.warning)
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
         sorter.observer = observer

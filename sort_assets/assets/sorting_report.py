@@ -71,7 +71,7 @@ def sorting_report(
                 }
             ),
             details={"attention": len(content.attention), "figures_left_out": left_out},
-            metadata={
+            first={
                 "report": dg.MetadataValue.md(f"[**Open the report**]({address})"),
                 "result": content.headline,
                 "needs_attention": dg.MetadataValue.md(
@@ -79,6 +79,7 @@ def sorting_report(
                     or "Nothing."
                 ),
             },
+            metadata={},
         )
 
 

@@ -54,7 +54,7 @@ def spike_data(
         delivery, analyzer, table = _deliver(asset, curated_units)
         kept = analyzer.sorting.select_units(analyzer.unit_ids[table["kept"].to_numpy(bool)])
         duration_s = float(curated_units.sorting.details["duration_s"])
-        asset.figure("kept units over time", lambda path: plot_raster(kept, path, duration_s=duration_s))
+        asset.figure("kept units", lambda path: plot_raster(kept, path, duration_s=duration_s))
         final = asset.staging.final_path
         files: list[dict[str, str | int]] = [
             {

@@ -99,6 +99,7 @@ class StagedAsset:
         metadata: Mapping[str, Any],
         config: SortingPipelineConfig | None = None,
         checks: list[dg.AssetCheckResult] | None = None,
+        first: Mapping[str, Any] | None = None,
     ) -> dg.MaterializeResult:
         """Publish the artefact and describe it to Dagster.
 
@@ -112,6 +113,8 @@ class StagedAsset:
             Shown in the UI, besides the figures, the configuration and the version.
         config : SortingPipelineConfig or None
             The configuration that really ran, where it is not the sorter's.
+        first : Mapping[str, Any] or None
+            Shown above the figures, as `metadata` is below them.
         """
         ran = (config or self.sorter.config).model_dump(mode="json")
         artefact = self.staging.publish(
@@ -126,6 +129,7 @@ class StagedAsset:
             data_version=dg.DataVersion(data_version),
             check_results=checks or [],
             metadata={
+                **(first or {}),
                 **shown,
                 **metadata,
                 "config": dg.MetadataValue.json(ran),

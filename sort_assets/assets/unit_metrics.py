@@ -7,7 +7,7 @@ import dagster as dg
 
 from sort_assets.assets.settings import curation_settings
 from sort_assets.assets.staged import GROUP, OWNERS, staged
-from sort_assets.assets.tables import column_schema, units_table
+from sort_assets.assets.tables import column_schema, plain_value, units_table
 from sort_assets.assets.verdicts import check_results, check_specs
 from sort_assets.execution.retries import CRASH_RETRIES
 from sort_assets.metrics.columns import UNIT_METRICS
@@ -27,14 +27,18 @@ _CHECKS = {
     "refractory_violations": "Most units are free enough of foreign spikes.",
     "drift_within_pitch": "The units drift less than the distance between contacts.",
 }
-_SHOWN = (
-    *("num_spikes", "firing_rate", "snr", "isi_violations_percent", "amplitude_uv"),
-    *("waveform_deviation", "presence_ratio", "amplitude_cutoff", "drift_ptp", "primary_channel"),
-)
-_MEDIANS = (
-    *("firing_rate", "snr", "isi_violations_percent", "amplitude_uv"),
-    *("waveform_deviation", "presence_ratio", "drift_ptp"),
-)
+# A wider table widens the page with it, which cuts off its figures.
+_SHOWN = ("num_spikes", "firing_rate", "snr", "isi_violations_percent", "amplitude_uv", "primary_channel")
+_MEDIANS = {
+    "firing_rate": "median_rate_hz",
+    "snr": "median_snr",
+    "isi_violations_percent": "median_isi_percent",
+    "amplitude_uv": "median_amplitude",
+    "waveform_deviation": "median_deviation",
+    "presence_ratio": "median_presence",
+    "drift_ptp": "median_drift_um",
+}
+"""Metrics of which the page shows the median over the units, and its label; a longer one leaves figures less room."""
 
 
 @dg.asset(
@@ -72,7 +76,7 @@ def unit_metrics(
         for name, reason in failed.items():
             context.log.warning(f"The metric {name} could not be computed: {reason}")
         medians = _medians(found.table)
-        asset.figure("units on the probe", lambda path: plot_positions(analyzer, found.table, path))
+        asset.figure("positions", lambda path: plot_positions(analyzer, found.table, path))
         return asset.publish(
             data_version=hash_table(found.table),
             details={
@@ -84,8 +88,8 @@ def unit_metrics(
             metadata={
                 "units": len(found.table),
                 "dagster/row_count": len(found.table),
-                **{f"median_{name}": value for name, value in medians.items() if value is not None},
-                "metrics_table": units_table(found.table, UNIT_METRICS, _SHOWN),
+                "metrics": units_table(found.table, UNIT_METRICS, _SHOWN),
+                **{_MEDIANS[name]: plain_value(value) for name, value in medians.items() if value is not None},
             },
             checks=[
                 dg.AssetCheckResult(

@@ -17,6 +17,7 @@ import sort_assets
 from sort_assets.errors import MissingArtefactError
 from sort_assets.storage.unit_handles import StoredCuration, StoredDelivery, StoredReport
 from sort_assets_tests.assets.known_units import AFTER_THE_SORT, checks_of, prepare, with_planted_units
+from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.platform.home import Home, cheap
 
 pytestmark = pytest.mark.slow
@@ -190,3 +191,11 @@ def test_what_was_decided_before_stays_as_it_was_made_and_a_run_that_asks_otherw
     assert config["waveform"]["ms_before"] == 1.0
     (told,) = [words for words in done.home.warnings(run.run_id) if "asks for other settings" in words]
     assert "waveform.ms_before" in told
+
+
+def test_a_misspelt_metric_is_found_before_the_sort(done: Sorted) -> None:
+    run = done.home.materialize(done.key, "sorting", config=cheap(curation={"thresholds": {"presence": {"less": 1}}}))
+
+    (failure,) = failures_of(done.home, run.run_id)
+    assert failure["failure_class"] == "ConfigError"
+    assert "presence_ratio" in failure["description"] + failure["remedy"]

@@ -13,6 +13,8 @@ from sort_assets.metrics.extensions import complete_analyzer
 from sort_assets.metrics.unit_metrics import UnitMetrics, compute_unit_metrics
 
 JOBS = {"n_jobs": 1, "progress_bar": False}
+# Synchrony compiles anew for each length of unit ids, which takes 8 s.
+METRICS = MetricsConfig(skip=("synchrony",))
 NOISE, DUPLICATE, CONTAMINATED, FEW = "noise", "duplicate", "contaminated", "few"
 
 
@@ -64,7 +66,7 @@ def planted(short: tuple[si.BaseRecording, si.BaseSorting]) -> Planted:
     trains[FEW] = np.sort(rng.choice(trains[third], 20, replace=False))
     sorting = si.NumpySorting.from_unit_dict([trains], truth.sampling_frequency)
     analyzer = analyzer_of(sorting, bandpass_filter(recording))
-    return Planted(analyzer, compute_unit_metrics(analyzer, MetricsConfig(), job_kwargs=JOBS), good, first)
+    return Planted(analyzer, compute_unit_metrics(analyzer, METRICS, job_kwargs=JOBS), good, first)
 
 
 @pytest.fixture(scope="session")
@@ -76,4 +78,4 @@ def halved(ground_truth: tuple[si.BaseRecording, si.BaseSorting]) -> tuple[si.So
     trains = {0: train[is_first], 1: train[~is_first], 2: truth.get_unit_spike_train("3"), 3: np.arange(1, 11) * 5000}
     sorting = si.NumpySorting.from_unit_dict([trains], truth.sampling_frequency)
     analyzer = analyzer_of(sorting, bandpass_filter(recording))
-    return analyzer, compute_unit_metrics(analyzer, MetricsConfig(), job_kwargs=JOBS)
+    return analyzer, compute_unit_metrics(analyzer, METRICS, job_kwargs=JOBS)

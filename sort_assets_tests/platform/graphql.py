@@ -19,22 +19,6 @@ mutation Launch($parameters: ExecutionParams!) {
 """
 _TERMINATE = "mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }"
 _STATUS = "query Status($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
-_METADATA = """
-query Metadata($asset: AssetKeyInput!, $partitions: [String!]) {
-  assetNodeOrError(assetKey: $asset) {
-    ... on AssetNode {
-      assetMaterializations(partitions: $partitions, limit: 1) {
-        runId
-        metadataEntries {
-          label
-          ... on MarkdownMetadataEntry { mdStr }
-          ... on IntMetadataEntry { intValue }
-        }
-      }
-    }
-  }
-}
-"""
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -48,6 +32,7 @@ class WebServer:
     """
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._url = f"http://127.0.0.1:{port}/graphql"
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -93,10 +78,3 @@ class WebServer:
                 return
             assert time.monotonic() < deadline, entries
             time.sleep(0.5)
-
-    def metadata(self, asset: str, partition: str) -> tuple[str, dict[str, Any]]:
-        """The run of the newest materialization, and its texts and numbers by label."""
-        answer = self.ask(_METADATA, asset={"path": [asset]}, partitions=[partition])["assetNodeOrError"]
-        (newest,) = answer["assetMaterializations"]
-        entries = newest["metadataEntries"]
-        return newest["runId"], {entry["label"]: entry.get("mdStr") or entry.get("intValue") for entry in entries}

@@ -1,18 +1,14 @@
 """The doors through which people come in: three of Dagster's, and the `sort-assets` command."""
 
-import io
 import json
-import re
 import signal
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
-from PIL import Image
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.automation.jobs import PIPELINE
@@ -26,12 +22,6 @@ from sort_assets_tests.storage.writers import publish
 # One thread: two of torch's are many times slower on a busy machine.
 KILOSORT = {
     "resources": {"backend": {"config": {"preset": "kilosort4_few_channels", "execution": {"n_jobs": 1}}}},
-}
-FIGURES = {
-    "preprocessed_recording": {"probe", "traces", "noise"},
-    "binary_dat": set(),
-    "sorting": {"raster"},
-    "waveforms": {"templates"},
 }
 
 
@@ -77,27 +67,6 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
 
     assert done.status == 0, done.output[-3000:]
     assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
-
-
-@pytest.mark.slow
-def test_the_ui_with_kilosort4_and_the_pictures_of_its_results(home: Home, short_file: Path, tmp_path: Path) -> None:
-    key = home.register(home.link(short_file, "day.nwb"))
-    with up(home, tmp_path / "up.log") as (server, _):
-        refused = server.launch("sort_recording", key, {"resources": {"backend": {"config": {"preste": "lupin"}}}})
-        launched = server.launch("sort_recording", key, KILOSORT)
-        status = server.wait_for(launched["run"]["runId"])
-
-        assert refused["__typename"] == "RunConfigValidationInvalid"
-        assert 'unexpected config entry "preste"' in refused["errors"][0]["message"]
-        assert status == "SUCCESS", (tmp_path / "up.log").read_text(encoding="utf-8")[-3000:]
-        for asset, titles in FIGURES.items():
-            run_id, shown = server.metadata(asset, key)
-            assert run_id == launched["run"]["runId"]
-            pictures = _pictures(shown)
-            assert set(pictures) == titles
-            for address in pictures.values():
-                assert _downloaded(address).format == "PNG"
-        assert server.metadata("sorting", key)[1]["units"] >= 6
 
 
 @pytest.mark.slow
@@ -236,16 +205,3 @@ def _status(home: Home) -> list[dict[str, Any]]:
     assert done.status == 0, done.output
     statuses: list[dict[str, Any]] = json.loads(done.stdout)
     return statuses
-
-
-def _pictures(shown: dict[str, Any]) -> dict[str, str]:
-    """Addresses of the images in markdown, by label."""
-    found = {label: re.fullmatch(r"!\[.+\]\((http://.+\.png)\)", str(text)) for label, text in shown.items()}
-    return {label: match[1] for label, match in found.items() if match}
-
-
-def _downloaded(address: str) -> Image.Image:
-    with urllib.request.urlopen(address, timeout=30) as response:
-        picture = Image.open(io.BytesIO(response.read()))
-    picture.load()
-    return picture

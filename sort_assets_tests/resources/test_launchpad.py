@@ -72,6 +72,7 @@ def test_the_order_of_preprocessing_steps_survives() -> None:
     ("config", "message"),
     [
         ({"recording": {"freq_mn": 300}}, 'unexpected config entry "freq_mn".*freq_min'),
+        ({"preste": "lupin"}, 'unexpected config entry "preste".*preset'),
         ({"preset": "kilosort5"}, "kilosort4_maxwell"),
         ({"execution": {"n_jobs": "many"}}, "n_jobs"),
         ({"sorter": {"device": "gpu"}}, "cuda"),

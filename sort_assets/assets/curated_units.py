@@ -85,6 +85,7 @@ def curated_units(
             job_kwargs=asset.job_kwargs,
         )
         folder = asset.staging.path
+        curated.sorting.set_property("reason", curated.table["reason"].to_numpy(str))
         StoredSorting.write(curated.sorting, folder)
         write_table(curated.table, folder / DECISIONS_FILE)
         write_table(curated.metrics.table, folder / METRICS_FILE)
@@ -129,11 +130,11 @@ def _measure(asset: StagedAsset, analyzer: "SortingAnalyzer") -> "Callable[[Sort
         if epoch is None:
             return compute_unit_metrics(units, config.metrics, job_kwargs=asset.job_kwargs, progress=progress)
         work = asset.staging.path / "epoch"
-        part = epoch_analyzer(units, *epoch, work, job_kwargs=asset.job_kwargs)
-        found = compute_unit_metrics(part, config.metrics, job_kwargs=asset.job_kwargs, progress=progress)
-        del part
-        shutil.rmtree(work)
-        return found
+        try:
+            part = epoch_analyzer(units, *epoch, work, job_kwargs=asset.job_kwargs)
+            return compute_unit_metrics(part, config.metrics, job_kwargs=asset.job_kwargs, progress=progress)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
     return compute
 

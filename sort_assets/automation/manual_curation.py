@@ -14,7 +14,7 @@ from sort_assets.automation.retrying import want
 from sort_assets.config import ExecutionConfig
 from sort_assets.config.cores import job_kwargs
 from sort_assets.curation.manual import ManualCuration
-from sort_assets.errors import CurationError
+from sort_assets.errors import CurationError, SortAssetsError
 from sort_assets.storage import Roots, Store, StoredSorting
 from sort_assets.storage.content import hash_json
 from sort_assets.storage.persons_work import persons_work
@@ -38,11 +38,14 @@ class Imported:
         Of `manual_curation` in the store.
     steps : list of str
         What the person did, in words.
+    trouble : str or None
+        Why it is not applied by itself.
     """
 
     recording: str
     version: str
     steps: list[str]
+    trouble: str | None
 
 
 def working_folder(roots: Roots, recording: str) -> Path:
@@ -163,12 +166,12 @@ def import_phy(
             remedy=f"Import it with `sort-assets import-curation {note.recording} --phy {folder}`.",
         )
     seen = StoredCuration(roots, recording, note.sorting_version)
-    _check_present(roots, seen, replace=replace)
+    _check_present(roots, seen, replace=replace, continued=note.imported_as)
     units = replay(seen.sorting.load(), seen.history)
     manual = from_phy_folder(folder, units, user=user).after(seen.history, _persons_part(seen))
-    imported = _keep(instance, roots, recording, manual)
-    note_import(folder)
-    return imported
+    version = _keep(instance, roots, recording, manual)
+    note_import(folder, version)
+    return _applied(instance, roots, recording, manual, version)
 
 
 def import_json(
@@ -182,6 +185,9 @@ def import_json(
 ) -> Imported:
     """Read a curation in SpikeInterface's format: about the curated units, or about those of the sorting.
 
+    The file is the whole decision: labels and removals of an earlier import no longer count, merges and splits that
+    made the units that it is about do.
+
     Parameters
     ----------
     instance, roots, recording, user
@@ -189,7 +195,7 @@ def import_json(
     path : Path
         The JSON file.
     replace : bool
-        Also when it is about the units of the sorting, and somebody's work on them no longer applies then.
+        Also when somebody else's work no longer applies then, or the file is older than the sorting.
 
     Raises
     ------
@@ -197,29 +203,59 @@ def import_json(
         When the file can't be read, or is about other units.
     """
     from sort_assets.curation.history import replay
-    from sort_assets.curation.manual import from_curation_json
+    from sort_assets.curation.manual import current_user, from_curation_json
 
     seen = StoredCuration(roots, recording)
-    found, earlier = seen.sorting.load(), _persons_part(seen)
-    data_version = seen.sorting.manifest.data_version
+    sorting, earlier = seen.sorting, _persons_part(seen)
     _check_present(roots, seen, replace=replace)
+    _check_file(path, sorting, earlier, user or current_user(), replace=replace)
+    found, data_version = sorting.load(), sorting.manifest.data_version
     try:
-        about_curated = from_curation_json(path, replay(found, seen.history), user=user, data_version=data_version)
-        manual = about_curated.after(seen.history, earlier)
-    except CurationError:
-        if earlier is not None and not replace:
-            raise  # about the units of the sorting it would undo what was decided before
-        manual = from_curation_json(path, found, user=user, data_version=data_version)
-    return _keep(instance, roots, recording, manual)
+        curated = from_curation_json(path, replay(found, seen.history), user=user, data_version=data_version)
+        manual = curated.after(seen.history)
+    except CurationError as about_curated:
+        try:
+            manual = from_curation_json(path, found, user=user, data_version=data_version)
+        except CurationError:
+            raise about_curated from None
+    version = _keep(instance, roots, recording, manual)
+    return _applied(instance, roots, recording, manual, version)
+
+
+def _check_file(
+    path: Path, sorting: StoredSorting, earlier: ManualCuration | None, user: str, *, replace: bool
+) -> None:
+    """Refuse what can't be about these spikes, and what would undo another person's work."""
+    if replace or not path.is_file():
+        return
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    if written < sorting.manifest.created:
+        raise CurationError(
+            f"'{path}' was written on {written:%Y-%m-%d %H:%M} UTC, before the present sorting was made "
+            f"({sorting.manifest.created:%Y-%m-%d %H:%M} UTC): it is about other spikes, though its units may have the "
+            "same ids.",
+            remedy="Curate the present units; or, if it is about the very same ones, import it with --replace.",
+        )
+    if earlier is not None and earlier.user != user:
+        raise CurationError(
+            f"{earlier.user} has curated these units ({earlier.made_at:%Y-%m-%d %H:%M} UTC), and this file would take "
+            "the place of that.",
+            remedy="Import it with --replace if that is wanted; the other work stays in the store.",
+        )
 
 
 def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str) -> Imported:
     """Leave a recording to the automatic curation again; what was imported stays in the store."""
-    return _keep(instance, roots, recording, None)
+    StoredSorting(roots, recording).manifest  # noqa: B018 - says so when there is no such recording, or no sorting of it
+    version = _keep(instance, roots, recording, None)
+    return _applied(instance, roots, recording, None, version)
 
 
-def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool) -> None:
-    """Refuse what was seen before the recording was sorted again, or before somebody else's work was imported."""
+def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continued: str | None = None) -> None:
+    """Refuse what was seen before the recording was sorted again, or before somebody else's work was imported.
+
+    What goes on from the import `continued` holds it already.
+    """
     recording = seen.recording
     if StoredSorting(roots, recording).manifest.data_version != seen.sorting.manifest.data_version:
         raise CurationError(
@@ -230,14 +266,16 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool) -> None
     newest = persons_work(roots, recording)
     manual = None if newest is None else newest.load()
     known = seen.manifest.inputs.get(StoredManualCuration.asset)
-    if newest is None or manual is None or not manual.is_about(seen.sorting.load()) or replace:
+    if newest is None or manual is None or replace or newest.manifest.version == continued:
+        return
+    if not manual.is_about(seen.sorting.load()):
         return
     if known is None or known.version != newest.manifest.version:
         raise CurationError(
             f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and that "
             "would no longer apply.",
-            remedy="Materialize curated_units, export again, and go on from there; or import with --replace (the other "
-            "work stays in the store).",
+            remedy="Materialize curated_units, export to another folder (--folder), and go on from there; or import "
+            "with --replace (the other work stays in the store).",
         )
 
 
@@ -247,28 +285,42 @@ def _persons_part(seen: StoredCuration) -> ManualCuration | None:
     return None if known is None else StoredManualCuration(seen.roots, seen.recording, known.version).load()
 
 
-def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> Imported:
-    """Publish a person's decisions as a new version, tell Dagster, and have what depends on it made again."""
+def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> str:
+    """Publish a person's decisions as a new version, and tell Dagster; returns the version."""
     asset = manual_curation.key.to_user_string()
     content = _AUTOMATIC if manual is None else manual.model_dump(mode="json")
-    version = hash_json(content)
+    data_version = hash_json(content)
     with Store(roots.store).stage(recording, asset, run_id=f"import{uuid.uuid4().hex}") as staging:
         if manual is not None:
             (staging.path / MANUAL_FILE).write_text(manual.model_dump_json(indent=1), encoding="utf-8")
         artefact = staging.publish(
-            data_version=version,
+            data_version=data_version,
             config={},
             config_sources={},
             inputs={},
             details={"user": None if manual is None else manual.user},
         )
-    steps = [] if manual is None else [step.title for step in manual.steps]
     seen = {
         "by": "nobody: automatic" if manual is None else manual.user,
-        "steps": ", ".join(steps) or "none",
+        "steps": ", ".join(_steps(manual)) or "none",
         "from": "" if manual is None else manual.path,
         "folder": dg.MetadataValue.path(artefact.path),
     }
-    report(instance, recording, {asset: Observed(version, seen)}, "Imported with `sort-assets import-curation`.")
-    want(instance, roots, recording, _FROM_CURATION, why=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    return Imported(recording, artefact.manifest.version, steps)
+    report(instance, recording, {asset: Observed(data_version, seen)}, "Imported with `sort-assets import-curation`.")
+    return artefact.manifest.version
+
+
+def _applied(
+    instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None, version: str
+) -> Imported:
+    """Have what depends on the decisions made again."""
+    trouble = None
+    try:
+        want(instance, roots, recording, _FROM_CURATION, why=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    except SortAssetsError as error:
+        trouble = f"It is kept, but its run can't be started: {error} Materialize curated_units by hand."
+    return Imported(recording, version, _steps(manual), trouble)
+
+
+def _steps(manual: ManualCuration | None) -> list[str]:
+    return [] if manual is None else [step.title for step in manual.steps]

@@ -50,7 +50,7 @@ def import_curation(
     """Read what a person decided of a recording's units, in Phy or in SpikeInterface's curation format.
 
     It becomes a new version, which nothing overwrites, and curated_units, spike_data and sorting_report are made again
-    with it.
+    with it. "good" keeps a unit, "noise" rejects it, "mua" leaves the automatic decision as it is.
     """
     from sort_assets.automation import manual_curation
     from sort_assets.automation.launching import launching_trouble
@@ -69,12 +69,13 @@ def import_curation(
                 imported = manual_curation.import_phy(
                     instance, roots, key, _absolute(folder), user=user, replace=replace
                 )
-            trouble = launching_trouble(instance)
+            trouble = imported.trouble or launching_trouble(instance)
     if as_json:
         print_json(asdict(imported))
     else:
         done = ", ".join(imported.steps) or "back to the automatic curation"
-        say(f"{key}: {done}. It is applied at the next look of the sensor new_recordings.")
+        when = "" if trouble else " It is applied at the next look of the sensor new_recordings."
+        say(f"{key}: {done}.{when}")
     if trouble:
         complain(trouble)
 

@@ -172,7 +172,8 @@ def persons_words(manual: ManualCuration) -> dict[UnitId, PersonsWord]:
         maker = f"by {person}" if person else "automatically"
         for said in curation["manual_labels"]:
             word = words.get(said["unit_id"], PersonsWord())
-            words[said["unit_id"]] = replace(word, labels={**word.labels, **said["labels"]}, user=user)
+            # Whoever labels a unit that was taken out before has it back.
+            words[said["unit_id"]] = replace(word, labels={**word.labels, **said["labels"]}, removed=False, user=user)
         for unit_id in curation["removed"]:
             words[unit_id] = replace(words.get(unit_id, PersonsWord()), removed=True, user=user)
         for merge in curation["merges"]:

@@ -51,6 +51,8 @@ class PhyNote(BaseModel):
         When a person's changes were last read.
     imported : dict or None
         SHA-256 of the files at that time.
+    imported_as : str or None
+        The version of `manual_curation` that came of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +66,7 @@ class PhyNote(BaseModel):
     groups: dict[int, str] = {}
     imported_at: datetime | None = None
     imported: dict[str, str] | None = None
+    imported_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,22 @@ def note_export(folder: Path, *, recording: str, sorting_version: str, data_vers
     return note
 
 
-def note_import(folder: Path) -> PhyNote:
+def note_import(folder: Path, version: str | None = None) -> PhyNote:
     """Note that what a person changed in the folder so far was imported.
+
+    Parameters
+    ----------
+    folder : Path
+    version : str or None
+        What it became in the store.
 
     Raises
     ------
     CurationError
         When the folder has no note of ours.
     """
-    note = read_note(folder).model_copy(update={"imported_at": datetime.now(UTC), "imported": _hashes(folder)})
+    imported = {"imported_at": datetime.now(UTC), "imported": _hashes(folder), "imported_as": version}
+    note = read_note(folder).model_copy(update=imported)
     _write_note(folder, note)
     return note
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.errors import RecordingError, SortAssetsError
+from sort_assets.errors import MissingArtefactError, RecordingError, SortAssetsError
 from sort_assets.storage.manifest import InputVersion, Manifest
 from sort_assets.storage.roots import Roots
 from sort_assets.storage.store import Artefact, Store
@@ -78,7 +78,18 @@ class Handle:
         return InputVersion(version=self.manifest.version, data_version=self.manifest.data_version)
 
     def _input(self, asset: str) -> str:
-        return self.manifest.inputs[asset].version
+        return self._lineage.inputs[asset].version
+
+    @property
+    def _lineage(self) -> Manifest:
+        """The manifest, also of a version of which retention kept nothing else: what was made of it stays loadable."""
+        try:
+            return self.manifest
+        except MissingArtefactError:
+            removed = Store(self.roots.store).removed_manifest(self.recording, self.asset, self.version)
+            if removed is None:
+                raise
+            return removed
 
 
 class StoredRecording(Handle):

@@ -217,6 +217,14 @@ class Store:
             )
         return Artefact(path, read_manifest(path))
 
+    def removed_manifest(self, recording: str, asset: str, version: str | None) -> Manifest | None:
+        """The manifest of a version that retention removed; None where there is no such version."""
+        path = self.asset_folder(recording, asset) / (version or CURRENT) / REMOVED_NAME
+        try:
+            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def summary(self, recording: str, asset: str) -> dict[str, Any] | None:
         """The current version's manifest as it stands there, or None; unchecked, so that thousands are quick."""
         try:

@@ -1,9 +1,11 @@
 """A person's work on the units: out to Phy, back, applied, and never lost to a new sort or to somebody else."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,9 +139,8 @@ def test_a_curation_in_spikeinterfaces_format_is_read_and_one_about_other_units_
 ) -> None:
     ids = [int(unit) for unit in curated.units.unit_ids]
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
-    words = {"format_version": "2", "unit_ids": ids, "label_definitions": {}, "manual_labels": [], "removed": [3]}
-    good.write_text(json.dumps({**words, "merges": [{"unit_ids": [1, 102]}], "splits": []}), encoding="utf-8")
-    bad.write_text(json.dumps({**words, "unit_ids": [*ids, 999], "merges": [], "splits": []}), encoding="utf-8")
+    _write_json(good, curated, removed=[3], merges=[{"unit_ids": [1, 102]}])
+    _write_json(bad, curated, removed=[3], unit_ids=[*ids, 999])
 
     refused = curated.imports("--file", str(bad))
     accepted = curated.imports("--file", str(good), "--user", "Ada")
@@ -151,6 +152,65 @@ def test_a_curation_in_spikeinterfaces_format_is_read_and_one_about_other_units_
     decisions = curated.stored.decisions()
     assert not decisions.loc["3", "kept"]
     assert not {"1", "102"} & set(decisions.index)
+
+
+def test_a_person_goes_on_in_the_same_folder(curated: Curated) -> None:
+    curated.home.invoke("export-phy", curated.key)
+    save_in_phy(curated.folder, merged=(), groups={2: "noise"})
+    assert curated.imports("--user", "Ada").status == 0
+    curated.curate()
+
+    save_in_phy(curated.folder, merged=(), groups={2: "good", 3: "noise"})
+    again = curated.imports("--user", "Ada")
+    curated.curate()
+
+    assert again.status == 0, again.output
+    decisions = curated.stored.decisions()
+    assert dict(decisions.loc[["2", "3"], "kept"]) == {"2": True, "3": False}
+
+
+def test_a_corrected_file_takes_the_place_of_the_one_before_and_a_label_brings_a_removed_unit_back(
+    curated: Curated, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    _write_json(first, curated, removed=[3, 4])
+    _write_json(second, curated, removed=[2])
+    assert curated.imports("--file", str(first), "--user", "Ada").status == 0
+    curated.curate()
+    taken_out = curated.stored.decisions()["kept"]
+
+    other_person = curated.imports("--file", str(second), "--user", "Ben")
+    same_person = curated.imports("--file", str(second), "--user", "Ada")
+    curated.curate()
+    corrected = curated.stored.decisions()["kept"]
+    curated.home.invoke("export-phy", curated.key)
+    save_in_phy(curated.folder, merged=(), groups={2: "good"})
+    assert curated.imports("--user", "Ada").status == 0
+    curated.curate()
+
+    assert [bool(taken_out[unit]) for unit in ("2", "3", "4")] == [True, False, False]
+    assert (other_person.status, same_person.status) == (1, 0)
+    assert "--replace" in other_person.stderr
+    assert [bool(corrected[unit]) for unit in ("2", "3", "4")] == [False, True, True]
+    assert curated.stored.decisions().loc["2", "kept"]
+
+
+def test_a_file_from_before_the_sort_is_not_taken_for_one_about_its_units(curated: Curated, tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    _write_json(path, curated, removed=[3])
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+    refused = curated.imports("--file", str(path))
+
+    assert refused.status == 1
+    assert "before the present sorting was made" in refused.stderr
+
+
+def test_a_misspelt_key_leaves_nothing_in_the_store(curated: Curated) -> None:
+    refused = curated.home.invoke("import-curation", "dya.nwb", "--automatic")
+
+    assert refused.status == 1
+    assert not (curated.home.roots.store / "dya.nwb").exists()
 
 
 def test_who_comes_second_is_told_instead_of_undoing_the_first(curated: Curated, tmp_path: Path) -> None:
@@ -176,9 +236,15 @@ def test_who_comes_second_is_told_instead_of_undoing_the_first(curated: Curated,
 def test_curations_are_never_cleaned_up(curated: Curated) -> None:
     home, key = curated.home, curated.key
     before = home.store.versions(key, "curated_units"), home.store.versions(key, "manual_curation")
+    kept = StoredCuration(home.roots, key, before[0][0]).load()
+    assert home.materialize(key, "waveforms", "unit_metrics", "curated_units", config=cheap()).success
 
     assert home.invoke("gc").status == 0
 
+    assert len(home.store.versions(key, "waveforms")) == 1
+    again = StoredCuration(home.roots, key, before[0][0]).load()
+    assert list(again.unit_ids) == list(kept.unit_ids)
+    before = (home.store.versions(key, "curated_units"), before[1])
     assert (home.store.versions(key, "curated_units"), home.store.versions(key, "manual_curation")) == before
     assert len(before[0]) > 1
 
@@ -212,3 +278,10 @@ def test_a_sort_of_what_a_person_curated_stops_unless_told_otherwise_and_keeps_t
     late = curated.imports("--user", "Ada")
     assert late.status == 1
     assert "sorted again" in late.stderr
+
+
+def _write_json(path: Path, curated: Curated, **said: Any) -> None:
+    """A curation as spikeinterface-gui writes it."""
+    nothing = {"label_definitions": {}, "manual_labels": [], "removed": [], "merges": [], "splits": []}
+    ids = [int(unit) for unit in curated.units.unit_ids]
+    path.write_text(json.dumps({"format_version": "2", "unit_ids": ids, **nothing, **said}), encoding="utf-8")

@@ -30,11 +30,11 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for processes, so two files run at a time; those that compare times run alone.
+# Most tests wait for processes, so some files run at a time; those that compare times run alone.
 test: lint system
 	$(BIN)/pytest -m alone
 	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest -m "slow and not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "slow and not alone" --numprocesses 3 --dist loadfile
 
 # Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
 # and we may.

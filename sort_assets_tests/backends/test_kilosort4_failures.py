@@ -319,13 +319,6 @@ def test_an_allocation_of_torch_that_fails_in_detection(dat_path: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_a_smaller_batch_fits_in_the_same_memory(dat_path: Path, tmp_path: Path) -> None:
-    found = in_a_new_process(dat_path, tmp_path / "sort", 30_000, MEMORY_TO_SPARE)
-
-    assert found == 8
-
-
-@pytest.mark.slow
 def test_an_allocation_of_numpy_that_fails_is_host_memory(dat_path: Path, tmp_path: Path) -> None:
     left = in_a_new_process(dat_path, tmp_path / "sort", 30_000, MEMORY_FOR_NO_FEATURES)
 

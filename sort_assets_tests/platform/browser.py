@@ -71,6 +71,11 @@ class Visitor:
             found = found.filter(has=self.page.get_by_role("columnheader", name=column, exact=True))
         return found.last  # the metadata are a table too, which holds this one
 
+    def choose(self, text: str) -> None:
+        """Click on an entry of a list."""
+        # Beside the visible text there is an invisible one, which measures how much of it there is room for.
+        self.page.get_by_text(text, exact=True).locator("visible=true").first.click()
+
     def assert_text(self, *texts: str) -> None:
         """All of these texts are to be seen."""
         for text in texts:

@@ -61,9 +61,7 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
         (home.folder / name).symlink_to(CHECKOUT / name)
     run_config = json.dumps({"resources": {"backend": {"config": CHEAP}}})
 
-    done = home.command(
-        *("dg", "launch", "--assets", ",".join(SORT), "--partition", key, "--config-json", run_config)
-    )
+    done = home.command(*("dg", "launch", "--assets", ",".join(SORT), "--partition", key, "--config-json", run_config))
 
     assert done.status == 0, done.output[-3000:]
     assert len(StoredSorting(home.roots, key).load().unit_ids) == 8

@@ -40,7 +40,8 @@ def waveforms(
             asset.staging.path / "curation",
             rec_path=sorting.binary_dat.preprocessed_recording.raw_path,
         )
-        failed = complete_analyzer(analyzer, job_kwargs=asset.job_kwargs, warn=context.log.warning)
+        has_units = len(analyzer.unit_ids) > 0
+        failed = complete_analyzer(analyzer, job_kwargs=asset.job_kwargs, warn=context.log.warning) if has_units else {}
         asset.figure("templates", lambda path: plot_templates(analyzer, path))
         return asset.publish(
             data_version=hash_analyzer(analyzer),

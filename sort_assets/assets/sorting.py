@@ -188,7 +188,7 @@ def _publish(
             **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
             **_links_to_logs(asset, folders),
             "units_table": _units_table(counts, duration_s),
-            "effective_parameters": dg.MetadataValue.json(next(iter(params.values()))),
+            "parameters_used": dg.MetadataValue.json(next(iter(params.values()))),
         },
         checks=[
             preflight,

@@ -101,7 +101,7 @@ def _content(
         recording_key=key,
         written_at=datetime.now(UTC),
         headline=_headline(curated_units),
-        attention=tuple(_attention(curated_units)),
+        attention=tuple(_once(_attention(curated_units))),
         summary=tuple(_summary(curated_units)),
         loading=_loading(key),
         figures=tuple(figures),
@@ -144,6 +144,11 @@ def _no_units(curated_units: StoredCuration) -> "NoUnits | None":
         remedy="Look at the traces and the noise of preprocessed_recording: was the probe in tissue, and connected? "
         "Where there are spikes to be seen, lower the sorter's thresholds.",
     )
+
+
+def _once(points: "Iterator[AttentionPoint]") -> "list[AttentionPoint]":
+    """What several checks found is said once."""
+    return list({point.message: point for point in reversed(list(points))}.values())[::-1]
 
 
 def _attention(curated_units: StoredCuration) -> "Iterator[AttentionPoint]":

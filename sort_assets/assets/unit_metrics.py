@@ -28,12 +28,12 @@ _CHECKS = {
     "drift_within_pitch": "The units drift less than the distance between contacts.",
 }
 # A wider table widens the page with it, which cuts off its figures.
-_SHOWN = ("num_spikes", "firing_rate", "snr", "isi_violations_percent", "amplitude_uv", "primary_channel")
+_SHOWN = ("num_spikes", "firing_rate", "snr", "isi_violations_percent", "amplitude_uv")
 _MEDIANS = {
     "firing_rate": "median_rate_hz",
     "snr": "median_snr",
     "isi_violations_percent": "median_isi_percent",
-    "amplitude_uv": "median_amplitude",
+    "amplitude_uv": "median_amplitude_uv",
     "waveform_deviation": "median_deviation",
     "presence_ratio": "median_presence",
     "drift_ptp": "median_drift_um",

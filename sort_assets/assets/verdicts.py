@@ -1,10 +1,12 @@
 """What the library's checks came to, as Dagster's asset checks."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.checks.verdict import Verdict
+if TYPE_CHECKING:
+    from sort_assets.checks import Verdict
 
 _SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
@@ -14,7 +16,7 @@ def check_specs(asset: str, descriptions: Mapping[str, str]) -> list[dg.AssetChe
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
 
 
-def check_results(verdicts: Iterable[Verdict]) -> list[dg.AssetCheckResult]:
+def check_results(verdicts: "Iterable[Verdict]") -> list[dg.AssetCheckResult]:
     """Verdicts with their numbers."""
     return [
         dg.AssetCheckResult(

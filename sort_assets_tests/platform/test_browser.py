@@ -92,6 +92,7 @@ def test_a_person_sorts_a_recording_in_the_ui_and_sees_what_came_out(
 
         # Ten seconds are few for a sorter: preflight warns, which stops nobody; a blocking check would.
         person.open("sorting", "checks")
+        expect(page.get_by_role("img", name="warning_outline")).to_have_count(1)
         person.choose("preflight")
         person.assert_text("Failed", "the sorter learns noise and templates from the first alone")
         person.choose("spikes_inside_recording")

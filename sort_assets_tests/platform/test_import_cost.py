@@ -8,7 +8,7 @@ import pytest
 
 from sort_assets.execution.executor import PRELOADED_MODULES
 
-HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib"}
+HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib", "numpy", "pandas", "scipy"}
 ALLOWED_RATIO = 1.6
 """Measured: 1.1 to 1.45, of which psutil is 0.1."""
 ROUNDS = 4

@@ -162,7 +162,7 @@ def test_the_page_of_each_asset_shows_its_pictures_and_a_table(done: Sorted) -> 
 
     assert pictures == {"waveforms": 1, "unit_metrics": 1, "curated_units": 2, "sorting_report": 4, "spike_data": 1}
     assert tables["unit_metrics"] == ["metrics"]
-    assert tables["curated_units"] == ["decisions"]
+    assert tables["curated_units"] == ["decisions", "criteria"]
     assert tables["spike_data"] == ["files"]
 
 

@@ -81,7 +81,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     """
     import shutil
 
-    from sort_assets.curation.phy import changes, note_export
+    from sort_assets.curation.phy_note import changes, note_export
     from sort_assets.exports.phy import export_phy_folder
 
     folder = folder or working_folder(roots, recording)
@@ -156,7 +156,8 @@ def import_phy(
         When the folder is of other units, or can't be read, or another import came in between.
     """
     from sort_assets.curation.history import replay
-    from sort_assets.curation.phy import from_phy_folder, note_import, read_note
+    from sort_assets.curation.phy import from_phy_folder
+    from sort_assets.curation.phy_note import note_import, read_note
 
     folder = folder or working_folder(roots, recording)
     note = read_note(folder)

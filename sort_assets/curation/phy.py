@@ -6,179 +6,23 @@ group (`cluster_group.tsv`); `spike_templates.npy` keeps the unit that a spike h
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from sort_assets.curation.history import HistoryStep, UnitId, curation_of, hash_spikes, new_unit_ids, plain_ids
 from sort_assets.curation.manual import QUALITY, ManualCuration, current_user
+from sort_assets.curation.phy_files import CLUSTERS, GROUPS, UNSORTED, grouped, read_column, unreadable
+from sort_assets.curation.phy_note import NOTE_FILE, read_note
 from sort_assets.errors import CurationError
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseSorting
 
-NOTE_FILE = "sort_assets.json"
-"""Our note in the folder: what was exported, and how the files looked then."""
-_CLUSTERS, _TEMPLATES, _TIMES = "spike_clusters.npy", "spike_templates.npy", "spike_times.npy"
-_GROUPS, _INFO = "cluster_group.tsv", "cluster_info.tsv"
-_PHY_CACHE = ".phy"
-_UNSORTED = "unsorted"
-_NO_GROUP = frozenset({"", _UNSORTED, "none", "nan"})
-
-
-class PhyNote(BaseModel):
-    """What is noted beside an export.
-
-    Attributes
-    ----------
-    recording : str
-        Key of the recording.
-    sorting_version, data_version : str
-        Version in the store, and data version, of the units that were exported.
-    exported_at : datetime
-    exported : dict
-        SHA-256 of each file that Phy changes, at the export.
-    groups : dict
-        The group that each cluster had at the export, where it had one: nobody said that.
-    imported_at : datetime or None
-        When a person's changes were last read.
-    imported : dict or None
-        SHA-256 of the files at that time.
-    imported_as : str or None
-        The version of `manual_curation` that came of it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: int = 1
-    recording: str
-    sorting_version: str
-    data_version: str
-    exported_at: datetime
-    exported: dict[str, str]
-    groups: dict[int, str] = {}
-    imported_at: datetime | None = None
-    imported: dict[str, str] | None = None
-    imported_as: str | None = None
-
-
-@dataclass(frozen=True)
-class PhyChanges:
-    """What happened to a folder since its export.
-
-    Attributes
-    ----------
-    note : PhyNote
-    files : tuple of str
-        Files that were changed, added or removed since the export.
-    opened : bool
-        Whether Phy left its cache there.
-    imported : bool
-        Whether what is in the folder now was imported.
-    """
-
-    note: PhyNote
-    files: tuple[str, ...]
-    opened: bool
-    imported: bool
-
-    @property
-    def changed(self) -> bool:
-        """Whether somebody saved something."""
-        return bool(self.files)
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is work of a person that was not imported."""
-        return self.changed and not self.imported
-
-
-def note_export(folder: Path, *, recording: str, sorting_version: str, data_version: str) -> PhyNote:
-    """Note beside an export what it holds and how it looks before a person opens it.
-
-    Parameters
-    ----------
-    folder : Path
-        Just written by SpikeInterface's `export_to_phy`.
-    recording : str
-        Key of the recording.
-    sorting_version, data_version : str
-        Version in the store, and data version, of the exported units.
-    """
-    note = PhyNote(
-        recording=recording,
-        sorting_version=sorting_version,
-        data_version=data_version,
-        exported_at=datetime.now(UTC),
-        exported=_hashes(folder),
-        groups=_grouped(_read_column(folder / _GROUPS, "group")) if (folder / _GROUPS).exists() else {},
-    )
-    _write_note(folder, note)
-    return note
-
-
-def note_import(folder: Path, version: str | None = None) -> PhyNote:
-    """Note that what a person changed in the folder so far was imported.
-
-    Parameters
-    ----------
-    folder : Path
-    version : str or None
-        What it became in the store.
-
-    Raises
-    ------
-    CurationError
-        When the folder has no note of ours.
-    """
-    imported = {"imported_at": datetime.now(UTC), "imported": _hashes(folder), "imported_as": version}
-    note = read_note(folder).model_copy(update=imported)
-    _write_note(folder, note)
-    return note
-
-
-def read_note(folder: Path) -> PhyNote:
-    """The note beside an export.
-
-    Raises
-    ------
-    CurationError
-        When there is none, or it can't be read.
-    """
-    path = folder / NOTE_FILE
-    try:
-        return PhyNote.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CurationError(
-            f"'{folder}' was not exported by sort_assets: {NOTE_FILE} is not there.",
-            remedy="Name the folder that was exported, or export the units again.",
-            path=str(folder),
-        ) from error
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def changes(folder: Path) -> PhyChanges:
-    """Whether a person saved something in the folder since it was exported.
-
-    Phy writes its files anew whenever somebody saves, also when nothing was changed: that counts as a change.
-
-    Raises
-    ------
-    CurationError
-        When the folder has no note of ours.
-    """
-    note, now = read_note(folder), _hashes(folder)
-    files = sorted(name for name in {*note.exported, *now} if note.exported.get(name) != now.get(name))
-    opened = (folder / _PHY_CACHE).exists()
-    return PhyChanges(note, tuple(files), opened=opened, imported=note.imported == now)
+_TEMPLATES, _TIMES = "spike_templates.npy", "spike_times.npy"
+_INFO = "cluster_info.tsv"
 
 
 def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = None) -> ManualCuration:
@@ -208,7 +52,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     CurationError
         When a file is missing, half-written or of another format, or the folder holds the spikes of another sorting.
     """
-    clusters = _read_spikes(folder, _CLUSTERS)
+    clusters = _read_spikes(folder, CLUSTERS)
     units, positions = _units_of_spikes(folder, sorting, len(clusters))
     groups = _read_groups(folder, np.unique(clusters))
     ids = plain_ids(sorting)
@@ -228,7 +72,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     known = set(ids)
     shown = {cluster: group for cluster, group in (note.groups if note else {}).items() if names.get(cluster) in known}
     said = {names[cluster]: group for cluster, group in groups.items() if shown.get(cluster) != group}
-    said |= {names[cluster]: _UNSORTED for cluster in shown if cluster not in groups}
+    said |= {names[cluster]: UNSORTED for cluster in shown if cluster not in groups}
     steps.append(HistoryStep(title="Groups in Phy", made_by=made_by, curation=_labelled(final, said)))
     return ManualCuration(
         user=user,
@@ -244,7 +88,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
 
 def _labelled(unit_ids: list[UnitId], groups: dict[UnitId, str]) -> dict[str, object]:
     curation = curation_of(unit_ids)
-    options = sorted({"good", "mua", "noise", _UNSORTED, *groups.values()})
+    options = sorted({"good", "mua", "noise", UNSORTED, *groups.values()})
     curation["label_definitions"] = {QUALITY: {"name": QUALITY, "label_options": options, "exclusive": True}}
     curation["manual_labels"] = [
         {"unit_id": unit_id, "labels": {QUALITY: [groups[unit_id]]}} for unit_id in unit_ids if unit_id in groups
@@ -325,8 +169,8 @@ def _units_of_spikes(folder: Path, sorting: BaseSorting, count: int) -> tuple[np
     """
     times, templates = _read_spikes(folder, _TIMES), _read_spikes(folder, _TEMPLATES)
     if not len(times) == len(templates) == count:
-        raise _unreadable(
-            folder / _CLUSTERS, f"it has {count} spikes, {_TIMES} has {len(times)}, {_TEMPLATES} {len(templates)}"
+        raise unreadable(
+            folder / CLUSTERS, f"it has {count} spikes, {_TIMES} has {len(times)}, {_TEMPLATES} {len(templates)}"
         )
     spikes = sorting.to_spike_vector()
     here = np.lexsort((times, templates))
@@ -360,74 +204,27 @@ def _read_spikes(folder: Path, name: str) -> np.ndarray:
             path=str(path),
         ) from error
     except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
     if not isinstance(values, np.ndarray) or values.size != len(np.atleast_1d(values)):
-        raise _unreadable(path, "it is not one number per spike")
+        raise unreadable(path, "it is not one number per spike")
     # Kilosort writes times as unsigned numbers; whole numbers that were saved as floats are accepted too.
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.round(values)).all()))
     if not whole or bool((values < 0).any()):
-        raise _unreadable(path, "it holds something else than whole numbers from 0")
+        raise unreadable(path, "it holds something else than whole numbers from 0")
     return values.reshape(-1).astype(np.int64)
 
 
 def _read_groups(folder: Path, clusters: np.ndarray) -> dict[int, str]:
     """The group of each cluster that has one, in lower case."""
-    groups = _read_column(folder / _GROUPS, "group", required=True) if (folder / _GROUPS).exists() else None
+    groups = read_column(folder / GROUPS, "group", required=True) if (folder / GROUPS).exists() else None
     if (folder / _INFO).exists():
         # Phy writes it last, with every cluster in it.
-        listed = _read_column(folder / _INFO, "group")
+        listed = read_column(folder / _INFO, "group")
         if set(listed) != set(clusters.tolist()):
-            raise _unreadable(folder / _INFO, f"it lists other clusters than {_CLUSTERS}; was saving interrupted?")
+            raise unreadable(folder / _INFO, f"it lists other clusters than {CLUSTERS}; was saving interrupted?")
         groups = listed if groups is None else groups
-    groups = _grouped(groups or {})
+    groups = grouped(groups or {})
     gone = sorted(set(groups) - set(clusters.tolist()))
     if gone:
-        raise _unreadable(folder / _GROUPS, f"it names clusters without spikes ({gone[:10]}); was saving interrupted?")
+        raise unreadable(folder / GROUPS, f"it names clusters without spikes ({gone[:10]}); was saving interrupted?")
     return groups
-
-
-def _grouped(groups: dict[int, str]) -> dict[int, str]:
-    return {cluster: group for cluster, group in groups.items() if group not in _NO_GROUP}
-
-
-def _read_column(path: Path, field: str, *, required: bool = False) -> dict[int, str]:
-    """A column of a table of clusters, in lower case, by cluster; empty where it may be missing and is."""
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t", strict=True))
-        values = {int(row["cluster_id"]): row[field] if required else row.get(field) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise _unreadable(path, f"it is no table of clusters ({error!r})") from error
-    if len(values) != len(rows):
-        raise _unreadable(path, "it names a cluster twice")
-    if required and (not path.stat().st_size or None in values.values()):
-        raise _unreadable(path, "it breaks off")
-    return {cluster: (value or "").strip().lower() for cluster, value in values.items()}
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the files in which Phy keeps what a person decided, by name."""
-    found = [folder / _CLUSTERS, *folder.glob("cluster_*.tsv")]
-    return {path.name: _hash(path) for path in sorted(found) if path.is_file()}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_note(folder: Path, note: PhyNote) -> None:
-    fresh = folder / f".{NOTE_FILE}-{os.getpid()}"
-    try:
-        fresh.write_text(note.model_dump_json(indent=1), encoding="utf-8")
-        fresh.replace(folder / NOTE_FILE)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _unreadable(path: Path, why: str) -> CurationError:
-    return CurationError(
-        f"'{path}' can't be read: {why}.",
-        remedy="Open the folder in Phy and save again; if that fails, export the units again.",
-        path=str(path),
-    )

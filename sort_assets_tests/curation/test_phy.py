@@ -11,7 +11,8 @@ from spikeinterface.exporters import export_to_phy
 
 from sort_assets.curation.history import UnitId, plain_ids, restructure
 from sort_assets.curation.manual import ManualCuration, persons_words
-from sort_assets.curation.phy import NOTE_FILE, changes, from_phy_folder, note_export, note_import
+from sort_assets.curation.phy import from_phy_folder
+from sort_assets.curation.phy_note import NOTE_FILE, changes, note_export, note_import
 from sort_assets.errors import CurationError
 from sort_assets_tests.curation.conftest import Planted
 

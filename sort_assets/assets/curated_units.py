@@ -244,5 +244,5 @@ def _data_version(curated: "CuratedUnits") -> str:
 def _rejected_by(table: "pd.DataFrame") -> dict[str, int]:
     """By criterion, how many units fail it."""
     verdicts = [name for name in table.columns if name.endswith("_ok")]
-    counts = {name.removesuffix("_ok"): int((table[name] == False).sum()) for name in verdicts}  # noqa: E712 - may be NA
+    counts = {name.removesuffix("_ok"): int(table[name].eq(False).sum()) for name in verdicts}
     return {name: count for name, count in counts.items() if count}

@@ -247,7 +247,7 @@ def _check_file(
 
 def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str) -> Imported:
     """Leave a recording to the automatic curation again; what was imported stays in the store."""
-    StoredSorting(roots, recording).manifest  # noqa: B018 - says so when there is no such recording, or no sorting of it
+    Store(roots.store).artefact(recording, StoredSorting.asset)  # says so when there is no sorting
     version = _keep(instance, roots, recording, None)
     return _applied(instance, roots, recording, None, version)
 

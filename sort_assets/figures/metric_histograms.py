@@ -101,7 +101,7 @@ def _values(criterion: MetricCriterion, metrics: pd.DataFrame, decisions: pd.Dat
 def _count_failed(criterion: MetricCriterion, values: np.ndarray, decisions: pd.DataFrame) -> int:
     ok = f"{criterion.name}_ok"
     if ok in decisions:
-        return int((decisions[ok].astype("boolean").fillna(True) == False).sum())  # noqa: E712
+        return int(decisions[ok].astype("boolean").eq(False).sum())
     return int((~criterion.allows(values)).sum())
 
 

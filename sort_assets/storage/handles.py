@@ -212,14 +212,25 @@ class StoredSorting(Handle):
         UnreadableRecordingError
             When somebody put pickled data among the properties.
         """
-        from spikeinterface.core import NumpyFolderSorting
-
-        from sort_assets.recordings import refuse_pickles
-
-        refuse_pickles(self.path / SORTING_FOLDER)
-        sorting = NumpyFolderSorting(self.path / SORTING_FOLDER)
+        sorting = read_sorting(self.path)
         sorting.shift_times(self.details["start_time_s"])
         return sorting
+
+
+def read_sorting(folder: Path) -> BaseSorting:
+    """The sorting that `StoredSorting.write` put into an artefact, memory-mapped; its times begin at 0.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When somebody put pickled data among the properties.
+    """
+    from spikeinterface.core import NumpyFolderSorting
+
+    from sort_assets.recordings import refuse_pickles
+
+    refuse_pickles(folder / SORTING_FOLDER)
+    return NumpyFolderSorting(folder / SORTING_FOLDER)
 
 
 class StoredAnalyzer(Handle):

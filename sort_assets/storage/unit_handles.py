@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import CurationConfig
-from sort_assets.storage.handles import Handle, StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
+from sort_assets.storage.handles import (
+    Handle,
+    StoredAnalyzer,
+    StoredBinary,
+    StoredRecording,
+    StoredSorting,
+    read_sorting,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,13 +118,7 @@ class StoredCuration(Handle):
         UnreadableRecordingError
             When somebody put pickled data among the properties.
         """
-        from spikeinterface.core import NumpyFolderSorting
-
-        from sort_assets.recordings import refuse_pickles
-        from sort_assets.storage.handles import SORTING_FOLDER
-
-        refuse_pickles(self.path / SORTING_FOLDER)
-        sorting = NumpyFolderSorting(self.path / SORTING_FOLDER)
+        sorting = read_sorting(self.path)
         kept = sorting.select_units(sorting.unit_ids[self.decisions()["kept"].to_numpy(bool)])
         kept.shift_times(self.sorting.details["start_time_s"])
         return kept

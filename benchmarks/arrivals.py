@@ -15,14 +15,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sort_assets.automation.arrivals import Arrivals
-from sort_assets.automation.folder_report import report_folder
-from sort_assets.execution.home import open_instance, prepare_home
-from sort_assets.isolation.header_reader import HeaderReader
-from sort_assets.partitions import RECORDINGS_PARTITIONS, RecordingKey
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
-from sort_assets.storage.known import KnownRecordings
-from sort_assets.storage.known_recording import KnownPartition, State
+from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog_entry import KnownPartition, State
+from sort_assets.platform.arrivals.folder_report import report_folder
+from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.scan import Arrivals
+from sort_assets.platform.execution.home import open_instance, prepare_home
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.recordings.key import RecordingKey
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 
 QUIET_S = 61.0
 PER_FOLDER = 1000

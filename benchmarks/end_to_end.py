@@ -30,18 +30,19 @@ from rich.table import Table
 from spikeinterface.comparison import compare_sorter_to_ground_truth, compare_two_sorters
 from spikeinterface.core import BaseSorting, load
 
-from sort_assets.automation.jobs import PIPELINE, sort_recording
-from sort_assets.automation.registration import register_recording
 from sort_assets.config import resolve_config
-from sort_assets.config.cores import usable_cores
-from sort_assets.demo import PRESET, WELL_DETECTED
+from sort_assets.config.settings import RECORDINGS_VARIABLE, STORE_VARIABLE
 from sort_assets.errors import SortAssetsError
-from sort_assets.execution.home import HOME_VARIABLE, open_instance, prepare_home
-from sort_assets.execution.leases import LEASES_VARIABLE
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
-from sort_assets.storage import StoredSorting
-from sort_assets.storage.manifest import package_versions
-from sort_assets.storage.roots import RECORDINGS_VARIABLE, STORE_VARIABLE
+from sort_assets.machine.cores import usable_cores
+from sort_assets.platform.arrivals.registration import register_recording
+from sort_assets.platform.cli.demo import PRESET, WELL_DETECTED
+from sort_assets.platform.execution.home import HOME_VARIABLE, open_instance, prepare_home
+from sort_assets.platform.execution.leases import LEASES_VARIABLE
+from sort_assets.platform.pipeline.jobs import PIPELINE, sort_recording
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.manifest import package_versions
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 
 Numbers = dict[str, float]
 

@@ -33,12 +33,12 @@ from spikeinterface.core import (
 
 from sort_assets.backends import create_backend
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.cores import job_kwargs
+from sort_assets.machine.cores import job_kwargs
 from sort_assets.metrics.extensions import complete_analyzer
 from sort_assets.metrics.tables import write_table
 from sort_assets.metrics.unit_metrics import compute_unit_metrics
-from sort_assets.recordings.binary import read_dat, write_dat
-from sort_assets.recordings.synthetic import GAIN_TO_UV, make_probe
+from sort_assets.recordings.dat_file import read_dat, write_dat
+from sort_assets.testing.ground_truth import GAIN_TO_UV, make_probe
 
 RATE_HZ = 30000.0
 FIRING_RATES_HZ = (1.0, 15.0)

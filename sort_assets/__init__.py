@@ -10,7 +10,7 @@ In a notebook, without Dagster:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sort_assets.loading import load, open_result
+    from sort_assets.platform.store.results import load, open_result
 
 __all__ = ["load", "open_result"]
 
@@ -18,7 +18,7 @@ __all__ = ["load", "open_result"]
 def __getattr__(name: str) -> Any:
     # Whoever imports one module of this package need not import the storage.
     if name in __all__:
-        from sort_assets import loading
+        from sort_assets.platform.store import results as loading
 
         return getattr(loading, name)
     raise AttributeError(f"module 'sort_assets' has no attribute '{name}'")

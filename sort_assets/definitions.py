@@ -4,26 +4,26 @@ import warnings
 
 import dagster as dg
 
-from sort_assets.assets.binary_dat import binary_dat
-from sort_assets.assets.curated_units import curated_units
-from sort_assets.assets.preprocessed_recording import preprocessed_recording
-from sort_assets.assets.raw_recording import raw_recording
-from sort_assets.assets.settings import SETTINGS, manual_curation, recordings_root
-from sort_assets.assets.sorting import sorting
-from sort_assets.assets.sorting_report import sorting_report
-from sort_assets.assets.spike_data import spike_data
-from sort_assets.assets.unit_metrics import unit_metrics
-from sort_assets.assets.units_across_recordings import units_across_recordings
-from sort_assets.assets.waveforms import waveforms
-from sort_assets.automation.digest_schedule import morning_digest, send_digest
-from sort_assets.automation.failure_sensor import recording_failed
-from sort_assets.automation.jobs import curate_again, sort_again, sort_recording, summarize_units
-from sort_assets.automation.new_recordings import new_recordings
-from sort_assets.automation.stale_recordings import stale_recordings
-from sort_assets.automation.units_summary_sensor import results_changed
-from sort_assets.execution.executor import local_executor
-from sort_assets.resources import backend_resource
-from sort_assets.storage.io_manager import HandleIOManager
+from sort_assets.platform.arrivals.sensor import new_recordings
+from sort_assets.platform.automation.digest_schedule import morning_digest, send_digest
+from sort_assets.platform.automation.failure_sensor import recording_failed
+from sort_assets.platform.automation.stale_recordings import stale_recordings
+from sort_assets.platform.automation.summary_sensor import results_changed
+from sort_assets.platform.execution.executor import local_executor
+from sort_assets.platform.pipeline.assets.binary_dat import binary_dat
+from sort_assets.platform.pipeline.assets.curated_units import curated_units
+from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, recordings_root
+from sort_assets.platform.pipeline.assets.preprocessed_recording import preprocessed_recording
+from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.pipeline.assets.sorting import sorting
+from sort_assets.platform.pipeline.assets.sorting_report import sorting_report
+from sort_assets.platform.pipeline.assets.spike_data import spike_data
+from sort_assets.platform.pipeline.assets.unit_metrics import unit_metrics
+from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
+from sort_assets.platform.pipeline.assets.waveforms import waveforms
+from sort_assets.platform.pipeline.config_resolver import backend_resource
+from sort_assets.platform.pipeline.io_manager import HandleIOManager
+from sort_assets.platform.pipeline.jobs import curate_again, sort_again, sort_recording, summarize_units
 
 _MADE = (
     *(preprocessed_recording, binary_dat, sorting, waveforms),

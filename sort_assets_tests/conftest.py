@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
-from sort_assets_tests.platform.home import Home, make_home
+from sort_assets_tests.fixtures.home import Home, make_home
 
 
 @pytest.fixture(scope="session")

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.observer import Observer
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.guards import (
-    AUDIT_LOG,
-    AuditLog,
-    EndThisProcess,
-    LogInactivityWatchdog,
-    ProcessActivity,
-    active_log_path,
-)
-from sort_assets.guards.nvml import find_sensors, visible_gpu
+from sort_assets.machine.gpu_sensors import find_sensors, visible_gpu
+from sort_assets.running.active_log import active_log_path
+from sort_assets.running.audit import AUDIT_LOG, AuditLog
+from sort_assets.running.termination import EndThisProcess
+from sort_assets.running.watchdogs.activity import ProcessActivity
+from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 
 if TYPE_CHECKING:
     import numpy as np

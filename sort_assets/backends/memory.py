@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.cores import resolve_n_jobs
+from sort_assets.machine.cores import resolve_n_jobs
 
 N_JOBS = "execution.n_jobs"
 DEVICE = "sorter.device"

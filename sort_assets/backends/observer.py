@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sort_assets.isolation.progress import Progress
+from sort_assets.running.progress import Progress
 
 if TYPE_CHECKING:
-    from sort_assets.guards.findings import Finding
+    from sort_assets.checks.finding import Finding
 
 
 class Observer:

@@ -12,25 +12,19 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.backends.evidence import Evidence, read_error_trace
-from sort_assets.backends.failures import classify
+from sort_assets.backends.failure_classification import classify
+from sort_assets.backends.failure_rules import Evidence, read_error_trace
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
-from sort_assets.guards import (
-    AUDIT_LOG,
-    AuditLog,
-    Ending,
-    EndProcessGroup,
-    EndThisProcess,
-    Guards,
-    active_log,
-    sort_guards,
-)
-from sort_assets.guards.nvml import find_sensors
-from sort_assets.guards.versions import torch_cuda_version
-from sort_assets.isolation.job import OUTPUT_FILE, importable_name
-from sort_assets.isolation.process import isolated
-from sort_assets.isolation.progress import StageReader, read_ends, read_tail
+from sort_assets.machine.gpu_sensors import find_sensors
+from sort_assets.machine.versions import torch_cuda_version
+from sort_assets.running.active_log import active_log
+from sort_assets.running.audit import AUDIT_LOG, AuditLog
+from sort_assets.running.job import OUTPUT_FILE, importable_name
+from sort_assets.running.process import isolated
+from sort_assets.running.progress import StageReader, read_ends, read_tail
+from sort_assets.running.termination import Ending, EndProcessGroup, EndThisProcess
+from sort_assets.running.watchdogs.sort_watchdogs import Guards, sort_guards
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording

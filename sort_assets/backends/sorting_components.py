@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.evidence import FailureRule, means
+from sort_assets.backends.failure_rules import FailureRule, means
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import TooFewSpikesError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE, SorterBackend
-from sort_assets.backends.evidence import FailureRule
+from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.memory import (
     ASSETS_BESIDE_THE_SORT,
     BESIDE_THE_SORT,
@@ -24,18 +24,18 @@ from sort_assets.backends.memory import (
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
-from sort_assets.backends.threads import compute_threads
+from sort_assets.checks.finding import Finding, raise_first_error
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.cores import job_kwargs, resolve_n_jobs
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
-from sort_assets.guards.findings import Finding, raise_first_error
-from sort_assets.guards.machine import NO_ESTIMATE, MemoryNeeded, inspect_machine
-from sort_assets.guards.nvml import find_sensors
-from sort_assets.guards.preflight import inspect_recording
-from sort_assets.guards.versions import inspect_torch, inspect_versions
-from sort_assets.isolation.progress import Stage
+from sort_assets.machine.compute_threads import compute_threads
+from sort_assets.machine.cores import job_kwargs, resolve_n_jobs
+from sort_assets.machine.gpu_sensors import find_sensors
+from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
+from sort_assets.machine.versions import inspect_torch, inspect_versions
+from sort_assets.recordings.preflight import inspect_recording
+from sort_assets.running.progress import Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,7 @@ class SpikeInterfaceBackend(SorterBackend):
         return prepare(raw, self.config.recording, self.frozen_folder, self.n_jobs)
 
     def write_recording(self, recording: BaseRecording, dat_path: Path) -> None:
-        from sort_assets.recordings.binary import write_dat
+        from sort_assets.recordings.dat_file import write_dat
 
         write_dat(
             recording,
@@ -140,7 +140,7 @@ class SpikeInterfaceBackend(SorterBackend):
         if not recording.check_serializability("json"):
             raise RecordingError(
                 "The recording is held in memory, and the sorter reads recordings from files.",
-                remedy="Write it with write_recording, and sort what sort_assets.recordings.binary.read_dat opens.",
+                remedy="Write it with write_recording, and sort what sort_assets.recordings.dat_file.read_dat opens.",
             )
         output_folder.mkdir(parents=True)
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sort_assets.errors import ConfigError
 
+DEFAULT_PRESET = "kilosort4"
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "kilosort4": {"sorter": {"name": "kilosort4"}},
     # The drift estimate is unreliable on few or sparse channels:

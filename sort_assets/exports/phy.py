@@ -20,7 +20,7 @@ import numpy as np
 from sort_assets.errors import StoreError
 from sort_assets.exports.arrays import plain_ids
 from sort_assets.exports.plain_table import plain_columns
-from sort_assets.recordings.binary import DatDescription, read_description
+from sort_assets.recordings.dat_file import DatDescription, read_description
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """All recordings together: units of each, their quality over time, and what failed.
 
-The tables have one row for each recording, its key as index, and the columns of
-`sort_assets.storage.units_summary.COLUMNS` that a figure names. Recordings stand in the order in which they were
+The tables have one row for each recording, its key as index, and the columns that a figure names.
+ Recordings stand in the order in which they were
 sorted, at equal distances: sorts come in batches, between which nothing happens for weeks.
 """
 

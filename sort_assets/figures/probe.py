@@ -9,14 +9,7 @@ import numpy as np
 
 from sort_assets.figures.channels import group_removed_channels
 from sort_assets.figures.probe_layout import ProbeLayout, lay_out_probe
-from sort_assets.figures.style import (
-    BLACK,
-    BLUE,
-    LIGHT_GREY,
-    add_legend_below,
-    save_figure,
-    style_axes,
-)
+from sort_assets.figures.style import BLACK, BLUE, LIGHT_GREY, add_legend_below, save_figure, style_axes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """Opening recordings, preparing them for sorting, and making synthetic ones."""
 
-from sort_assets.recordings.formats import FORMATS, RecordingFormat, recognise, sortable_streams
+from sort_assets.recordings.formats.table import FORMATS, RecordingFormat, recognise, sortable_streams
 from sort_assets.recordings.groups import aggregate_recordings, aggregate_sortings, split_recording
 from sort_assets.recordings.natural_order import natural_order
 from sort_assets.recordings.opening import Boundary, boundaries, open_recording

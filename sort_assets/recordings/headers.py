@@ -13,9 +13,9 @@ from typing import Any
 from sort_assets.config.model import RecordingConfig
 from sort_assets.errors import StreamError
 from sort_assets.recordings.fingerprint import fingerprint
-from sort_assets.recordings.formats import find_format, sortable_streams
+from sort_assets.recordings.formats.reading import not_allowed
+from sort_assets.recordings.formats.table import find_format, sortable_streams
 from sort_assets.recordings.opening import open_recording
-from sort_assets.recordings.reading import not_allowed
 
 CONCATENATED = "folder of files to concatenate"
 

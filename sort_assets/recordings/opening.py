@@ -11,7 +11,7 @@ import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError
-from sort_assets.recordings.formats import RecordingFormat, find_format, folder_members, unknown_format
+from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
 from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
 if TYPE_CHECKING:

@@ -23,12 +23,7 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError
 from sort_assets.recordings.bad_channels import check_channel_ids, detect_bad_channels, remove_channels
-from sort_assets.recordings.opening import (
-    annotate_boundaries,
-    boundaries,
-    cut_boundaries,
-    join_segments,
-)
+from sort_assets.recordings.opening import annotate_boundaries, boundaries, cut_boundaries, join_segments
 from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.config.model import FILTER_STEPS, RecordingConfig
 from sort_assets.errors import ConfigError, DamagedArtefactError
-from sort_assets.recordings.threads import affordable_threads
+from sort_assets.machine.threads import affordable_threads
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sort_assets.recordings.binary import read_dat
+from sort_assets.recordings.dat_file import read_dat
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting

@@ -10,7 +10,9 @@ from spikeinterface.core import generate_recording
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.guards import AUDIT_LOG, EXIT_HUNG, EndThisProcess, active_log
+from sort_assets.running.active_log import active_log
+from sort_assets.running.audit import AUDIT_LOG
+from sort_assets.running.termination import EXIT_HUNG, EndThisProcess
 
 SORTS = """
 import sys, time
@@ -18,7 +20,7 @@ from pathlib import Path
 from sort_assets.backends import create_backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SorterTimeoutError
-from sort_assets.guards import active_log
+from sort_assets.running.active_log import active_log
 from spikeinterface.core import generate_recording
 
 log, swallows = Path(sys.argv[1]), sys.argv[2] == "swallows"

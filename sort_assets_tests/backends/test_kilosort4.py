@@ -7,7 +7,7 @@ from sort_assets.backends.kilosort4 import Kilosort4Backend
 from sort_assets.backends.spikeinterface_backend import compute_threads
 from sort_assets.config import PRESETS, SortingPipelineConfig
 from sort_assets.errors import ConfigError
-from sort_assets.recordings.binary import read_dat
+from sort_assets.recordings.dat_file import read_dat
 from sort_assets.testing import SorterBackendConformance, SortRun
 
 FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]

@@ -17,7 +17,7 @@ from spikeinterface.core import BaseRecording, NumpyRecording
 from spikeinterface.sorters import run_sorter
 from spikeinterface.sorters.utils import SpikeSortingError
 
-from sort_assets.backends.failures import Evidence, classify
+from sort_assets.backends.failure_classification import Evidence, classify
 from sort_assets.backends.kilosort4 import Kilosort4Backend, stages
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.spikeinterface_backend import compute_threads
@@ -39,12 +39,11 @@ from sort_assets.errors import (
     TransientGpuError,
     UnreadableRecordingError,
 )
-from sort_assets.isolation.progress import StageReader
 from sort_assets.recordings import prepare
-from sort_assets.recordings.binary import read_dat, write_dat
-from sort_assets.recordings.synthetic import make_ground_truth
-from sort_assets.recordings.synthetic.ground_truth import make_probe
-from sort_assets_tests.backends.test_failures import spikeinterface_error
+from sort_assets.recordings.dat_file import read_dat, write_dat
+from sort_assets.running.progress import StageReader
+from sort_assets.testing.ground_truth import make_ground_truth, make_probe
+from sort_assets_tests.backends.test_failure_classification import spikeinterface_error
 
 RATE = 30000
 BATCH_S = 2.0

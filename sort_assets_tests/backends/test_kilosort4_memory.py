@@ -13,8 +13,8 @@ from sort_assets.backends.kilosort4 import memory_needed
 from sort_assets.backends.kilosort4.backend import _kilosort_defaults
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.guards.machine import NO_ESTIMATE
-from sort_assets.recordings.synthetic import make_ground_truth
+from sort_assets.machine.preflight import NO_ESTIMATE
+from sort_assets.testing.ground_truth import make_ground_truth
 
 SHANKS = np.array([[shank * 250.0 + 32 * (row % 2), 15.0 * row] for shank in range(4) for row in range(24)])
 SHANK_OF = np.repeat(np.arange(4), 24)

@@ -5,12 +5,12 @@ from time import process_time
 
 import pytest
 
-from sort_assets.backends.failures import Evidence, classify
+from sort_assets.backends.common_failures import KNOWN_FAILURES
+from sort_assets.backends.failure_classification import Evidence, classify
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
-from sort_assets.backends.known_failures import KNOWN_FAILURES
 from sort_assets.backends.sorting_components import SortingComponentsBackend
 from sort_assets.errors import HostOutOfMemoryError, SorterCrashedError, SorterFailedError
-from sort_assets_tests.backends.test_failures import REPLAYED, spikeinterface_error
+from sort_assets_tests.backends.test_failure_classification import REPLAYED, spikeinterface_error
 
 ALL_RULES = (*FAILURE_RULES, *SortingComponentsBackend.failure_rules, *KNOWN_FAILURES)
 BAR = "{percent:3d}%|####      | {done}/9999 [00:03<00:04,  2.50it/s]"

@@ -14,10 +14,10 @@ from sort_assets.backends.mountainsort5 import MountainSort5Backend
 from sort_assets.backends.sorter_run import SPIKEINTERFACE_FOLDER
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import BadChannelsError, ConfigError, SorterFailedError
-from sort_assets.guards import AUDIT_LOG
-from sort_assets.isolation.job import JOB_FILE, OUTCOME_FILE, OUTPUT_FILE, Job, Outcome
-from sort_assets.recordings.synthetic import make_ground_truth
+from sort_assets.running.audit import AUDIT_LOG
+from sort_assets.running.job import JOB_FILE, OUTCOME_FILE, OUTPUT_FILE, Job, Outcome
 from sort_assets.testing import make_sort_input
+from sort_assets.testing.ground_truth import make_ground_truth
 
 DURATION_S = 5.0
 CHEAP = {"scheme": "1", "npca_per_channel": 1}

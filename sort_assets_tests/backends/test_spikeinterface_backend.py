@@ -11,8 +11,8 @@ from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend, c
 from sort_assets.config import RecordingConfig, SortingPipelineConfig
 from sort_assets.errors import ConfigError, RecordingError
 from sort_assets.recordings import prepare, refuse_pickles
-from sort_assets.recordings.binary import read_dat, write_dat
-from sort_assets.recordings.synthetic import make_ground_truth
+from sort_assets.recordings.dat_file import read_dat, write_dat
+from sort_assets.testing.ground_truth import make_ground_truth
 
 SPIKEINTERFACE_BACKENDS = ("kilosort4", "lupin", "mountainsort5", "spykingcircus2", "tridesclous2")
 

@@ -21,7 +21,7 @@ from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.units import DeliveredUnits, delivered_units
-from sort_assets.recordings.binary import read_dat, write_dat
+from sort_assets.recordings.dat_file import read_dat, write_dat
 
 START_S = 2.5
 """Time of the recording's first sample."""

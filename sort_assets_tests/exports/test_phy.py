@@ -12,7 +12,7 @@ from spikeinterface.extractors import read_phy
 from sort_assets.curation.phy import from_phy_folder
 from sort_assets.errors import StoreError
 from sort_assets.exports.phy import export_phy_folder, phy_groups
-from sort_assets.recordings.binary import read_dat
+from sort_assets.recordings.dat_file import read_dat
 from sort_assets_tests.exports.conftest import Sorted
 
 JOB_KWARGS = {"n_jobs": 1, "progress_bar": False}

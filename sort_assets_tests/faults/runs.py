@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import dagster as dg
 import psutil
 
-from sort_assets.storage.failures import failed_attempts
-from sort_assets.storage.owners import read_owner
-from sort_assets_tests.platform.home import BIN, CHECKOUT, Home, materialize_words, staging_of
+from sort_assets.platform.store.failures import failed_attempts
+from sort_assets.platform.store.owners import read_owner
+from sort_assets_tests.fixtures.home import BIN, CHECKOUT, Home, materialize_words, staging_of
 
 UPSTREAM = ("preprocessed_recording", "binary_dat")
 TABLE = CHECKOUT / "test-output" / "faults.tsv"
@@ -108,7 +108,7 @@ def _sorter(home: Home, key: str, *, at_work: bool) -> psutil.Process | None:
         return None
     with suppress(psutil.NoSuchProcess):
         for child in step.children():
-            if "sort_assets.isolation.worker" in child.cmdline():
+            if "sort_assets.running.worker" in child.cmdline():
                 return child
     return None
 

@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 
 from sort_assets.backends.mountainsort5 import MountainSort5Backend
-from sort_assets_tests.faults.runs import (
-    UPSTREAM,
-    assert_nothing_half_done,
-    failures_of,
-    note,
-    sorting,
-)
-from sort_assets_tests.platform.home import Home, cheap, make_home
+from sort_assets_tests.faults.runs import UPSTREAM, assert_nothing_half_done, failures_of, note, sorting
+from sort_assets_tests.fixtures.home import Home, cheap, make_home
 
 pytestmark = pytest.mark.slow
 

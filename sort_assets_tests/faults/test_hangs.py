@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sort_assets.storage.failures import failed_attempts
+from sort_assets.platform.store.failures import failed_attempts
 from sort_assets_tests.faults.runs import (
     RunningSort,
     assert_gone,
@@ -20,7 +20,7 @@ from sort_assets_tests.faults.runs import (
     ready_to_sort,
     sorting,
 )
-from sort_assets_tests.platform.home import Home, cheap
+from sort_assets_tests.fixtures.home import Home, cheap
 
 pytestmark = pytest.mark.slow
 

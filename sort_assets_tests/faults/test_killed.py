@@ -9,8 +9,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from sort_assets.execution.dead_runs import fail_dead_runs
-from sort_assets.storage.failures import failed_attempts
+from sort_assets.platform.execution.dead_runs import fail_dead_runs
+from sort_assets.platform.store.failures import failed_attempts
 from sort_assets_tests.faults.runs import (
     assert_gone,
     assert_nothing_half_done,
@@ -21,7 +21,7 @@ from sort_assets_tests.faults.runs import (
     retries_of,
     sorting,
 )
-from sort_assets_tests.platform.home import Home, cheap
+from sort_assets_tests.fixtures.home import Home, cheap
 
 pytestmark = pytest.mark.slow
 

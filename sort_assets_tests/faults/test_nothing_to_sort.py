@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording
 
-from sort_assets.automation.jobs import PIPELINE
-from sort_assets.automation.status import recording_statuses
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
-from sort_assets.storage import StoredAnalyzer, StoredSorting
+from sort_assets.platform.automation.status import recording_statuses
+from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.store.handles import StoredAnalyzer, StoredSorting
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, note, retries_of
-from sort_assets_tests.platform.home import Home
+from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.recordings.files import recording_of
 
 pytestmark = pytest.mark.slow

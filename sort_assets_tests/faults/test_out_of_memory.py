@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     assert_the_next_recording_succeeds,
@@ -18,7 +19,7 @@ from sort_assets_tests.faults.runs import (
     ready_to_sort,
     retries_of,
 )
-from sort_assets_tests.platform.home import BIN, Home, materialize_words
+from sort_assets_tests.fixtures.home import BIN, Home, materialize_words
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from sort_assets_tests.faults.runs import (
     sorter_of,
     sorting,
 )
-from sort_assets_tests.platform.home import CHEAP, Home, cheap
-from sort_assets_tests.platform.servers import up
+from sort_assets_tests.fixtures.home import CHEAP, Home, cheap
+from sort_assets_tests.fixtures.servers import up
 
 pytestmark = pytest.mark.slow
 

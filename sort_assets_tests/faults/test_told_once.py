@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import DiskFullError
-from sort_assets.storage.failures import failed_attempts
+from sort_assets.platform.store.failures import failed_attempts
 from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     failures_of,
@@ -15,7 +15,7 @@ from sort_assets_tests.faults.runs import (
     retries_of,
     sorting,
 )
-from sort_assets_tests.platform.home import Home, cheap, materialize_words
+from sort_assets_tests.fixtures.home import Home, cheap, materialize_words
 
 pytestmark = pytest.mark.slow
 

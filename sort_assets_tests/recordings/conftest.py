@@ -3,7 +3,7 @@
 import pytest
 from spikeinterface.core import BaseRecording
 
-from sort_assets.recordings.synthetic import make_ground_truth
+from sort_assets.testing.ground_truth import make_ground_truth
 
 
 @pytest.fixture(scope="session")

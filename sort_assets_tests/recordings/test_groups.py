@@ -6,7 +6,7 @@ from spikeinterface.core import BaseRecording, NumpySorting
 
 from sort_assets.errors import ConfigError
 from sort_assets.recordings import aggregate_recordings, aggregate_sortings, open_recording, split_recording
-from sort_assets.recordings.synthetic import write_nwb
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
 
 

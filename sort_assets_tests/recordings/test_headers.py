@@ -9,8 +9,9 @@ from spikeinterface.core import BaseRecording
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import StorageError, StreamError
 from sort_assets.recordings.headers import RecordingHeader, read_header
-from sort_assets.recordings.synthetic import write_maxwell, write_nwb
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import without_rights
+from sort_assets_tests.recordings.writers import write_maxwell
 
 CONFIG = RecordingConfig()
 

@@ -13,13 +13,10 @@ from sort_assets.errors import (
     UnreadableRecordingError,
 )
 from sort_assets.recordings import Boundary, boundaries, open_recording
-from sort_assets.recordings.synthetic import (
-    make_ground_truth,
-    write_maxwell,
-    write_nwb,
-    write_spikeinterface_binary,
-)
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
+from sort_assets_tests.recordings.writers import write_maxwell, write_spikeinterface_binary
 
 SECOND = 30000
 

@@ -10,7 +10,7 @@ from spikeinterface.core import BaseRecording
 
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings import open_recording, refuse_pickles
-from sort_assets.recordings.synthetic import write_spikeinterface_binary, write_spikeinterface_zarr
+from sort_assets_tests.recordings.writers import write_spikeinterface_binary, write_spikeinterface_zarr
 
 
 class Bomb:

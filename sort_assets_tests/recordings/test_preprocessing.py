@@ -8,8 +8,9 @@ from spikeinterface.preprocessing import bandpass_filter
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import BadChannelsError, ConfigError, RecordingError
 from sort_assets.recordings import Boundary, boundaries, freeze, open_recording, prepare
-from sort_assets.recordings.synthetic import write_maxwell, write_nwb
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of
+from sort_assets_tests.recordings.writers import write_maxwell
 
 RAW = RecordingConfig(freq_min=None, freq_max=None, bad_channels="none")
 """Microvolts, and nothing else is done."""

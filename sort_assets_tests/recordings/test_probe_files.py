@@ -10,7 +10,8 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingProbeError, ProbeGeometryError
 from sort_assets.recordings import open_recording, require_probe, split_recording
 from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
-from sort_assets.recordings.synthetic import write_intan, write_nwb
+from sort_assets.testing.nwb import write_nwb
+from sort_assets_tests.recordings.writers import write_intan
 
 WITH_PROBE = RecordingConfig(probe_file="probe.json")
 

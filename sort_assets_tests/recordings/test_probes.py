@@ -7,7 +7,7 @@ from spikeinterface.core import BaseRecording
 
 from sort_assets.errors import MissingProbeError
 from sort_assets.recordings import open_recording, require_probe, split_recording
-from sort_assets.recordings.synthetic import write_nwb
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
 
 

@@ -7,15 +7,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.evidence import FailureRule
+from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory, memory_needed
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.memory import Ladder
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import ConfigError
-from sort_assets.guards.machine import NO_ESTIMATE, MemoryNeeded
-from sort_assets.isolation.progress import Stage
+from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
+from sort_assets.running.progress import Stage
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sort_assets.backends.evidence import Evidence, FailureRule, diagnostics, means
+from sort_assets.backends.common_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
+from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, means
 from sort_assets.backends.kilosort4 import stages
-from sort_assets.backends.known_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
 from sort_assets.errors import (
     BadChannelsError,
     ConfigError,
@@ -316,5 +316,5 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         "Take 'kilosort' out of Dagster's managed_python_loggers, and attach no handler to that logger.",
     ),
 )
-"""All are tried. Of those that recognise a failure, `sort_assets.backends.failures.classify` chooses by its kind, and
-among those of one kind the first."""
+"""All are tried. Of those that recognise a failure, `failure_classification.classify` chooses by its kind, and among
+those of one kind the first."""

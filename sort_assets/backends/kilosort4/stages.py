@@ -1,6 +1,6 @@
 """The stages of Kilosort4, as its log announces them."""
 
-from sort_assets.isolation.progress import Stage
+from sort_assets.running.progress import Stage
 
 PREPROCESSING = "preprocessing"
 DRIFT = "drift correction"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.backends import SorterBackend
-from sort_assets.recordings.binary import description_path, read_dat
+from sort_assets.recordings.dat_file import description_path, read_dat
 from sort_assets.testing.comparison import spike_depths_uv
 from sort_assets.testing.conformance.subject import BackendUnderTest, GroundTruth
 

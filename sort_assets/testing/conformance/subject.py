@@ -12,7 +12,8 @@ import pytest
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.recordings.synthetic import make_ground_truth, write_nwb
+from sort_assets.testing.ground_truth import make_ground_truth
+from sort_assets.testing.nwb import write_nwb
 from sort_assets.testing.sort_run import SortRun, make_sort_input, run_sort
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""Jobs; later sensors, schedules and notifications."""

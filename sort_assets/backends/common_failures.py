@@ -1,0 +1,277 @@
+"""How failures read that any sorter can have: of packages and drivers, memory and disk, and the recording's file."""
+
+from __future__ import annotations
+
+import re
+
+from sort_assets import os_failures
+from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, means
+from sort_assets.errors import (
+    ConfigError,
+    DeviceOutOfMemoryError,
+    GpuDriverError,
+    HostOutOfMemoryError,
+    IncompatibleVersionsError,
+    MissingPluginError,
+    MissingProbeError,
+    NonFiniteSamplesError,
+    ProbeGeometryError,
+    SortAssetsError,
+    SorterCrashedError,
+    SorterEnvironmentError,
+    SorterNotInstalledError,
+    TransientGpuError,
+    UnreadableRecordingError,
+)
+
+DEVICE_MEMORY = (
+    r"CUDA out of memory\.(?: Tried to allocate (?P<bytes_asked>[\d.]+ \w+))?"
+    r"|torch\.(?:cuda\.)?OutOfMemoryError(?!: CUDA out of memory)"
+    r"|CUDA error: out of memory|Error 2: out of memory"
+    r"|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_(?:ALLOC_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED"
+)
+"""Memory of the GPU gave out, as torch and CUDA's libraries say it."""
+
+CPU_ALLOCATOR = (
+    r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): you tried to allocate "
+    r"(?P<bytes_asked>\d+ bytes)"
+)
+"""Memory gave out where torch computes on the CPU."""
+
+_PATH = r"(?:: '(?P<path>[^'\n]+)')?"
+_ASK_FOR_LESS = (
+    "Run with fewer workers (execution.n_jobs) or smaller chunks (execution.chunk_duration_s), sort a shorter part "
+    "(recording.first_minutes), or give the sort more memory."
+)
+_UPDATE_DRIVER = (
+    "Update the NVIDIA driver, install a torch build that fits it (https://pytorch.org/get-started), or set "
+    "sorter.device to 'cpu'."
+)
+_MATCHING_VERSIONS = "Install versions that go together: pip install --upgrade with the package that is named."
+
+
+def _crashed_worker(_: re.Match[str], evidence: Evidence) -> SortAssetsError:
+    if evidence.oom_kills > 0:
+        return HostOutOfMemoryError(
+            "The kernel killed one of the sorter's workers because memory was used up.",
+            remedy=_ASK_FOR_LESS,
+            oom_kills=evidence.oom_kills,
+        )
+    return SorterCrashedError(
+        "One of the sorter's workers ended without a word.",
+        remedy="Run again; if it happens again, run with execution.n_jobs 1 to see the error.",
+    )
+
+
+def _device_memory(match: re.Match[str], _: Evidence) -> SortAssetsError:
+    return DeviceOutOfMemoryError(
+        f"The sorter ran out of GPU memory{asked(match)}.",
+        remedy="Close other programs that use the GPU, sort fewer channels at a time (recording.split_by), or set "
+        "sorter.device to 'cpu'.",
+        **diagnostics(match),
+    )
+
+
+def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
+    return DeviceOutOfMemoryError(
+        f"The sorter ran out of memory in a computation of torch on the CPU{asked(match)}.",
+        remedy=_ASK_FOR_LESS,
+        **diagnostics(match),
+    )
+
+
+def _refusal(pattern: str, known: os_failures.OsFailure) -> FailureRule:
+    return means(pattern, known.kind, known.happened, known.remedy)
+
+
+def asked(match: re.Match[str]) -> str:
+    """Words for the size that was asked for, where a match has it."""
+    size = match.groupdict().get("bytes_asked")
+    return f": {size} more were asked for" if size else ""
+
+
+_ENVIRONMENT = (
+    means(
+        r"The sorter (?P<sorter>\S+) is not installed",
+        SorterNotInstalledError,
+        "The sorter '{sorter}' is not installed.",
+        "Install it; `sort-assets doctor` says how.",
+    ),
+    means(
+        r"(?:ModuleNotFoundError|ImportError): No module named '(?P<package>[\w.]+)'",
+        SorterNotInstalledError,
+        "The sorter needs the package '{package}', which is not installed.",
+        "Install the package into the environment in which sort-assets runs.",
+    ),
+    means(
+        r"(?P<reason>Kilosort versions? [^\n]*not (?:compatible|supported)[^\n]*"
+        r"|SpikeInterface only supports kilosort versions [^\n]*"
+        r"|A module that was compiled using NumPy 1[^\n]*"
+        r"|numpy\.dtype size changed[^\n]*"
+        r"|Numba needs NumPy [^\n]*"
+        r"|module 'numpy' has no attribute [^\n]*|`np\.\w+` was removed in [^\n]*"
+        r"|cannot import name [^\n]*"
+        r"|(?m:^)[^\n]*(?:undefined symbol: |version `\w+_[\d.]+' not found"
+        r"|\.so[\d.]*: cannot open shared object file(?:: No such file|(?!:)))"
+        r"[^\n]*)",
+        IncompatibleVersionsError,
+        "Packages are installed in versions that do not work together: {reason}",
+        _MATCHING_VERSIONS,
+    ),
+    means(
+        r"The MaxWell file compression requires a custom plugin"
+        r"|(?i:can't (?:synchronously )?read data \(can't open directory)"
+        r"|(?i:can't open directory(?: or file)?\b[^\n]*plugin)"
+        r"|(?i:required filter '?[^'\n]*'? is not registered)",
+        MissingPluginError,
+        "The recording is compressed by an HDF5 filter whose plugin is not installed.",
+        "For Maxwell files download libcompression.so from MaxWell Biosystems and set HDF5_PLUGIN_PATH to its folder; "
+        "for other filters: pip install hdf5plugin.",
+    ),
+    means(
+        r"urllib\.error\.(?:URLError|HTTPError): (?P<reason>[^\n]*)",
+        SorterEnvironmentError,
+        "The sorter wanted to download something and could not: {reason}",
+        "Run it once where there is a network, or copy the file from a machine that has it; for Kilosort4 that is "
+        "~/.kilosort/wTEMP.npz.",
+    ),
+    means(
+        r"Torch not compiled with CUDA enabled",
+        GpuDriverError,
+        "The sorter was to use the GPU, but the installed torch has no CUDA.",
+        "Install a torch build with CUDA (https://pytorch.org/get-started), or set sorter.device to 'cpu'.",
+    ),
+    means(
+        r"(?P<reason>No CUDA GPUs are available|Found no NVIDIA driver on your system"
+        r"|CUDA error: no CUDA-capable device is detected|CUDA error: invalid device ordinal"
+        r"|Attempting to deserialize object on (?:a )?CUDA device[^\n]*is_available\(\) is False)",
+        GpuDriverError,
+        "The sorter was to use a GPU, and there is none: {reason}.",
+        "Check with nvidia-smi that the GPU is there, and that CUDA_VISIBLE_DEVICES names it; or set sorter.device to "
+        "'cpu'.",
+    ),
+    means(
+        r"(?P<reason>The NVIDIA driver on your system is too old[^\n]*"
+        r"|CUDA driver version is insufficient for CUDA runtime version"
+        r"|no kernel image is available for execution on the device"
+        r"|the provided PTX was compiled with an unsupported toolchain"
+        r"|forward compatibility was attempted on non supported HW)",
+        GpuDriverError,
+        "The GPU or its driver does not fit the installed torch: {reason}",
+        _UPDATE_DRIVER,
+    ),
+    means(
+        r"(?P<reason>(?:Failed to initialize NVML: )?Driver/library version mismatch|NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+        r"|CUDA driver initialization failed[^\n]*|CUDA unknown error - this may be due to an incorrectly set up"
+        r"|CUDA error: (?:system not yet initialized|initialization error|system has unsupported display driver)"
+        r"|Unexpected error from cudaGetDeviceCount\(\)(?![^\n]*\n?[^\n]*out of memory))",
+        GpuDriverError,
+        "The GPU's driver is in trouble: {reason}",
+        "Reboot the machine, which is due after an update of the driver; if that does not help, reinstall the driver. "
+        "Until then sorter.device 'cpu' works.",
+    ),
+)
+
+_RESOURCES = (
+    FailureRule(re.compile(DEVICE_MEMORY), _device_memory),
+    FailureRule(re.compile(CPU_ALLOCATOR), _cpu_allocator),
+    means(
+        r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)",
+        HostOutOfMemoryError,
+        "The sorter ran out of the machine's memory: {bytes_asked} for an array of shape ({shape}) were asked for.",
+        _ASK_FOR_LESS,
+    ),
+    means(
+        r"(?m)^[ \t]*(?:numpy\.\S*)?_?(?:Array)?MemoryError\b(?!: Unable to allocate)|std::bad_alloc"
+        r"|(?<!Error code 12 \()Cannot allocate memory|OpenBLAS error: Memory allocation still failed"
+        r"|can't start new thread|unable to allocate necessary resources for OMP thread",
+        HostOutOfMemoryError,
+        "The sorter ran out of the machine's memory.",
+        _ASK_FOR_LESS,
+    ),
+    _refusal(
+        r"(?:No space left on device|Disk quota exceeded)(?:: '(?P<path>[^'\n]+)')?"
+        r"|database or disk is full|\b\d+ requested and \d+ written",
+        os_failures.DISK_FULL,
+    ),
+    _refusal(rf"Read-only file system{_PATH}", os_failures.READ_ONLY),
+    # Programs complain of folders that they do without: only what was raised counts.
+    _refusal(
+        rf"PermissionError: \[Errno \d+\] (?:Permission denied|Operation not permitted){_PATH}"
+        r"|nable to (?:synchronously )?(?:open|create) file [^\n]*error message = 'Permission denied'",
+        os_failures.NOT_ALLOWED,
+    ),
+    _refusal(rf"Too many open files{_PATH}", os_failures.TOO_MANY_OPEN),
+    _refusal(rf"(?:Input/output error|Remote I/O error){_PATH}", os_failures.BROKEN_DEVICE),
+    _refusal(rf"Stale (?:NFS )?file handle{_PATH}", os_failures.STALE_SHARE),
+    _refusal(
+        r"unable to lock file|No locks available|Unable to synchronously open file(?! \()",
+        os_failures.NO_LOCK,
+    ),
+    means(
+        r"CUDA error: (?P<reason>unknown error|unspecified launch failure|an illegal memory access was encountered"
+        r"|misaligned address|uncorrectable ECC error encountered|the launch timed out and was terminated"
+        r"|all CUDA-capable devices are busy or unavailable"
+        r"|CUBLAS_STATUS_(?:NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR))"
+        r"|(?:CUDNN_STATUS_(?:NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR)|CUFFT_(?:EXEC_FAILED|INTERNAL_ERROR))",
+        TransientGpuError,
+        "The GPU reported an error that often does not come again.",
+        "Run again, with no other program on the GPU. If it comes again, reboot, and look for Xid errors of the GPU "
+        "in `dmesg`.",
+    ),
+    FailureRule(
+        re.compile(r"BrokenProcessPool|TerminatedWorkerError|process pool (?:was )?terminated abruptly"),
+        _crashed_worker,
+    ),
+)
+
+_RECORDING = (
+    means(
+        r"Channel locations are required for this spike sorter",
+        MissingProbeError,
+        "The recording says nothing about where its channels are, and the sorter needs that.",
+        "Store the electrodes' positions in the recording's file, or choose a sorter that needs none.",
+    ),
+    means(
+        r"Channel locations are not unique",
+        ProbeGeometryError,
+        "Several channels are at the same place.",
+        "Set recording.split_by to the property that tells the tetrodes or shanks apart, such as 'group'.",
+    ),
+    means(
+        r"3D 'location' are not supported",
+        ProbeGeometryError,
+        "The channels' locations have three coordinates, and the sorter takes two.",
+        "Store positions in the plane of the probe (probeinterface: Probe.to_2d) in the recording's file.",
+    ),
+    means(
+        r"[Uu]nable to (?:synchronously )?open file \(file signature not found",
+        UnreadableRecordingError,
+        "A file that should be HDF5 is none, or its beginning is damaged.",
+        "Copy the recording again from where it was made.",
+    ),
+    means(
+        r"Bytes in binary file did not divide evenly|mmap length is greater than file size|truncated file: eof",
+        UnreadableRecordingError,
+        "The recording's file is shorter than its description says: it was cut off, or its number of channels is "
+        "wrong.",
+        "Materialize binary_dat again; if it fails again, copy the raw recording again from where it was made.",
+    ),
+    means(
+        r"Input X contains (?:NaN|infinity)|array must not contain infs or NaNs|matrix contained non-finite values"
+        r"|LinAlgError: (?:SVD|Eigenvalues) did not converge",
+        NonFiniteSamplesError,
+        "The recording holds samples that are not numbers (NaN or infinite), or far out of scale.",
+        "Find out which part or channel is broken and leave it out (recording.start_s, recording.end_s, "
+        "recording.bad_channel_ids), or export the recording as int16.",
+    ),
+    means(
+        r"Invalid parameters: \[(?P<parameters>[^\]]*)\]",
+        ConfigError,
+        "sorter.params has parameters that the sorter does not know: {parameters}.",
+        "Correct their names in sorter.params.",
+    ),
+)
+
+KNOWN_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
+"""What no sorter has for itself alone."""

@@ -1,1 +1,0 @@
-"""Running a sorter in a process of its own, and following what it does there."""

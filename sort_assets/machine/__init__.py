@@ -1,0 +1,1 @@
+"""What this computer has and is: cores, memory, threads, GPUs and installed packages."""

@@ -1,0 +1,157 @@
+"""Packages that do not work together, found without importing any of them."""
+
+import ast
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from sort_assets.checks.finding import ERROR, OK, WARNING, Finding, failed
+from sort_assets.errors import IncompatibleVersionsError
+
+_MAXWELL_PLUGIN = "libcompression.so"
+
+
+@dataclass(frozen=True)
+class BrokenVersions:
+    """Versions that are known to break a sorter.
+
+    Attributes
+    ----------
+    sorter : str
+        The sorter that is affected.
+    versions : dict of str to str
+        From package to the versions, as requirements state them; all must be met.
+    level : {"warning", "error"}
+    what, remedy : str
+    """
+
+    sorter: str
+    versions: dict[str, str]
+    level: str
+    what: str
+    remedy: str
+
+
+BROKEN = (
+    # spikeinterface/sorters/external/kilosort4.py (0.105.3) refuses these two.
+    BrokenVersions(
+        "kilosort4",
+        {"kilosort": "<4.1.1"},
+        ERROR,
+        "SpikeInterface runs Kilosort 4.1.1 and above",
+        "Run: pip install --upgrade 'kilosort>=4.1.7'",
+    ),
+    BrokenVersions(
+        "kilosort4",
+        {"kilosort": ">=4.1.1,<=4.1.6", "numpy": ">=2.4"},
+        ERROR,
+        "Kilosort 4.1.1 to 4.1.6 does not work with numpy 2.4 and above",
+        "Run: pip install --upgrade 'kilosort>=4.1.7'",
+    ),
+    # kilosort/parameters.py: the default was changed in 4.1.0 and put back in 4.1.3 (MouseLand/Kilosort#1027).
+    BrokenVersions(
+        "kilosort4",
+        {"kilosort": ">=4.1.0,<4.1.3"},
+        WARNING,
+        "Kilosort 4.1.0 to 4.1.2 clusters all spikes by default, which splits units too finely and takes much memory",
+        "Run: pip install --upgrade 'kilosort>=4.1.7', or set sorter.params.cluster_downsampling to 20",
+    ),
+)
+
+
+def inspect_versions(sorter: str | None = None) -> list[Finding]:
+    """Look for versions of packages that are known to break a sorter.
+
+    Parameters
+    ----------
+    sorter : str or None
+        The sorter that is going to run; None looks for all.
+    """
+    concerned = [broken for broken in BROKEN if sorter in (None, broken.sorter)]
+    findings = [_broken_finding(broken) for broken in concerned if _installed_all(broken.versions)]
+    return findings or [Finding(OK, "versions", "no combination of packages that is known to break")]
+
+
+def inspect_torch(*, gpus: int) -> list[Finding]:
+    """Look whether the installed torch can use the machine's GPUs.
+
+    Parameters
+    ----------
+    gpus : int
+        How many there are.
+    """
+    if gpus == 0 or importlib.util.find_spec("torch") is None or torch_cuda_version() is not None:
+        return []
+    return [
+        Finding(
+            WARNING,
+            "torch",
+            "is a build without CUDA, so that sorters run on the CPU and the GPU stays unused",
+            "Install the CUDA build of torch: https://pytorch.org/get-started/locally",
+        )
+    ]
+
+
+def torch_cuda_version() -> str | None:
+    """The CUDA version that the installed torch was built with; None for a build without. Torch is not imported."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    tree = ast.parse(Path(spec.origin).with_name("version.py").read_text(encoding="utf-8"))
+    return next((value for name, value in _constants(tree) if name == "cuda"), None)
+
+
+def inspect_maxwell_plugin() -> list[Finding]:
+    """Look for the HDF5 plugin that decompresses Maxwell's files. Files that need none can be opened without it."""
+    import h5py
+
+    folders = [Path(h5py.h5pl.get(index).decode()) for index in range(h5py.h5pl.size())]
+    found = next((folder for folder in folders if (folder / _MAXWELL_PLUGIN).is_file()), None)
+    if found is not None:
+        return [Finding(OK, "maxwell plugin", f"{_MAXWELL_PLUGIN} in {found}")]
+    return [
+        Finding(
+            OK,
+            "maxwell plugin",
+            f"no {_MAXWELL_PLUGIN} in {', '.join(map(str, folders))}: compressed Maxwell files can't be opened",
+            "Needed for such files only: get it from MaxWell Biosystems and set HDF5_PLUGIN_PATH to its folder.",
+        )
+    ]
+
+
+def _broken_finding(broken: BrokenVersions) -> Finding:
+    found = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in broken.versions)
+    detail = f"{broken.what}; installed: {found}"
+    if broken.level == WARNING:
+        return Finding(WARNING, "versions", detail, broken.remedy)
+    return failed("versions", IncompatibleVersionsError(f"{detail}.", remedy=broken.remedy))
+
+
+def _installed_all(versions: dict[str, str]) -> bool:
+    for package, bad in versions.items():
+        try:
+            installed = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        if not SpecifierSet(bad, prereleases=True).contains(installed):
+            return False
+    return True
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
+    """Names that a module's statements set to a text or None."""
+    for statement in tree.body:
+        target = (
+            statement.targets[0]
+            if isinstance(statement, ast.Assign)
+            else statement.target
+            if isinstance(statement, ast.AnnAssign)
+            else None
+        )
+        value = getattr(statement, "value", None)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str | None):
+            yield target.id, value.value

@@ -1,0 +1,1 @@
+"""The platform: recordings as Dagster partitions, results as Dagster assets."""

@@ -1,0 +1,1 @@
+"""How a recording on disk becomes a partition: found, judged complete, read, registered, observed."""

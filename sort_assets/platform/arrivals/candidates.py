@@ -1,0 +1,376 @@
+"""Finding what may be a recording below a folder, by names alone: no file is opened.
+
+The walk goes in a fixed order, so that a look that ran out of time can go on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, overload
+
+from sort_assets.config.rules import RULES_FILE, SIDECAR_SUFFIX
+from sort_assets.errors import (
+    OutsideRecordingsRootError,
+    RulesError,
+    SortAssetsError,
+    StorageError,
+    UnreadableRecordingError,
+)
+from sort_assets.recordings.fingerprint import is_clutter
+from sort_assets.recordings.formats.plain_binary import BINARY_SUFFIXES
+from sort_assets.recordings.formats.reading import not_allowed
+from sort_assets.recordings.formats.table import FORMATS
+
+Place = tuple[str, ...]
+"""The parts of a path relative to the root; compared part by part, they are in the order of the walk."""
+
+_PARTIAL = re.compile(
+    r"\.(part|partial|filepart|tmp|temp|crdownload|download|incomplete|swp|!sync|!ut|aspera-ckpt)$|~$|^~",
+    re.IGNORECASE,
+)
+"""Names under which copying and downloading programs keep what is not complete. Those that begin with a dot (rsync) are
+left out with all hidden files."""
+
+_RSYNC = re.compile(r"^\..+\.(?![a-z]{6}$)(?![0-9]{6}$)[A-Za-z0-9]{6}$")
+"""What rsync calls a file until it is complete: a dot, the name, a dot and six random letters or digits. Six small
+letters are rather a suffix (`.rig.config`), and six digits a date: chance makes them in 0.5 % and 0.002 % of names."""
+
+_MAX_DEPTH = 64
+"""Folders within each other; each costs frames of Python's stack, which has a thousand."""
+
+_PASSED_EVERY = 1000
+"""Entries of a folder."""
+
+_END = "\U0010ffff" * 64
+"""Comes after every name in the order of places: no name has its 256 bytes (NAME_MAX is 255)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file or folder that may be a recording.
+
+    Attributes
+    ----------
+    place : tuple of str
+        The parts of its path relative to the root.
+    location : str
+        Where it is; as text, since most are known and of no further interest.
+    stamp : str
+        Sizes and times of its files: as long as it stays the same, nobody has written to them.
+    complete : bool
+        Whether no part of it has the name of a partial copy.
+    sidecar : Path or None
+        The sidecar that describes it, its own or that of the nearest folder above it.
+    sidecar_stamp : str
+        Changes when the sidecar does.
+    """
+
+    place: Place
+    location: str
+    stamp: str
+    complete: bool
+    sidecar: Path | None
+    sidecar_stamp: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.location)
+
+    @property
+    def relative(self) -> str:
+        """The path relative to the root, with ``/``."""
+        return "/".join(self.place)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that is not looked into, and why."""
+
+    place: Place
+    problem: SortAssetsError
+
+    @property
+    def relative(self) -> str:
+        """The path relative to the root, with ``/``."""
+        return "/".join(self.place)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How far the walk has come: a file or folder with everything in it is done.
+
+    Attributes
+    ----------
+    place : tuple of str
+        Later than all that is in the folder and earlier than what comes next.
+    """
+
+    place: Place
+
+    @property
+    def relative(self) -> str:
+        """The path of the file or folder relative to the root, with ``/``."""
+        return "/".join(self.place[:-1])
+
+
+class Judge(Protocol):
+    """What rules and sidecars say, as far as the walk must know it.
+
+    `relative` is a path relative to the root, `sidecar` the nearest one. All may raise `SortAssetsError`.
+    """
+
+    def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether nothing in this folder is a recording."""
+
+    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether the folder is one recording, its files concatenated."""
+
+    def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether the file is a plain binary that is described."""
+
+
+@dataclass(frozen=True)
+class _Sidecar:
+    path: Path | None = None
+    stamp: str = ""
+
+
+@overload
+def find_candidates(
+    root: Path, judge: Judge, *, after: Place = (), with_passed: Literal[False] = False
+) -> Iterator[Candidate | Refusal]: ...
+
+
+@overload
+def find_candidates(
+    root: Path, judge: Judge, *, after: Place = (), with_passed: Literal[True]
+) -> Iterator[Candidate | Refusal | Passed]: ...
+
+
+def find_candidates(
+    root: Path, judge: Judge, *, after: Place = (), with_passed: bool = False
+) -> Iterator[Candidate | Refusal | Passed]:
+    """Everything below a folder that may be a recording, in a fixed order.
+
+    Symbolic links are not followed: what a link inside the root leads to is found in its own place, and one that leads
+    outside is refused. Hidden files and names of partial copies are passed over. A folder that is a recording is not
+    searched for others. What can't be looked at is refused, and so is a folder more than 64 levels deep; the walk goes
+    on.
+
+    Parameters
+    ----------
+    root : Path
+        The recordings root.
+    judge : Judge
+    after : tuple of str
+        The place where an earlier walk stopped; what comes before, and that itself, is left out. When it is inside a
+        folder that is refused now, the refusal comes all the same, since it hides what comes after.
+    with_passed : bool
+        Whether to tell also how far the walk has come: when a folder that is no recording has been walked to its end,
+        after everything refused, and at least every 1000 entries of a folder. Who stops only there or at a candidate
+        has the refusal of a folder in the same walk as the place of all that is in it.
+
+    Raises
+    ------
+    StorageError
+        When the root itself can't be listed.
+    """
+    try:
+        entries = _list(root)
+    except OSError as error:
+        raise StorageError(
+            f"The recordings root '{root}' can't be listed: {error.strerror}.",
+            remedy="Check SORT_ASSETS_RECORDINGS, and that the disk or share is mounted and readable.",
+        ) from error
+    for found in _Walk(root.resolve(), judge, after).through((), entries, _Sidecar()):
+        if with_passed or not isinstance(found, Passed):
+            yield found
+
+
+def stamp_of(path: Path) -> str:
+    """Sizes and times of a file, or of all files in a folder.
+
+    Times of content and of change both count: neither a copy that keeps the original's times nor a file that takes
+    another's place goes unnoticed.
+
+    Raises
+    ------
+    OSError
+    UnreadableRecordingError
+        When the folder has more than 64 levels.
+    """
+    return _folder_stamp(path)[0] if path.is_dir() else _stamp(path.stat())
+
+
+@dataclass(frozen=True)
+class _Walk:
+    root: Path
+    judge: Judge
+    after: Place
+
+    def through(
+        self, folder: Place, entries: list[os.DirEntry[str]], inherited: _Sidecar
+    ) -> Iterator[Candidate | Refusal | Passed]:
+        sidecars = {entry.name: entry for entry in entries if entry.name.endswith(SIDECAR_SUFFIX)}
+        for number, entry in enumerate(entries, start=1):
+            place = (*folder, entry.name)
+            if (*place, _END) <= self.after:
+                continue
+            if not (entry.name.startswith(".") or entry.name in sidecars or entry.name == RULES_FILE):
+                yield from self._entry(place, entry, sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}"), inherited)
+            if number % _PASSED_EVERY == 0:
+                yield Passed((*place, _END))
+
+    def _entry(
+        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+    ) -> Iterator[Candidate | Refusal | Passed]:
+        """One file, folder or link."""
+        found: Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None = None
+        try:
+            if entry.is_symlink():
+                _refuse_link_outside(self.root, entry)
+            elif entry.is_dir(follow_symlinks=False):
+                if not _PARTIAL.search(entry.name):
+                    found = self._look_into(place, entry, own, inherited)
+            elif place > self.after:
+                found = self._file(place, entry, own, inherited)
+        except SortAssetsError as error:
+            yield from self._refuse(place, error)
+        except FileNotFoundError:
+            return  # removed while we looked
+        except (OSError, ValueError) as error:
+            yield from self._refuse(place, not_allowed(Path(entry.path), _with_reason(error)))
+        if isinstance(found, Candidate):
+            yield found
+        elif found is not None:
+            yield from self.through(place, *found)
+            yield Passed((*place, _END))
+
+    def _look_into(
+        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+    ) -> Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None:
+        """A folder that is a recording; of another its entries, and the sidecar for them; None when it is ignored."""
+        relative, path = "/".join(place), Path(entry.path)
+        sidecar = _sidecar(own) if own else inherited
+        if self.judge.ignores_folder(relative, sidecar.path):
+            return None
+        if len(place) > _MAX_DEPTH:
+            raise _too_deep(path)
+        entries = _list(path)
+        names = {inner.name for inner in entries}
+        whole = any(one.may_be_folder(entry.name, names) for one in FORMATS)
+        if not whole and not self.judge.concatenates(relative, sidecar.path):
+            return entries, sidecar
+        if place <= self.after:
+            return None
+        stamp, complete = _folder_stamp(path)
+        return Candidate(place, entry.path, stamp, complete, sidecar.path, sidecar.stamp)
+
+    def _file(
+        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+    ) -> Candidate | None:
+        if not _may_be_file(entry.name) or _PARTIAL.search(entry.name):
+            return None
+        sidecar = _sidecar(own) if own else inherited
+        if _needs_description(entry.name) and not self.judge.describes_binary("/".join(place), sidecar.path):
+            return None
+        if not entry.is_file(follow_symlinks=False):
+            return None  # a pipe or a device, which would hold whoever opens it
+        stamp = _stamp(entry.stat(follow_symlinks=False))
+        return Candidate(place, entry.path, stamp, True, sidecar.path, sidecar.stamp)
+
+    def _refuse(self, place: Place, problem: SortAssetsError) -> Iterator[Refusal | Passed]:
+        if place != self.after:
+            yield Refusal(place, problem)
+        yield Passed((*place, _END))
+
+
+def _may_be_file(name: str) -> bool:
+    return _needs_description(name) or any(one.may_be_file(name) for one in FORMATS)
+
+
+def _needs_description(name: str) -> bool:
+    return name.lower().endswith(BINARY_SUFFIXES)
+
+
+def _list(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _sidecar(entry: os.DirEntry[str]) -> _Sidecar:
+    try:
+        return _Sidecar(Path(entry.path), f"{entry.path}:{_stamp(entry.stat())}")
+    except (OSError, ValueError) as error:
+        raise RulesError(
+            f"'{entry.path}' can't be read: {_with_reason(error).strerror}.",
+            remedy="If it is a link, let it lead to a file that the user who runs sort_assets may read, or remove it.",
+            path=entry.path,
+        ) from error
+
+
+def _stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
+
+
+def _folder_stamp(folder: Path) -> tuple[str, bool]:
+    """The stamp of a folder, and whether nothing in it has the name of a partial copy."""
+    digest = hashlib.blake2b(digest_size=16)
+    complete = True
+    for line, name in _stamped_files(_list(folder), (folder.name,)):
+        complete = complete and not _PARTIAL.search(name) and not _RSYNC.search(name)
+        digest.update(line)
+    return digest.hexdigest(), complete
+
+
+def _stamped_files(entries: list[os.DirEntry[str]], folder: Place) -> Iterator[tuple[bytes, str]]:
+    for entry in entries:
+        if is_clutter(entry.name):
+            continue
+        inside = (*folder, entry.name)
+        try:
+            if not entry.is_dir(follow_symlinks=False):
+                stamp = _stamp(entry.stat(follow_symlinks=False))
+                yield os.fsencode(f"{'/'.join(inside[1:])}\0{stamp}\n"), entry.name
+                continue
+            if len(folder) > _MAX_DEPTH:
+                raise _too_deep(Path(entry.path))
+            inner = _list(Path(entry.path))
+        except FileNotFoundError:
+            continue  # as if it had been removed before we looked
+        yield from _stamped_files(inner, inside)
+
+
+def _too_deep(path: Path) -> UnreadableRecordingError:
+    return UnreadableRecordingError(
+        f"'{path}' is not looked into: more than {_MAX_DEPTH} folders lie within each other.",
+        remedy="Move what is in it further up, or ignore it with a rule.",
+        path=str(path),
+    )
+
+
+def _with_reason(error: OSError | ValueError) -> OSError:
+    """The error, or one that has its text as the operating system's."""
+    return error if isinstance(error, OSError) and error.strerror else OSError(0, str(error) or type(error).__name__)
+
+
+def _refuse_link_outside(root: Path, entry: os.DirEntry[str]) -> None:
+    """Raise `OutsideRecordingsRootError` for a link out of the root to what may be a recording or hold some."""
+    try:
+        target = Path(entry.path).resolve()
+    except RuntimeError:  # a loop of links
+        return
+    if target.is_relative_to(root):
+        return
+    if _may_be_file(entry.name) or _may_be_file(target.name) or target.is_dir():
+        raise OutsideRecordingsRootError(
+            f"'{entry.path}' is a symbolic link that leads outside the recordings root.",
+            remedy="Put the recordings themselves below the root, mount their disk there, or make the root a folder "
+            "that holds both.",
+        )

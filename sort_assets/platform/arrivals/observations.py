@@ -1,0 +1,151 @@
+"""What is reported to Dagster of a recording that lies on disk, and of what rules and sidecar say of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sort_assets.config import ConfigLayer
+from sort_assets.config.presets import DEFAULT_PRESET
+from sort_assets.config.rules import RecordingSettings
+from sort_assets.platform.pipeline.assets.observed import (
+    curation_settings,
+    delivery_settings,
+    recording_settings,
+    sorter_settings,
+    waveform_settings,
+)
+from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.recordings.headers import RecordingHeader, StreamHeader
+from sort_assets.recordings.key import RecordingKey
+from sort_assets.recordings.probe_files import probe_fingerprint
+
+DATA_VERSION_TAG = "dagster/data_version"
+
+RAW = raw_recording.key.to_user_string()
+_SECTIONS = {
+    recording_settings.key.to_user_string(): ("recording",),
+    sorter_settings.key.to_user_string(): ("sorter",),
+    waveform_settings.key.to_user_string(): ("waveform",),
+    # One for both: each observation of each new recording takes the sensor time, and metrics are quick to make again.
+    curation_settings.key.to_user_string(): ("metrics", "curation"),
+    delivery_settings.key.to_user_string(): ("delivery",),
+}
+_DELIVERY = delivery_settings.key.to_user_string()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is to be reported of one asset of a recording.
+
+    Attributes
+    ----------
+    version : str
+        Its data version.
+    metadata : Mapping[str, Any]
+        What the UI shows.
+    """
+
+    version: str
+    metadata: Mapping[str, Any]
+
+
+def raw_observed(path: Path, header: RecordingHeader, stream: StreamHeader) -> Observed:
+    """What is seen of a recording's stream."""
+    metadata = {
+        "path": dg.MetadataValue.path(path),
+        "bytes": header.num_bytes,
+        "format": header.format,
+        "channels": stream.channels,
+        "sampling_hz": stream.sampling_hz,
+        "duration_s": stream.duration_s,
+    }
+    return Observed(header.fingerprint, metadata)
+
+
+def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
+    """What rules and sidecar say of a recording, by asset.
+
+    The version of a section is the hash of what in it differs from the defaults, of the probe file's content, and of
+    what is stated of session and subject: new fields in a new version of ours make nothing stale.
+
+    Parameters
+    ----------
+    key : RecordingKey
+    path : Path
+        Where the recording is.
+    settings : RecordingSettings
+
+    Raises
+    ------
+    ConfigError
+        When the layers do not fit each other.
+    """
+    further = [] if key.stream is None else [ConfigLayer("recording key", {"recording": {"stream": key.stream}})]
+    resolved = settings.resolve(DEFAULT_PRESET, further)
+    differing = resolved.config.model_dump(mode="json", exclude_defaults=True)
+    observed = {}
+    for asset, sections in _SECTIONS.items():
+        content = {section: differing.get(section, {}) for section in sections}
+        if "recording" in sections and resolved.config.recording.probe_file is not None:
+            content["probe"] = probe_fingerprint(path, resolved.config.recording.probe_file)
+        if asset == _DELIVERY:
+            content |= facts_of(settings)
+        chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] in sections}
+        metadata = {"settings": dg.MetadataValue.json(content), "chosen_by": dg.MetadataValue.json(chosen)}
+        observed[asset] = Observed(hash_json(content), metadata | _sources(settings))
+    return observed
+
+
+def facts_of(settings: RecordingSettings) -> dict[str, Any]:
+    """What is stated of session and subject, plain."""
+    return {
+        name: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        for name, part in (("session", settings.session), ("subject", settings.subject))
+    }
+
+
+def report(instance: dg.DagsterInstance, key: str, observed: Mapping[str, Observed], description: str) -> None:
+    """Report observations of a partition, by asset."""
+    for asset, seen in observed.items():
+        instance.report_runless_asset_event(
+            dg.AssetObservation(
+                asset_key=asset,
+                partition=key,
+                description=description,
+                metadata=seen.metadata,
+                tags={DATA_VERSION_TAG: seen.version},
+            )
+        )
+
+
+def report_vanished(instance: dg.DagsterInstance, key: str, path: Path, version: str | None) -> None:
+    """Report that a recording is gone; its data version, and so all that was made of it, stays."""
+    instance.report_runless_asset_event(
+        dg.AssetObservation(
+            asset_key=RAW,
+            partition=key,
+            description=f"{path} is no longer there. Its results are kept.",
+            metadata={"path": dg.MetadataValue.path(path), "vanished": True},
+            tags={} if version is None else {DATA_VERSION_TAG: version},
+        )
+    )
+
+
+def settings_hash(settings: RecordingSettings) -> str:
+    """Hash of what is said, wherever it is said."""
+    content = [
+        [[layer.preset, layer.overrides] for layer in settings.layers],
+        [settings.ignore, settings.sort, settings.concatenate, settings.streams],
+        [part.model_dump(mode="json") for part in (settings.arrival, settings.session, settings.subject)],
+    ]
+    return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=8).hexdigest()
+
+
+def _sources(settings: RecordingSettings) -> dict[str, Any]:
+    return {"said_by": ", ".join(settings.sources) or "nothing but defaults"}

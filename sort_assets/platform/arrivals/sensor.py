@@ -1,0 +1,70 @@
+"""The sensor `new_recordings`: what is copied below the recordings root becomes a partition and is sorted."""
+
+import os
+
+import dagster as dg
+
+from sort_assets.errors import SortAssetsError
+from sort_assets.platform.pipeline.jobs import PIPELINE, sort_recording
+
+NAME = "new_recordings"
+INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
+"""Environment variable: seconds from one look at the recordings root to the next."""
+_INTERVAL_S = 30
+_SAID_AT_MOST = 20
+
+
+@dg.sensor(
+    name=NAME,
+    job=sort_recording,
+    minimum_interval_seconds=int(os.environ.get(INTERVAL_VARIABLE, _INTERVAL_S)),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Looks for recordings below SORT_ASSETS_RECORDINGS. One that is complete, because nothing in it changes any "
+        "more, becomes a partition and is sorted, as `sort_assets.yaml` and its sidecar say. "
+        "`sort-assets scan --dry-run` says what it would do, `sort-assets status` what became of each recording."
+    ),
+)
+def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.arrivals.catalog import KnownRecordings
+    from sort_assets.platform.arrivals.folder_report import report_folder
+    from sort_assets.platform.arrivals.scan import Arrivals
+    from sort_assets.platform.arrivals.shared_reader import header_reader
+    from sort_assets.platform.arrivals.tick import summary
+    from sort_assets.platform.store.locks import Locked
+
+    try:
+        roots = Roots.from_environment()
+        look = Arrivals(context.instance, roots, header_reader, sensor=NAME).look(int(context.cursor or 0))
+        known = KnownRecordings(roots.store)
+        said = ", ".join(summary(look, known))
+        if look.waiting or look.left:
+            header_reader.prepare()
+        else:
+            header_reader.close()
+        report_folder(context.instance, roots, known)
+    except Locked:
+        return dg.SensorResult(skip_reason="Another look, or a `sort-assets` command, is at work.")
+    except (SortAssetsError, OSError) as error:
+        # An error would be shown with a stack trace that helps nobody, and the daemon would try again at once.
+        context.log.warning(str(error))
+        return dg.SensorResult(skip_reason=str(error))
+    for lines, log in ((look.warnings, context.log.warning), (look.news, context.log.info)):
+        for line in lines[:_SAID_AT_MOST]:
+            log(line)
+        if len(lines) > _SAID_AT_MOST:
+            log(f"And {len(lines) - _SAID_AT_MOST} more; see `sort-assets status`.")
+    requests = [
+        dg.RunRequest(
+            run_key=partition.run_key,
+            partition_key=partition.key,
+            asset_selection=[dg.AssetKey(asset) for asset in partition.run_assets or PIPELINE],
+        )
+        for partition in look.requests
+    ]
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else f"Nothing to start: {said}.",
+        cursor=str(look.tick),
+    )

@@ -1,0 +1,1 @@
+"""What follows by itself: stale results, retries, failure messages, the digest, the summary, manual curation."""

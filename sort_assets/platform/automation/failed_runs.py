@@ -1,0 +1,141 @@
+"""What went wrong in a failed run, in words for somebody who is not looking at the UI."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from sort_assets.platform.automation.notifications import run_link
+from sort_assets.platform.pipeline.partitions import PARTITION_TAG
+
+UNCLASSIFIED = "the run itself"
+"""In place of a class, where the run itself failed and none of its steps: its worker died, it was never launched."""
+
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+_WRAPPER = "DagsterExecutionStepExecutionError"
+_LINES_LISTED = 10
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """Why a step failed, or a run as a whole.
+
+    Attributes
+    ----------
+    run_id : str
+    job : str
+    recording : str
+        The partition, or the first and the last one of a range; empty for a run without.
+    step : str
+        The asset, or whatever else failed; empty for the run as a whole.
+    failure_class : str
+        The class of the error, or `UNCLASSIFIED`.
+    message, remedy : str
+        What happened, and what to do about it.
+    stage : str
+        The sorter's stage, where there is one.
+    logs : str
+        Where the sorter's logs are kept, where there are any.
+    """
+
+    run_id: str
+    job: str
+    recording: str
+    step: str
+    failure_class: str
+    message: str
+    remedy: str
+    stage: str = ""
+    logs: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What failed, as a phrase: "sorting of day.nwb"."""
+        what = self.step or f"a run of {self.job}"
+        return f"{what} of {self.recording}" if self.recording else what
+
+    @property
+    def in_full(self) -> str:
+        """Everything, one line each."""
+        lines = {
+            "Recording": self.recording,
+            "Step": self.step,
+            "Failure": f"{self.failure_class} in {self.stage}" if self.stage else self.failure_class,
+            "What happened": self.message,
+            "What to do": self.remedy,
+            "Logs": self.logs,
+            "Run": run_link(self.run_id),
+        }
+        return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)
+
+
+def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[RunFailure]:
+    """What went wrong in a run that has failed: each step that failed, or else the run as a whole."""
+    events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=_EVENTS)]
+    steps = [_step_failure(run, event) for event in events if event and event.is_step_failure]
+    return steps or [_failure_as_a_whole(run, [event for event in events if event])]
+
+
+def failures_of_a_class(failures: Sequence[RunFailure], more: int = 0) -> str:
+    """Failures of the same class in words: the first in full, some others by name, the rest as a number.
+
+    Parameters
+    ----------
+    failures : sequence of RunFailure
+        At least one.
+    more : int
+        How many there are besides.
+    """
+    first, *others = failures
+    more += len(others[_LINES_LISTED:])
+    lines = [first.in_full]
+    if others:
+        lines.append("The same happened here:")
+        lines += [f"- {one.subject}: {run_link(one.run_id)}" for one in others[:_LINES_LISTED]]
+    if more:
+        lines.append(f"and {more} more times")
+    return "\n".join(lines)
+
+
+def recording_of(run: dg.DagsterRun) -> str:
+    """The partition of a run; of a range, its first and last; empty for a run without."""
+    first, last = (run.tags.get(tag, "") for tag in _RANGE_TAGS)
+    return run.tags.get(PARTITION_TAG) or (f"{first} to {last}" if first != last else first)
+
+
+def _step_failure(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunFailure:
+    data = event.step_failure_data
+    said = data.user_failure_data
+    metadata = {name: str(value.value) for name, value in said.metadata.items()} if said else {}
+    error = data.error
+    if error and error.cause and error.cls_name == _WRAPPER:
+        error = error.cause
+    remedy = metadata.get("remedy", "See the run, then launch it again.")
+    failure_class = metadata.get("failure_class") or (error.cls_name if error else None) or UNCLASSIFIED
+    message = (said.description if said else None) or (error.message.strip() if error else "") or "It gave no reason."
+    return RunFailure(
+        run_id=run.run_id,
+        job=run.job_name,
+        recording=recording_of(run),
+        step=event.step_key or "",
+        failure_class=failure_class,
+        # As `failure_in_words` makes a description of both.
+        message=message.removeprefix(f"{failure_class}: ").removesuffix(f" Remedy: {remedy}"),
+        remedy=remedy,
+        stage=metadata.get("stage", ""),
+        logs=metadata.get("logs", ""),
+    )
+
+
+def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -> RunFailure:
+    last = events[-1] if events else None
+    return RunFailure(
+        run_id=run.run_id,
+        job=run.job_name,
+        recording=recording_of(run),
+        step="",
+        failure_class=UNCLASSIFIED,
+        message=(last.message if last else None) or "It ended without a word.",
+        remedy="See the run, then launch it again.",
+    )

@@ -1,0 +1,329 @@
+"""A person's curation: out to a working folder for Phy, and back as a new version that nothing overwrites."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from sort_assets.config import ExecutionConfig
+from sort_assets.config.settings import Roots
+from sort_assets.curation.manual import ManualCuration
+from sort_assets.errors import CurationError, SortAssetsError
+from sort_assets.machine.cores import job_kwargs
+from sort_assets.platform.arrivals.observations import Observed, report
+from sort_assets.platform.automation.retrying import want
+from sort_assets.platform.pipeline.assets.observed import manual_curation
+from sort_assets.platform.pipeline.jobs import CURATED, PIPELINE
+from sort_assets.platform.pipeline.manual_decisions import persons_work
+from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.unit_handles import MANUAL_FILE, StoredCuration, StoredManualCuration
+
+WORKING_FOLDERS = "@curation"
+"""Below the store, beside the recordings' artefacts: people write here."""
+_AUTOMATIC = {"automatic": True}
+_FROM_CURATION = PIPELINE[PIPELINE.index(CURATED) :]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes
+    ----------
+    recording : str
+        Its key.
+    version : str
+        Of `manual_curation` in the store.
+    steps : list of str
+        What the person did, in words.
+    trouble : str or None
+        Why it is not applied by itself.
+    """
+
+    recording: str
+    version: str
+    steps: list[str]
+    trouble: str | None
+
+
+def working_folder(roots: Roots, recording: str) -> Path:
+    """Where a recording's units are exported for Phy."""
+    return roots.store / WORKING_FOLDERS / recording / "phy"
+
+
+def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, pc_features: bool = False) -> Path:
+    """Export all units for manual curation, also those that were rejected, with the present labels.
+
+    Where a person has curated the recording before, the units are those that this left.
+
+    Parameters
+    ----------
+    roots : Roots
+    recording : str
+        The recording's key.
+    folder : Path or None
+        Where to; None is `working_folder`. A folder that was exported before and never changed, or whose changes were
+        imported, is replaced.
+    pc_features : bool
+        Also what Phy's feature view shows; slow.
+
+    Returns
+    -------
+    Path
+        The folder; Phy opens its ``params.py``.
+
+    Raises
+    ------
+    CurationError
+        When the folder holds a person's work that was not imported.
+    """
+    import shutil
+
+    from sort_assets.curation.phy_note import changes, note_export
+    from sort_assets.exports.phy import export_phy_folder
+
+    folder = folder or working_folder(roots, recording)
+    replaced = folder.is_dir() and any(folder.iterdir())
+    if replaced and changes(folder).pending:
+        raise CurationError(
+            f"'{folder}' holds a person's work that was not imported: {', '.join(changes(folder).files)}.",
+            remedy=f"Import it with `sort-assets import-curation {recording} --phy {folder}`, or export to another "
+            "folder with --folder.",
+            path=str(folder),
+        )
+    curated = StoredCuration(roots, recording)
+    sorting = curated.sorting
+    work = job_kwargs(ExecutionConfig())
+    analyzer = curated.load_analyzer(job_kwargs=work)
+    table = curated.table()
+    paths = list(sorting.binary_dat.dat_paths.values())
+    fresh = folder.with_name(f"{folder.name}.exporting-{uuid.uuid4().hex[:8]}")
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        export_phy_folder(
+            analyzer,
+            fresh,
+            table=table,
+            dat_path=paths[0] if len(paths) == 1 else None,
+            job_kwargs=work,
+            pc_features=pc_features,
+        )
+        note_export(
+            fresh,
+            recording=recording,
+            sorting_version=curated.manifest.version,
+            data_version=curated.manifest.data_version,
+        )
+        if replaced:
+            shutil.rmtree(folder)
+        elif folder.is_dir():
+            folder.rmdir()
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def import_phy(
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    recording: str,
+    folder: Path | None = None,
+    *,
+    user: str | None = None,
+    replace: bool = False,
+) -> Imported:
+    """Read a person's changes in a Phy folder.
+
+    Parameters
+    ----------
+    instance : dg.DagsterInstance
+    roots : Roots
+    recording : str
+        The recording's key.
+    folder : Path or None
+        None is `working_folder`.
+    user : str or None
+        Who decided; None is who runs this process.
+    replace : bool
+        Also when somebody's work, that was imported since the export, no longer applies then.
+
+    Raises
+    ------
+    CurationError
+        When the folder is of other units, or can't be read, or another import came in between.
+    """
+    from sort_assets.curation.history import replay
+    from sort_assets.curation.phy import from_phy_folder
+    from sort_assets.curation.phy_note import note_import, read_note
+
+    folder = folder or working_folder(roots, recording)
+    note = read_note(folder)
+    if note.recording != recording:
+        raise CurationError(
+            f"'{folder}' was exported from '{note.recording}', not from '{recording}'.",
+            remedy=f"Import it with `sort-assets import-curation {note.recording} --phy {folder}`.",
+        )
+    seen = StoredCuration(roots, recording, note.sorting_version)
+    _check_present(roots, seen, replace=replace, continued=note.imported_as)
+    units = replay(seen.sorting.load(), seen.history)
+    manual = from_phy_folder(folder, units, user=user).after(seen.history, _persons_part(seen))
+    version = _keep(instance, roots, recording, manual)
+    note_import(folder, version)
+    return _applied(instance, roots, recording, manual, version)
+
+
+def import_json(
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    recording: str,
+    path: Path,
+    *,
+    user: str | None = None,
+    replace: bool = False,
+) -> Imported:
+    """Read a curation in SpikeInterface's format: about the curated units, or about those of the sorting.
+
+    The file is the whole decision: labels and removals of an earlier import no longer count, merges and splits that
+    made the units that it is about do.
+
+    Parameters
+    ----------
+    instance, roots, recording, user
+        As for `import_phy`.
+    path : Path
+        The JSON file.
+    replace : bool
+        Also when somebody else's work no longer applies then, or the file is older than the sorting.
+
+    Raises
+    ------
+    CurationError
+        When the file can't be read, or is about other units.
+    """
+    from sort_assets.curation.history import replay
+    from sort_assets.curation.manual import current_user, from_curation_json
+
+    seen = StoredCuration(roots, recording)
+    sorting, earlier = seen.sorting, _persons_part(seen)
+    _check_present(roots, seen, replace=replace)
+    _check_file(path, sorting, earlier, user or current_user(), replace=replace)
+    found, data_version = sorting.load(), sorting.manifest.data_version
+    try:
+        curated = from_curation_json(path, replay(found, seen.history), user=user, data_version=data_version)
+        manual = curated.after(seen.history)
+    except CurationError as about_curated:
+        try:
+            manual = from_curation_json(path, found, user=user, data_version=data_version)
+        except CurationError:
+            raise about_curated from None
+    version = _keep(instance, roots, recording, manual)
+    return _applied(instance, roots, recording, manual, version)
+
+
+def _check_file(
+    path: Path, sorting: StoredSorting, earlier: ManualCuration | None, user: str, *, replace: bool
+) -> None:
+    """Refuse what can't be about these spikes, and what would undo another person's work."""
+    if replace or not path.is_file():
+        return
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    if written < sorting.manifest.created:
+        raise CurationError(
+            f"'{path}' was written on {written:%Y-%m-%d %H:%M} UTC, before the present sorting was made "
+            f"({sorting.manifest.created:%Y-%m-%d %H:%M} UTC): it is about other spikes, though its units may have the "
+            "same ids.",
+            remedy="Curate the present units; or, if it is about the very same ones, import it with --replace.",
+        )
+    if earlier is not None and earlier.user != user:
+        raise CurationError(
+            f"{earlier.user} has curated these units ({earlier.made_at:%Y-%m-%d %H:%M} UTC), and this file would take "
+            "the place of that.",
+            remedy="Import it with --replace if that is wanted; the other work stays in the store.",
+        )
+
+
+def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str) -> Imported:
+    """Leave a recording to the automatic curation again; what was imported stays in the store."""
+    Store(roots.store).artefact(recording, StoredSorting.asset)  # says so when there is no sorting
+    version = _keep(instance, roots, recording, None)
+    return _applied(instance, roots, recording, None, version)
+
+
+def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continued: str | None = None) -> None:
+    """Refuse what was seen before the recording was sorted again, or before somebody else's work was imported.
+
+    What goes on from the import `continued` holds it already.
+    """
+    recording = seen.recording
+    if StoredSorting(roots, recording).manifest.data_version != seen.sorting.manifest.data_version:
+        raise CurationError(
+            f"'{recording}' was sorted again since these units were curated, and other spikes were found.",
+            remedy="Export the new units with `sort-assets export-phy`, into another folder. The old sorting, and what "
+            "was curated of it, stays in the store.",
+        )
+    newest = persons_work(roots, recording)
+    manual = None if newest is None else newest.load()
+    known = seen.manifest.inputs.get(StoredManualCuration.asset)
+    if newest is None or manual is None or replace or newest.manifest.version == continued:
+        return
+    if not manual.is_about(seen.sorting.load()):
+        return
+    if known is None or known.version != newest.manifest.version:
+        raise CurationError(
+            f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and that "
+            "would no longer apply.",
+            remedy="Materialize curated_units, export to another folder (--folder), and go on from there; or import "
+            "with --replace (the other work stays in the store).",
+        )
+
+
+def _persons_part(seen: StoredCuration) -> ManualCuration | None:
+    """What a person had decided of these units already."""
+    known = seen.manifest.inputs.get(StoredManualCuration.asset)
+    return None if known is None else StoredManualCuration(seen.roots, seen.recording, known.version).load()
+
+
+def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> str:
+    """Publish a person's decisions as a new version, and tell Dagster; returns the version."""
+    asset = manual_curation.key.to_user_string()
+    content = _AUTOMATIC if manual is None else manual.model_dump(mode="json")
+    data_version = hash_json(content)
+    with Store(roots.store).stage(recording, asset, run_id=f"import{uuid.uuid4().hex}") as staging:
+        if manual is not None:
+            (staging.path / MANUAL_FILE).write_text(manual.model_dump_json(indent=1), encoding="utf-8")
+        artefact = staging.publish(
+            data_version=data_version,
+            config={},
+            config_sources={},
+            inputs={},
+            details={"user": None if manual is None else manual.user},
+        )
+    seen = {
+        "by": "nobody: automatic" if manual is None else manual.user,
+        "steps": ", ".join(_steps(manual)) or "none",
+        "from": "" if manual is None else manual.path,
+        "folder": dg.MetadataValue.path(artefact.path),
+    }
+    report(instance, recording, {asset: Observed(data_version, seen)}, "Imported with `sort-assets import-curation`.")
+    return artefact.manifest.version
+
+
+def _applied(
+    instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None, version: str
+) -> Imported:
+    """Have what depends on the decisions made again."""
+    trouble = None
+    try:
+        want(instance, roots, recording, _FROM_CURATION, why=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    except SortAssetsError as error:
+        trouble = f"It is kept, but its run can't be started: {error} Materialize curated_units by hand."
+    return Imported(recording, version, _steps(manual), trouble)
+
+
+def _steps(manual: ManualCuration | None) -> list[str]:
+    return [] if manual is None else [step.title for step in manual.steps]

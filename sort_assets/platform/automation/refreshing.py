@@ -1,0 +1,216 @@
+"""Deciding which stale results are made again: never more than helps, and never what a person would not."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from sort_assets.config.settings import Roots
+from sort_assets.errors import SortAssetsError
+from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog_entry import State
+from sort_assets.platform.automation.staleness import RESULTS, StalenessReader, StaleRecording
+from sort_assets.platform.execution.run_queue import BACKFILL_PRIORITY, PRIORITY_TAG
+from sort_assets.platform.pipeline.jobs import PIPELINE, UNFINISHED
+from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
+from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.failures import failed_attempts
+from sort_assets.platform.store.store import Store
+
+_RUN_KEY_TAG = "dagster/run_key"
+_RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_SORTING = "sorting"
+
+
+@dataclass(frozen=True)
+class RefreshLimits:
+    """How much a tick does at most.
+
+    Attributes
+    ----------
+    read_s : float
+        Seconds after which no further events of results are read.
+    requests : int
+        Runs that a tick asks for.
+    unfinished_runs : int
+        Runs of the sensor that wait or run at the same time; what is still to come can be changed by a rule.
+    """
+
+    read_s: float = 10.0
+    requests: int = 10
+    unfinished_runs: int = 50
+
+
+@dataclass
+class Refresh:
+    """What a tick came to.
+
+    Attributes
+    ----------
+    requests : list of dg.RunRequest
+    stale, unread : int
+        Recordings with stale results, and those for which there was no time.
+    left : Counter
+        How many stale recordings are left alone, by reason.
+    """
+
+    requests: list[dg.RunRequest] = field(default_factory=list)
+    stale: int = 0
+    unread: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+
+
+class Refresher:
+    """Decides which stale results are made again. It remembers what it has found out; one in a process is enough.
+
+    Parameters
+    ----------
+    sensor : str
+        Name of the sensor that asks for the runs; its unfinished runs are counted.
+    limits : RefreshLimits
+    """
+
+    def __init__(self, sensor: str, limits: RefreshLimits = RefreshLimits()) -> None:
+        self._sensor, self._limits = sensor, limits
+        self._reader = StalenessReader()
+        self._reasons: dict[str, str] = {}
+
+    def look(self, instance: dg.DagsterInstance, roots: Roots) -> Refresh:
+        """Find what is stale, and ask for runs of that part of the pipeline.
+
+        Raises
+        ------
+        StorageError
+            When it can't be read what is known of the recordings.
+        """
+        found = self._reader.read(instance, seconds=self._limits.read_s)
+        refresh = Refresh(stale=len(found.stale), unread=found.unread)
+        if not found.stale:
+            return refresh
+        unfinished = self._unfinished_runs(instance)
+        room = self._limits.unfinished_runs - sum(
+            run.tags.get("dagster/sensor_name") == self._sensor for run in unfinished
+        )
+        busy = set(_recordings_of(instance, unfinished))
+        known = KnownRecordings(roots.store)
+        rows, partitions = known.all(), {one.key: one for one in known.partitions()}
+        for recording in found.stale:
+            partition = partitions.get(recording.key)
+            row = None if partition is None or partition.forgotten else rows.get(partition.path)
+            if recording.key in busy:
+                reason: str | None = "a run waits or is at work"
+            elif partition is None or row is None or row.state is not State.REGISTERED:
+                reason = "unknown to new_recordings, ignored or forgotten"
+            elif partition.run_key is not None:
+                reason = "about to be sorted by new_recordings"
+            elif row.vanished is not None:
+                reason = "gone"
+            elif row.problem is not None:
+                reason = "with a problem, see `sort-assets status`"
+            elif len(refresh.requests) >= min(room, self._limits.requests):
+                reason = "for a later tick"
+            else:
+                run_key = f"{recording.key}:{hash_json({'state': recording.state})}"
+                reason = self._reason(instance, Store(roots.store), recording, run_key)
+                if reason is None:
+                    refresh.requests.append(_request(Store(roots.store), recording, run_key))
+            if reason is not None:
+                refresh.left[reason] += 1
+        return refresh
+
+    def _unfinished_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+        return [*instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED]))]
+
+    def _reason(
+        self, instance: dg.DagsterInstance, store: Store, recording: StaleRecording, run_key: str
+    ) -> str | None:
+        """Why a run would not help; None when it may. What was found stays true for the same run key."""
+        if run_key not in self._reasons:
+            reason = None
+            if instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: run_key}), limit=1):
+                reason = "tried like this before, in vain"
+            elif recording.since is not None and _failed_after(store, recording, recording.since):
+                reason = "failed since it became stale"
+            elif not _has_other_input(recording) and _is_unsortable(store, recording.key):
+                reason = "nothing to sort in it"
+            if reason is None:
+                return None
+            self._reasons[run_key] = reason
+        return self._reasons[run_key]
+
+
+def _request(store: Store, recording: StaleRecording, run_key: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run_key,
+        partition_key=recording.key,
+        asset_selection=[dg.AssetKey(asset) for asset in _from_what_is_there(store, recording)],
+        tags={PRIORITY_TAG: str(BACKFILL_PRIORITY)},
+    )
+
+
+def _from_what_is_there(store: Store, recording: StaleRecording) -> tuple[str, ...]:
+    """What has to be made again, and before it what the store no longer has."""
+    again = set(recording.rest)
+    for asset in reversed(PIPELINE):
+        if asset in again:
+            again |= {name for name in _made_from(asset) if not _is_there(store, recording.key, name)}
+    return tuple(asset for asset in PIPELINE if asset in again)
+
+
+def _made_from(asset: str) -> tuple[str, ...]:
+    """The results that an asset reads."""
+    (upstream,) = [spec.deps for result in RESULTS for spec in result.specs if spec.key.to_user_string() == asset]
+    return tuple(name for dep in upstream if (name := dep.asset_key.to_user_string()) in PIPELINE)
+
+
+def _is_there(store: Store, recording: str, asset: str) -> bool:
+    try:
+        store.artefact(recording, asset)
+    except SortAssetsError:
+        return False
+    return True
+
+
+def _failed_after(store: Store, recording: StaleRecording, since: float) -> bool:
+    return any(
+        attempt.time.timestamp() > since
+        for asset in recording.rest
+        for attempt in failed_attempts(store, recording.key, asset)
+    )
+
+
+def _has_other_input(recording: StaleRecording) -> bool:
+    """Whether the sorter is going to read something else, and not only to run otherwise."""
+    before = PIPELINE[: PIPELINE.index(_SORTING)]
+    return any(asset in before for asset in recording.causes) or any(
+        name in before for name in recording.causes.get(_SORTING, ())
+    )
+
+
+def _is_unsortable(store: Store, key: str) -> bool:
+    try:
+        return store.artefact(key, _SORTING).manifest.details.get("unsortable") is not None
+    except SortAssetsError:
+        return False  # the run is going to say what is wrong with it
+
+
+def _recordings_of(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> Iterator[str]:
+    """The recordings that runs are about, also those of a range of partitions."""
+    for run in runs:
+        if PARTITION_TAG in run.tags:
+            yield run.tags[PARTITION_TAG]
+        first, last = (run.tags.get(tag) for tag in _RANGE_TAGS)
+        if first is not None and last is not None:
+            keys = list(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
+            if first in keys and last in keys:
+                yield from keys[keys.index(first) : keys.index(last) + 1]
+
+
+def summary(refresh: Refresh) -> Iterator[str]:
+    """What a tick came to, in a few words each."""
+    yield f"recordings with stale results: {refresh.stale}" if refresh.stale else "Nothing is stale"
+    for reason, count in refresh.left.most_common():
+        yield f"{reason}: {count}"
+    if refresh.unread:
+        yield f"{refresh.unread} are looked at in the next ticks"

@@ -1,0 +1,258 @@
+"""Which results are stale, of all recordings at once, by the rule that Dagster's UI follows.
+
+A result is stale when its asset has another code version than made it, other upstream assets, or when the data version
+of one of those has changed since. Dagster's tag `dagster/input_data_version` does not say so: for a partitioned asset
+that is only observed it always holds the hash of nothing (1.13.27). As the UI does, this compares the event that a
+result was made from with the newest one.
+
+Dagster's storage finds the newest event of each partition fast. What a result was made from stands inside its event,
+which takes 1 ms to read; each is read once, and kept in a file for the next process.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from sort_assets.platform.arrivals.observations import DATA_VERSION_TAG
+from sort_assets.platform.automation.read_events import ReadEvent, ReadEvents
+from sort_assets.platform.pipeline.assets.binary_dat import binary_dat
+from sort_assets.platform.pipeline.assets.curated_units import curated_units
+from sort_assets.platform.pipeline.assets.preprocessed_recording import preprocessed_recording
+from sort_assets.platform.pipeline.assets.sorting import sorting
+from sort_assets.platform.pipeline.assets.sorting_report import sorting_report
+from sort_assets.platform.pipeline.assets.spike_data import spike_data
+from sort_assets.platform.pipeline.assets.unit_metrics import unit_metrics
+from sort_assets.platform.pipeline.assets.waveforms import waveforms
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+
+RESULTS = (
+    *(preprocessed_recording, binary_dat, sorting, waveforms),
+    *(unit_metrics, curated_units, sorting_report, spike_data),
+)
+"""In the order in which they are made."""
+CODE = "its code"
+"""In place of an upstream asset, where the asset's own code is the cause."""
+
+_CODE_VERSION_TAG = "dagster/code_version"
+_POINTER_TAG = "dagster/input_event_pointer/"
+_NO_EVENT = "NULL"
+_READ_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class StaleRecording:
+    """A recording with stale results.
+
+    Attributes
+    ----------
+    key : str
+    causes : Mapping[str, tuple of str]
+        By stale asset, the upstream assets that have changed, or `CODE`; in the order in which they are made.
+    rest : tuple of str
+        What has to be made again: the stale assets and all that is made from them.
+    state : tuple of str
+        Names what it is to be made from and what there is: it differs for any two situations that are worth an
+        attempt each.
+    since : float or None
+        When the newest of the causes was seen, in seconds since 1970; None where only code is the cause.
+    """
+
+    key: str
+    causes: Mapping[str, tuple[str, ...]]
+    rest: tuple[str, ...]
+    state: tuple[str, ...]
+    since: float | None
+
+
+@dataclass
+class Staleness:
+    """What was found.
+
+    Attributes
+    ----------
+    stale : list of StaleRecording
+        In the order of the keys.
+    unread : int
+        Recordings for which there was no time.
+    sorted : int
+        Recordings that have a sorting.
+    """
+
+    stale: list[StaleRecording] = field(default_factory=list)
+    unread: int = 0
+    sorted: int = 0
+
+
+class StalenessReader:
+    """Finds stale results, and remembers the events that it has read.
+
+    Parameters
+    ----------
+    results : sequence of AssetsDefinition
+        Each after those that it is made from.
+    """
+
+    def __init__(self, results: Sequence[dg.AssetsDefinition] = RESULTS) -> None:
+        specs = [spec for result in results for spec in result.specs]
+        self._results = {spec.key.to_user_string(): spec for spec in specs}
+        self._upstream = {
+            name: tuple(sorted(dep.asset_key.to_user_string() for dep in spec.deps))
+            for name, spec in self._results.items()
+        }
+        everything = [*self._results, *(name for names in self._upstream.values() for name in names)]
+        self._assets = tuple(dict.fromkeys(everything))
+        self._events: dict[str, dict[int, ReadEvent]] = {asset: {} for asset in self._assets}
+        self._is_loaded = False
+
+    def read(self, instance: dg.DagsterInstance, *, seconds: float) -> Staleness:
+        """Look at all recordings that are partitions and have a sorting.
+
+        Parameters
+        ----------
+        instance : DagsterInstance
+        seconds : float
+            When this time is over, no further events are read. The next call goes on.
+        """
+        deadline = time.monotonic() + seconds
+        if not self._is_loaded:
+            for asset, events in ReadEvents.of_instance(instance).load(instance).items():
+                self._events.setdefault(asset, {}).update(events)
+            self._is_loaded = True
+        newest = {
+            asset: instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), self._event_type(asset))
+            for asset in self._assets
+        }
+        # Those that were made last come first: they are what people work with.
+        made = newest[sorting.key.to_user_string()]
+        partitions = made.keys() & instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
+        keys = sorted(partitions, key=lambda key: -made[key])
+        found = Staleness(sorted=len(keys))
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            for asset in self._results:
+                some = (newest[asset].get(key) for key in keys[start : start + _READ_AT_ONCE])
+                self._read(instance, asset, some, deadline)
+        for asset, ids in self._to_compare(newest, keys).items():
+            self._read(instance, asset, ids, deadline)
+        for key in sorted(keys):
+            latest = {asset: newest[asset][key] for asset in self._assets if key in newest[asset]}
+            try:
+                stale = self._judge(key, latest)
+            except _NotReadError:
+                found.unread += 1
+            else:
+                found.stale += [] if stale is None else [stale]
+        return found
+
+    def _event_type(self, asset: str) -> dg.DagsterEventType:
+        is_result = asset in self._results
+        return dg.DagsterEventType.ASSET_MATERIALIZATION if is_result else dg.DagsterEventType.ASSET_OBSERVATION
+
+    def _to_compare(self, newest: Mapping[str, Mapping[str, int]], keys: Iterable[str]) -> dict[str, list[int]]:
+        """The events of upstream assets that are newer than what a result was made from, with what it was made from."""
+        events: dict[str, list[int]] = {asset: [] for asset in self._assets}
+        for key in keys:
+            for asset, upstream in self._upstream.items():
+                event = self._events[asset].get(newest[asset].get(key, 0))
+                if event is None:
+                    continue
+                for name in upstream:
+                    latest = newest[name].get(key)
+                    if latest is None:
+                        continue
+                    pointer = event.made_from.get(name)
+                    if pointer is not None and latest > pointer:
+                        events[name] += [latest, pointer]
+                    elif name not in event.made_from:
+                        events[name].append(latest)
+        return events
+
+    def _read(self, instance: dg.DagsterInstance, asset: str, ids: Iterable[int | None], deadline: float) -> None:
+        known = self._events[asset]
+        missing = [id_ for id_ in dict.fromkeys(ids) if id_ is not None and id_ not in known]
+        for start in range(0, len(missing), _READ_AT_ONCE):
+            if time.monotonic() > deadline:
+                return
+            some = missing[start : start + _READ_AT_ONCE]
+            read = dict(self._fetch(instance, asset, some))
+            known.update(dict.fromkeys(some, _GONE) | read)
+            ReadEvents.of_instance(instance).add(asset, read)
+
+    def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, ReadEvent]]:
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
+        fetch = instance.fetch_materializations if asset in self._results else instance.fetch_observations
+        for record in fetch(wanted, limit=len(ids)).records:
+            event = record.asset_materialization or record.asset_observation
+            tags = (event.tags if event else None) or {}
+            pointers = {
+                name.removeprefix(_POINTER_TAG): None if value == _NO_EVENT else int(value)
+                for name, value in tags.items()
+                if name.startswith(_POINTER_TAG)
+            }
+            version, code_version = tags.get(DATA_VERSION_TAG), tags.get(_CODE_VERSION_TAG)
+            yield record.storage_id, ReadEvent(record.timestamp, version, code_version, pointers)
+
+    def _judge(self, key: str, latest: Mapping[str, int]) -> StaleRecording | None:
+        causes: dict[str, tuple[str, ...]] = {}
+        rest: list[str] = []
+        times: list[float] = []
+        state = [f"{asset}:{spec.code_version}" for asset, spec in self._results.items()]
+        for asset, upstream in self._upstream.items():
+            found = tuple(self._causes(asset, latest))
+            if found:
+                causes[asset] = found
+            if found or any(name in rest for name in upstream):
+                rest.append(asset)
+            for name in found:
+                event = self._events[name].get(latest[name]) if name in latest else None
+                if event is not None:
+                    times.append(event.time)
+                state.append(f"{asset}<{name}" if event is None else f"{asset}<{name}={event.version}")
+        if not causes:
+            return None
+        first = next(iter(causes))
+        return StaleRecording(key, causes, tuple(rest), (*state, f"{first}@{latest[first]}"), max(times, default=None))
+
+    def _causes(self, asset: str, latest: Mapping[str, int]) -> Iterator[str]:
+        """Why a result is stale; nothing for one that was never made, which is missing and not stale."""
+        if asset not in latest:
+            return
+        event, upstream = self._event(asset, latest), self._upstream[asset]
+        if event.code_version is None:  # somebody reported it by hand
+            for name in upstream:
+                if name in self._results and (name not in latest or self._event(name, latest).time > event.time):
+                    yield name
+            return
+        code_version = self._results[asset].code_version
+        if code_version is not None and code_version != event.code_version:
+            yield CODE
+        yield from sorted(event.made_from.keys() - set(upstream))
+        for name in upstream:
+            if name not in event.made_from:
+                if name in latest:
+                    self._event(name, latest)
+                yield name
+                continue
+            pointer, now = event.made_from[name], latest.get(name)
+            # Like Dagster, this says nothing of a change since where nothing was observed before.
+            if pointer is not None and now is not None and now > pointer:
+                before = self._events[name].get(pointer)
+                if before is None:
+                    raise _NotReadError
+                if before.version != self._event(name, latest).version:
+                    yield name
+
+    def _event(self, asset: str, latest: Mapping[str, int]) -> ReadEvent:
+        event = self._events[asset].get(latest[asset])
+        if event is None:
+            raise _NotReadError
+        return event
+
+
+class _NotReadError(Exception):
+    """An event is needed for which there was no time."""
+
+
+_GONE = ReadEvent(0.0, None, None, {})
+"""In place of an event that somebody removed."""

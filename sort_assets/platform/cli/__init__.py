@@ -1,0 +1,26 @@
+"""The `sort-assets` command."""
+
+import click
+
+from sort_assets.platform.cli.curation import export_phy, import_curation
+from sort_assets.platform.cli.instance import demo, doctor, init, up
+from sort_assets.platform.cli.recordings import forget, purge, register, retry_failed, scan
+from sort_assets.platform.cli.results import digest, gc, lessons, status
+
+
+@click.group()
+@click.version_option(package_name="sort-assets")
+def main() -> None:
+    """Spike sorting as a Dagster asset platform."""
+    from sort_assets.platform.execution.home import load_environment
+
+    load_environment()
+
+
+for _command in (
+    *(init, demo, up, doctor),
+    *(register, scan, forget, purge, retry_failed),
+    *(status, digest, gc, lessons),
+    *(export_phy, import_curation),
+):
+    main.add_command(_command)

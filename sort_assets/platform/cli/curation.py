@@ -1,0 +1,88 @@
+"""Commands about a person's curation: `export-phy`, `import-curation`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from sort_assets.platform.cli.printing import complain, errors_in_words, print_json, say
+
+
+@click.command("export-phy")
+@click.argument("key")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to; by default below the store.")
+@click.option("--pc-features", is_flag=True, help="Also what Phy's feature view shows; takes long.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export_phy(key: str, folder: Path | None, pc_features: bool, as_json: bool) -> None:
+    """Export all units of a recording into a working folder for Phy, with their present labels.
+
+    Save in Phy, then read the changes with `sort-assets import-curation KEY`. A folder with work that was not imported
+    is never overwritten.
+    """
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.automation.manual_curation import export_for_phy
+
+    with errors_in_words():
+        path = export_for_phy(Roots.from_environment(), key, _absolute(folder), pc_features=pc_features)
+    if as_json:
+        print_json({"recording": key, "folder": str(path)})
+    else:
+        say(f"Open it with: phy template-gui {path}/params.py\nThen: sort-assets import-curation {key}{_again(folder)}")
+
+
+@click.command("import-curation")
+@click.argument("key")
+@click.option("--phy", "folder", type=click.Path(path_type=Path), help="The Phy folder, where not the default one.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="A curation in SpikeInterface's JSON format.")
+@click.option("--automatic", is_flag=True, help="Go back to the automatic curation; what was imported stays.")
+@click.option("--replace", is_flag=True, help="Also when another person's import no longer applies then.")
+@click.option("--user", help="Who decided; by default who runs this.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_curation(
+    key: str,
+    folder: Path | None,
+    path: Path | None,
+    automatic: bool,
+    replace: bool,
+    user: str | None,
+    as_json: bool,
+) -> None:
+    """Read what a person decided of a recording's units, in Phy or in SpikeInterface's curation format.
+
+    It becomes a new version, which nothing overwrites, and curated_units, spike_data and sorting_report are made again
+    with it. "good" keeps a unit, "noise" rejects it, "mua" leaves the automatic decision as it is.
+    """
+    from sort_assets.platform.arrivals.launching import launching_trouble
+    from sort_assets.platform.automation import manual_curation
+    from sort_assets.platform.execution.home import open_instance, prepare_home
+
+    if sum([folder is not None, path is not None, automatic]) > 1:
+        raise click.UsageError("Name one of --phy, --file and --automatic.")
+    with errors_in_words():
+        roots = prepare_home()
+        with open_instance() as instance:
+            if automatic:
+                imported = manual_curation.back_to_automatic(instance, roots, key)
+            elif path is not None:
+                imported = manual_curation.import_json(instance, roots, key, path.resolve(), user=user, replace=replace)
+            else:
+                imported = manual_curation.import_phy(
+                    instance, roots, key, _absolute(folder), user=user, replace=replace
+                )
+            trouble = imported.trouble or launching_trouble(instance)
+    if as_json:
+        print_json(asdict(imported))
+    else:
+        done = ", ".join(imported.steps) or "back to the automatic curation"
+        when = "" if trouble else " It is applied at the next look of the sensor new_recordings."
+        say(f"{key}: {done}.{when}")
+    if trouble:
+        complain(trouble)
+
+
+def _absolute(folder: Path | None) -> Path | None:
+    return None if folder is None else folder.resolve()
+
+
+def _again(folder: Path | None) -> str:
+    return "" if folder is None else f" --phy {folder}"

@@ -1,0 +1,98 @@
+"""What is installed and set up, and what is wrong with it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from sort_assets.backends import registered_backends
+from sort_assets.checks.finding import OK, WARNING, Finding, failed
+from sort_assets.config.rules import RULES_FILE
+from sort_assets.config.settings import Roots
+from sort_assets.errors import SortAssetsError, StoreError
+from sort_assets.machine.cores import usable_cores
+from sort_assets.machine.gpus import find_gpus
+from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions
+from sort_assets.platform.execution.home import dagster_home, open_instance
+from sort_assets.platform.execution.instance import missing_settings
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.pipeline.recording_rules import RecordingRules
+from sort_assets.platform.store.manifest import package_versions
+
+_LITTLE_SPACE_BYTES = 50e9
+
+
+def examine() -> list[Finding]:
+    """Look at packages, sorters, GPUs, folders and the Dagster instance; nothing is changed."""
+    return [*_packages(), *_sorters(), *_devices(), *_folders(), *_instance()]
+
+
+def _packages() -> Iterator[Finding]:
+    for package, version in package_versions().items():
+        yield Finding(OK, package, version)
+    yield from inspect_versions()
+    yield from inspect_maxwell_plugin()
+
+
+def _sorters() -> Iterator[Finding]:
+    for name, entry in sorted(registered_backends().items()):
+        missing = entry.missing_packages()
+        if missing:
+            detail = f"not installed: {', '.join(missing)} missing"
+            yield Finding(WARNING, f"sorter {name}", detail, entry.install_hint)
+        else:
+            yield Finding(OK, f"sorter {name}", "installed")
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding(OK, "cpu", f"{usable_cores()} cores usable")
+    gpus = find_gpus()
+    for gpu in gpus:
+        memory = f"{gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else "memory not known"
+        yield Finding(OK, "gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
+    if not gpus:
+        yield Finding(WARNING, "gpu", "none found: sorters run on the CPU, one at a time")
+    yield from inspect_torch(gpus=len(gpus))
+
+
+def _folders() -> Iterator[Finding]:
+    try:
+        roots = Roots.from_environment()
+    except SortAssetsError as error:
+        yield failed("folders", error)
+        return
+    for name, folder in (("recordings", roots.recordings), ("store", roots.store)):
+        if not folder.is_dir():
+            yield Finding(WARNING, name, f"{folder} does not exist yet", "`sort-assets up` makes it.")
+            continue
+        free = shutil.disk_usage(folder).free
+        detail = f"{folder}, {free / 1e9:.0f} GB free"
+        if name == "store" and free < _LITTLE_SPACE_BYTES:
+            yield Finding(WARNING, name, detail, "Free some space: every recording is written there once more.")
+        elif not os.access(folder, os.R_OK if name == "recordings" else os.W_OK):
+            message = f"{folder} is not accessible"
+            yield failed(name, StoreError(message, remedy="Change the folder's permissions."))
+        else:
+            yield Finding(OK, name, detail)
+    yield from _rules(roots)
+
+
+def _rules(roots: Roots) -> Iterator[Finding]:
+    problem = RecordingRules(roots).problem
+    if problem is not None:
+        yield failed(RULES_FILE, problem)
+    elif (roots.recordings / RULES_FILE).exists():
+        yield Finding(OK, RULES_FILE, "valid")
+
+
+def _instance() -> Iterator[Finding]:
+    try:
+        home = dagster_home()
+        with open_instance() as instance:
+            number = len(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
+            lacking = missing_settings(instance)
+    except SortAssetsError as error:
+        yield failed("instance", error)
+        return
+    yield Finding(OK, "instance", f"{home}, {number} recordings registered")
+    for lack in lacking:
+        yield Finding(WARNING, "instance", lack, "Use sort_assets' dagster.yaml.")

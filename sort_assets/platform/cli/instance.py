@@ -1,0 +1,84 @@
+"""Commands about the installation: `init`, `demo`, `up`, `doctor`."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from sort_assets.platform.cli.printing import cell, console, errors_in_words, print_json, say
+
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@click.command()
+def init() -> None:
+    """Write the checkout's .env unless there is one, and set up the Dagster instance."""
+    from sort_assets.platform.execution.home import load_environment, prepare_home, write_environment
+
+    with errors_in_words():
+        env = write_environment(Path.cwd())
+        load_environment()
+        roots = prepare_home()
+    say(f"Settings: {env}\nRecordings: {roots.recordings}\nStore: {roots.store}")
+
+
+@click.command()
+def demo() -> None:
+    """Sort a small recording with known spikes, and compare the result with the truth."""
+    from sort_assets.platform.cli.demo import run_demo
+    from sort_assets.platform.execution.home import open_instance, prepare_home
+
+    with errors_in_words():
+        roots = prepare_home()
+        with open_instance() as instance:
+            result = run_demo(instance, roots, say)
+    table = Table(title=f"Demo: {result.recording}")
+    table.add_column("result")
+    table.add_column("value", justify="right")
+    table.add_row("units found", f"{result.units_found} of {result.units_true}")
+    table.add_row("units with accuracy of at least 0.8", str(result.units_well_detected))
+    table.add_row("mean accuracy", f"{result.mean_accuracy:.3f}")
+    table.add_row("units kept by curation", str(result.units_kept))
+    for asset, seconds in result.seconds.items():
+        table.add_row(f"{asset}", f"{seconds:.1f} s")
+    table.add_row("everything", f"{result.total_s:.1f} s")
+    console.print(table)
+    say("\n".join([f"Report: {result.report}", *(f"Delivered: {file}" for file in result.delivered)]))
+    say("Open the UI with `make up`, then http://127.0.0.1:3000/assets/sorting")
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
+def up(port: int) -> None:
+    """Open the Dagster UI with its daemon, and serve the figures."""
+    from sort_assets.platform.execution.home import open_instance, prepare_home, size_gpu_pool
+    from sort_assets.platform.execution.servers import run_servers
+
+    with errors_in_words():
+        roots = prepare_home()
+        with open_instance() as instance:
+            say(f"Sorts at the same time: {size_gpu_pool(instance)}")
+        sys.exit(run_servers(roots, port, say))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Show what is installed and set up, and what is wrong with it."""
+    from sort_assets.checks.finding import ERROR
+    from sort_assets.platform.automation.notifications import inspect_notifications
+    from sort_assets.platform.cli.doctor import examine
+
+    findings = [*examine(), inspect_notifications()]
+    if as_json:
+        print_json([finding.to_dict() for finding in findings])
+    else:
+        table = Table()
+        for column in ("", "what", "found", "remedy"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            level = cell(finding.level, _COLOURS[finding.level])
+            table.add_row(level, *map(cell, (finding.subject, finding.detail, finding.remedy)))
+        console.print(table)
+    sys.exit(1 if any(finding.level == ERROR for finding in findings) else 0)

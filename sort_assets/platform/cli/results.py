@@ -1,0 +1,216 @@
+"""Commands about what came out: `status`, `digest`, `gc`, `lessons`."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.filesize import decimal
+from rich.table import Table
+
+from sort_assets.platform.cli.printing import cell, complain, console, errors_in_words, name_of, print_json, say
+
+if TYPE_CHECKING:
+    from sort_assets.platform.automation.status import RecordingStatus, UnregisteredStatus
+
+_ALL = "all"
+_ROWS_IN_A_TABLE = 200
+"""Longer ones are printed as plain lines, which takes a fraction of the time."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[KEY_OR_GLOB...]")
+@click.option("--failed", is_flag=True, help="What failed.")
+@click.option("--unsortable", is_flag=True, help="What had nothing in it to sort.")
+@click.option("--degraded", is_flag=True, help="What was sorted with less than was configured.")
+@click.option("--waiting", is_flag=True, help="What is not complete, or waits for its run to be started.")
+@click.option("--problems", is_flag=True, help="What could not be registered, can't be read any more, or is gone.")
+@click.option("--changed", is_flag=True, help="What changed since it was sorted.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(
+    names: tuple[str, ...],
+    failed: bool,
+    unsortable: bool,
+    degraded: bool,
+    waiting: bool,
+    problems: bool,
+    changed: bool,
+    as_json: bool,
+) -> None:
+    """Show which assets of which recordings are done, what came out, and what failed.
+
+    Names are keys or paths relative to the recordings root, with wildcards as in a shell. With several filters,
+    recordings that fit any of them are shown.
+    """
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.automation.selecting import Filters, select
+    from sort_assets.platform.automation.status import recording_statuses, unregistered
+    from sort_assets.platform.execution.home import open_instance
+    from sort_assets.platform.store.store import Store
+
+    filters = Filters(failed, unsortable, degraded, waiting, problems, changed)
+    with errors_in_words(), open_instance() as instance:
+        store = Store(Roots.from_environment().store)
+        selection = select(recording_statuses(instance, store), unregistered(store), names, filters)
+    if as_json:
+        print_json([*map(asdict, selection.recordings), *map(asdict, selection.others)])
+    else:
+        _print_recordings(selection.recordings)
+        _print_others(selection.others, in_full=bool(names))
+        if not selection.recordings and not selection.others and not selection.unmatched:
+            nothing = "No recordings are registered. Use `sort-assets register PATH`."
+            say("Nothing fits." if names or filters.any else nothing)
+    for name, nearest in selection.unmatched.items():
+        hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
+        complain(f"{name_of(name)}: there is no such recording.{hint}")
+    sys.exit(1 if selection.unmatched else 0)
+
+
+def _print_recordings(statuses: "list[RecordingStatus]") -> None:
+    if not statuses:
+        return
+    columns = ("recording", "done", "outcome", "last run")
+    rows = [
+        (
+            *(one.recording, _done(one.assets), one.outcome),
+            (one.last_run_status or ("wanted" if one.run_wanted else "never")).lower(),
+        )
+        for one in statuses
+    ]
+    if len(rows) > _ROWS_IN_A_TABLE:
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows))
+        click.echo("\n".join(map(name_of, lines)))
+    else:
+        table = Table()
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(cell(text, "green" if text == _ALL else "") for text in row))
+        console.print(table)
+    for one in statuses:
+        if one.failure is not None:
+            say(f"{one.recording}: {one.failure.message} Remedy: {one.failure.remedy} Logs: {one.failure.folder}")
+        if one.problem is not None:
+            say(f"{one.recording}: {one.problem.failure_class}: {one.problem.message} Remedy: {one.problem.remedy}")
+        if one.vanished is not None:
+            say(f"{one.recording}: the recording is gone since {one.vanished}; its results are kept.")
+
+
+def _done(assets: dict[str, bool]) -> str:
+    """How far the pipeline is: "all", "nothing", or "4 of 8, not unit_metrics, curated_units, …"."""
+    missing = [asset for asset, is_done in assets.items() if not is_done]
+    if not missing:
+        return _ALL
+    if len(missing) == len(assets):
+        return "nothing"
+    return f"{len(assets) - len(missing)} of {len(assets)}, not {missing[0]}{', …' if len(missing) > 1 else ''}"
+
+
+def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> None:
+    """What is no partition; of what is left alone on purpose, how much there is."""
+    from collections import Counter
+
+    left_alone: Counter[str] = Counter()
+    for one in others:
+        path = name_of(one.path)
+        if one.state in ("ignored", "forgotten") and not in_full:
+            left_alone[one.state] += 1
+        elif one.problem is not None:
+            problem = one.problem
+            say(f"{path}: not registered, {problem.failure_class}: {problem.message} Remedy: {problem.remedy}")
+        else:
+            say(f"{path}: {one.state}, unchanged since {one.since}")
+    if left_alone:
+        said = ", ".join(f"{count} {state}" for state, count in sorted(left_alone.items()))
+        say(f"Left alone: {said}. `sort-assets scan --dry-run` says which.")
+
+
+@click.command()
+@click.option("--send", "is_sent", is_flag=True, help="Send it wherever SORT_ASSETS_NOTIFY says.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def digest(is_sent: bool, as_json: bool) -> None:
+    """Show what the morning digest would say; with --send, try out the settings for notifications."""
+    from sort_assets.config.settings import Roots
+    from sort_assets.errors import ConfigError
+    from sort_assets.platform.automation.digest_schedule import next_digest
+    from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE, check_destinations, destinations, send
+    from sort_assets.platform.execution.home import open_instance
+    from sort_assets.platform.store.store import Store
+
+    with errors_in_words(), open_instance() as instance:
+        store = Store(Roots.from_environment().store)
+        if is_sent and not destinations():
+            raise ConfigError(
+                f"{NOTIFY_VARIABLE} is not set, so there is nowhere to send it.",
+                remedy="Set it to one or more URLs of Apprise, https://appriseit.com/services.",
+            )
+        if is_sent:
+            check_destinations()
+        told = next_digest(instance, store)
+    undelivered = send(told.message) if is_sent else []
+    if as_json:
+        said = {"title": told.message.title, "text": told.message.text, "counts": told.counts}
+        period = {"since": told.since.isoformat(), "until": told.until.isoformat()}
+        print_json({**said, **period, "sent": is_sent, "undelivered": [str(one) for one in undelivered]})
+    else:
+        say(f"{told.message.title}\n\n{told.message.text}")
+        if is_sent and not undelivered:
+            say("\nIt was sent.")
+    for one in undelivered:
+        complain(f"Not delivered to {one}")
+    sys.exit(1 if undelivered else 0)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--keep", multiple=True, metavar="ASSET=N", help="Versions of an asset to keep, or 'all'; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
+    """Clean the store: remains of killed steps, old versions, old failure records, expired lessons.
+
+    By default the newest .dat and waveforms stay, and every version of anything else; SORT_ASSETS_KEEP, like
+    "binary_dat=2,waveforms=all", and --keep change that. A recording that is being written or sorted is left alone.
+    """
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.store.garbage import collect_garbage
+    from sort_assets.platform.store.retention import versions_kept
+    from sort_assets.platform.store.store import Store
+
+    with errors_in_words():
+        store = Store(Roots.from_environment().store)
+        collected = collect_garbage(store, versions_kept(keep), dry_run=dry_run)
+    if as_json:
+        print_json({**asdict(collected), "bytes": collected.bytes, "dry_run": dry_run})
+    else:
+        for removal in collected.removed:
+            say(f"{removal.what}: {removal.path} ({decimal(removal.bytes)})")
+        for recording in collected.in_use:
+            say(f"left alone, in use: {recording}")
+        say(f"{'Would free' if dry_run else 'Freed'} {decimal(collected.bytes)}.")
+    for recording, reason in collected.failed.items():
+        complain(f"{recording}: {reason}")
+    sys.exit(1 if collected.failed else 0)
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Forget them all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lessons(clear: bool, as_json: bool) -> None:
+    """Show with which lowered parameters sorts start, because earlier ones ran out of memory."""
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.store.memory_profiles import Lessons
+
+    with errors_in_words():
+        known = Lessons(Roots.from_environment().store)
+    found = known.forget() if clear else known.all()
+    if as_json:
+        print_json([lesson.model_dump(mode="json") for lesson in found])
+        return
+    for lesson in found:
+        until = "forgotten" if clear else f"{'expired' if lesson.expired else 'until'} {lesson.expires:%Y-%m-%d}"
+        say(f"{lesson.shape.name}: {json.dumps(lesson.params)}, from {lesson.recording}, {until}")
+    if not found:
+        say("There are no lessons.")

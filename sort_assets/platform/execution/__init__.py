@@ -1,0 +1,1 @@
+"""Where and how runs execute: executor, device leases, the Dagster home, the servers."""

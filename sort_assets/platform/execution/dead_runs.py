@@ -1,0 +1,106 @@
+"""Runs whose worker was killed: noticed by the lock that their worker held, failed in words, and their slots freed.
+
+Dagster's default run launcher can't ask whether a run worker lives. By itself, a run whose worker was killed stays
+started for ever, and keeps its slot of the GPU pool.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from sort_assets.errors import InstanceError
+from sort_assets.platform.store.locks import Locked, exclusive_lock
+
+_FOLDER = "run_locks"
+_SUFFIX = ".lock"
+_AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+
+@contextmanager
+def run_worker_lock(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Hold the lock that says that this process is the worker of a run, and lives.
+
+    While it is held, the lock's file names this host. It is emptied and removed at the end, so that one who has opened
+    it meanwhile does not take an ended worker for a dead one.
+
+    Raises
+    ------
+    InstanceError
+        When another process is the worker of this run.
+    """
+    path = _lock_folder(instance) / f"{run_id}{_SUFFIX}"
+    path.parent.mkdir(exist_ok=True)
+    with ExitStack() as held:
+        try:
+            descriptor = held.enter_context(exclusive_lock(path))
+        except Locked:
+            raise InstanceError(
+                f"Another process is executing run {run_id} (it holds '{path}').",
+                remedy="Let it finish, or terminate it; then launch a new run.",
+            ) from None
+        os.write(descriptor, socket.gethostname().encode())
+        try:
+            yield
+        finally:
+            _remove(path, descriptor)
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Report as failed every unfinished run whose worker, on this host, has died, and free its pool slots.
+
+    Runs of other hosts and of other executors are left alone. Any number of processes may call this at once.
+
+    Returns
+    -------
+    list of str
+        The ids of the runs that were reported.
+    """
+    return [path.stem for path in sorted(_lock_folder(instance).glob(f"*{_SUFFIX}")) if _fail_if_dead(instance, path)]
+
+
+def _fail_if_dead(instance: dg.DagsterInstance, path: Path) -> bool:
+    if not _is_of_this_host(path):
+        return False
+    try:
+        with exclusive_lock(path) as descriptor:
+            # Empty: since we looked, the worker has ended by itself, or somebody else has reported its death.
+            reported = bool(os.pread(descriptor, 1, 0)) and _report_death(instance, path.stem)
+            _remove(path, descriptor)
+            return reported
+    except Locked:
+        return False  # the worker lives, or another process is reporting its death
+
+
+def _report_death(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Free the slots of a run whose worker has died, reporting the run as failed unless it has ended."""
+    run = instance.get_run_by_id(run_id)
+    unfinished = run is not None and run.status in _AT_WORK
+    if run is not None and unfinished:
+        instance.report_run_failed(
+            run,
+            f"The worker of this run, a process on {socket.gethostname()}, has died: it was killed, the memory was "
+            "used up, or the machine was restarted. Its steps end with it. Launch the run again.",
+        )
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    return unfinished
+
+
+def _is_of_this_host(path: Path) -> bool:
+    """Whether the worker that wrote a lock file ran here; not so before it holds the lock."""
+    try:
+        return path.read_bytes() == socket.gethostname().encode()
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    path.unlink(missing_ok=True)
+
+
+def _lock_folder(instance: dg.DagsterInstance) -> Path:
+    return Path(instance.root_directory) / _FOLDER

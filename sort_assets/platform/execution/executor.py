@@ -1,0 +1,118 @@
+"""The GPU-tagged executor in its local form.
+
+Every step runs in its own process. GPU steps carry `GPU_TAGS` and take a slot of the `gpu` pool, which holds across
+runs; inside, they lease one device. Other executors (dagster-ray) read the same tags.
+
+The process that executes the run, its worker, holds a lock by which others notice its death; its steps die with it.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
+from sort_assets.platform.execution.pool_polling import patient_executor
+
+if TYPE_CHECKING:
+    # The types in the signature of dg.Executor have no public names.
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.execution.retries import RetryMode
+    from dagster._core.execution.step_dependency_config import StepDependencyConfig
+
+GPU_POOL = "gpu"
+GPU_TAGS: Mapping[str, Any] = {"sort_assets/gpu": "1", "dagster-ray/config": {"num_gpus": 1}}
+
+# Steps are forked from a server that has already imported these, which saves seconds per step. Torch and kilosort are
+# not among them: most steps do without, and CUDA must not be initialised before a device is leased.
+PRELOADED_MODULES = ["sort_assets.definitions", "sort_assets.platform.execution.preload"]
+
+_GRACE_S = 10.0
+_WORKER_DIED = 70
+
+
+class LockedRunExecutor(dg.Executor):
+    """Executes a run as another executor does, under the lock of its worker.
+
+    Parameters
+    ----------
+    inner : dg.Executor
+        Does the work, with its steps in processes of their own.
+    """
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self._inner = inner
+
+    @property
+    def retries(self) -> "RetryMode":
+        """Whether steps are retried."""
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> "StepDependencyConfig":
+        """What a step waits for."""
+        return self._inner.step_dependency_config
+
+    def execute(
+        self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
+    ) -> Iterator[dg.DagsterEvent]:
+        """Execute the steps; first, runs whose worker has died give back their slots."""
+        instance = plan_context.instance
+        try:
+            fail_dead_runs(instance)
+        except Exception:
+            plan_context.log.warning(
+                "Runs whose worker has died could not be looked for; a slot that one of them holds stays taken.",
+                exc_info=True,
+            )
+        with run_worker_lock(instance, plan_context.run_id), patient_executor():
+            yield from self._inner.execute(plan_context, execution_plan)
+
+
+def _create_locked_executor(init_context: dg.InitExecutorContext) -> LockedRunExecutor:
+    create = dg.multiprocess_executor.executor_creation_fn
+    assert create is not None
+    return LockedRunExecutor(create(init_context))
+
+
+local_executor = dg.ExecutorDefinition(
+    name="local_processes",
+    config_schema=dg.multiprocess_executor.config_schema.as_field(),
+    requirements=dg.multiple_process_executor_requirements(),
+    executor_creation_fn=_create_locked_executor,
+    description="Executes each step in a process of its own, and every run under the lock of its worker.",
+).configured({"start_method": {"forkserver": {"preload_modules": PRELOADED_MODULES}}})
+
+
+@functools.cache  # one watch per process
+def die_with_run_worker() -> None:
+    """End the process of a step soon after its run worker has died, by whatever signal.
+
+    Otherwise it would go on, publish a version, and record a materialization in a run that has failed. The step is
+    interrupted as Dagster does it, so that it cleans up; what does not end within ten seconds is ended without.
+
+    Does nothing in a process that no other Python process started by `multiprocessing`, as in `execute_in_process`.
+    """
+    # The run worker, though the forkserver has forked this process; PR_SET_PDEATHSIG would watch that server.
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        threading.Thread(target=_end_after, args=(worker.sentinel,), name="run-worker-watch", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    for child in multiprocessing.active_children():
+        child.kill()  # a forked one has inherited the locks of this process, and would keep them
+    os._exit(_WORKER_DIED)

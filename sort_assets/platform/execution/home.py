@@ -1,0 +1,134 @@
+"""Setting up the folders and the Dagster instance, once, before several processes open it."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from dotenv import find_dotenv, load_dotenv
+
+from sort_assets.config.settings import RECORDINGS_VARIABLE, STORE_VARIABLE, Roots
+from sort_assets.errors import InstanceError
+from sort_assets.machine.gpus import find_gpus
+from sort_assets.platform.execution.dead_runs import fail_dead_runs
+from sort_assets.platform.execution.executor import GPU_POOL
+from sort_assets.platform.execution.instance import refuse_temporary_instance
+
+HOME_VARIABLE = "DAGSTER_HOME"
+SETTINGS = "dagster.yaml"
+WORKSPACE = "workspace.yaml"
+
+
+def load_environment() -> None:
+    """Read the nearest `.env` of the working directory and its parents.
+
+    As in Dagster's own commands, what stands there wins over the environment, unless it refers to it.
+    """
+    load_dotenv(find_dotenv(usecwd=True), override=True)
+
+
+def write_environment(checkout: Path) -> Path:
+    """Write the `.env` of a checkout, with all folders below its `data`, unless there is one.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    env = checkout / ".env"
+    if not env.exists():
+        data = checkout / "data"
+        lines = {
+            HOME_VARIABLE: data / "dagster",
+            RECORDINGS_VARIABLE: data / "recordings",
+            STORE_VARIABLE: data / "store",
+        }
+        # Written like this, a variable that is set in the environment still wins.
+        env.write_text("".join(f"{name}=${{{name}:-{path}}}\n" for name, path in lines.items()), encoding="utf-8")
+    return env
+
+
+def prepare_home() -> Roots:
+    """Make the folders, link our settings into `DAGSTER_HOME` where it has none, and create the databases.
+
+    Six processes that open a fresh home at once fail on each other's migrations, so this comes first. Runs whose worker
+    has died, with the machine for example, are reported as failed.
+
+    Raises
+    ------
+    InstanceError
+        When a variable is missing, recordings and results are to lie within each other, or a settings file is found
+        neither in the home nor from the working directory upwards.
+    """
+    roots = Roots.from_environment()
+    _refuse_overlap(roots)
+    home = dagster_home()
+    for folder in (home, roots.recordings, roots.store):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in (SETTINGS, WORKSPACE):
+        if (home / name).exists():
+            continue
+        source = find_dotenv(name, usecwd=True)
+        if not source:
+            raise InstanceError(
+                f"'{home}' has no {name}, and none was found from the working directory upwards.",
+                remedy=f"Copy sort_assets' {name} there, or run in the checkout.",
+            )
+        (home / name).unlink(missing_ok=True)  # a link whose checkout has moved
+        (home / name).symlink_to(Path(source).resolve())
+    with open_instance() as instance:
+        instance.get_runs(limit=1)
+        instance.get_dynamic_partitions("")  # whichever: this opens their database
+        instance.event_log_storage.get_pool_limits()
+        fail_dead_runs(instance)
+    return roots
+
+
+def _refuse_overlap(roots: Roots) -> None:
+    # Results are folders that can be read as recordings: below the recordings root they would be sorted again.
+    recordings, store = roots.recordings.resolve(), roots.store.resolve()
+    if store.is_relative_to(recordings) or recordings.is_relative_to(store):
+        raise InstanceError(
+            f"{RECORDINGS_VARIABLE} ('{roots.recordings}') and {STORE_VARIABLE} ('{roots.store}') are the same folder, "
+            "or one lies in the other.",
+            remedy=f"Set {STORE_VARIABLE} to a folder beside the recordings, not in or above them.",
+        )
+
+
+def dagster_home() -> Path:
+    """The folder that `DAGSTER_HOME` names.
+
+    Raises
+    ------
+    InstanceError
+        When it is not set, so that Dagster would make a temporary instance, or is not absolute.
+    """
+    home = Path(os.environ.get(HOME_VARIABLE, ""))
+    if not home.is_absolute():
+        raise InstanceError(
+            f"{HOME_VARIABLE} is not set to an absolute path.",
+            remedy="Run in the checkout, whose .env file `make install` writes, or set it.",
+        )
+    return home
+
+
+def size_gpu_pool(instance: dg.DagsterInstance) -> int:
+    """Give the pool `gpu` one slot for each GPU, or one where there is none; returns the number."""
+    slots = max(1, len(find_gpus()))
+    instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
+    return slots
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance of `DAGSTER_HOME`.
+
+    Raises
+    ------
+    InstanceError
+        When the home is not set or does not exist.
+    """
+    home = dagster_home()
+    if not home.is_dir():
+        raise InstanceError(f"{HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`.")
+    instance = dg.DagsterInstance.get()
+    refuse_temporary_instance(instance)
+    return instance

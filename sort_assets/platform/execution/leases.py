@@ -1,0 +1,136 @@
+"""One sort per compute device: a lease on a GPU, or on the CPU of a machine without one.
+
+The `gpu` pool bounds how many sorts run; a lease says which device each one has, and holds across instances and users
+of the machine. It is a file lock, so the kernel frees the device when its holder dies.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.errors import InstanceError, SorterEnvironmentError
+from sort_assets.machine.gpus import Gpu, find_gpus
+from sort_assets.platform.store.locks import Locked, exclusive_lock
+
+LEASES_VARIABLE = "SORT_ASSETS_LEASES"
+CPU = "cpu"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_POLL_S = 1.0
+_REMIND_S = 60.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The device that a step holds.
+
+    Attributes
+    ----------
+    device : str
+        "cpu", or the GPU's UUID.
+    name : str
+        For people.
+    """
+
+    device: str
+    name: str
+
+
+@contextmanager
+def device_lease(
+    log: Callable[[str], None], *, gpu: bool = True, gpus: list[Gpu] | None = None, folder: Path | None = None
+) -> Iterator[Lease]:
+    """Hold a device that no other step holds; wait for one if need be.
+
+    While a GPU is held, `CUDA_VISIBLE_DEVICES` names only it, for this process and those that it starts.
+
+    Parameters
+    ----------
+    log : callable
+        Told, now and then, what is being waited for.
+    gpu : bool
+        Whether the sorter can use a GPU; without, the CPU is leased.
+    gpus : list of Gpu or None
+        The devices to choose from; None finds them.
+    folder : Path or None
+        Where the lock files are; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+
+    Raises
+    ------
+    InstanceError
+        When the folder can't be used.
+    """
+    folder = folder or lease_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o1777)  # so that all users of the machine take turns
+    devices = [Lease(device.uuid, device.name) for device in (find_gpus() if gpus is None else gpus)] if gpu else []
+    choices = devices or [Lease(CPU, "CPU")]
+    with ExitStack() as held:
+        lease = _wait_for_one(choices, folder, held, log)
+        before = os.environ.get(_VISIBLE)
+        if lease.device != CPU:
+            os.environ[_VISIBLE] = lease.device
+        try:
+            yield lease
+        finally:
+            if before is None:
+                os.environ.pop(_VISIBLE, None)
+            else:
+                os.environ[_VISIBLE] = before
+
+
+def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineConfig:
+    """The configuration with the device that is held in place of "auto".
+
+    Raises
+    ------
+    SorterEnvironmentError
+        When a GPU was asked for and there is none.
+    """
+    device = CPU if lease.device == CPU else "cuda"
+    if config.sorter.device == "cuda" and device == CPU:
+        raise SorterEnvironmentError(
+            "sorter.device is 'cuda', but this machine has no GPU that torch can use.",
+            remedy="Set sorter.device to auto or cpu, or install the driver and the CUDA build of torch: "
+            "`sort-assets doctor` says which is missing.",
+        )
+    return config.model_copy(update={"sorter": config.sorter.model_copy(update={"device": device})})
+
+
+def lease_folder() -> Path:
+    """Where the lock files of this machine's devices are."""
+    return Path(os.environ.get(LEASES_VARIABLE) or Path(tempfile.gettempdir()) / "sort_assets-leases")
+
+
+def _wait_for_one(choices: list[Lease], folder: Path, held: ExitStack, log: Callable[[str], None]) -> Lease:
+    reminded = float("-inf")
+    while True:
+        for lease in choices:
+            try:
+                # An older driver's MIG slices have slashes in their names.
+                held.enter_context(exclusive_lock(folder / f"{lease.device.replace('/', '_')}.lock"))
+            except Locked:
+                continue
+            except OSError as error:
+                raise _unusable(folder, error) from error
+            return lease
+        if time.monotonic() - reminded >= _REMIND_S:
+            log(f"Waiting for a free device: {', '.join(lease.name for lease in choices)} in use by another sort.")
+            reminded = time.monotonic()
+        time.sleep(_POLL_S)
+
+
+def _unusable(folder: Path, error: OSError) -> InstanceError:
+    return InstanceError(
+        f"The folder '{folder}', in which sorts lock their device, can't be used: {error}",
+        remedy=f"Set {LEASES_VARIABLE} to a folder that every user of this machine who sorts can write to.",
+    )

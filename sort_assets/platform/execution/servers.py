@@ -1,0 +1,145 @@
+"""`sort-assets up`: the webserver, the daemon and the figure server, started and ended together."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import dagster as dg
+
+from sort_assets.config.settings import FIGURES_URL_VARIABLE, Roots
+from sort_assets.errors import InstanceError
+from sort_assets.platform.execution.dead_runs import fail_dead_runs
+from sort_assets.platform.execution.figure_server import HOST, FigureServer, figure_port, port_is_free
+from sort_assets.platform.execution.home import WORKSPACE, dagster_home, open_instance
+
+_GRACE_S = 20.0
+_POLL_S = 0.5
+_DEAD_RUNS_EVERY_S = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+class _Stop(BaseException):
+    """Somebody asked the servers to end; no `except Exception` on the way may keep it."""
+
+
+def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
+    """Serve until interrupted, or until one of the servers ends by itself.
+
+    Parameters
+    ----------
+    roots : Roots
+    port : int
+        Of the Dagster UI, on 127.0.0.1.
+    say : callable
+        Told what is going on.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after an interrupt, 1 when a server ended by itself.
+
+    Raises
+    ------
+    InstanceError
+        When a port is taken.
+    """
+    figures = figure_port(roots.figures_url)
+    for wanted, name, remedy in (
+        (port, "the Dagster UI", "choose another with --port"),
+        (figures, "the figures", f"set {FIGURES_URL_VARIABLE} to another port of http://{HOST}"),
+    ):
+        if not port_is_free(wanted):
+            raise InstanceError(
+                f"Port {wanted} for {name} is in use.",
+                remedy=f"End the other program (perhaps another `sort-assets up`), or {remedy}.",
+            )
+    workspace = dagster_home() / WORKSPACE
+    commands = {
+        "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+    }
+    with (
+        open_instance() as instance,
+        _interrupts(),
+        FigureServer(roots.store, figures),
+        contextlib.ExitStack() as started,
+    ):
+        try:
+            servers = {name: started.enter_context(_server(command)) for name, command in commands.items()}
+            say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
+            looked = time.monotonic()
+            while True:
+                if time.monotonic() - looked >= _DEAD_RUNS_EVERY_S:
+                    _fail_dead_runs(instance, say)
+                    looked = time.monotonic()
+                for name, server in servers.items():
+                    if server.poll() is not None:
+                        say(f"{name} ended by itself with status {server.returncode}; see its output above.")
+                        return 1
+                time.sleep(_POLL_S)
+        except _Stop:
+            say("Ending the servers; runs in progress are ended with them.")
+            return 0
+
+
+def _fail_dead_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+    try:
+        failed = fail_dead_runs(instance)
+    except Exception as error:  # whatever it is, the servers go on
+        say(f"Runs whose worker has died could not be looked for, and will be again ({type(error).__name__}: {error}).")
+        return
+    for run_id in failed:
+        say(f"Run {run_id} is marked as failed: its worker has died.")
+
+
+@contextlib.contextmanager
+def _server(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=Path.cwd(),
+        start_new_session=True,  # so that Ctrl-C reaches it once, through us
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+    try:
+        yield server
+    finally:
+        _end(server)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """End a server with all that it started: code servers, run workers and their steps are in its process group.
+
+    By itself a code server that ends lets its runs go on, with nobody to watch them.
+    """
+    with contextlib.suppress(ProcessLookupError):  # nobody is left
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(server.pid, how)
+            deadline = time.monotonic() + _GRACE_S
+            while time.monotonic() < deadline:
+                server.poll()  # until it is waited for, a process that has ended counts as a member of its group
+                os.killpg(server.pid, 0)
+                time.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise _Stop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

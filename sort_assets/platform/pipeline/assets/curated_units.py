@@ -1,0 +1,249 @@
+"""Which units are kept, and why."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from sort_assets.curation.columns import DECISIONS, decision_columns
+from sort_assets.curation.criteria import criteria_of
+from sort_assets.errors import ConfigError, MissingRecordingError
+from sort_assets.platform.pipeline.assets.observed import curation_settings, manual_curation
+from sort_assets.platform.pipeline.check_results import check_results
+from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.manual_decisions import persons_work
+from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.platform.pipeline.partitions import recordings
+from sort_assets.platform.pipeline.retries import CRASH_RETRIES
+from sort_assets.platform.pipeline.tables import column_schema, units_table
+from sort_assets.platform.store.content_hash import hash_arrays, hash_sorting, hash_table
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.unit_handles import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE, StoredMetrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from spikeinterface.core import SortingAnalyzer
+
+    from sort_assets.curation.curate import CuratedUnits
+    from sort_assets.curation.manual import ManualCuration
+    from sort_assets.figures.verdicts import MetricCriterion
+    from sort_assets.metrics.unit_metrics import UnitMetrics
+
+KEPT_CHECK = "units_kept"
+PERSON_CHECK = "persons_work_applied"
+
+
+@dg.asset(
+    partitions_def=recordings,
+    deps=[curation_settings, manual_curation],
+    group_name=GROUP,
+    owners=OWNERS,
+    code_version="1",
+    retry_policy=CRASH_RETRIES,
+    kinds={"python", "pandas"},
+    metadata={"dagster/column_schema": column_schema(DECISIONS)},
+    check_specs=[
+        dg.AssetCheckSpec(KEPT_CHECK, asset="curated_units", description="Of the units found, some are kept."),
+        dg.AssetCheckSpec(
+            PERSON_CHECK,
+            asset="curated_units",
+            description="What a person decided is about the present sorting, and applied. Passes without any.",
+        ),
+        dg.AssetCheckSpec(
+            "yield_as_usual",
+            asset="curated_units",
+            description="About as many units are kept as usual on this rig; passes while its history is short.",
+        ),
+    ],
+    description=(
+        "Of every unit, whether it is kept, each criterion's value and verdict, and the reason in words; duplicates "
+        "removed, merges suggested. What a person decided goes on top. The history can be replayed."
+    ),
+)
+def curated_units(
+    context: dg.AssetExecutionContext, unit_metrics: StoredMetrics, backend: dg.ResourceParam[BackendResource]
+) -> dg.MaterializeResult:
+    with staged(context, backend, unit_metrics=unit_metrics) as asset:
+        from sort_assets.curation.curate import curate
+        from sort_assets.figures import plot_kept_bar, plot_metric_histograms
+        from sort_assets.metrics.tables import write_table
+        from sort_assets.metrics.unit_metrics import UnitMetrics
+
+        analyzer = unit_metrics.waveforms.load()
+        manual, not_applied = _persons_decisions(asset, unit_metrics)
+        measure = _measure(asset, analyzer)
+        whole = asset.sorter.config.curation.epoch is None
+        decided_on = UnitMetrics(unit_metrics.load(), unit_metrics.failed) if whole else measure(analyzer)
+        curated = curate(
+            analyzer,
+            decided_on,
+            asset.sorter.config.curation,
+            manual=manual,
+            measure=measure,
+            job_kwargs=asset.job_kwargs,
+        )
+        folder = asset.staging.path
+        curated.sorting.set_property("reason", curated.table["reason"].to_numpy(str))
+        StoredSorting.write(curated.sorting, folder)
+        write_table(curated.table, folder / DECISIONS_FILE)
+        write_table(curated.metrics.table, folder / METRICS_FILE)
+        (folder / HISTORY_FILE).write_text(curated.history.model_dump_json(indent=1), encoding="utf-8")
+        for note in curated.notes:
+            context.log.info(note)
+        asset.figure("kept and rejected", lambda path: plot_kept_bar(curated.table, _criteria(asset), path))
+        asset.figure(
+            "thresholds",
+            lambda path: plot_metric_histograms(curated.metrics.table, curated.table, _criteria(asset), path),
+        )
+        return _publish(asset, curated, manual, not_applied)
+
+
+def _persons_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
+    """What a person decided of these very units; or why what a person decided does not apply."""
+    stored = persons_work(asset.roots, asset.staging.recording)
+    manual = None if stored is None else stored.load()
+    if stored is None or manual is None:
+        return None, None
+    if manual.is_about(unit_metrics.waveforms.sorting.load()):
+        asset.inputs = {**asset.inputs, stored.asset: stored}
+        return manual, None
+    why = (
+        f"{manual.user} has curated another sorting of this recording, on {manual.made_at:%Y-%m-%d}; its units are not "
+        "these, so that work is not applied. It stays in the store, with the curation that was made of it."
+    )
+    asset.context.log.warning(why)
+    return None, why
+
+
+def _measure(asset: StagedAsset, analyzer: "SortingAnalyzer") -> "Callable[[SortingAnalyzer], UnitMetrics]":
+    """Computes the metrics on which is decided: of the whole recording, or of one file of a concatenated one."""
+    from sort_assets.metrics.epochs import epoch_analyzer
+    from sort_assets.metrics.unit_metrics import compute_unit_metrics
+
+    config = asset.sorter.config
+    epoch = None if config.curation.epoch is None else _epoch(analyzer, config.curation.epoch)
+
+    def compute(units: "SortingAnalyzer") -> "UnitMetrics":
+        progress = asset.context.log.info
+        if epoch is None:
+            return compute_unit_metrics(units, config.metrics, job_kwargs=asset.job_kwargs, progress=progress)
+        work = asset.staging.path / "epoch"
+        try:
+            part = epoch_analyzer(units, *epoch, work, job_kwargs=asset.job_kwargs)
+            return compute_unit_metrics(part, config.metrics, job_kwargs=asset.job_kwargs, progress=progress)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    return compute
+
+
+def _epoch(analyzer: "SortingAnalyzer", epoch: str) -> tuple[int, int]:
+    from sort_assets.recordings import boundaries
+
+    if not analyzer.has_recording():
+        raise MissingRecordingError(
+            "Deciding on one epoch needs the recording, and it is gone.",
+            remedy="Bring it back, or materialize binary_dat again; or set curation.epoch: null.",
+        )
+    files = boundaries(analyzer.recording)
+    for number, file in enumerate(files, start=1):
+        if epoch in (file.name, Path(file.name).stem, str(number)):
+            return file.start_sample, file.end_sample
+    there = ", ".join(f"{number}: {file.name}" for number, file in enumerate(files, start=1))
+    raise ConfigError(
+        f"curation.epoch is '{epoch}', and the recording has no such file.", remedy=f"Name one of its files: {there}."
+    )
+
+
+def _publish(
+    asset: StagedAsset, curated: "CuratedUnits", manual: "ManualCuration | None", not_applied: str | None
+) -> dg.MaterializeResult:
+    table = curated.table
+    kept = int(table["kept"].sum())
+    labels = {str(label): int(count) for label, count in table["label"].value_counts().items()}
+    rejected_by = _rejected_by(table)
+    suggestions = [suggestion.words for suggestion in curated.suggestions]
+    notes = "\n".join(f"- {note}" for note in curated.notes)
+    columns = decision_columns(asset.sorter.config.curation)
+    in_words = [column.name for column in DECISIONS]
+    values = [column.name for column in columns if column.name not in in_words and not column.name.endswith("_ok")]
+    if not_applied is not None:
+        person = dg.AssetCheckResult(
+            check_name=PERSON_CHECK, passed=False, severity=dg.AssetCheckSeverity.WARN, description=not_applied
+        )
+    else:
+        applied = None if manual is None else f"Applied: the curation of {manual.user} of {manual.made_at:%Y-%m-%d}."
+        person = dg.AssetCheckResult(check_name=PERSON_CHECK, passed=True, description=applied)
+    return asset.publish(
+        data_version=_data_version(curated),
+        details={
+            "num_units": len(table),
+            "num_kept": kept,
+            "labels": labels,
+            "rejected_by": rejected_by,
+            "notes": list(curated.notes),
+            "suggestions": suggestions,
+            "person": None if manual is None else manual.user,
+            "persons_work_not_applied": not_applied,
+        },
+        metadata={
+            "units": len(table),
+            "kept": kept,
+            "rejected": len(table) - kept,
+            "dagster/row_count": len(table),
+            **{f"rejected_by_{name}": count for name, count in rejected_by.items()},
+            **({"curated_by": manual.user} if manual is not None else {}),
+            **({"notes": dg.MetadataValue.md(notes)} if notes else {}),
+            **({"merge_suggestions": dg.MetadataValue.json(suggestions)} if suggestions else {}),
+            "decisions": units_table(table, columns, in_words),
+            # A table of its own: a wider one widens the page with it, which cuts off its figures.
+            "criteria": units_table(table, columns, values),
+        },
+        checks=[
+            dg.AssetCheckResult(
+                check_name=KEPT_CHECK,
+                passed=kept > 0 or len(table) == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=None if kept or not len(table) else "All units are rejected; the table says why.",
+                metadata={"units": len(table), "kept": kept},
+            ),
+            person,
+            _usual_yield(asset, kept),
+        ],
+    )
+
+
+def _criteria(asset: StagedAsset) -> "list[MetricCriterion]":
+    from sort_assets.figures.verdicts import MetricCriterion
+
+    criteria = criteria_of(asset.sorter.config.curation)
+    return [MetricCriterion(one.name, one.greater, one.less, one.label, one.absolute) for one in criteria]
+
+
+def _usual_yield(asset: StagedAsset, kept: int) -> dg.AssetCheckResult:
+    """Against what other recordings of this rig came to."""
+    from sort_assets.checks import yield_as_usual
+    from sort_assets.platform.pipeline.rig_history import rig_history
+
+    sorter = asset.sorter.config.sorter.name
+    channels = int(asset.inputs["unit_metrics"].details["channels"])
+    history = rig_history(Store(asset.roots.store), asset.staging.recording, channels=channels, sorter=sorter)
+    (result,) = check_results([yield_as_usual(kept, history.units_kept)])
+    return result
+
+
+def _data_version(curated: "CuratedUnits") -> str:
+    """The data version: spike trains and decisions."""
+    import numpy as np
+
+    return hash_arrays(sorting=np.array(hash_sorting(curated.sorting)), decisions=np.array(hash_table(curated.table)))
+
+
+def _rejected_by(table: "pd.DataFrame") -> dict[str, int]:
+    """By criterion, how many units fail it."""
+    verdicts = [name for name in table.columns if name.endswith("_ok")]
+    counts = {name.removesuffix("_ok"): int(table[name].eq(False).sum()) for name in verdicts}
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,206 @@
+"""The preprocessed recording: how to open, scale, clean and filter the raw file. Its samples are not stored here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sort_assets.checks.finding import WARNING, Finding
+from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
+from sort_assets.platform.pipeline.assets.observed import recording_settings
+from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.pipeline.check_results import check_results
+from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
+from sort_assets.platform.pipeline.partitions import recordings
+from sort_assets.platform.pipeline.preflight_check import findings_check
+from sort_assets.platform.pipeline.retries import CRASH_RETRIES
+from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.store import Store
+from sort_assets.recordings.key import RecordingKey
+
+if TYPE_CHECKING:
+    import numpy as np
+    from spikeinterface.core import BaseRecording
+
+READY_CHECK = "ready_to_sort"
+CODE_VERSION = "1"
+_NOISE_SEED = 0
+_NOISE_CHUNKS = 10
+
+
+@dg.asset(
+    partitions_def=recordings,
+    deps=[raw_recording, recording_settings],
+    group_name=GROUP,
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    retry_policy=CRASH_RETRIES,
+    kinds={"python"},
+    # Not blocking: the asset that can't go on says so itself, with class and remedy, where a blocked one would only be
+    # skipped; and binary_dat looks at every sample.
+    check_specs=[
+        dg.AssetCheckSpec(
+            READY_CHECK,
+            asset="preprocessed_recording",
+            description="A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
+        ),
+        dg.AssetCheckSpec(
+            "noise_level",
+            asset="preprocessed_recording",
+            description="The noise is plausible, and as usual on this rig.",
+        ),
+    ],
+    description=(
+        "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
+        "the whole recording here: what is stored is how to do it, the probe, and what was found in samples."
+    ),
+)
+def preprocessed_recording(
+    context: dg.AssetExecutionContext, backend: dg.ResourceParam[BackendResource]
+) -> dg.MaterializeResult:
+    with staged(context, backend) as asset:
+        import numpy as np
+
+        from sort_assets.backends import create_backend
+        from sort_assets.curation.settings import check_unit_settings
+        from sort_assets.recordings import boundaries, split_recording
+        from sort_assets.recordings.fingerprint import fingerprint
+        from sort_assets.recordings.preflight import inspect_recording
+        from sort_assets.recordings.probe_files import probe_fingerprint
+
+        key = RecordingKey.parse(context.partition_key)
+        raw_path = key.locate(asset.roots.recordings)
+        sorter = asset.sorter
+        sorter.check_ready()
+        check_unit_settings(sorter.config)
+        frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
+        frozen.frozen_folder = asset.staging.path
+        filtered = frozen.load_recording(raw_path)
+        split_by = frozen.config.recording.split_by
+        for part in split_recording(filtered, split_by).values() if split_by else [filtered]:
+            sorter.check_recording(part, raw_path)
+        removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
+        seen = fingerprint(raw_path)
+        probe_file = sorter.config.recording.probe_file
+        probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
+        raw = _open_raw(asset, raw_path, filtered)
+        noise = _draw(asset, raw, filtered, removed)
+        noise_uv = float(np.median(noise))
+        findings = inspect_recording(
+            filtered,
+            raw=raw,
+            split_by=split_by,
+            batch_samples=sorter.batch_samples,
+            minimum_channels=sorter.minimum_channels,
+            needs_probe=sorter.needs_probe,
+        )
+        if sorter.writes_dat:
+            findings.append(_room(asset, filtered))
+        chain = {
+            "raw": key.path,
+            "fingerprint": seen,
+            "sorter": sorter.config.sorter.name,
+            "recording": sorter.config.recording.model_dump(mode="json"),
+            "code": CODE_VERSION,
+            **probe,
+        }
+        files = boundaries(filtered)
+        return asset.publish(
+            data_version=hash_json(chain),
+            details={
+                "raw_path": key.path,
+                "fingerprint": seen,
+                **probe,
+                "frozen_config": frozen.config.model_dump(mode="json"),
+                "channels": filtered.get_num_channels(),
+                "sampling_hz": float(filtered.sampling_frequency),
+                "median_noise_uv": noise_uv,
+            },
+            metadata={
+                "channels": filtered.get_num_channels(),
+                "sampling_hz": float(filtered.sampling_frequency),
+                "duration_s": float(filtered.get_duration()),
+                "median_noise_uv": noise_uv,
+                "bad_channels": len(removed),
+                **({"removed_channels": _channel_table(removed)} if removed else {}),
+                **({"files": _file_table(files)} if len(files) > 1 else {}),
+            },
+            checks=[findings_check(READY_CHECK, findings), _usual_noise(asset, noise)],
+        )
+
+
+def _usual_noise(asset: StagedAsset, noise_uv: "np.ndarray") -> dg.AssetCheckResult:
+    """Against what is plausible, and what other recordings of this rig came to."""
+    from sort_assets.checks import noise_level
+    from sort_assets.platform.pipeline.rig_history import rig_history
+
+    history = rig_history(
+        Store(asset.roots.store),
+        asset.staging.recording,
+        channels=len(noise_uv),
+        sorter=asset.sorter.config.sorter.name,
+    )
+    (result,) = check_results([noise_level(noise_uv, history.noise_uv)])
+    return result
+
+
+def _room(asset: StagedAsset, filtered: "BaseRecording") -> Finding:
+    """Whether the `.dat` is going to fit. Until it is written, others may make room, or need it."""
+    room = inspect_room(asset, filtered)
+    return room if room.error is None else Finding(WARNING, room.subject, room.detail, room.remedy)
+
+
+def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> "BaseRecording":
+    """The raw recording on the time axis of the filtered one."""
+    from sort_assets.recordings import open_recording
+    from sort_assets.recordings.opening import join_segments
+
+    config = asset.resolved.config.recording
+    whole = join_segments(open_recording(raw_path, config=config))
+    start = round(config.start_s * whole.sampling_frequency)
+    end = start + round(filtered.get_duration() * whole.sampling_frequency)
+    return whole.frame_slice(start, min(end, whole.get_num_samples()))
+
+
+def _draw(
+    asset: StagedAsset, raw: "BaseRecording", filtered: "BaseRecording", removed: Mapping[str, str]
+) -> "np.ndarray":
+    """Draw the figures; returns the noise of each channel, in microvolts."""
+    from spikeinterface.core import get_noise_levels
+
+    from sort_assets.figures import plot_noise_levels, plot_probe, plot_traces
+
+    noise = get_noise_levels(
+        filtered,
+        return_in_uV=True,
+        random_slices_kwargs={"seed": _NOISE_SEED, "num_chunks_per_segment": _NOISE_CHUNKS},
+        progress_bar=False,
+    )
+    asset.figure("probe", lambda path: plot_probe(raw, path, removed_channels=removed))
+    asset.figure(
+        "traces",
+        lambda path: plot_traces(raw, filtered, path, start_s=filtered.get_duration() / 2),
+    )
+    asset.figure(
+        "noise",
+        lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
+    )
+    noise_uv: np.ndarray = noise
+    return noise_uv
+
+
+def _channel_table(removed: Mapping[str, str]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"channel": channel, "reason": reason}) for channel, reason in removed.items()]
+    )
+
+
+def _file_table(files: list[Any]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"file": file.name, "start_sample": file.start_sample, "end_sample": file.end_sample})
+            for file in files
+        ]
+    )

@@ -1,0 +1,147 @@
+"""All recordings in one table: how many units, how good, and what failed."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from sort_assets.config.settings import Roots
+from sort_assets.metrics.columns import Column
+from sort_assets.platform.execution.executor import die_with_run_worker
+from sort_assets.platform.execution.instance import refuse_temporary_instance
+from sort_assets.platform.pipeline.failure_rendering import failures_in_words
+from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
+from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
+from sort_assets.platform.pipeline.recording_results import (
+    COLUMNS,
+    INDEX,
+    RecordingSummary,
+    overcome_failures,
+    standing_failures,
+    summary_table,
+    units_summary,
+)
+from sort_assets.platform.pipeline.stored_summary import ALL_RECORDINGS, SUMMARY, SUMMARY_FILE, remove_older_summaries
+from sort_assets.platform.pipeline.tables import plain_value, table_column
+from sort_assets.platform.store.content_hash import hash_table
+from sort_assets.platform.store.store import FIGURES, Staging, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEWEST = ("sorted_at", "sorter", "units_found", "units_kept", "snr", "isi_violations_percent", "noise_uv", "failure")
+_FAILURES = ("failed_at", "failed_asset", "failure", "failure_message")
+# The event log keeps every row for ever; the whole table is in the store.
+_ROWS = 20
+_BY_NAME = {column.name: column for column in COLUMNS}
+
+
+def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
+    key = dg.TableColumn(INDEX, "string", description="Key of the recording.")
+    return dg.TableSchema([key, *map(table_column, columns.values())])
+
+
+@dg.asset(
+    name=SUMMARY,
+    deps=["preprocessed_recording", "sorting", "unit_metrics", "curated_units"],
+    group_name=GROUP,
+    owners=OWNERS,
+    code_version="1",
+    kinds={"python", "pandas"},
+    metadata={"dagster/column_schema": _schema(_BY_NAME)},
+    description=(
+        "Every recording that has been sorted, or has failed, in one table: units found and kept, their quality, and "
+        "failures. It reads what the store has, whatever is missing, and is made again when results have changed."
+    ),
+)
+def units_across_recordings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    die_with_run_worker()
+    with failures_in_words():
+        refuse_temporary_instance(context.instance)
+        roots = Roots.from_environment()
+        store = Store(roots.store)
+        summaries = units_summary(store)
+        table = summary_table(summaries)
+        with store.stage(
+            ALL_RECORDINGS, SUMMARY, run_id=context.run.run_id, attempt=context.retry_number + 1
+        ) as staging:
+            table.to_parquet(staging.path / SUMMARY_FILE, engine="pyarrow")
+            pictures = _draw(table, summaries, staging, roots, context.log.warning)
+            version = hash_table(table)
+            numbers = _numbers(summaries)
+            artefact = staging.publish(
+                data_version=version, config={}, config_sources={}, inputs={}, details=dict(numbers)
+            )
+        remove_older_summaries(store)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(version),
+            metadata={
+                **pictures,
+                **numbers,
+                "dagster/row_count": len(table),
+                "newest": _shown(table.sort_values("sorted_at", ascending=False, na_position="last"), _NEWEST),
+                "failures_to_look_at": _shown(
+                    table[table["failure"].notna()].sort_values("failed_at", ascending=False), _FAILURES
+                ),
+                "folder": dg.MetadataValue.path(artefact.path),
+                VERSION_METADATA: artefact.manifest.version,
+            },
+        )
+
+
+def _draw(
+    table: "pd.DataFrame",
+    summaries: Mapping[str, RecordingSummary],
+    staging: Staging,
+    roots: Roots,
+    warn: Callable[[str], None],
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Draw the figures; one that fails is reported, and costs nobody the table."""
+    from sort_assets.figures.across_recordings import (
+        plot_failures_by_class,
+        plot_quality_over_time,
+        plot_units_per_recording,
+    )
+
+    found = summaries.values()
+    drawings: dict[str, Callable[[Path], object]] = {
+        "units_per_recording": lambda path: plot_units_per_recording(table, path),
+        "quality_over_time": lambda path: plot_quality_over_time(table, path),
+        "failures_by_class": lambda path: plot_failures_by_class(
+            standing_failures(found), overcome_failures(found), path
+        ),
+    }
+    shown = {}
+    address = f"{roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}"
+    for name, draw in drawings.items():
+        path = staging.figures / f"{name}.png"
+        try:
+            draw(path)
+        except Exception as error:
+            warn(f"The figure {name} could not be drawn: {type(error).__name__}: {error}")
+            continue
+        shown[name] = dg.MetadataValue.md(f"![{name.replace('_', ' ')}]({address}/{path.name})")
+    return shown
+
+
+def _numbers(summaries: Mapping[str, RecordingSummary]) -> dict[str, int]:
+    found = summaries.values()
+    return {
+        "recordings": len(found),
+        "sorted_recordings": sum(one.units_found is not None for one in found),
+        "units_found": sum(one.units_found or 0 for one in found),
+        "units_kept": sum(one.units_kept or 0 for one in found),
+        "unsortable_recordings": sum(one.unsortable is not None for one in found),
+        "degraded_recordings": sum(bool(one.degraded) for one in found),
+        "failing_recordings": sum(one.failure is not None for one in found),
+    }
+
+
+def _shown(table: "pd.DataFrame", columns: tuple[str, ...]) -> dg.TableMetadataValue:
+    """The first rows of some columns."""
+    rows = [
+        dg.TableRecord({INDEX: str(key), **{name: plain_value(values[name]) for name in columns}})
+        for key, values in table[list(columns)].head(_ROWS).iterrows()
+    ]
+    return dg.MetadataValue.table(rows, schema=_schema({name: _BY_NAME[name] for name in columns}))

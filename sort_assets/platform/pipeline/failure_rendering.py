@@ -1,0 +1,117 @@
+"""Failures as Dagster shows them: what happened, what to do, and everything that was tried."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sort_assets.errors import HostOutOfMemoryError, SortAssetsError, UnexpectedError
+from sort_assets.os_failures import os_failure
+from sort_assets.platform.store.failures import FailedAttempt
+
+_EXCERPT_LINES = 25
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """Turn every failure into a `dagster.Failure` that says what happened and what to do, and is not retried.
+
+    Whatever is raised outside of it in a step, Dagster tries again as often as `CRASH_RETRIES` says.
+    """
+    try:
+        yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
+        # With a retry policy, Dagster would take an interrupt for a reason to try again.
+        raise dg.Failure(description="The step was interrupted.", allow_retries=False) from interrupt
+    except Exception as error:
+        raise failure_in_words(classified(error, "")) from error
+
+
+def classified(error: Exception, stage: str) -> SortAssetsError:
+    """The classified failure for any exception of a step."""
+    if isinstance(error, SortAssetsError):
+        return error
+    excerpt = "\n".join(traceback.format_exc().strip().splitlines()[-_EXCERPT_LINES:])
+    if isinstance(error, MemoryError):
+        return HostOutOfMemoryError(
+            f"The machine's memory is used up: {error}",
+            remedy="Lower execution.n_jobs or execution.chunk_duration_s, or end other programs.",
+            stage=stage,
+            log_excerpt=excerpt,
+        )
+    if isinstance(error, OSError) and (known := os_failure(error, stage)) is not None:
+        known.log_excerpt = excerpt
+        return known
+    return UnexpectedError(
+        f"{type(error).__name__}: {error}",
+        remedy="Nothing in sort_assets expects this. Please report it, with the traceback.",
+        stage=stage,
+        log_excerpt=excerpt,
+    )
+
+
+def failure_in_words(
+    error: SortAssetsError,
+    tried: list[FailedAttempt] | None = None,
+    reason: str = "",
+    logs: Path | None = None,
+) -> dg.Failure:
+    """The failure as Dagster shows it: what happened, what to do, and everything that was tried; not retried.
+
+    Parameters
+    ----------
+    error : SortAssetsError
+    tried : list of FailedAttempt or None
+        All attempts, this one included.
+    reason : str
+        Why no other attempt follows.
+    logs : Path or None
+        Where the logs are kept.
+    """
+    metadata: dict[str, Any] = {
+        "failure_class": type(error).__name__,
+        "remedy": dg.MetadataValue.md(error.remedy),
+    }
+    if error.stage:
+        metadata["stage"] = error.stage
+    if error.log_excerpt:
+        metadata["log_excerpt"] = dg.MetadataValue.md(f"```\n{error.log_excerpt}\n```")
+    if error.diagnostics:
+        metadata["diagnostics"] = dg.MetadataValue.json(error.diagnostics)
+    if reason:
+        metadata["retry"] = reason
+    if logs is not None and logs.is_dir():
+        metadata["logs"] = dg.MetadataValue.path(logs)
+    if tried:
+        metadata["attempts"] = attempts_table(tried)
+    return dg.Failure(description=f"{type(error).__name__}: {error}", metadata=metadata, allow_retries=False)
+
+
+def attempts_table(tried: list[FailedAttempt]) -> dg.TableMetadataValue:
+    """Failed attempts as a table."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "attempt": attempt.attempt,
+                    "failure": type(attempt.error).__name__,
+                    "stage": attempt.error.stage or "",
+                    "message": attempt.error.message,
+                    "ran with": in_words(attempt.scaled) or "as configured",
+                }
+            )
+            for attempt in tried
+        ]
+    )
+
+
+def in_words(scaled: Mapping[str, Any]) -> str:
+    """Scaled fields as people read them: "sorter.params.batch_size 60000 -> 30000"."""
+    return ", ".join(
+        f"{name} {'default' if before is None else before} -> {after}" for name, (before, after) in scaled.items()
+    )

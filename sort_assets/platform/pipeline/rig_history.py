@@ -1,0 +1,96 @@
+"""What other recordings of the same rig came to, for checks that ask what is usual.
+
+Nothing says on which rig a recording was made. Those count as of the same rig that have the same number of channels and
+lie in the same first folder below the recordings root; while these are too few, those with the same number of channels
+anywhere. How many units there are depends on the sorter too: only recordings of the same sorter count for it.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sort_assets.checks.usual import FEWEST_RECORDINGS
+from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
+from sort_assets.platform.store.store import CURRENT, Store
+from sort_assets.recordings.key import SEPARATOR
+
+NEWEST = 50
+"""So many other recordings say what is usual, those that were sorted last: rigs change over the years."""
+_READ = 500
+"""Recordings of which the manifests are read at most."""
+
+
+@dataclass(frozen=True)
+class RigHistory:
+    """What other recordings of a rig came to, those that were sorted last first.
+
+    Attributes
+    ----------
+    units : list of int
+        Units found, of recordings with the same sorter.
+    units_kept : list of int
+        Units that curation kept, of recordings with the same sorter.
+    noise_uv : list of float
+        Medians over channels.
+    rig : str
+        Which recordings these are, in words.
+    """
+
+    units: list[int]
+    units_kept: list[int]
+    noise_uv: list[float]
+    rig: str
+
+
+def rig_history(store: Store, recording: str, *, channels: int, sorter: str) -> RigHistory:
+    """What is known of other recordings of the same rig.
+
+    Parameters
+    ----------
+    store : Store
+    recording : str
+        The key of the recording that is to be compared; it is left out itself.
+    channels : int
+        Its number of channels after preprocessing.
+    sorter : str
+        Name of its sorter.
+    """
+    folder = _first_folder(recording)
+    others = [key for key in store.recordings() if key != recording]
+    same = [*_alike(store, [key for key in others if _first_folder(key) == folder], channels)]
+    words = f"{channels} channels, below '{folder}'" if folder else f"{channels} channels, in the recordings root"
+    if len(same) < FEWEST_RECORDINGS:
+        same, words = [*_alike(store, others, channels)], f"{channels} channels"
+    of_sorter = [one for one in same if one.sorter == sorter]
+    return RigHistory(
+        units=[one.units_found for one in of_sorter if one.units_found is not None],
+        units_kept=[one.units_kept for one in of_sorter if one.units_kept is not None],
+        noise_uv=[one.noise_uv for one in same if one.noise_uv is not None],
+        rig=words,
+    )
+
+
+def _first_folder(recording: str) -> str:
+    folder, separator, _ = recording.partition(SEPARATOR)
+    return folder if separator else ""
+
+
+def _alike(store: Store, recordings: list[str], channels: int) -> Iterator[RecordingSummary]:
+    """The newest recordings with so many channels."""
+    found = 0
+    dated = ((_sorted_version(store, key), key) for key in recordings)
+    for _, key in sorted((one for one in dated if one[0]), reverse=True)[:_READ]:
+        summary = recording_summary(store, key)
+        if summary is not None and summary.channels == channels:
+            yield summary
+            found += 1
+        if found == NEWEST:
+            return
+
+
+def _sorted_version(store: Store, recording: str) -> str:
+    """The current version of the sorting, which begins with its time; empty when there is none."""
+    try:
+        return os.readlink(f"{store.root}/{recording}/sorting/{CURRENT}")  # noqa: PTH115 - quick
+    except OSError:
+        return ""

@@ -1,0 +1,186 @@
+"""What killed writers leave in the store: found by their locks, turned into the record of a failure, and removed.
+
+A writer works in ``.staging-<version>`` and holds ``.staging-<version>.lock``, which the kernel releases when it dies.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from sort_assets.errors import SortAssetsError, SorterTimeoutError, StepCrashedError
+from sort_assets.platform.store.failures import FAILURE_NAME, failure_folder, record_failure
+from sort_assets.platform.store.folders import entries
+from sort_assets.platform.store.locks import Locked, exclusive_lock, is_locked
+from sort_assets.platform.store.owners import Owner, read_owner
+from sort_assets.running.audit import AUDIT_LOG
+from sort_assets.running.job import OUTPUT_FILE
+from sort_assets.running.termination import HANG_TRACEBACK
+
+if TYPE_CHECKING:
+    from sort_assets.platform.store.store import Store
+
+STAGING = ".staging-"
+LOCK_SUFFIX = ".lock"
+FRESH_LINK = ".current-"
+
+_EXCERPT_LINES = 30
+_EXCERPT_BYTES = 20_000
+_AFTER_A_TRIP = "Look at the end of the sorter's log and at the watchdogs' log; the limits are fields of `execution`."
+_AFTER_A_HANG = (
+    f"Look at {HANG_TRACEBACK} and at the end of the sorter's log. If the recording simply needs longer, raise "
+    "execution.sorter_inactivity_base_s or sorter_inactivity_per_min_s. With execution.isolation: process a hung "
+    "sorter can be ended without its step."
+)
+_log = logging.getLogger(__name__)
+
+
+class _AuditLine(BaseModel):
+    """What is read of a line of the watchdogs' log."""
+
+    event: str
+    message: str
+    numbers: dict[str, Any] = {}
+
+
+def logs_of_a_sort(staging: Path) -> list[Path]:
+    """Logs in a staging folder: of the sorters, of their processes, and of their watchdogs."""
+    found = (path for folder in staging.glob("sorter*") for path in folder.rglob("*"))
+    return sorted(path for path in found if path.suffix == ".log" or path.name in (AUDIT_LOG, HANG_TRACEBACK))
+
+
+def living_staging(folder: Path) -> bool:
+    """Whether somebody writes a version of the asset whose folder this is."""
+    return any(is_locked(path) for path in entries(folder, STAGING) if path.name.endswith(LOCK_SUFFIX))
+
+
+def remains(folder: Path) -> list[Path]:
+    """Staging folders, locks and links of dead writers in an asset's folder."""
+    # A writer makes its lock first and removes it last.
+    found = [*entries(folder, STAGING), *entries(folder, FRESH_LINK)]
+    return [path for path in found if not is_locked(_lock_of(path))]
+
+
+def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str | None = None) -> None:
+    """Remove what dead writers of an asset left; of a staging folder, its logs stay as a `FailedAttempt`.
+
+    Parameters
+    ----------
+    run_id : str or None
+        The run that is about to write the asset: its own dead attempts were retried.
+    """
+    for version in {_version_of(path) for path in remains(store.asset_folder(recording, asset))}:
+        staging = store.asset_folder(recording, asset) / f"{STAGING}{version}"
+        lock = _lock_of(staging)
+        try:
+            with exclusive_lock(lock):
+                if staging.is_dir():
+                    _salvage(store, recording, asset, staging, read_owner(lock), run_id)
+                    shutil.rmtree(staging, ignore_errors=True)
+                staging.with_name(f"{FRESH_LINK}{version}").unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        except Locked:
+            continue
+
+
+def _salvage(
+    store: Store, recording: str, asset: str, staging: Path, owner: Owner | None, next_run_id: str | None
+) -> None:
+    version = _version_of(staging)
+    if owner is None or (failure_folder(store, recording, asset, version) / FAILURE_NAME).exists():
+        return
+    try:
+        logs = logs_of_a_sort(staging)
+        # Of a folder, the time at which something in it was last made or removed.
+        died = max(path.stat().st_mtime for path in (staging, *logs))
+        _remove_all_but(logs, staging)
+        record_failure(
+            store,
+            recording,
+            asset,
+            version=version,
+            run_id=owner.run_id,
+            attempt=owner.attempt,
+            error=_cause_of_death(logs, owner),
+            scaled={},
+            logs=logs,
+            retried=owner.run_id == next_run_id,
+            time=datetime.fromtimestamp(died, UTC),
+            host=owner.host,
+        )
+    except OSError as error:
+        _log.warning("What is left of a failed attempt in '%s' could not be recorded: %s", staging, error)
+
+
+def _remove_all_but(logs: list[Path], staging: Path) -> None:
+    """Make room for the record: the disk may be full of what the dead writer wrote."""
+    for path in staging.rglob("*"):
+        if path not in logs and (path.is_symlink() or not path.is_dir()):
+            path.unlink(missing_ok=True)
+
+
+def _cause_of_death(logs: list[Path], owner: Owner) -> SortAssetsError:
+    log_excerpt = "\n".join(_last_lines(log) for log in logs if log.name == OUTPUT_FILE)
+    trips = [trip for log in logs if log.name == AUDIT_LOG and (trip := _last_trip(log)) is not None]
+    if trips:
+        # The watchdog's own class, as far as this version knows it.
+        return _died(str(trips[0].numbers.get("error")), trips[0].message, _AFTER_A_TRIP, log_excerpt, owner)
+    if any(log.name == HANG_TRACEBACK and log.stat().st_size > 0 for log in logs):
+        message = "The sorter hung in a call that nothing could interrupt, so that the step's process ended itself."
+        return _died(SorterTimeoutError.__name__, message, _AFTER_A_HANG, log_excerpt, owner)
+    return _died(
+        StepCrashedError.__name__,
+        "The step's process was killed or crashed: its staging was left behind.",
+        "Look whether the machine ran out of memory or was switched off (`journalctl -k`), or somebody killed "
+        f"process {owner.pid} on {owner.host}; then materialize again.",
+        log_excerpt,
+        owner,
+    )
+
+
+def _died(error_class: str, message: str, remedy: str, log_excerpt: str, owner: Owner) -> SortAssetsError:
+    return SortAssetsError.from_dict(
+        {
+            "classes": [error_class, SorterTimeoutError.__name__],
+            "message": message,
+            "remedy": remedy,
+            "stage": None,
+            "log_excerpt": log_excerpt,
+            "diagnostics": {"host": owner.host, "pid": owner.pid},
+        }
+    )
+
+
+def _last_trip(audit: Path) -> _AuditLine | None:
+    """The event with which a watchdog ended the sort; None where none did, or the sort had finished all the same."""
+    trip = None
+    for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = _AuditLine.model_validate_json(line)
+        except ValueError:
+            continue  # cut off: the writer died, or the disk is full
+        if entry.event == "tripped":
+            trip = entry
+        elif entry.event == "finished":
+            trip = None
+    return trip
+
+
+def _last_lines(log: Path) -> str:
+    with log.open("rb") as reader:
+        reader.seek(max(0, log.stat().st_size - _EXCERPT_BYTES))
+        lines = reader.read().decode(errors="replace").splitlines()
+    return "\n".join(lines[-_EXCERPT_LINES:])
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{STAGING}{_version_of(path)}{LOCK_SUFFIX}")
+
+
+def _version_of(path: Path) -> str:
+    return path.name.removeprefix(STAGING).removeprefix(FRESH_LINK).removesuffix(LOCK_SUFFIX)

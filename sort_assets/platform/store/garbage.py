@@ -1,0 +1,197 @@
+"""Cleaning the store: what dead writers left, old versions by retention, old failure records, expired lessons."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sort_assets.errors import StoreError
+from sort_assets.platform.store.atomic import sync
+from sort_assets.platform.store.dead_staging import remains, remove_dead_staging
+from sort_assets.platform.store.failures import FAILED, FAILURE_NAME, forget_failure, surplus_failures
+from sort_assets.platform.store.folders import entries, num_bytes, remove_empty
+from sort_assets.platform.store.locks import Locked, exclusive_lock
+from sort_assets.platform.store.manifest import MANIFEST_NAME
+from sort_assets.platform.store.memory_profiles import Lessons
+from sort_assets.platform.store.store import CURRENT, FIGURES, REMOVED_NAME, SORT_LOCK, Store
+
+REMAINS = "remains of a dead writer"
+VERSION = "old version"
+FAILURE = "old failure record"
+LESSON = "expired lesson"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something that was removed, or would be.
+
+    Attributes
+    ----------
+    what : str
+        `REMAINS`, `VERSION`, `FAILURE` or `LESSON`.
+    path : str
+        Relative to the store.
+    bytes : int
+        Freed by it.
+    """
+
+    what: str
+    path: str
+    bytes: int
+
+
+@dataclass
+class Collected:
+    """What a clean-up did.
+
+    Attributes
+    ----------
+    removed : list of Removal
+    in_use : list of str
+        Recordings that were left alone because somebody writes or sorts them.
+    failed : dict
+        By recording, why it could not be cleaned to the end.
+    """
+
+    removed: list[Removal] = field(default_factory=list)
+    in_use: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Freed by everything together."""
+        return sum(one.bytes for one in self.removed)
+
+
+def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bool = False) -> Collected:
+    """Clean the whole store.
+
+    A recording that somebody writes or sorts is left alone entirely: a running sort may read an old `.dat`. Of a
+    version that retention removes, the figures and the manifest (as ``removed.json``) stay.
+
+    Parameters
+    ----------
+    store : Store
+    kept : Mapping[str, int or None]
+        How many of the newest versions are kept, by asset; None, or an asset that is not named, keeps all. The current
+        version always stays, and so do the versions that the current ones of other assets were made from.
+    dry_run : bool
+        Only say what would be removed.
+    """
+    collected = Collected()
+    for recording in store.recordings():
+        try:
+            for asset in store.assets(recording):
+                if store.in_use(recording):
+                    collected.in_use.append(recording)
+                    break
+                _clean_asset(store, recording, asset, kept.get(asset), collected, dry_run=dry_run)
+        except OSError as error:
+            collected.failed[recording] = str(error)
+    for path in Lessons(store.root).expired():
+        _note(collected, store, LESSON, path)
+        if not dry_run:
+            path.unlink(missing_ok=True)
+    return collected
+
+
+def _clean_asset(
+    store: Store, recording: str, asset: str, number: int | None, collected: Collected, *, dry_run: bool
+) -> None:
+    folder = store.asset_folder(recording, asset)
+    dead = remains(folder)
+    for path in dead:
+        _note(collected, store, REMAINS, path)
+    if dead and not dry_run:
+        remove_dead_staging(store, recording, asset)
+
+    half_written = [path for path in entries(folder / FAILED) if not (path / FAILURE_NAME).is_file()]
+    for path in (*half_written, *surplus_failures(store, recording, asset)):
+        _note(collected, store, FAILURE, path)
+        if not dry_run:
+            forget_failure(path)
+
+    unfinished = [path for path in entries(folder) if (path / REMOVED_NAME).exists() and _surplus_of(path)]
+    outdated = _outdated(store, recording, asset, number)
+    for version in (*unfinished, *outdated):
+        removal = Removal(VERSION, _relative(store, version), num_bytes(_surplus_of(version)))
+        if dry_run or _remove_version(store, recording, version):
+            collected.removed.append(removal)
+    if not dry_run:
+        _remove_stale_sort_lock(folder)
+        remove_empty([folder / FAILED, folder, folder.parent])
+
+
+def _outdated(store: Store, recording: str, asset: str, number: int | None) -> list[Path]:
+    if number is None:
+        return []
+    folder = store.asset_folder(recording, asset)
+    needed = _needed(store, recording)
+    return [
+        folder / version for version in store.versions(recording, asset)[:-number] if (asset, version) not in needed
+    ]
+
+
+def _needed(store: Store, recording: str) -> set[tuple[str, str]]:
+    """The current versions of all assets of a recording and those that they were made from, as (asset, version)."""
+    needed: set[tuple[str, str]] = set()
+    open_ends = [
+        (asset, (store.asset_folder(recording, asset) / CURRENT).resolve().name) for asset in store.assets(recording)
+    ]
+    while open_ends:
+        asset, version = open_ends.pop()
+        if (asset, version) in needed:
+            continue
+        needed.add((asset, version))
+        try:
+            inputs = store.artefact(recording, asset, version).manifest.inputs
+        except StoreError:
+            continue  # nothing is known of what it was made from
+        open_ends += [(name, one.version) for name, one in inputs.items()]
+    return needed
+
+
+def _remove_version(store: Store, recording: str, version: Path) -> bool:
+    """Remove what is large of a version; False when somebody began to use the recording meanwhile."""
+    manifest, removed = version / MANIFEST_NAME, version / REMOVED_NAME
+    if manifest.exists():
+        # First it is no version any more, wherever the removal may be interrupted; then look again, since a writer that
+        # came in between may have read the manifest.
+        manifest.rename(removed)
+        if store.in_use(recording):
+            removed.rename(manifest)
+            return False
+        sync(version)
+    for path in _surplus_of(version):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return True
+
+
+def _surplus_of(version: Path) -> list[Path]:
+    """What retention removes of a version."""
+    return [path for path in version.iterdir() if path.name not in (FIGURES, REMOVED_NAME, MANIFEST_NAME)]
+
+
+def _remove_stale_sort_lock(folder: Path) -> None:
+    lock = folder / SORT_LOCK
+    if not lock.exists():
+        return
+    try:
+        with exclusive_lock(lock):
+            lock.unlink()
+    except Locked:
+        _log.info("'%s' has just been taken.", lock)
+
+
+def _note(collected: Collected, store: Store, what: str, path: Path) -> None:
+    collected.removed.append(Removal(what, _relative(store, path), num_bytes([path])))
+
+
+def _relative(store: Store, path: Path) -> str:
+    return path.relative_to(store.root).as_posix()

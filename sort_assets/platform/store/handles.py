@@ -1,0 +1,276 @@
+"""Light handles that assets pass to each other; each opens the SpikeInterface object on demand, memory-mapped.
+
+A handle names a recording, an asset and a version. It reads nothing until it is asked to, so that what is wrong with
+an artefact is reported inside the step that uses it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.settings import Roots
+from sort_assets.errors import MissingArtefactError, RecordingError, SortAssetsError
+from sort_assets.platform.store.manifest import InputVersion, Manifest
+from sort_assets.platform.store.store import Artefact, Store
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
+
+SORTING_FOLDER = "sorting"
+ANALYZER_FOLDER = "analyzer"
+UNGROUPED = ""
+"""Name of the only group of a recording that is not split."""
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A version of an asset of a recording.
+
+    Parameters
+    ----------
+    roots : Roots
+        Where recordings and artefacts are.
+    recording : str
+        The recording's key.
+    version : str or None
+        The store's version; None is the current one, decided when the handle is first used.
+    """
+
+    roots: Roots
+    recording: str
+    version: str | None = None
+
+    asset: ClassVar[str]
+
+    @cached_property
+    def artefact(self) -> Artefact:
+        """The published artefact, checked against its manifest.
+
+        Raises
+        ------
+        MissingArtefactError, DamagedArtefactError
+        """
+        return Store(self.roots.store).artefact(self.recording, self.asset, self.version)
+
+    @property
+    def path(self) -> Path:
+        """The artefact's folder."""
+        return self.artefact.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the artefact was made."""
+        return self.artefact.manifest
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the asset that wrote the artefact left for its readers."""
+        return self.manifest.details
+
+    @property
+    def input_version(self) -> InputVersion:
+        """What a manifest that read this artefact names."""
+        return InputVersion(version=self.manifest.version, data_version=self.manifest.data_version)
+
+    def _input(self, asset: str) -> str:
+        return self._lineage.inputs[asset].version
+
+    @property
+    def _lineage(self) -> Manifest:
+        """The manifest, also of a version of which retention kept nothing else: what was made of it stays loadable."""
+        try:
+            return self.manifest
+        except MissingArtefactError:
+            removed = Store(self.roots.store).removed_manifest(self.recording, self.asset, self.version)
+            if removed is None:
+                raise
+            return removed
+
+
+class StoredRecording(Handle):
+    """The preprocessed recording: not its samples, but how to open and prepare the raw file again."""
+
+    asset = "preprocessed_recording"
+
+    @property
+    def config(self) -> SortingPipelineConfig:
+        """The configuration with which it is opened: nothing is left to estimate from the data."""
+        return SortingPipelineConfig.model_validate(self.details["frozen_config"])
+
+    @property
+    def raw_path(self) -> Path:
+        """The raw recording's file or folder."""
+        return self.roots.recordings / str(self.details["raw_path"])
+
+    def load(self) -> BaseRecording:
+        """The filtered recording in microvolts, lazily.
+
+        Raises
+        ------
+        RecordingError
+            When the raw file or its probe file can't be opened, or is not the one that was preprocessed.
+        """
+        from sort_assets.backends import create_backend
+        from sort_assets.recordings.fingerprint import fingerprint
+        from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
+
+        raw_path, probe_file = self.raw_path, self.config.recording.probe_file
+        if raw_path.exists() and fingerprint(raw_path) != self.details["fingerprint"]:
+            raise _changed(raw_path)
+        if probe_file is not None and probe_fingerprint(raw_path, probe_file) != self.details["probe_fingerprint"]:
+            raise _changed(find_probe_file(raw_path, probe_file))
+
+        backend = create_backend(self.config)
+        backend.frozen_folder = self.path
+        return backend.load_recording(raw_path)
+
+
+def _changed(path: Path) -> RecordingError:
+    return RecordingError(
+        f"'{path}' has changed since it was preprocessed.",
+        remedy="Materialize preprocessed_recording again, and what depends on it.",
+    )
+
+
+class StoredBinary(Handle):
+    """The `.dat`, one per group when the recording is split; none when the sorter needs none."""
+
+    asset = "binary_dat"
+
+    @property
+    def preprocessed_recording(self) -> StoredRecording:
+        """The very version that was written."""
+        return StoredRecording(self.roots, self.recording, self._input(StoredRecording.asset))
+
+    @property
+    def dat_paths(self) -> dict[str, Path]:
+        """The files by group; the only file of a recording that is not split stands under ``""``."""
+        return {group: self.path / name for group, name in self.details["dat_files"].items()}
+
+    def load_groups(self) -> dict[str, BaseRecording]:
+        """The memory-mapped recordings by group."""
+        from sort_assets.recordings.dat_file import read_dat
+
+        return {group: read_dat(path) for group, path in self.dat_paths.items()}
+
+    def load(self) -> BaseRecording:
+        """The memory-mapped recording; groups are brought together again as channels of one recording.
+
+        Raises
+        ------
+        LookupError
+            When the sorter needed no `.dat`.
+        """
+        from sort_assets.recordings import aggregate_recordings
+
+        groups = self.load_groups()
+        if not groups:
+            raise LookupError(f"'{self.recording}' has no .dat: its sorter reads the recording itself.")
+        return groups[UNGROUPED] if set(groups) == {UNGROUPED} else aggregate_recordings(groups)
+
+
+class StoredSorting(Handle):
+    """Spike trains."""
+
+    asset = "sorting"
+
+    @property
+    def binary_dat(self) -> StoredBinary:
+        """The very version that was sorted."""
+        return StoredBinary(self.roots, self.recording, self._input(StoredBinary.asset))
+
+    def load_recording(self) -> BaseRecording:
+        """The recording that was sorted: the memory-mapped `.dat`, or the lazy recording where there is none."""
+        binary = self.binary_dat
+        return binary.load() if binary.dat_paths else binary.preprocessed_recording.load()
+
+    @staticmethod
+    def write(sorting: BaseSorting, folder: Path) -> None:
+        """Write a sorting into an artefact, in SpikeInterface's own format.
+
+        Unit properties that are Python objects become text: numpy could store them only as pickles.
+        """
+        for name in sorting.get_property_keys():
+            values = sorting.get_property(name)
+            if values.dtype == object:
+                sorting.set_property(name, values.astype(str))
+        with warnings.catch_warnings():
+            # That neither the sorter's folder nor the recording can be found from it; our manifest names both.
+            warnings.filterwarnings("ignore", module="spikeinterface")
+            sorting.save(folder=folder / SORTING_FOLDER, format="numpy_folder")
+
+    def load(self) -> BaseSorting:
+        """The sorting, memory-mapped, with its unit properties, and with times that begin where the recording's do.
+
+        Raises
+        ------
+        UnreadableRecordingError
+            When somebody put pickled data among the properties.
+        """
+        sorting = read_sorting(self.path)
+        sorting.shift_times(self.details["start_time_s"])
+        return sorting
+
+
+def read_sorting(folder: Path) -> BaseSorting:
+    """The sorting that `StoredSorting.write` put into an artefact, memory-mapped; its times begin at 0.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When somebody put pickled data among the properties.
+    """
+    from spikeinterface.core import NumpyFolderSorting
+
+    from sort_assets.recordings import refuse_pickles
+
+    refuse_pickles(folder / SORTING_FOLDER)
+    return NumpyFolderSorting(folder / SORTING_FOLDER)
+
+
+class StoredAnalyzer(Handle):
+    """Waveforms and templates, as a SpikeInterface `SortingAnalyzer`."""
+
+    asset = "waveforms"
+
+    @property
+    def sorting(self) -> StoredSorting:
+        """The very version whose units these are."""
+        return StoredSorting(self.roots, self.recording, self._input(StoredSorting.asset))
+
+    def load(self) -> SortingAnalyzer:
+        """The analyzer, with its recording when that is still there.
+
+        What is computed with it stays in memory; `save_as` keeps it.
+
+        Raises
+        ------
+        UnreadableRecordingError
+            When somebody put pickled data into the folder.
+        """
+        from spikeinterface.core import SortingAnalyzer
+        from spikeinterface.core.sortinganalyzer import get_extension_class
+
+        from sort_assets.recordings import refuse_pickles
+
+        refuse_pickles(self.path / ANALYZER_FOLDER)
+        try:
+            recording = self.sorting.load_recording()
+        except SortAssetsError:
+            recording = None
+        analyzer = SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
+        for name in analyzer.get_saved_extension_names():
+            # Waveforms of many units do not fit into memory; SpikeInterface's lazy mode, which leaves everything in its
+            # file, does not go with the format below.
+            loaded = get_extension_class(name).load(analyzer, lazy=name == "waveforms")
+            if loaded is not None:
+                analyzer.extensions[name] = loaded
+        # Otherwise computing an extension would overwrite the published one; SpikeInterface's own read_only mode does
+        # so for waveforms (0.105.3).
+        analyzer.format, analyzer.folder = "memory", None
+        return analyzer

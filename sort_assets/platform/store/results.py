@@ -1,0 +1,103 @@
+"""Results in a notebook or a script, without Dagster."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from dotenv import find_dotenv, load_dotenv
+
+from sort_assets.config.settings import STORE_VARIABLE, Roots
+from sort_assets.errors import MissingArtefactError
+from sort_assets.platform.store.handles import Handle
+from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.unit_handles import HANDLES
+
+_KEY = re.compile(r"[A-Za-z0-9._=~@-]+")
+_HANDLES: dict[str, type[Handle]] = {handle.asset: handle for handle in HANDLES}
+
+
+def open_result(recording: str, asset: str, *, version: str | None = None, roots: Roots | None = None) -> Handle:
+    """A handle on a result: its folder, its manifest, and `load()`.
+
+    Parameters
+    ----------
+    recording : str
+        The recording's key, as `sort-assets status` prints it, or its path below the recordings root.
+    asset : str
+        "preprocessed_recording", "binary_dat", "sorting", "waveforms", "unit_metrics", "curated_units", "spike_data"
+        or "sorting_report".
+    version : str or None
+        The store's version; None is the current one.
+    roots : Roots or None
+        Where recordings and results are; None asks the environment, and the nearest `.env`.
+
+    Raises
+    ------
+    MissingArtefactError
+        When there is no such result; says what there is.
+    """
+    if roots is None:
+        if not os.environ.get(STORE_VARIABLE):
+            load_dotenv(find_dotenv(usecwd=True))
+        roots = Roots.from_environment()
+    if asset not in _HANDLES:
+        raise MissingArtefactError(
+            f"There is no result called '{asset}'{_nearest(asset, list(_HANDLES))}.",
+            remedy=f"Ask for one of {', '.join(_HANDLES)}.",
+        )
+    key = _key(recording, roots)
+    handle = _HANDLES[asset](roots, key, version)
+    try:
+        handle.artefact  # noqa: B018 - the current version is decided now, and what is missing is said now
+    except MissingArtefactError as error:
+        store = Store(roots.store)
+        there = store.recordings()
+        if key not in there:
+            raise MissingArtefactError(
+                f"The store '{roots.store}' has nothing of '{recording}'{_nearest(key, there)}.",
+                remedy="See which recordings there are with `sort-assets status`.",
+            ) from error
+        raise
+    return handle
+
+
+def load(recording: str, asset: str, *, version: str | None = None, roots: Roots | None = None) -> Any:
+    """A result, as the library that people use for it represents it.
+
+    Parameters
+    ----------
+    recording, asset, version, roots
+        As for `open_result`.
+
+    Returns
+    -------
+    object
+        By asset: "preprocessed_recording" and "binary_dat" a SpikeInterface recording, lazy or memory-mapped;
+        "sorting" a SpikeInterface sorting; "waveforms" a `SortingAnalyzer`; "unit_metrics" a pandas DataFrame with one
+        row per unit; "curated_units" a SpikeInterface sorting of the units that are kept; "spike_data" a dict of
+        delivered files; "sorting_report" the path of its page.
+
+    Raises
+    ------
+    MissingArtefactError, DamagedArtefactError
+    """
+    return open_result(recording, asset, version=version, roots=roots).load()  # type: ignore[attr-defined]
+
+
+def _key(recording: str, roots: Roots) -> str:
+    """The key, also from a path below the recordings root."""
+    path = Path(recording)
+    if _KEY.fullmatch(recording):
+        return recording
+    from sort_assets.recordings.key import RecordingKey  # imports dagster, which takes a second
+
+    if path.is_absolute() and path.is_relative_to(roots.recordings):
+        return str(RecordingKey(path.relative_to(roots.recordings).as_posix()))
+    return str(RecordingKey(recording))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (the nearest is '{near[0]}')" if near else ""

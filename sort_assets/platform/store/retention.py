@@ -1,0 +1,57 @@
+"""How many versions of each asset are kept: `SORT_ASSETS_KEEP`, and `--keep` of `sort-assets gc`."""
+
+import os
+from collections.abc import Iterable, Mapping
+
+from sort_assets.errors import ConfigError
+from sort_assets.platform.store.handles import Handle
+from sort_assets.platform.store.unit_handles import HANDLES, StoredManualCuration
+
+KEEP_VARIABLE = "SORT_ASSETS_KEEP"
+DEFAULT_KEPT: Mapping[str, int | None] = {"binary_dat": 1, "waveforms": 1, "spike_data": 3}
+"""By asset; None, and an asset that is not named, keeps every version.
+
+These are large and can be computed again. Sortings and curations are results, the others are small.
+"""
+_ALL = "all"
+
+
+def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
+    """The newest versions kept by asset: the default, changed by `SORT_ASSETS_KEEP`, changed by `chosen`.
+
+    Parameters
+    ----------
+    chosen : Iterable[str]
+        Like ``binary_dat=2`` or ``waveforms=all``.
+
+    Raises
+    ------
+    ConfigError
+        When a choice names no asset, or no number of at least 1.
+    """
+    kept = dict(DEFAULT_KEPT)
+    from_environment = [part.strip() for part in os.environ.get(KEEP_VARIABLE, "").split(",")]
+    for source, choices in ((KEEP_VARIABLE, [part for part in from_environment if part]), ("--keep", chosen)):
+        for choice in choices:
+            asset, number = _parsed(choice, source)
+            kept[asset] = number
+    return kept
+
+
+def _parsed(choice: str, source: str) -> tuple[str, int | None]:
+    asset, _, number = (part.strip() for part in choice.partition("="))
+    handles: tuple[type[Handle], ...] = (*HANDLES, StoredManualCuration)
+    assets = sorted(handle.asset for handle in handles)
+    if asset not in assets:
+        raise ConfigError(
+            f"{source} says '{choice}': there is no asset '{asset}'.",
+            remedy=f"Write like binary_dat=2, with one of {', '.join(assets)}.",
+        )
+    if number == _ALL:
+        return asset, None
+    if not (number.isascii() and number.isdigit() and int(number) >= 1):
+        raise ConfigError(
+            f"{source} says '{choice}': '{number}' is no number of versions to keep.",
+            remedy=f"Write a whole number of at least 1 (the current version always stays), or '{_ALL}'.",
+        )
+    return asset, int(number)

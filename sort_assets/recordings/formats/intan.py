@@ -1,0 +1,194 @@
+"""Intan's `.rhd` and `.rhs` recordings: a single file, or a folder with one file for each type of signal or channel.
+
+Only the amplifier channels are sorted. Intan knows the electrodes' numbers and not where they are: that is said by
+`recording.probe_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import (
+    COPY_AGAIN,
+    choose_stream,
+    count_samples,
+    read_first_and_last_sample,
+    readable,
+)
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+    from sort_assets.recordings.formats.intan_recording import IntanRecording
+
+STREAM = "amplifier"
+MAGIC_NUMBERS = {".rhd": 0xC6912702, ".rhs": 0xD69127AC}
+"""What the files begin with, little-endian; from Intan's "RHD2000/RHS2000 data file formats"."""
+HEADER_NAMES = frozenset({"info.rhd", "info.rhs"})
+"""The header in a folder of files by signal type or channel; no recording on its own."""
+TIME_NAME = "time.dat"
+"""Sample numbers (int32) in such a folder."""
+_AMPLIFIER_STREAM_ID = "0"
+
+
+def may_be_intan_file(name: str) -> bool:
+    """Whether a file of this name may be a recording that is one file."""
+    # neo reads no names in capital letters.
+    return name.endswith(tuple(MAGIC_NUMBERS)) and name not in HEADER_NAMES
+
+
+def may_be_intan_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    """Whether a folder with these entries looks like a recording with one file per signal type or channel."""
+    return TIME_NAME in entries and not HEADER_NAMES.isdisjoint(entries)
+
+
+def is_intan(path: Path) -> bool:
+    """Whether a path is an Intan file or folder.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When a file with Intan's suffix is empty or does not begin as one, or is the header of a folder.
+    """
+    if path.is_dir():
+        header = _header_of(path)
+        if header is None or not (path / TIME_NAME).is_file():
+            return False
+        _check_beginning(header)
+        return True
+    if path.suffix not in MAGIC_NUMBERS or not path.is_file():
+        return False
+    if path.name in HEADER_NAMES:
+        has_samples = (path.parent / TIME_NAME).is_file()
+        raise UnreadableRecordingError(
+            f"'{path}' is only the header of a recording"
+            + ("." if has_samples else f", and the file {TIME_NAME} that belongs to it is missing."),
+            remedy=f"Name the folder '{path.parent}' instead." if has_samples else COPY_AGAIN,
+        )
+    _check_beginning(path)
+    return True
+
+
+def intan_streams(path: Path) -> tuple[str, ...]:  # noqa: ARG001
+    """The only stream that can be sorted."""
+    return (STREAM,)
+
+
+def open_intan(path: Path, stream: str | None) -> BaseRecording:
+    """Open the amplifier channels.
+
+    Returns
+    -------
+    BaseRecording
+        Channels have Intan's own names ("A-000") for ids, and their port as group. Time is that of the first
+        sample's number: files that were cut each minute count on.
+
+    Raises
+    ------
+    StreamError
+        When another stream is asked for, or no amplifier channel was recorded.
+    UnreadableRecordingError
+        When a file is damaged or truncated, or samples are missing in the middle.
+    """
+    choose_stream(path, stream, (STREAM,))
+    if path.is_dir():
+        num_samples = _check_sizes(path)
+        recording = _extract(path, _header_of(path) or path)
+        _check_channels(path, recording, num_samples)
+    else:
+        recording = _extract(path, path)
+    read_first_and_last_sample(recording, path)
+    recording.shift_times(recording.first_sample_number / recording.sampling_frequency)
+    return recording
+
+
+def _extract(path: Path, header: Path) -> IntanRecording:
+    from sort_assets.recordings.formats.intan_recording import IntanRecording
+
+    with readable(path):
+        try:
+            return IntanRecording(header, stream_id=_AMPLIFIER_STREAM_ID)
+        # What neo 0.14.6, SpikeInterface and numpy raise; everything else is reported as it is.
+        except IndexError as error:
+            raise UnreadableRecordingError(
+                f"'{header}' is truncated: its header is not complete.", remedy=COPY_AGAIN
+            ) from error
+        except AssertionError as error:
+            if "stream_id" not in str(error):
+                raise
+            raise StreamError(
+                f"'{path}' holds no amplifier channels.", remedy="Record with amplifier channels enabled."
+            ) from error
+        except ValueError as error:
+            if "not a multiple of the data-type size" in str(error):
+                what = "is truncated: it ends in the middle of a block of samples"
+            elif "empty file" in str(error) or "mmap offset" in str(error):
+                what = "holds no samples"
+            else:
+                raise
+            raise UnreadableRecordingError(f"'{path}' {what}.", remedy=COPY_AGAIN) from error
+
+
+def _header_of(folder: Path) -> Path | None:
+    return next((folder / name for name in sorted(HEADER_NAMES) if (folder / name).is_file()), None)
+
+
+def _check_beginning(path: Path) -> None:
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    if not beginning:
+        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=COPY_AGAIN)
+    if beginning != MAGIC_NUMBERS[path.suffix].to_bytes(4, "little"):
+        raise UnreadableRecordingError(
+            f"'{path}' is damaged or incomplete: it does not begin as an Intan {path.suffix} file does.",
+            remedy=COPY_AGAIN,
+        )
+
+
+def _check_sizes(folder: Path) -> int:
+    """Samples per channel, by the file of the sample numbers, with which the others have to agree.
+
+    neo cuts to what fits, without a word.
+    """
+    num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4)
+    if num_samples == 0:
+        raise UnreadableRecordingError(f"'{folder / TIME_NAME}' is empty.", remedy=COPY_AGAIN)
+    for file in sorted(folder.glob("amp-*.dat")):
+        _check_size(file, 1, num_samples)
+    return num_samples
+
+
+def _check_size(file: Path, num_channels: int, num_samples: int) -> None:
+    size = file.stat().st_size
+    if size != 2 * num_channels * num_samples:
+        raise UnreadableRecordingError(
+            f"'{file}' or '{TIME_NAME}' beside it is truncated: its {size} bytes are not the {num_samples} samples of "
+            f"'{TIME_NAME}' for {num_channels} {'channels' if num_channels > 1 else 'channel'}.",
+            remedy=COPY_AGAIN,
+        )
+
+
+def _check_channels(folder: Path, recording: BaseRecording, num_samples: int) -> None:
+    """Check that each channel of the header has its samples, where neo looks for them."""
+    common = folder / "amplifier.dat"
+    if common.is_file():
+        _check_size(common, recording.get_num_channels(), num_samples)
+        return
+    expected = [f"amp-{channel_id}.dat" for channel_id in recording.channel_ids]
+    missing = [name for name in expected if not (folder / name).is_file()]
+    if missing:
+        raise UnreadableRecordingError(
+            f"'{folder}' lacks the samples of {len(missing)} channels: {', '.join(missing[:5])}.", remedy=COPY_AGAIN
+        )
+    # neo gives the files to the channels in the order of their names, whatever the header's (NeuralEnsemble/
+    # python-neo#1599), and takes every file below the folder whose name has "amp" in it.
+    taken = sorted(file.name for file in folder.glob("**/*.dat") if "amp" in file.name)
+    if taken != expected:
+        raise UnreadableRecordingError(
+            f"The amplifier files of '{folder}' are not those of its header, one for each channel and in this order.",
+            remedy="Remove other .dat files from the folder; if there are none, restore the channels' original order "
+            "in Intan's software and save the recording again.",
+        )

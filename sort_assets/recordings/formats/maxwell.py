@@ -1,0 +1,246 @@
+"""Maxwell `.h5` files (MaxOne, MaxTwo). A stream is a well, or "well/recording" where there are several recordings."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.errors import MissingPluginError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import (
+    COPY_AGAIN,
+    choose_stream,
+    open_hdf5,
+    read_first_and_last_sample,
+    readable,
+)
+
+if TYPE_CHECKING:
+    import h5py
+    from spikeinterface.core import BaseRecording
+
+COUNTS_AT_ZERO = 512
+"""The chips' converters have 10 bits, and their middle is no voltage."""
+
+PLUGIN_VARIABLE = "HDF5_PLUGIN_PATH"
+
+_OLD_LAYOUT_VERSION = 20160704
+_OLD_LAYOUT_STREAM = "well000"
+_OLD_LAYOUT_RATE_HZ = 20000.0
+_LIBRARIES = ("libcompression*.so", "libcompression*.dylib", "compression*.dll")
+# 3.3 V over 10 bits, at the amplification that MaxLab Live sets unless told otherwise; as neo has it.
+_FULL_SCALE_V = 3.3
+_COUNTS = 1024
+_USUAL_AMPLIFICATION = 512.0
+
+
+def is_maxwell(path: Path) -> bool:
+    """Whether a path is an HDF5 file with Maxwell's layout.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When an `.h5` file is empty, truncated or no HDF5 file.
+    """
+    if path.suffix.lower() != ".h5" or not path.is_file():
+        return False
+    with open_hdf5(path) as file:
+        return "version" in file and ("wells" in file or ("mapping" in file and "sig" in file))
+
+
+def maxwell_streams(path: Path) -> tuple[str, ...]:
+    """Names of the wells that were recorded, with the recording's name when the file has several."""
+    with open_hdf5(path) as file, readable(path):
+        return tuple(_recorded(file))
+
+
+def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
+    """Open one well.
+
+    Returns
+    -------
+    BaseRecording
+        Unsigned counts; the offset is set so that the middle of the converter's range is 0 microvolts. Its annotation
+        `doubled_channels`, where there are any, maps channels to the electrodes that were routed to them; they stand at
+        the place of the first.
+
+    Raises
+    ------
+    StreamError
+        When the well does not exist or must be named.
+    UnreadableRecordingError
+        When the file is damaged, or its map of electrodes does not fit its samples.
+    MissingPluginError
+        When its samples are compressed, and the plugin that reads them is not installed.
+    """
+    from sort_assets.recordings.formats.maxwell_recording import MaxwellRecording
+
+    with open_hdf5(path) as file, readable(path):
+        recorded = _recorded(file)
+        well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
+        _check_samples(path, file[read_well(file, well_name, rec_name).samples_path])
+    with readable(path):
+        recording = MaxwellRecording(path, well_name, rec_name)
+    read_first_and_last_sample(recording, path)
+    return recording
+
+
+@dataclass(frozen=True)
+class Well:
+    """What a file says of one well.
+
+    Attributes
+    ----------
+    samples_path : str
+        Of the dataset with the samples, of shape (rows, samples).
+    rows : np.ndarray
+        Row of each channel in the dataset.
+    channels, electrodes : np.ndarray
+        Numbers of the amplifiers, each once, and of the electrodes that were routed to them.
+    positions_um : np.ndarray
+        Of the electrodes on the chip, shape (channels, 2).
+    sampling_hz : float
+    gain_to_uv : float
+    doubled : dict of str to list of int
+        Channels to which several electrodes were routed, with these; the first one counts.
+    """
+
+    samples_path: str
+    rows: np.ndarray
+    channels: np.ndarray
+    electrodes: np.ndarray
+    positions_um: np.ndarray
+    sampling_hz: float
+    gain_to_uv: float
+    doubled: dict[str, list[int]]
+
+
+def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
+    """Read the map of electrodes and the settings of a well.
+
+    Parameters
+    ----------
+    file : h5py.File
+    well_name : str
+    rec_name : str or None
+        None in the layout of the first MaxOne.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the map of electrodes does not fit the samples.
+    """
+    channels_of_rows: np.ndarray | None = None
+    if rec_name is None:
+        place, mapping, samples_path = file, file["mapping"][:], "sig"
+        sampling_hz = _OLD_LAYOUT_RATE_HZ
+        if mapping["channel"].max() < file["sig"].shape[0]:
+            # All amplifiers of the chip, and a few rows with other signals.
+            channels_of_rows = np.arange(file["sig"].shape[0])
+    else:
+        place = file[f"wells/{well_name}/{rec_name}"]
+        mapping, samples_path = place["settings/mapping"][:], f"{place.name}/groups/routed/raw"
+        sampling_hz = float(place["settings/sampling"][0])
+        # The map may name channels that were not recorded, such as those of stimulation (NeuralEnsemble/
+        # python-neo#1702), or the same one twice.
+        if "channels" in place["groups/routed"]:
+            channels_of_rows = place["groups/routed/channels"][:]
+    num_rows = file[samples_path].shape[0]
+    mapping = mapping[mapping["channel"] >= 0]
+    channels, first = np.unique(mapping["channel"], return_index=True)
+    if channels_of_rows is None:
+        # One row for each line of the map, or for each channel.
+        channels_of_rows = mapping["channel"] if num_rows == len(mapping) else mapping["channel"][np.sort(first)]
+    if len(channels_of_rows) != num_rows or not np.isin(channels_of_rows, channels).any():
+        raise UnreadableRecordingError(
+            f"The map of electrodes of '{file.filename}' names {len(channels)} channels, which do not fit the "
+            f"{num_rows} rows of samples in {samples_path}.",
+            remedy=COPY_AGAIN,
+        )
+    rows = np.sort(np.unique(channels_of_rows, return_index=True)[1])
+    rows = rows[np.isin(channels_of_rows[rows], channels)]
+    lines = mapping[first[np.searchsorted(channels, channels_of_rows[rows])]]
+    doubled = {
+        str(channel): mapping["electrode"][mapping["channel"] == channel].tolist()
+        for channel in lines["channel"]
+        if np.count_nonzero(mapping["channel"] == channel) > 1
+    }
+    return Well(
+        samples_path=samples_path,
+        rows=rows,
+        channels=lines["channel"],
+        electrodes=lines["electrode"],
+        positions_um=np.column_stack([lines["x"], lines["y"]]).astype(float),
+        sampling_hz=sampling_hz,
+        gain_to_uv=_gain_to_uv(place["settings"]),
+        doubled=doubled,
+    )
+
+
+def _gain_to_uv(settings: h5py.Group) -> float:
+    if "lsb" in settings:
+        return float(settings["lsb"][0]) * 1e6
+    amplification = float(settings["gain"][0]) if "gain" in settings else _USUAL_AMPLIFICATION
+    return _FULL_SCALE_V / (_COUNTS * amplification) * 1e6
+
+
+def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None]]:
+    """Stream name to well and name of the recording."""
+    if int(file["version"][0]) == _OLD_LAYOUT_VERSION:
+        return {_OLD_LAYOUT_STREAM: (_OLD_LAYOUT_STREAM, None)}
+    found = [
+        (well_name, rec_name)
+        for well_name, well in file["wells"].items()
+        for rec_name, recorded in well.items()
+        # Wells whose electrodes were not routed to amplifiers hold spikes at most.
+        if "groups/routed/raw" in recorded
+    ]
+    several = len({rec_name for _, rec_name in found}) > 1
+    return {f"{well_name}/{rec_name}" if several else well_name: (well_name, rec_name) for well_name, rec_name in found}
+
+
+def _check_samples(path: Path, samples: h5py.Dataset) -> None:
+    """Read one sample of all channels, and tell a missing plugin from damage."""
+    import h5py
+
+    _search_plugin_folder()
+    try:
+        samples[:, :1]
+    except OSError as error:
+        plist = samples.id.get_create_plist()
+        filters = [plist.get_filter(index)[0] for index in range(plist.get_nfilters())]
+        if all(h5py.h5z.filter_avail(number) for number in filters):
+            raise
+        raise MissingPluginError(
+            f"The samples of '{path}' are compressed by Maxwell's own HDF5 filter, and its plugin is not installed: "
+            f"{_what_is_wrong_with_the_plugin()}.",
+            remedy="Download libcompression.so from MaxWell Biosystems "
+            f"(https://share.mxwbio.com/d/7f2d1e98a1724a1b8b35) and set {PLUGIN_VARIABLE} to the folder that holds it.",
+        ) from error
+
+
+def _search_plugin_folder() -> None:
+    """Let HDF5 search the folder that the environment names now: it reads the variable only once, when it starts."""
+    import h5py
+
+    folders = [folder for folder in os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep) if folder]
+    searched = {h5py.h5pl.get(index) for index in range(h5py.h5pl.size())}
+    for folder in reversed(folders):
+        if os.fsencode(folder) not in searched:
+            h5py.h5pl.prepend(os.fsencode(folder))
+
+
+def _what_is_wrong_with_the_plugin() -> str:
+    folders = [folder for folder in os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep) if folder]
+    if not folders:
+        return f"{PLUGIN_VARIABLE} is not set"
+    there = [folder for folder in folders if Path(folder).is_dir()]
+    if not there:
+        return f"{PLUGIN_VARIABLE} names '{folders[0]}', which is no folder"
+    libraries = [library for folder in there for pattern in _LIBRARIES for library in Path(folder).glob(pattern)]
+    if not libraries:
+        return f"{PLUGIN_VARIABLE} names '{there[0]}', and there is no libcompression.so in it"
+    return f"'{libraries[0]}' is there and can't be loaded: it is damaged, or made for another system"

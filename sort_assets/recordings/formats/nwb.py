@@ -1,0 +1,118 @@
+"""NWB files (HDF5). A stream is an electrical series, named by its path in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import (
+    MIN_SORTABLE_RATE_HZ,
+    choose_stream,
+    open_hdf5,
+    read_first_and_last_sample,
+    readable,
+)
+
+if TYPE_CHECKING:
+    import h5py
+    from spikeinterface.core import BaseRecording
+
+# Where NWB keeps signals; elsewhere in the file only templates and analyses stand.
+_SIGNAL_GROUPS = ("acquisition", "processing")
+_TIMESTAMPS_FOR_RATE = 1000
+
+
+def is_nwb(path: Path) -> bool:
+    """Whether a path is an HDF5 file that calls itself NWB.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When an `.nwb` file is empty, truncated or no HDF5 file.
+    """
+    if path.suffix.lower() != ".nwb" or not path.is_file():
+        return False
+    with open_hdf5(path):
+        return True
+
+
+def nwb_streams(path: Path) -> tuple[str, ...]:
+    """Paths of the electrical series that are fast enough to hold spikes, in natural order of the file.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the file is empty, truncated or no HDF5 file.
+    """
+    return tuple(name for name, rate_hz in _rates(path).items() if rate_hz >= MIN_SORTABLE_RATE_HZ)
+
+
+def open_nwb(path: Path, stream: str | None) -> BaseRecording:
+    """Open one electrical series.
+
+    Raises
+    ------
+    StreamError
+        When the series does not exist, is too slow to be sorted, or must be named.
+    MissingProbeError
+        When electrodes of one group share a position, so that no probe can be made of them.
+    UnreadableRecordingError
+        When the file is damaged.
+    """
+    from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor
+
+    rates = _rates(path)
+    if not rates:
+        raise UnreadableRecordingError(
+            f"'{path}' holds no electrical series.", remedy="Export it with the raw signal (ElectricalSeries)."
+        )
+    sortable = tuple(name for name, rate_hz in rates.items() if rate_hz >= MIN_SORTABLE_RATE_HZ)
+    if stream is not None and stream.strip("/") in rates and stream.strip("/") not in sortable:
+        raise StreamError(
+            f"The series '{stream}' of '{path}' has {rates[stream.strip('/')]:.0f} samples per second, too few for "
+            "spikes: it holds local field potentials.",
+            remedy=f"Set recording.stream to one of: {', '.join(sortable) or 'none'}.",
+        )
+    series = choose_stream(path, stream, sortable)
+    with readable(path):
+        try:
+            recording = NwbRecordingExtractor(path, electrical_series_path=series)
+        except ValueError as error:
+            if "must be unique" not in str(error):
+                raise
+            raise MissingProbeError(
+                f"'{path}' places several electrodes of one group at the same point: {error}",
+                remedy="Correct rel_x and rel_y in the electrodes table, or give each tetrode or shank a group of its "
+                "own; leave both columns out if positions are not known.",
+            ) from error
+    read_first_and_last_sample(recording, path)
+    return recording
+
+
+def _rates(path: Path) -> dict[str, float]:
+    """Sampling rate in Hz of each electrical series."""
+    with open_hdf5(path) as file, readable(path):
+        return {series.name.strip("/"): _rate(series) for series in _electrical_series(file)}
+
+
+def _electrical_series(file: h5py.File) -> Iterator[h5py.Group]:
+    import h5py
+
+    groups = [file[name] for name in reversed(_SIGNAL_GROUPS) if name in file]
+    while groups:
+        group = groups.pop()
+        if group.attrs.get("neurodata_type") == "ElectricalSeries":
+            yield group
+        else:
+            groups.extend(child for child in reversed(list(group.values())) if isinstance(child, h5py.Group))
+
+
+def _rate(series: h5py.Group) -> float:
+    if "starting_time" in series:
+        return float(series["starting_time"].attrs["rate"])
+    timestamps = series["timestamps"][:_TIMESTAMPS_FOR_RATE]
+    return float(1 / np.median(np.diff(timestamps)))

@@ -1,0 +1,313 @@
+"""Open Ephys sessions in the binary format. A stream is a folder of samples: "Neuropix-PXI-100.ProbeA-AP".
+
+A recording is the folder of a session (it holds `Record Node 101`), of a record node, of an experiment or of one of the
+recordings in it. The recordings of an experiment are segments. Where there are several record nodes or experiments,
+they stand before the stream's folder: "node101/experiment2/Neuropix-PXI-100.ProbeA-AP".
+
+SpikeInterface's reader (neo 0.14.6) opens all streams of a session at once and asks that all record nodes and all
+recordings have the same; it cuts off an incomplete last sample without a word, compares no sizes, and takes the
+accelerometer's channels (AUX) for electrodes. Here only the files of the stream are read, and probeinterface reads the
+probe.
+
+Layout: https://open-ephys.github.io/gui-docs/User-Manual/Recording-data/Binary-format.html.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import (
+    COPY_AGAIN,
+    MIN_SORTABLE_RATE_HZ,
+    choose_stream,
+    count_samples,
+    read_first_and_last_sample,
+    readable,
+)
+from sort_assets.recordings.natural_order import natural_order
+from sort_assets.recordings.pickle_guard import refuse_pickles
+from sort_assets.recordings.probes import attach_neuropixels
+
+if TYPE_CHECKING:
+    from probeinterface import Probe
+    from spikeinterface.core import BaseRecording
+
+_NODE = re.compile(r"Record[ _]Node[ _]?(?P<number>\d+)")
+_EXPERIMENT = re.compile(r"experiment(?P<number>\d+)")
+_RECORDING = re.compile(r"recording(?P<number>\d+)")
+_SETTINGS = re.compile(r"settings(_\d+)?\.xml")
+_STRUCTURE = "structure.oebin"
+_SAMPLES = "continuous.dat"
+# Where units are left out, electrodes are in microvolts and inputs of the converter in volts (see the layout).
+_MICROVOLTS = ("uV", "")
+_NO_ELECTRODE = re.compile(r"ADC|AUX|SYNC")
+_NATIONAL_INSTRUMENTS = "NI-DAQmx"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder of one recording, and where in the session it lies."""
+
+    node: str
+    experiment: int
+    recording: int
+    folder: Path
+    settings: Path
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """One stream of one recording.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds `continuous.dat`.
+    rate_hz : float
+    channels : tuple of (str, float)
+        Name and microvolts per count of every channel in the file.
+    electrodes : tuple of int
+        Which of them are electrodes.
+    settings : Path
+        Description of the signal chain; it need not exist.
+    """
+
+    folder: Path
+    rate_hz: float
+    channels: tuple[tuple[str, float], ...]
+    electrodes: tuple[int, ...]
+    settings: Path
+
+
+def may_be_open_ephys_folder(name: str, entries: Set[str]) -> bool:
+    """Whether a folder with these entries looks like a session, or like a record node, experiment or recording."""
+    if _STRUCTURE in entries or any(_NODE.fullmatch(entry) for entry in entries):
+        return True
+    if _EXPERIMENT.fullmatch(name) and any(_RECORDING.fullmatch(entry) for entry in entries):
+        return True
+    # Others call folders "experiment1" too: the settings, or the name, make it a record node.
+    is_node = _NODE.fullmatch(name) is not None or any(_SETTINGS.fullmatch(entry) for entry in entries)
+    return is_node and any(_EXPERIMENT.fullmatch(entry) for entry in entries)
+
+
+def is_open_ephys(path: Path) -> bool:
+    """Whether a path is a folder of Open Ephys' binary format, on any level from the session to one recording."""
+    if not path.is_dir() or not may_be_open_ephys_folder(path.name, {entry.name for entry in path.iterdir()}):
+        return False
+    return any(True for _ in _places(path))
+
+
+def open_ephys_streams(path: Path) -> tuple[str, ...]:
+    """Names of the streams of electrodes at a rate that resolves spikes.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the description of a recording is missing or damaged.
+    """
+    return tuple(_streams(path))
+
+
+def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
+    """Open one stream of one experiment.
+
+    Returns
+    -------
+    BaseRecording
+        int16 counts with a segment for each recording that is not empty; electrodes only, called as in the file. A
+        Neuropixels probe is read from the settings; other probes are not in the files.
+
+    Raises
+    ------
+    StreamError
+        When the stream does not exist or must be named.
+    UnreadableRecordingError
+        When a file is missing, truncated or damaged, or holds a pickle.
+    IncompatibleFilesError
+        When recordings of the experiment differ in channels, rate or gains.
+    ProbeGeometryError
+        When the settings place another number of electrodes than there are.
+    """
+    streams = _streams(path)
+    segments = streams[choose_stream(path, stream, tuple(streams))]
+    for segment in segments[1:]:
+        if (segment.rate_hz, segment.channels) != (segments[0].rate_hz, segments[0].channels):
+            raise IncompatibleFilesError(
+                f"'{segment.folder}' can't be put behind '{segments[0].folder}': its channels, rate or gains differ.",
+                remedy="Move the recordings that were made with other settings into a folder of their own.",
+            )
+    starts_s = [_start_time_s(segment) for segment in segments]
+    filled = [(segment, start) for segment, start in zip(segments, starts_s, strict=True) if start is not None]
+    if not filled:
+        raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=COPY_AGAIN)
+    with readable(segments[0].folder):
+        recording = _open([segment for segment, _ in filled], [start for _, start in filled])
+    probe = _neuropixels(segments[0])
+    if probe is not None:
+        if probe.get_contact_count() != recording.get_num_channels():
+            raise ProbeGeometryError(
+                f"'{segments[0].settings}' places {probe.get_contact_count()} electrodes, and "
+                f"'{segments[0].folder}' has {recording.get_num_channels()}.",
+                remedy="Check that the settings belong to this recording: settings.xml to experiment1, settings_2.xml "
+                "to experiment2.",
+            )
+        attach_neuropixels(recording, probe)
+    read_first_and_last_sample(recording, path)
+    return recording
+
+
+def _places(path: Path) -> Iterator[_Place]:
+    """The recordings below a folder, which may be any level of a session."""
+    nodes = _subfolders(path, _NODE)
+    if nodes:
+        for number, node in nodes:
+            yield from _places_in_node(node, f"node{number}")
+    elif _EXPERIMENT.fullmatch(path.name) and _subfolders(path, _RECORDING):
+        yield from _places_in_experiment(path, "")
+    elif _subfolders(path, _EXPERIMENT):
+        yield from _places_in_node(path, "")
+    elif (path / _STRUCTURE).is_file():
+        experiment = _EXPERIMENT.fullmatch(path.parent.name)
+        number = int(experiment["number"]) if experiment else 1
+        yield _Place("", number, 1, path, _settings(path.parents[1], number))
+
+
+def _places_in_node(node_folder: Path, node: str) -> Iterator[_Place]:
+    for _, experiment in _subfolders(node_folder, _EXPERIMENT):
+        yield from _places_in_experiment(experiment, node)
+
+
+def _places_in_experiment(experiment: Path, node: str) -> Iterator[_Place]:
+    match = _EXPERIMENT.fullmatch(experiment.name)
+    assert match is not None
+    number = int(match["number"])
+    for recording, folder in _subfolders(experiment, _RECORDING):
+        if (folder / _STRUCTURE).is_file() or (folder / "continuous").is_dir():
+            yield _Place(node, number, recording, folder, _settings(experiment.parent, number))
+
+
+def _subfolders(folder: Path, name: re.Pattern[str]) -> list[tuple[int, Path]]:
+    """Folders of a kind directly in a folder, with their numbers, in order."""
+    matches = ((name.fullmatch(entry.name), entry) for entry in folder.iterdir())
+    return sorted((int(match["number"]), entry) for match, entry in matches if match is not None and entry.is_dir())
+
+
+def _settings(node_folder: Path, experiment: int) -> Path:
+    return node_folder / ("settings.xml" if experiment == 1 else f"settings_{experiment}.xml")
+
+
+def _streams(path: Path) -> dict[str, list[_Segment]]:
+    """Stream name to its segments in the order in which they were recorded."""
+    places = list(_places(path))
+    several_nodes = len({place.node for place in places}) > 1
+    several_experiments = len({place.experiment for place in places}) > 1
+    streams: dict[str, list[_Segment]] = {}
+    for place in places:
+        prefix = f"{place.node}/" if several_nodes else ""
+        prefix += f"experiment{place.experiment}/" if several_experiments else ""
+        for segment in _segments(place):
+            if segment.electrodes and segment.rate_hz >= MIN_SORTABLE_RATE_HZ:
+                streams.setdefault(f"{prefix}{segment.folder.name}", []).append(segment)
+    return {name: streams[name] for name in sorted(streams, key=natural_order)}
+
+
+def _segments(place: _Place) -> list[_Segment]:
+    """The continuous streams of a recording, as its description lists them."""
+    structure = place.folder / _STRUCTURE
+    if not structure.is_file():
+        raise UnreadableRecordingError(
+            f"'{place.folder}' lacks {_STRUCTURE}, which says what its channels are.", remedy=COPY_AGAIN
+        )
+    with readable(structure):
+        described = json.loads(structure.read_text(encoding="utf-8"))["continuous"]
+        return [_segment(place, stream) for stream in described]
+
+
+def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
+    name = str(described["folder_name"]).strip("/")
+    if "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise UnreadableRecordingError(
+            f"'{place.folder / _STRUCTURE}' names a folder outside its recording: '{described['folder_name']}'.",
+            remedy=COPY_AGAIN,
+        )
+    channels = described["channels"]
+    electrodes = (
+        index
+        for index, channel in enumerate(channels)
+        if channel.get("units", "") in _MICROVOLTS
+        and not _NO_ELECTRODE.search(channel["channel_name"])
+        and not name.startswith(_NATIONAL_INSTRUMENTS)
+    )
+    return _Segment(
+        folder=place.folder / "continuous" / name,
+        rate_hz=float(described["sample_rate"]),
+        channels=tuple((str(channel["channel_name"]), float(channel["bit_volts"])) for channel in channels),
+        electrodes=tuple(electrodes),
+        settings=place.settings,
+    )
+
+
+def _start_time_s(segment: _Segment) -> float | None:
+    """Time of the first sample on the acquisition's clock, after a look at the sizes; None when there is no sample."""
+    num_samples = count_samples(segment.folder / _SAMPLES, len(segment.channels))
+    refuse_pickles(segment.folder)
+    # Since version 0.6 the numbers have a file of their own, and timestamps.npy holds seconds on a common clock.
+    named = (segment.folder / name for name in ("sample_numbers.npy", "timestamps.npy"))
+    numbers_path = next((path for path in named if path.is_file()), None)
+    if numbers_path is None:
+        raise UnreadableRecordingError(f"'{segment.folder}' lacks sample_numbers.npy.", remedy=COPY_AGAIN)
+    with readable(numbers_path):
+        # Not memory-mapped when empty, which numpy can't.
+        numbers = np.load(numbers_path, mmap_mode="r" if num_samples else None, allow_pickle=False)
+        count = len(numbers)
+        if count != num_samples:
+            raise UnreadableRecordingError(
+                f"'{segment.folder / _SAMPLES}' has {num_samples} samples, and '{numbers_path.name}' beside it numbers "
+                f"{count}: the copy of one of them is incomplete.",
+                remedy=COPY_AGAIN,
+            )
+        if count == 0:
+            return None
+        first = numbers[0]
+        return float(first) if numbers.dtype.kind == "f" else float(first) / segment.rate_hz
+
+
+def _open(segments: Sequence[_Segment], starts_s: Sequence[float]) -> BaseRecording:
+    from spikeinterface.core import BinaryRecordingExtractor
+
+    first = segments[0]
+    names = [name for name, _ in first.channels]
+    recording = BinaryRecordingExtractor(
+        file_paths=[segment.folder / _SAMPLES for segment in segments],
+        sampling_frequency=first.rate_hz,
+        num_channels=len(names),
+        dtype="int16",
+        t_starts=list(starts_s),
+        channel_ids=names,
+    ).select_channels([names[index] for index in first.electrodes])
+    recording.set_channel_gains([first.channels[index][1] for index in first.electrodes])
+    recording.set_channel_offsets(0.0)
+    return recording
+
+
+def _neuropixels(segment: _Segment) -> Probe | None:
+    """The stream's probe, or None where it is no Neuropixels or nothing is known of it."""
+    import probeinterface
+
+    if not segment.settings.is_file():
+        return None
+    with readable(segment.settings):
+        # The question below takes what it can't read for a recording without such a probe.
+        ElementTree.parse(segment.settings)
+        if not probeinterface.has_neuropixels_probes(segment.settings, stream_name=segment.folder.name):
+            return None
+        return probeinterface.read_openephys_neuropixels(segment.settings, stream_name=segment.folder.name)

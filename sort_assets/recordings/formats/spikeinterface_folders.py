@@ -1,0 +1,113 @@
+"""The two folders in which SpikeInterface itself stores recordings: flat binary and zarr.
+
+`spikeinterface.load` is never used on them: it follows what the folder says and may unpickle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sort_assets.errors import UnreadableRecordingError
+from sort_assets.recordings.formats.reading import choose_stream, read_first_and_last_sample, readable
+from sort_assets.recordings.pickle_guard import refuse_pickles
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+STREAM = "traces"
+_COPY_AGAIN = "Copy the folder again from where it was made, and compare the sizes."
+
+
+def may_be_binary_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    """Whether a folder with these entries looks like SpikeInterface's folder with a flat binary file."""
+    return "binary.json" in entries
+
+
+def may_be_zarr_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    """Whether a folder with these entries looks like SpikeInterface's zarr folder of a recording."""
+    return {".zgroup", "traces_seg0"} <= entries
+
+
+def is_binary_folder(path: Path) -> bool:
+    """Whether a path is SpikeInterface's folder with a flat binary file."""
+    return path.is_dir() and (path / "binary.json").is_file()
+
+
+def is_zarr_folder(path: Path) -> bool:
+    """Whether a path is SpikeInterface's zarr folder of a recording."""
+    return path.is_dir() and (path / ".zgroup").is_file() and (path / "traces_seg0").is_dir()
+
+
+def open_binary_folder(path: Path, stream: str | None) -> BaseRecording:
+    """Open SpikeInterface's binary folder.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the folder holds a pickle, names files outside itself, or a file ends in the middle of a sample.
+    """
+    from spikeinterface.core import BinaryFolderRecording
+
+    choose_stream(path, stream, (STREAM,))
+    refuse_pickles(path)
+    _check_binary_files(path)
+    with readable(path):
+        recording = BinaryFolderRecording(path)
+    read_first_and_last_sample(recording, path)
+    return recording
+
+
+def open_zarr_folder(path: Path, stream: str | None) -> BaseRecording:
+    """Open SpikeInterface's zarr folder.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the folder holds a pickle codec, or chunks of the samples are missing.
+    """
+    from spikeinterface.core.zarrextractors import ZarrRecordingExtractor
+
+    choose_stream(path, stream, (STREAM,))
+    refuse_pickles(path)
+    with readable(path):
+        recording = ZarrRecordingExtractor(path)
+        # zarr reads a missing chunk as zeros, without a word.
+        for segment_index in range(recording.get_num_segments()):
+            traces = recording._root[f"traces_seg{segment_index}"]
+            missing = traces.nchunks - traces.nchunks_initialized
+            if missing:
+                raise UnreadableRecordingError(
+                    f"'{path}' lacks {missing} of {traces.nchunks} chunks of samples.", remedy=_COPY_AGAIN
+                )
+    read_first_and_last_sample(recording, path)
+    return recording
+
+
+def _check_binary_files(path: Path) -> None:
+    with readable(path):
+        description = json.loads((path / "binary.json").read_text(encoding="utf-8"))["kwargs"]
+        num_channels = description.get("num_channels") or description["num_chan"]
+        bytes_per_sample = _itemsize(description["dtype"]) * int(num_channels)
+        for name in description["file_paths"]:
+            file = path / name
+            if not file.resolve().is_relative_to(path.resolve()):
+                raise UnreadableRecordingError(
+                    f"'{path}' names a file outside itself: '{name}'.",
+                    remedy="Save the recording again with SpikeInterface, so that the folder holds its samples.",
+                )
+            num_bytes = file.stat().st_size - int(description.get("file_offset", 0))
+            if num_bytes <= 0 or num_bytes % bytes_per_sample:
+                raise UnreadableRecordingError(
+                    f"'{file}' is truncated: its {num_bytes} bytes are not a whole number of samples of "
+                    f"{num_channels} channels.",
+                    remedy=_COPY_AGAIN,
+                )
+
+
+def _itemsize(dtype: str) -> int:
+    import numpy as np
+
+    return np.dtype(dtype).itemsize

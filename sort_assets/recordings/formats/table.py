@@ -1,0 +1,294 @@
+"""The one table of the formats that can be opened.
+
+A format is recognised by name and header, never by trying every reader. To add one, write how it is recognised,
+which streams it has and how one is opened, and add a line to `FORMATS`. A plain binary file is in none of them: it
+is what the recording's configuration says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError
+from sort_assets.recordings.formats import intan, maxwell, nwb, open_ephys, spikeglx, spikeinterface_folders
+from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
+from sort_assets.recordings.natural_order import natural_order
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+
+@dataclass(frozen=True)
+class RecordingFormat:
+    """A format of files or folders that hold recordings.
+
+    Attributes
+    ----------
+    name : str
+        Short name, shown and stored.
+    description : str
+        One line for people.
+    may_be_file : callable
+        ``may_be_file(name) -> bool``: whether a file of this name may be such a recording. Touches no disk: it is asked
+        of every file below the recordings root, again and again.
+    may_be_folder : callable
+        ``may_be_folder(name, entries) -> bool``: whether a folder of this name, which directly holds files and folders
+        of these names, may be such a recording. Touches no disk either.
+    recognises : callable
+        ``recognises(path) -> bool``, cheap. Raises `UnreadableRecordingError` for a file that has the format's name
+        but is empty or damaged.
+    streams : callable
+        ``streams(path)``: names of the streams that can be sorted, each on its own.
+    open : callable
+        ``open(path, stream)``: the raw recording; ``stream`` may be None when there is one.
+    may_grow : bool
+        Whether further streams may be added to a recording after its first, so that this one needs a name too: a key
+        stays what it is when the second probe's folder is copied.
+    """
+
+    name: str
+    description: str
+    may_be_file: Callable[[str], bool]
+    may_be_folder: Callable[[str, Set[str]], bool]
+    recognises: Callable[[Path], bool]
+    streams: Callable[[Path], tuple[str, ...]]
+    open: Callable[[Path, str | None], BaseRecording]
+    may_grow: bool = False
+
+
+def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
+    return (spikeinterface_folders.STREAM,)
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _ending(*suffixes: str) -> Callable[[str], bool]:
+    return lambda name: name.lower().endswith(suffixes)
+
+
+FORMATS = (
+    RecordingFormat(
+        "nwb",
+        "Neurodata Without Borders (.nwb)",
+        _ending(".nwb"),
+        _never,
+        nwb.is_nwb,
+        nwb.nwb_streams,
+        nwb.open_nwb,
+    ),
+    RecordingFormat(
+        "maxwell",
+        "MaxWell Biosystems MaxOne and MaxTwo (.h5)",
+        _ending(".h5"),
+        _never,
+        maxwell.is_maxwell,
+        maxwell.maxwell_streams,
+        maxwell.open_maxwell,
+    ),
+    RecordingFormat(
+        "spikeglx",
+        "SpikeGLX run (Neuropixels)",
+        _never,
+        spikeglx.may_be_spikeglx_folder,
+        spikeglx.is_spikeglx,
+        spikeglx.spikeglx_streams,
+        spikeglx.open_spikeglx,
+        may_grow=True,
+    ),
+    RecordingFormat(
+        "open_ephys",
+        "Open Ephys session (binary)",
+        _never,
+        open_ephys.may_be_open_ephys_folder,
+        open_ephys.is_open_ephys,
+        open_ephys.open_ephys_streams,
+        open_ephys.open_open_ephys,
+    ),
+    RecordingFormat(
+        "intan",
+        "Intan (.rhd, .rhs, or a folder with info.rhd or info.rhs)",
+        intan.may_be_intan_file,
+        intan.may_be_intan_folder,
+        intan.is_intan,
+        intan.intan_streams,
+        intan.open_intan,
+    ),
+    RecordingFormat(
+        "spikeinterface_binary",
+        "SpikeInterface binary folder",
+        _never,
+        spikeinterface_folders.may_be_binary_folder,
+        spikeinterface_folders.is_binary_folder,
+        _only_stream,
+        spikeinterface_folders.open_binary_folder,
+    ),
+    RecordingFormat(
+        "spikeinterface_zarr",
+        "SpikeInterface zarr folder",
+        _never,
+        spikeinterface_folders.may_be_zarr_folder,
+        spikeinterface_folders.is_zarr_folder,
+        _only_stream,
+        spikeinterface_folders.open_zarr_folder,
+    ),
+)
+
+
+def find_format(path: Path, config: RecordingConfig | None = None) -> RecordingFormat | None:
+    """The format of a file or folder, or None.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+    config : RecordingConfig or None
+        Its fields `format` and `binary` say what the path is; None recognises it.
+
+    Raises
+    ------
+    MissingRecordingError
+        When nothing is there.
+    UnreadableRecordingError
+        When a file with a format's name is empty or damaged.
+    ConfigError
+        When the configuration names a format that does not exist.
+    """
+    if not path.exists():
+        raise MissingRecordingError(
+            f"'{path}' does not exist.", remedy="Check the path, and that the disk or share is mounted."
+        )
+    return next((one for one in _candidates(config) if one.recognises(path)), None)
+
+
+def recognise(path: Path, config: RecordingConfig | None = None) -> RecordingFormat:
+    """The format of a file or folder.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+    config : RecordingConfig or None
+        As for `find_format`.
+
+    Raises
+    ------
+    MissingRecordingError
+        When nothing is there.
+    UnknownFormatError
+        When no format recognises it; a folder of files to concatenate is not a format either.
+    UnreadableRecordingError
+        When a file with a format's name is empty or damaged.
+    ConfigError
+        When the configuration names a format that does not exist.
+    """
+    recording_format = find_format(path, config)
+    if recording_format is None:
+        raise unknown_format(path, config)
+    return recording_format
+
+
+def unknown_format(path: Path, config: RecordingConfig | None = None) -> UnknownFormatError:
+    """The error for something that is no recording, or none of the configured format."""
+    if config is not None and config.format is not None:
+        what = "holds no recording" if path.is_dir() else "is no recording"
+        return UnknownFormatError(
+            f"'{path}' {what} of the format '{config.format}', which recording.format asks for.",
+            remedy="Correct recording.format, or set it to null to have the format recognised.",
+        )
+    known = "; ".join(recording_format.description for recording_format in FORMATS)
+    what = "holds no recording" if path.is_dir() else "has no known format"
+    return UnknownFormatError(
+        f"'{path}' {what}.",
+        remedy=f"Use one of: {known}; a plain binary file that recording.binary describes; or a folder of such files.",
+    )
+
+
+def folder_entries(folder: Path) -> list[Path]:
+    """What is directly inside a folder, in natural order ("part_2" before "part_10"), hidden files left out."""
+    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(entries, key=lambda path: natural_order(path.name))
+
+
+def folder_members(folder: Path, config: RecordingConfig | None = None) -> list[tuple[Path, RecordingFormat]]:
+    """The recordings among the entries of a folder, each with its format; what is no recording is left out.
+
+    Of plain binary files, those with one of `BINARY_SUFFIXES` are taken: a folder holds notes and probes as well.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When a file with a format's name is empty or damaged.
+    ConfigError
+        When the configuration names a format that does not exist.
+    """
+    entries = folder_entries(folder)
+    if config is not None and config.binary is not None:
+        entries = [path for path in entries if may_be_plain_binary(path.name)]
+    members = ((path, find_format(path, config)) for path in entries)
+    return [(path, recording_format) for path, recording_format in members if recording_format is not None]
+
+
+def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple[str, ...]:
+    """Names of the streams of which each is sorted on its own.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder of files to concatenate, which all have the streams of the first.
+    config : RecordingConfig or None
+        As for `find_format`.
+
+    Returns
+    -------
+    tuple of str
+        Empty when there is exactly one stream and no other can come, so that no name is needed.
+
+    Raises
+    ------
+    RecordingError, ConfigError
+        As `recognise` does.
+    """
+    recording_format = find_format(path, config)
+    if recording_format is None and path.is_dir():
+        members = folder_members(path, config)
+        if members:
+            path, recording_format = members[0]
+    if recording_format is None:
+        raise unknown_format(path, config)
+    streams = recording_format.streams(path)
+    return () if len(streams) == 1 and not recording_format.may_grow else streams
+
+
+def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:
+    """The formats that a path may have: one, where the configuration says which."""
+    if config is None or (config.format is None and config.binary is None):
+        return FORMATS
+    if config.binary is not None:
+        return (_plain_binary(config),)
+    named = tuple(recording_format for recording_format in FORMATS if recording_format.name == config.format)
+    if not named:
+        raise ConfigError(
+            f"recording.format is '{config.format}', and there is no such format.",
+            remedy=f"Set it to one of: {', '.join(one.name for one in FORMATS)}; or describe a plain binary file in "
+            "recording.binary.",
+        )
+    return named
+
+
+def _plain_binary(config: RecordingConfig) -> RecordingFormat:
+    return RecordingFormat(
+        "plain_binary",
+        "Plain binary file that recording.binary describes",
+        may_be_plain_binary,
+        _never,
+        Path.is_file,
+        plain_binary_streams,
+        partial(open_plain_binary, config=config),
+    )

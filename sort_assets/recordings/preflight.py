@@ -1,0 +1,251 @@
+"""What can be known of a recording before it is sorted: whether it is worth it, and what may spoil the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.checks.finding import OK, WARNING, Finding, failed
+from sort_assets.errors import (
+    MissingProbeError,
+    RecordingError,
+    SilentRecordingError,
+    TooFewChannelsError,
+    TooShortRecordingError,
+)
+from sort_assets.recordings.groups import split_recording
+from sort_assets.recordings.inspection import SampledChannels, check_flat_files, sample_channels
+from sort_assets.recordings.probes import require_probe
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+FEW_BATCHES = 25
+"""Kilosort4 takes every 25th batch for whitening and templates: of fewer, the first alone (`spikedetect.run`)."""
+NOISE_RANGE_UV = (0.5, 200.0)
+"""Median noise that an amplifier and tissue can make. An Intan amplifier alone makes 2.4 uV (RHD2000 data sheet), so
+that less than 0.5 is a wrong unit, volts for example; 200 is more than most spikes are high."""
+LARGEST_PEAK_UV = 6400.0
+"""What 16 bits of 0.195 uV reach (RHD2000 data sheet), a wide range among amplifiers for spikes; the highest spikes
+have about 1 mV."""
+SATURATED_SHARE = 0.01
+"""Share of samples at the end of a channel's range. Clipped spikes take up less: 0.3 ms at 20 Hz are 0.6 %."""
+_NAMED = 10
+
+
+def inspect_recording(
+    recording: BaseRecording,
+    *,
+    raw: BaseRecording | None = None,
+    split_by: str | None = None,
+    batch_samples: int | None = None,
+    minimum_channels: int = 1,
+    needs_probe: bool = True,
+    seed: int = 0,
+) -> list[Finding]:
+    """Look at a recording that is going to be sorted; only some chunks of it are read.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Single segment: what the sorter is to read.
+    raw : BaseRecording or None
+        The same before any filter, which hides where an amplifier was saturated, and makes one NaN into thousands.
+        Only the channels that `recording` has are looked at.
+    split_by : str or None
+        The property by which channels are sorted each group on its own; probe and number of channels are those of
+        each group.
+    batch_samples : int or None
+        How many samples the sorter reads at once; None for a sorter that does not learn from batches.
+    minimum_channels : int
+        How many channels the sorter needs.
+    needs_probe : bool
+        Whether it needs their locations.
+    seed : int
+        Decides where the recording is looked at.
+
+    Returns
+    -------
+    list of Finding
+        Errors carry a `TooShortRecordingError` or `SilentRecordingError` (there is nothing to sort), or another
+        `RecordingError` (it can't be sorted as it is).
+
+    Raises
+    ------
+    ConfigError
+        When channels have no property `split_by`.
+    """
+    parts = split_recording(recording, split_by) if split_by else {"": recording}
+    return [
+        _duration(recording, batch_samples),
+        *_files(recording),
+        *(_layout(part, group, minimum_channels, needs_probe) for group, part in parts.items()),
+        *_samples(recording, _with_channels_of(recording, raw), seed),
+    ]
+
+
+def _duration(recording: BaseRecording, batch_samples: int | None) -> Finding:
+    num_samples, rate_hz = int(recording.get_num_samples()), float(recording.sampling_frequency)
+    duration = f"{num_samples / rate_hz:.3g} s"
+    if batch_samples is None:
+        return Finding(OK, "duration", duration)
+    batches = num_samples / batch_samples
+    detail = f"{duration}, {batches:.3g} batches of {batch_samples / rate_hz:g} s"
+    if num_samples <= batch_samples:
+        return failed(
+            "duration",
+            TooShortRecordingError(
+                f"The recording lasts {duration}, and the sorter learns from more than one batch of "
+                f"{batch_samples / rate_hz:g} s.",
+                remedy="Record for some minutes. There is no sorting of this recording to wait for.",
+                num_samples=num_samples,
+                batch_samples=batch_samples,
+            ),
+        )
+    if batches < FEW_BATCHES:
+        return Finding(
+            WARNING,
+            "duration",
+            f"{detail}: of fewer than {FEW_BATCHES}, the sorter learns noise and templates from the first alone",
+            "Record for minutes where you can, and see that the beginning is not an artefact (recording.start_s).",
+        )
+    return Finding(OK, "duration", detail)
+
+
+def _files(recording: BaseRecording) -> Iterator[Finding]:
+    try:
+        files = check_flat_files(recording)
+    except RecordingError as error:
+        yield failed("file", error)
+        return
+    if files:
+        total_gb = sum(file.num_bytes for file in files) / 1e9
+        yield Finding(OK, "file", f"{total_gb:.3g} GB, a whole number of samples of all channels")
+
+
+def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe: bool) -> Finding:
+    subject = f"channels, group {group}" if group else "channels"
+    number = part.get_num_channels()
+    if number < minimum_channels:
+        return failed(
+            subject,
+            TooFewChannelsError(
+                f"{_beginning(group)} {number} channel{'' if number == 1 else 's'}; the sorter needs at least "
+                f"{minimum_channels}.",
+                remedy="Choose another sorter"
+                + (", or set recording.split_by to null to sort all groups together." if group else "."),
+                channels=number,
+                channels_needed=minimum_channels,
+            ),
+        )
+    if not needs_probe:
+        return Finding(OK, subject, f"{number}; the sorter needs no locations")
+    try:
+        require_probe(part, f"group {group}" if group else "The recording")
+    except MissingProbeError as error:
+        return failed(subject, error)
+    if part.is_probe_3d():
+        return Finding(
+            WARNING,
+            subject,
+            f"{number}, in space: sorters take x and y alone",
+            "If z tells channels apart, store the positions in the plane of the contacts, across and along the probe.",
+        )
+    return Finding(OK, subject, f"{number}, each at a place of its own")
+
+
+def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> Iterator[Finding]:
+    try:
+        # First, because a filter spreads one NaN over all that it reads at once.
+        unfiltered = None if raw is None else sample_channels(raw, seed=seed)
+        filtered = sample_channels(recording, seed=seed)
+    except RecordingError as error:
+        yield failed("samples", error)
+        return
+    looked_at_s = filtered.num_samples / float(recording.sampling_frequency)
+    yield Finding(OK, "samples", f"{looked_at_s:.3g} s looked at, all finite")
+    yield _constant(filtered, unfiltered)
+    yield _saturated(filtered if unfiltered is None else unfiltered)
+    if filtered.changes.any():
+        yield _noise(filtered)
+        yield _peaks(filtered)
+
+
+def _constant(filtered: SampledChannels, unfiltered: SampledChannels | None) -> Finding:
+    changes = filtered.changes if unfiltered is None else filtered.changes & unfiltered.changes
+    if changes.all():
+        return Finding(OK, "constant channels", "none")
+    if not changes.any():
+        return failed(
+            "constant channels",
+            SilentRecordingError(
+                f"None of the {len(changes)} channels ever changes, where the recording was looked at.",
+                remedy="Check that the probe was connected and the amplifier was on. There is nothing to sort.",
+                channels=len(changes),
+            ),
+        )
+    return Finding(
+        WARNING,
+        "constant channels",
+        f"{np.sum(~changes)} of {len(changes)} never change: {_listed(filtered.channel_ids[~changes])}",
+        "Drop them: set recording.bad_channels to 'auto', or list them in recording.bad_channel_ids.",
+    )
+
+
+def _saturated(sampled: SampledChannels) -> Finding:
+    saturated = sampled.at_extreme >= SATURATED_SHARE
+    if not saturated.any():
+        return Finding(OK, "saturated channels", "none")
+    return Finding(
+        WARNING,
+        "saturated channels",
+        f"{saturated.sum()} of {len(saturated)} are at the end of their range for up to "
+        f"{sampled.at_extreme.max():.0%} of the time: {_listed(sampled.channel_ids[saturated])}",
+        "Look at the traces. Drop the channels (recording.bad_channel_ids) or the time (recording.start_s, end_s).",
+    )
+
+
+def _noise(sampled: SampledChannels) -> Finding:
+    noise_uv = float(np.median(sampled.noise_uv[sampled.changes]))
+    detail = f"median {noise_uv:.3g} microvolts"
+    lowest, highest = NOISE_RANGE_UV
+    if lowest <= noise_uv <= highest:
+        return Finding(OK, "noise", detail)
+    return Finding(
+        WARNING,
+        "noise",
+        f"{detail}; {lowest:g} to {highest:g} are plausible. Kilosort finds no spikes at a wrong scale, without a word",
+        "Check the gain: set recording.gain_to_uv to the microvolts of one count, to 1e6 for samples in volts.",
+    )
+
+
+def _peaks(sampled: SampledChannels) -> Finding:
+    peak_uv = float(sampled.peak_uv.max())
+    detail = f"up to {peak_uv:.0f} microvolts"
+    if peak_uv <= LARGEST_PEAK_UV:
+        return Finding(OK, "peaks", detail)
+    high = sampled.channel_ids[sampled.peak_uv > LARGEST_PEAK_UV]
+    return Finding(
+        WARNING,
+        "peaks",
+        f"{detail}, more than {LARGEST_PEAK_UV:.0f} on {len(high)} of {len(sampled.channel_ids)}: {_listed(high)}",
+        "Spikes are not that high: cut artefacts out with recording.start_s and recording.end_s, or correct the gain.",
+    )
+
+
+def _with_channels_of(recording: BaseRecording, raw: BaseRecording | None) -> BaseRecording | None:
+    if raw is None:
+        return None
+    kept = [channel_id for channel_id in raw.channel_ids if channel_id in set(recording.channel_ids)]
+    return raw.select_channels(kept) if kept else None
+
+
+def _beginning(group: str) -> str:
+    return f"Group {group} has" if group else "The recording has"
+
+
+def _listed(channel_ids: np.ndarray) -> str:
+    text = ", ".join(str(channel_id) for channel_id in channel_ids[:_NAMED])
+    return text if len(channel_ids) <= _NAMED else f"{text}, and {len(channel_ids) - _NAMED} more"

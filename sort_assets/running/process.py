@@ -1,0 +1,127 @@
+"""Running a function in a process of its own: it can be killed, and leaves nothing behind, in memory or of itself."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sort_assets.running.job import OUTPUT_FILE, Job, Outcome
+from sort_assets.running.process_group import end_process_group
+
+_LOOK_S = 1.0
+_SLEEP_S = 0.25
+
+
+class IsolatedProcess:
+    """A job's process.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+        Leader of its own process group.
+    folder : Path
+        The job's folder.
+
+    Attributes
+    ----------
+    process, folder
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+
+    @property
+    def output_path(self) -> Path:
+        """What the process writes to stdout and stderr."""
+        return self.folder / OUTPUT_FILE
+
+    def wait(self, look: Callable[[], None] | None = None) -> Outcome | None:
+        """Wait until the process has ended.
+
+        Parameters
+        ----------
+        look : callable or None
+            Called about once a second meanwhile.
+
+        Returns
+        -------
+        Outcome or None
+            None when the process ended without one; its exit status is in `process.returncode`.
+        """
+        while not _has_ended(self.process, _LOOK_S):
+            if look is not None:
+                look()
+        return Outcome.read(self.folder)
+
+
+@contextmanager
+def isolated(
+    function: str,
+    arguments: Mapping[str, Any],
+    folder: Path,
+    *,
+    grace_s: float,
+) -> Iterator[IsolatedProcess]:
+    """Run a function in a process of its own; whatever is left of the process at the end of the block is ended.
+
+    The process is the leader of a process group, of which everything dies with this process, whatever ends it.
+
+    Parameters
+    ----------
+    function : str
+        "module:name".
+    arguments : Mapping[str, Any]
+        By name; what JSON can hold.
+    folder : Path
+        An existing folder for the job, its outcome and its output.
+    grace_s : float
+        Seconds that the process has to end by itself before it is killed.
+    """
+    job = Job(function=function, arguments=dict(arguments), import_path=[path for path in sys.path if path])
+    job.write(folder)
+    with (folder / OUTPUT_FILE).open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sort_assets.running.worker", str(folder), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    try:
+        yield IsolatedProcess(process, folder)
+    finally:
+        # One that has ended may have left others of its group behind, and they need not be asked.
+        if end_process_group(process, grace_s if process.poll() is None else 0.0):
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
+    """Wait for a process without looking all the time, which would disturb a sort that uses all cores."""
+    if process.poll() is None:
+        _sleep_until_the_end_of(process.pid, within_s)
+    return process.poll() is not None
+
+
+def _sleep_until_the_end_of(pid: int, most_s: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, an old kernel, or a container that does not allow it
+        time.sleep(min(most_s, _SLEEP_S))
+        return
+    try:
+        waiting = select.poll()  # select.select takes no descriptor above 1023
+        waiting.register(descriptor, select.POLLIN)
+        waiting.poll(most_s * 1000)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""The other process: ``python -m sort_assets.running.worker FOLDER PARENT_PID`` runs the job of a folder.
+
+It is the leader of a process group of its own, and its stdin is a pipe of which its parent holds the other end. Two
+things see to it that nothing of the group outlives the parent, however that ended: the kernel (on Linux) kills this
+process; and a small process forked from it, the guard, kills the whole group, with whatever the sorter started. The
+guard needs no interpreter lock of ours, so that a sorter that holds it changes nothing.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from sort_assets.errors import SortAssetsError
+from sort_assets.running.job import Job, Outcome
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.5
+FAILED = 1
+ORPHANED = 71
+
+
+def main() -> int:
+    """Run the job; returns the exit status."""
+    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
+    lifeline = os.dup(0)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    _die_with(parent)
+    _fork_guard(lifeline)
+    os.close(lifeline)
+    job = Job.read(folder)
+    sys.path[:] = [*job.import_path, *(path for path in sys.path if path not in job.import_path)]
+    try:
+        outcome = Outcome(result={"value": job.run()})
+    except SortAssetsError as error:
+        traceback.print_exc()
+        outcome = Outcome(failure=error.to_dict())
+    except Exception:
+        traceback.print_exc()
+        outcome = Outcome(traceback=traceback.format_exc())
+    outcome.write(folder)
+    return 0 if outcome.result is not None else FAILED
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(ORPHANED)
+
+
+def _fork_guard(lifeline: int) -> None:
+    """Fork the guard, before there are threads and much memory."""
+    worker = os.getpid()
+    if os.fork() != 0:
+        return
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    # The pipe becomes readable when the parent's end is closed, which the kernel does when the parent dies.
+    while os.getppid() == worker and not select.select([lifeline], [], [], _LOOK_S)[0]:
+        pass
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Two runs at once on one machine: sorts take turns, everything else overlaps, and nobody disturbs the other."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets_tests.fixtures.home import SORT, Home, materialize_words
+
+
+@pytest.mark.slow
+def test_sorts_of_two_runs_take_turns_and_both_succeed(home: Home, nwb_file: Path, tmp_path: Path) -> None:
+    keys = [home.register(home.link(nwb_file, name)) for name in ("first.nwb", "second.nwb")]
+
+    commands = [
+        home.start(*materialize_words(key, config_file=tmp_path / f"{key}.json"), output=tmp_path / f"{key}.log")
+        for key in keys
+    ]
+    try:
+        statuses = [command.wait(timeout=300) for command in commands]
+    finally:
+        for command in commands:
+            if command.poll() is None:
+                os.killpg(command.pid, signal.SIGKILL)
+                command.wait()
+
+    assert statuses == [0, 0], [(tmp_path / f"{key}.log").read_text(encoding="utf-8")[-3000:] for key in keys]
+    assert all(len(StoredSorting(home.roots, key).load().unit_ids) == 8 for key in keys)
+    first, second = sorted((_step_times(home, key) for key in keys), key=lambda times: times["sorting"])
+    assert second["binary_dat"][1] < first["sorting"][1], "the second was not ready in time to have to wait"
+    assert first["sorting"][1] <= second["sorting"][0]
+    assert first["preprocessed_recording"][0] < second["preprocessed_recording"][1]
+    assert second["preprocessed_recording"][0] < first["preprocessed_recording"][1]
+    assert [path.name for path in Path(home.variables["SORT_ASSETS_LEASES"]).iterdir()]
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_for_the_pool_leaves_the_processor_to_others(
+    home: Home, short_file: Path, tmp_path: Path
+) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
+    with home.instance() as instance:
+        instance.event_log_storage.initialize_concurrency_limit_to_default("gpu")
+        taken = instance.event_log_storage.claim_concurrency_slot("gpu", "another run", "sorting")
+    words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
+    command = home.start(*words, output=tmp_path / "run.log")
+    try:
+        deadline = time.monotonic() + 60
+        while "blocked by limit for pool gpu" not in (tmp_path / "run.log").read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        before = psutil.Process(command.pid).cpu_times()
+        time.sleep(5)
+        after = psutil.Process(command.pid).cpu_times()
+    finally:
+        os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+
+    assert taken.is_claimed
+    assert after.user + after.system - before.user - before.system < 1.0
+
+
+def _step_times(home: Home, key: str) -> dict[str, tuple[float, float]]:
+    """Start and end of each step of a recording's only run, in seconds, from the event log."""
+    with home.instance() as instance:
+        (run,) = instance.get_runs(filters=dg.RunsFilter(tags={"dagster/partition": key}))
+        stats = {one.step_key: one for one in instance.get_run_step_stats(run.run_id)}
+    times = {}
+    for asset in SORT:
+        start, end = stats[asset].start_time, stats[asset].end_time
+        assert start is not None
+        assert end is not None
+        times[asset] = (start, end)
+    return times

@@ -1,0 +1,173 @@
+"""Versions: the same work gives the same content, other settings another, and readers keep what they opened."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from spikeinterface.core import BaseRecording, BaseSorting
+
+from sort_assets.platform.store.handles import StoredAnalyzer, StoredBinary
+from sort_assets.testing.nwb import write_nwb
+from sort_assets_tests.fixtures.home import SORT, Home, cheap, materialize_words
+
+FREQ_MIN = 600.0
+LOAD = """
+import json, sys
+from sort_assets.config.settings import Roots
+from sort_assets.platform.store.handles import StoredAnalyzer, StoredSorting
+roots, key = Roots.from_environment(), sys.argv[1]
+handles = (StoredSorting(roots, key), StoredAnalyzer(roots, key))
+print(json.dumps({handle.asset: handle.load().unit_ids.tolist() for handle in handles}))
+"""
+
+
+@pytest.fixture(scope="module")
+def sorted_once(module_home: Home, short_file: Path) -> str:
+    """The key of a recording of which every asset is there."""
+    key = module_home.register(module_home.link(short_file, "day.nwb"))
+    assert module_home.materialize(key).success
+    return key
+
+
+@pytest.mark.slow
+def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Home, sorted_once: str) -> None:
+    versions, data_versions = _current(module_home, sorted_once)
+
+    assert module_home.materialize(sorted_once).success
+
+    versions_after, data_versions_after = _current(module_home, sorted_once)
+    assert data_versions_after == data_versions
+    assert all(versions_after[asset] != versions[asset] for asset in SORT)
+
+
+@pytest.mark.slow
+def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_home: Home, sorted_once: str) -> None:
+    _, before = _current(module_home, sorted_once)
+
+    result = module_home.materialize(sorted_once, config=cheap(recording={"freq_min": FREQ_MIN}))
+
+    assert result.success
+    _, after = _current(module_home, sorted_once)
+    assert [asset for asset in SORT if after[asset] == before[asset]] == []
+    assert _dagsters_data_versions(module_home, sorted_once) == after
+
+
+def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: Home, short_file: Path) -> None:
+    home = module_home
+    key = home.register(home.link(short_file, "pinned.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
+    old = StoredBinary(home.roots, key, home.store.artefact(key, "binary_dat").manifest.version)
+    opened_before = StoredBinary(home.roots, key)
+    expected = opened_before.load().get_traces(end_frame=3000)
+
+    other = cheap(recording={"freq_min": FREQ_MIN})
+    assert home.materialize(key, "preprocessed_recording", "binary_dat", config=other).success
+
+    new = StoredBinary(home.roots, key)
+    np.testing.assert_array_equal(old.load().get_traces(end_frame=3000), expected)
+    np.testing.assert_array_equal(opened_before.load().get_traces(end_frame=3000), expected)
+    assert not np.array_equal(new.load().get_traces(end_frame=3000), expected)
+    assert (old.manifest.config["recording"]["freq_min"], new.manifest.config["recording"]["freq_min"]) == (300, 600)
+    assert home.store.versions(key, "binary_dat") == [old.manifest.version, new.manifest.version]
+
+
+@pytest.mark.slow
+def test_waveforms_are_cut_from_the_dat_that_was_sorted_not_from_a_newer_one(
+    module_home: Home, short_file: Path
+) -> None:
+    home = module_home
+    key = home.register(home.link(short_file, "newer-dat.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat", "sorting").success
+    sorted_dat = StoredBinary(home.roots, key, home.store.artefact(key, "binary_dat").manifest.version)
+    other = cheap(recording={"freq_min": FREQ_MIN})
+    assert home.materialize(key, "preprocessed_recording", "binary_dat", config=other).success
+
+    assert home.materialize(key, "waveforms").success
+
+    analyzer = StoredAnalyzer(home.roots, key).load()
+    traces = analyzer.recording.get_traces(end_frame=3000)
+    np.testing.assert_array_equal(traces, sorted_dat.load().get_traces(end_frame=3000))
+    assert not np.array_equal(traces, StoredBinary(home.roots, key).load().get_traces(end_frame=3000))
+
+
+@pytest.mark.slow
+def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, short_file: Path) -> None:
+    home = module_home
+    key = home.register(home.link(short_file, "sorted-again.nwb"))
+    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
+
+    result = home.materialize(key, "sorting", config=cheap(recording={"freq_min": FREQ_MIN}))
+
+    assert result.success
+    manifest = home.store.artefact(key, "sorting").manifest
+    assert manifest.config["recording"]["freq_min"] == 300
+    assert manifest.inputs["binary_dat"].version == home.store.artefact(key, "binary_dat").manifest.version
+    (warning,) = home.warnings(result.run_id)
+    assert "other settings (recording.freq_min) than binary_dat was made with" in warning
+    assert "Materialize binary_dat too" in warning
+
+
+def test_a_replaced_file_gives_another_data_version(
+    module_home: Home, short: tuple[BaseRecording, BaseSorting]
+) -> None:
+    home = module_home
+    path = home.roots.recordings / "replaced.nwb"
+    key = home.register(write_nwb(short[0], path))
+    assert home.materialize(key, "preprocessed_recording").success
+    _, before = _current(home, key, "preprocessed_recording")
+    path.unlink()
+    write_nwb(short[0].frame_slice(0, 240_000), path)
+
+    assert home.materialize(key, "preprocessed_recording").success
+
+    _, after = _current(home, key, "preprocessed_recording")
+    assert after != before
+
+
+@pytest.mark.slow
+def test_a_third_party_sorter_without_a_dat_goes_through_all_assets(
+    home: Home,
+    short: tuple[BaseRecording, BaseSorting],
+    short_file: Path,
+    tmp_path: Path,
+    plugin: Callable[[str], Path],
+) -> None:
+    key = home.register(home.link(short_file, "day.nwb"))
+    words = materialize_words(key, config={"sorter": {"name": "threshold"}}, config_file=tmp_path / "run.json")
+
+    package = plugin("threshold_sorter:ThresholdBackend")
+
+    done = home.command(*words, python_path=package)
+
+    assert done.status == 0, done.output[-3000:]
+    with home.instance() as instance:
+        (run,) = instance.get_runs(limit=1)
+    assert home.metadata(run.run_id, "binary_dat")["dat"].value == ("Not needed: threshold reads the recording itself.")
+    assert StoredBinary(home.roots, key).dat_paths == {}
+    loaded = home.command("python", "-c", LOAD, key, python_path=package)
+    assert loaded.status == 0, loaded.output
+    units = json.loads(loaded.stdout)
+    true_channels = {int(channel) for channel in short[1].get_property("main_channel_id")}
+    assert true_channels <= set(units["sorting"])
+    assert units["waveforms"] == units["sorting"]
+
+
+def _current(home: Home, key: str, *assets: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Versions and data versions of the current artefacts, by asset."""
+    manifests = {asset: home.store.artefact(key, asset).manifest for asset in assets or SORT}
+    versions = {asset: manifest.version for asset, manifest in manifests.items()}
+    return versions, {asset: manifest.data_version for asset, manifest in manifests.items()}
+
+
+def _dagsters_data_versions(home: Home, key: str) -> Mapping[str, str]:
+    found = {}
+    with home.instance() as instance:
+        for asset in SORT:
+            wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+            (record,) = instance.fetch_materializations(wanted, limit=1).records
+            assert record.asset_materialization is not None
+            found[asset] = (record.asset_materialization.tags or {})["dagster/data_version"]
+    return found

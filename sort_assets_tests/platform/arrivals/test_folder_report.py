@@ -1,0 +1,64 @@
+"""What the UI and the digest say of the recordings root."""
+
+import dagster as dg
+
+from sort_assets.errors import UnreadableRecordingError
+from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog_entry import Known, State
+from sort_assets.platform.arrivals.folder_report import report_folder, to_look_at
+from sort_assets_tests.fixtures.home import Home
+
+PROBLEM = UnreadableRecordingError("'b.nwb' is empty.", remedy="Copy it again.")
+ROOT = dg.AssetKey("recordings_root")
+
+
+def _filled(home: Home) -> KnownRecordings:
+    known = KnownRecordings(home.roots.store)
+    known.put(
+        Known("a.nwb", State.REGISTERED, since=10.0),
+        Known("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
+        Known("c.nwb", State.REGISTERED, since=10.0, vanished=50.0),
+        Known("d.nwb", State.REGISTERED, since=10.0, changed=60.0),
+        Known("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
+        Known("f.nwb", State.WAITING, since=70.0),
+    )
+    return known
+
+
+def test_the_folder_is_reported_when_there_is_news_and_only_then(home: Home) -> None:
+    known = _filled(home)
+    with home.instance() as instance:
+        reported = report_folder(instance, home.roots, known), report_folder(instance, home.roots, known)
+        (record,) = instance.fetch_observations(ROOT, limit=10).records
+        known.put(Known("b.nwb", State.REGISTERED))
+        again = report_folder(instance, home.roots, known)
+
+    assert reported == (True, False)
+    assert again
+    observation = record.asset_observation
+    assert observation is not None
+    assert observation.description == "3 recordings are registered; 2 need a look."
+    assert observation.metadata["waiting"].value == 1
+    table = observation.metadata["need_a_look"].value
+    rows = [row.data for row in table.records]
+    assert [(row["path"], row["what"]) for row in rows] == [("b.nwb", "problem"), ("c.nwb", "registered, gone")]
+    assert rows[0]["message"] == "UnreadableRecordingError: 'b.nwb' is empty."
+    assert rows[0]["remedy"] == "Copy it again."
+
+
+def test_the_digest_tells_only_what_is_new(home: Home) -> None:
+    known = _filled(home)
+
+    assert [path for path, _ in to_look_at(known, 15.0)] == ["b.nwb", "c.nwb", "d.nwb"]
+    assert to_look_at(known, 55.0) == [("d.nwb", "It has changed; what was made of it is stale.")]
+
+
+def test_names_that_are_not_utf8_are_reported(home: Home) -> None:
+    known = KnownRecordings(home.roots.store)
+    known.put(Known("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
+
+    with home.instance() as instance:
+        assert report_folder(instance, home.roots, known)
+
+    (found,) = known.troubled()
+    assert found.path == "caf\udce9\n.nwb"

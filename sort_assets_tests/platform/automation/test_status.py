@@ -1,0 +1,254 @@
+"""`sort-assets status`: what came out of each recording, in words, also when nothing did."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssetsError, UnreadableRecordingError
+from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
+from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.store.failures import failure_folder, record_failure
+from sort_assets.platform.store.store import Store
+from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.platform.store.writers import publish
+
+OUT_OF_MEMORY = DeviceOutOfMemoryError("CUDA out of memory.", remedy="Lower it.", stage="final clustering")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = make_home(tmp_path / "home")
+    home.add_partition("day.nwb")
+    return home
+
+
+def _sorting(store: Store, run_id: str = "run", **details: Any) -> None:
+    with store.stage("day.nwb", "sorting", run_id=run_id) as staging:
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=details)
+
+
+def _failure(
+    store: Store,
+    error: SortAssetsError = OUT_OF_MEMORY,
+    *,
+    asset: str = "sorting",
+    run_id: str = "failed-run",
+    retried: bool = False,
+    recording: str = "day.nwb",
+) -> Path:
+    with store.stage(recording, asset, run_id=run_id) as staging:
+        version = staging.version
+        record_failure(
+            *(store, recording, asset),
+            version=version,
+            run_id=run_id,
+            attempt=1,
+            error=error,
+            scaled={},
+            logs=[],
+            retried=retried,
+        )
+    return failure_folder(store, recording, asset, version)
+
+
+def _status(home: Home) -> RecordingStatus:
+    with home.instance() as instance:
+        (status,) = recording_statuses(instance, home.store)
+    return status
+
+
+@pytest.mark.parametrize(
+    ("details", "outcome"),
+    [
+        ({"num_units": 8, "unsortable": None, "degraded": False}, "8 units"),
+        ({"num_units": 1, "unsortable": None, "degraded": True}, "1 unit (degraded)"),
+        ({"num_units": 0, "unsortable": "silent", "degraded": False}, "unsortable: silent"),
+        ({"num_units": 0}, "0 units"),
+    ],
+)
+def test_what_came_out_is_said_in_words(home: Home, details: dict[str, Any], outcome: str) -> None:
+    _sorting(home.store, **details)
+
+    status = _status(home)
+
+    assert status.outcome == outcome
+    assert status.units == details["num_units"]
+    assert status.unsortable == details.get("unsortable")
+    assert status.degraded == details.get("degraded", False)
+    assert status.failure is None
+
+
+def test_nothing_is_said_of_a_recording_that_nobody_touched(home: Home) -> None:
+    assert _status(home).outcome == ""
+
+
+def test_a_recording_without_a_sorting_says_why(home: Home) -> None:
+    folder = _failure(home.store)
+
+    status = _status(home)
+
+    assert status.outcome == "failed: DeviceOutOfMemoryError in final clustering"
+    assert status.failure is not None
+    assert status.failure.message == "CUDA out of memory."
+    assert status.failure.folder == str(folder)
+    assert json.loads(Path(status.failure.folder, "failure.json").read_text())["run_id"] == status.failure.run_id
+
+
+def test_a_success_makes_an_earlier_failure_good(home: Home) -> None:
+    _failure(home.store)
+    _sorting(home.store, num_units=8)
+
+    assert _status(home).outcome == "8 units"
+
+
+def test_a_failure_after_a_success_stands_beside_it(home: Home) -> None:
+    _sorting(home.store, num_units=8)
+    _failure(home.store, DiskFullError("Full.", remedy="Empty it."))
+
+    assert _status(home).outcome == "8 units, then failed: DiskFullError"
+
+
+def test_the_success_of_a_run_makes_its_own_failures_good_also_with_a_clock_set_back(home: Home) -> None:
+    _sorting(home.store, "run", num_units=8)
+    _failure(home.store, run_id="run")
+
+    assert _status(home).outcome == "8 units"
+
+
+def test_a_failure_of_another_asset_names_it(home: Home) -> None:
+    _failure(home.store)
+    _failure(home.store, DiskFullError("Full.", remedy="Empty it."), asset="binary_dat")
+
+    assert _status(home).outcome == "binary_dat failed: DiskFullError"
+
+
+@pytest.mark.parametrize(
+    ("run_status", "words"), [(dg.DagsterRunStatus.STARTED, " (trying again)"), (dg.DagsterRunStatus.CANCELED, "")]
+)
+def test_a_failure_is_tried_again_while_its_run_goes_on(
+    home: Home, run_status: dg.DagsterRunStatus, words: str
+) -> None:
+    run = dg.DagsterRun(job_name="sort_recording", status=run_status, tags={"dagster/partition": "day.nwb"})
+    with home.instance() as instance:
+        instance.add_run(run)
+    _failure(home.store, run_id=run.run_id, retried=True)
+
+    assert _status(home).outcome == f"failed: DeviceOutOfMemoryError in final clustering{words}"
+
+
+def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> None:
+    folder = _failure(home.store)
+
+    shown = home.command("sort-assets", "status")
+    as_json = home.invoke("status", "--json")
+
+    assert shown.status == 0, shown.output
+    assert "failed: DeviceOutOfMemoryError in final clustering" in shown.stdout
+    assert f"CUDA out of memory. Remedy: Lower it. Logs: {folder}" in shown.stdout
+    (status,) = json.loads(as_json.stdout)
+    assert set(status) == {
+        *(
+            "recording",
+            "assets",
+            "units",
+            "kept",
+            "curated_by",
+            "unsortable",
+            "degraded",
+            "failure",
+            "last_run",
+            "last_run_status",
+        ),
+        *("path", "state", "run_wanted", "changed", "vanished", "problem"),
+    }
+    assert status["assets"] == dict.fromkeys(PIPELINE, False)
+    assert status["failure"]["failure_class"] == "DeviceOutOfMemoryError"
+    assert status["failure"]["stage"] == "final clustering"
+
+
+def _known(home: Home) -> None:
+    """A folder in which there is one of each."""
+    for key in ("failed.nwb", "weak.nwb", "silent.nwb", "moved.nwb", "plate.h5@well000"):
+        home.add_partition(key)
+    for key, details in {
+        "weak.nwb": {"num_units": 3, "degraded": True},
+        "silent.nwb": {"num_units": 0, "unsortable": "silent"},
+        "moved.nwb": {"num_units": 3},
+    }.items():
+        publish(home.store, "preprocessed_recording", recording=key, details={"fingerprint": "old"})
+        publish(home.store, "sorting", recording=key, details=details)
+    _failure(home.store, DiskFullError("Full.", remedy="Empty it."), recording="failed.nwb")
+    damaged = UnreadableRecordingError("Truncated.", remedy="Copy it again.")
+    known = KnownRecordings(home.roots.store)
+    known.put(
+        Known("weak.nwb", State.REGISTERED, fingerprint="old"),
+        Known("silent.nwb", State.REGISTERED, fingerprint="new"),
+        Known("moved.nwb", State.REGISTERED, fingerprint="old", vanished=1e9),
+        Known("plate.h5", State.REGISTERED, fingerprint="old"),
+        Known("growing\n.nwb", State.WAITING, since=1e9),
+        Known("cut.nwb", State.PROBLEM, problem=damaged),
+        Known("test.nwb", State.IGNORED),
+        Known("left.nwb", State.FORGOTTEN, problem=damaged),
+        Known("notes.h5", State.FOREIGN),
+    )
+    known.put_partitions(KnownPartition("plate.h5@well000", "plate.h5", run_key="k"))
+
+
+def _shown(home: Home, *words: str) -> set[str]:
+    done = home.invoke("status", *words, "--json")
+    assert done.status == 0, done.output
+    return {one["recording"] or one["path"] for one in json.loads(done.stdout)}
+
+
+def test_filters_and_names_choose_what_is_shown(home: Home) -> None:
+    _known(home)
+
+    assert _shown(home, "--failed") == {"failed.nwb"}
+    assert _shown(home, "--unsortable") == {"silent.nwb"}
+    assert _shown(home, "--degraded", "--unsortable") == {"weak.nwb", "silent.nwb"}
+    assert _shown(home, "--changed") == {"silent.nwb"}
+    assert _shown(home, "--waiting") == {"growing\n.nwb", "plate.h5@well000"}
+    assert _shown(home, "--problems") == {"cut.nwb", "moved.nwb"}
+    assert _shown(home, "plate.h5") == _shown(home, "plate*") == {"plate.h5@well000"}
+    assert _shown(home, "s*", "weak.nwb", "--degraded") == {"weak.nwb"}
+    assert len(_shown(home)) == 6 + 4  # day.nwb too; what is no recording is not shown
+
+
+def test_a_name_that_nothing_has_is_an_error_that_names_the_nearest(home: Home) -> None:
+    done = home.invoke("status", "dya.nwb", "day.nwb")
+
+    assert done.status == 1
+    assert "dya.nwb: there is no such recording. Did you mean day.nwb?" in done.stderr
+    assert "day.nwb" in done.stdout
+
+
+def test_what_is_no_partition_is_shown_with_its_reason(home: Home) -> None:
+    _known(home)
+
+    shown = home.invoke("status").stdout
+
+    assert "growing\\n.nwb: waiting, unchanged since 2001-09-09T01:46:40+00:00\n" in shown
+    assert "cut.nwb: not registered, UnreadableRecordingError: Truncated. Remedy: Copy it again.\n" in shown
+    assert "left.nwb" not in shown
+    assert "Left alone: 1 forgotten, 1 ignored." in shown
+    assert "moved.nwb: the recording is gone since 2001-09-09T01:46:40+00:00; its results are kept.\n" in shown
+
+
+def test_thousands_are_shown_without_a_look_at_their_files(home: Home) -> None:
+    keys = [f"day{number:04}.nwb" for number in range(1000)]
+    with home.instance() as instance:
+        instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, keys)
+    publish(home.store, "sorting", recording=keys[0], details={"num_units": 5})
+    (home.store.artefact(keys[0], "sorting").path / "traces.dat").unlink()
+
+    shown = home.invoke("status").stdout.splitlines()
+
+    assert len(shown) == 1 + 1001
+    (first,) = [line for line in shown if line.startswith("day0000.nwb")]
+    assert "5 units" in first

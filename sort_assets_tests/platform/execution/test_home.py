@@ -1,0 +1,124 @@
+"""Setting up: the .env, the folders, the instance."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sort_assets.errors import InstanceError
+from sort_assets.platform.execution.home import (
+    load_environment,
+    open_instance,
+    prepare_home,
+    size_gpu_pool,
+    write_environment,
+)
+from sort_assets.platform.execution.instance import missing_settings
+
+REPOSITORY = Path(__file__).parents[3]
+VARIABLES = ("DAGSTER_HOME", "SORT_ASSETS_RECORDINGS", "SORT_ASSETS_STORE")
+# Forked when Dagster is imported, so that they really open it at once.
+OPEN_AT_ONCE = """
+import multiprocessing, sys
+import dagster as dg
+def add(number):
+    dg.DagsterInstance.get().add_dynamic_partitions("recordings", [str(number)])
+fork = multiprocessing.get_context("fork")
+processes = [fork.Process(target=add, args=(number,)) for number in range(6)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+sys.exit(any(process.exitcode for process in processes))
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with our two settings files, as the working directory, and no variable set."""
+    for name in ("dagster.yaml", "workspace.yaml"):
+        (tmp_path / name).write_text((REPOSITORY / name).read_text())
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, "")  # so that what load_environment sets is undone
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_checkout_gets_working_defaults(checkout: Path) -> None:
+    write_environment(checkout)
+    load_environment()
+
+    roots = prepare_home()
+
+    assert roots.store == checkout / "data/store"
+    assert os.environ["DAGSTER_HOME"] == str(checkout / "data/dagster")
+    with open_instance() as instance:
+        assert missing_settings(instance) == []
+        assert size_gpu_pool(instance) >= 1
+        assert {pool.name for pool in instance.event_log_storage.get_pool_limits()} == {"gpu"}
+
+
+def test_a_variable_that_is_set_wins_over_the_default_here_and_in_dagster(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(checkout)
+    monkeypatch.setenv("SORT_ASSETS_STORE", "/elsewhere")
+    load_environment()
+    code = "from dagster._cli.utils import get_env_var_dict as d; print(d('.')['SORT_ASSETS_STORE'])"
+    dagster = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert os.environ["SORT_ASSETS_STORE"] == "/elsewhere"
+    assert dagster.stdout.strip() == "/elsewhere"
+
+
+def test_an_env_file_that_a_person_changed_is_kept(checkout: Path) -> None:
+    (checkout / ".env").write_text("SORT_ASSETS_STORE=/mine\n")
+
+    write_environment(checkout)
+
+    assert (checkout / ".env").read_text() == "SORT_ASSETS_STORE=/mine\n"
+
+
+def test_without_settings_there_is_a_clear_error(checkout: Path) -> None:
+    with pytest.raises(InstanceError, match=r"SORT_ASSETS_RECORDINGS is not set.*Remedy"):
+        prepare_home()
+
+
+@pytest.mark.parametrize(
+    ("recordings", "store"), [("rig", "rig/results"), ("data/rig", "data"), ("rig", "rig"), ("rig", "link/results")]
+)
+def test_results_may_not_lie_among_the_recordings(
+    recordings: str, store: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "rig").mkdir()
+    (checkout / "link").symlink_to(checkout / "rig")
+    monkeypatch.setenv("DAGSTER_HOME", str(checkout / "dagster"))
+    monkeypatch.setenv("SORT_ASSETS_RECORDINGS", str(checkout / recordings))
+    monkeypatch.setenv("SORT_ASSETS_STORE", str(checkout / store))
+
+    with pytest.raises(InstanceError, match=r"one lies in the other.*Remedy: Set SORT_ASSETS_STORE"):
+        prepare_home()
+
+    assert not (checkout / "dagster").exists()
+
+
+def test_a_relative_home_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "data")
+
+    with pytest.raises(InstanceError, match="not set to an absolute path"):
+        open_instance()
+
+
+def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
+    write_environment(checkout)
+    load_environment()
+    prepare_home()
+
+    done = subprocess.run([sys.executable, "-c", OPEN_AT_ONCE], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    with open_instance() as instance:
+        assert sorted(instance.get_dynamic_partitions("recordings")) == ["0", "1", "2", "3", "4", "5"]

@@ -1,0 +1,319 @@
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spikeinterface.core import BaseRecording, append_recordings
+from spikeinterface.extractors import read_openephys
+
+from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, StreamError, UnreadableRecordingError
+from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
+from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
+from sort_assets.testing.ground_truth import GAIN_TO_UV
+from sort_assets_tests.recordings.files import cut_second_half, recording_of
+from sort_assets_tests.recordings.writers import write_open_ephys
+
+PROBE_A, PROBE_B = "Neuropix-PXI-100.ProbeA-AP", "Neuropix-PXI-100.ProbeB-AP"
+NODE = "Record Node 101"
+
+
+def _louder(short: BaseRecording) -> BaseRecording:
+    return recording_of((2 * short.get_traces()).astype("int16"), short)
+
+
+def _recording_folder(session: Path, number: int = 1) -> Path:
+    return session / NODE / "experiment1" / f"recording{number}"
+
+
+def _stream_folder(session: Path, number: int = 1) -> Path:
+    return _recording_folder(session, number) / "continuous" / PROBE_A
+
+
+def _edit_structure(session: Path, old: str, new: str, *, number: int = 1) -> None:
+    path = _recording_folder(session, number) / "structure.oebin"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def _append_sync_channel(session: Path) -> None:
+    """Add the channel that the Neuropixels plugin writes when it is to send the sync signal as a continuous one."""
+    structure = _recording_folder(session) / "structure.oebin"
+    described = json.loads(structure.read_text())
+    (stream,) = described["continuous"]
+    stream["num_channels"] += 1
+    stream["channels"].append({**stream["channels"][0], "channel_name": "AP_SYNC", "bit_volts": 1.0})
+    structure.write_text(json.dumps(described))
+    path = _stream_folder(session) / "continuous.dat"
+    samples = np.fromfile(path, dtype="<i2").reshape(-1, 16)
+    np.pad(samples, ((0, 0), (0, 1)), constant_values=64).tofile(path)
+
+
+def test_samples_in_microvolts_and_locations_are_those_written(short: BaseRecording, tmp_path: Path) -> None:
+    recording = open_recording(write_open_ephys(short, tmp_path / "session"))
+
+    np.testing.assert_allclose(
+        recording.get_traces(return_in_uV=True), short.get_traces(return_in_uV=True), atol=1e-3 * GAIN_TO_UV
+    )
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+@pytest.mark.parametrize("part_number", ["NP1000", "NP1015", "NP2013"])
+def test_a_session_is_read_as_spikeinterface_reads_it(part_number: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", part_number=part_number, first_sample=90001, ni_daq=True)
+
+    recording = open_recording(session)
+
+    band = "" if part_number == "NP2013" else "-AP"
+    reference = read_openephys(session, stream_name=f"{NODE}#Neuropix-PXI-100.ProbeA{band}")
+    np.testing.assert_array_equal(recording.channel_ids, reference.channel_ids)
+    np.testing.assert_array_equal(recording.get_traces(), reference.get_traces())
+    np.testing.assert_allclose(recording.get_channel_gains(), reference.get_channel_gains())
+    np.testing.assert_array_equal(recording.get_channel_locations(), reference.get_channel_locations())
+    for name in ("group", "inter_sample_shift"):
+        np.testing.assert_array_equal(recording.get_property(name), reference.get_property(name))
+    assert recording.get_start_time() == pytest.approx(reference.get_start_time())
+    assert recording.get_start_time() == pytest.approx(90001 / 30000)
+
+
+def test_each_probe_is_a_stream_and_other_signals_are_none(short: BaseRecording, tmp_path: Path) -> None:
+    louder = _louder(short)
+    session = write_open_ephys({"ProbeA": short, "ProbeB": louder}, tmp_path / "session", ni_daq=True)
+
+    assert sortable_streams(session) == (PROBE_A, PROBE_B)
+    opened = open_recording(session, PROBE_B).get_traces(return_in_uV=True)
+    np.testing.assert_allclose(opened, louder.get_traces(return_in_uV=True), atol=1e-3 * GAIN_TO_UV)
+
+
+@pytest.mark.parametrize("stream", [None, "Neuropix-PXI-100.ProbeA-LFP", "NI-DAQmx-103.PXIe-6341"])
+def test_a_stream_error_lists_the_probes(stream: str | None, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys({"ProbeA": short, "ProbeB": short}, tmp_path / "session", ni_daq=True)
+
+    with pytest.raises(StreamError, match=f"{PROBE_A}, {PROBE_B}"):
+        open_recording(session, stream)
+
+
+def test_of_an_acquisition_board_only_electrodes_are_read(short: BaseRecording, tmp_path: Path) -> None:
+    recording = open_recording(write_open_ephys(short, tmp_path / "session", part_number=None))
+
+    assert recording.channel_ids.tolist() == [f"CH{number}" for number in range(1, 17)]
+    assert not recording.has_probe()
+    np.testing.assert_allclose(
+        recording.get_traces(return_in_uV=True), short.get_traces(return_in_uV=True), atol=1e-3 * GAIN_TO_UV
+    )
+
+
+def test_an_input_of_another_name_is_told_by_its_unit(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", part_number=None)
+    _edit_structure(session, '"channel_name": "ADC1"', '"channel_name": "photodiode"')
+
+    assert open_recording(session).get_num_channels() == 16
+
+
+def test_a_probes_sync_channel_is_left_out(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    _append_sync_channel(session)
+
+    recording = open_recording(session)
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_a_session_without_electrodes_has_no_stream(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", ni_daq=True)
+    _edit_structure(session, '"sample_rate": 30000.0', '"sample_rate": 1000.0')
+
+    with pytest.raises(StreamError, match="no stream that can be sorted"):
+        open_recording(session)
+
+
+def test_experiments_and_record_nodes_are_named_where_there_are_several(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    moved = _louder(short)
+    moved.set_dummy_probe_from_locations(short.get_channel_locations() + np.array([0, 400]), axes="xy")
+    write_open_ephys(moved, session, experiment=2)
+    write_open_ephys(short, session, node=104)
+
+    assert sortable_streams(session) == (
+        f"node101/experiment1/{PROBE_A}",
+        f"node101/experiment2/{PROBE_A}",
+        f"node104/experiment1/{PROBE_A}",
+    )
+    assert sortable_streams(session / NODE) == (f"experiment1/{PROBE_A}", f"experiment2/{PROBE_A}")
+    second = open_recording(session, f"node101/experiment2/{PROBE_A}")
+    np.testing.assert_allclose(
+        second.get_traces(return_in_uV=True), 2 * short.get_traces(return_in_uV=True), atol=1e-3 * GAIN_TO_UV
+    )
+    np.testing.assert_array_equal(second.get_channel_locations(), moved.get_channel_locations())
+
+
+@pytest.mark.parametrize("level", [".", NODE, f"{NODE}/experiment1", f"{NODE}/experiment1/recording1"])
+def test_every_level_of_a_session_can_be_opened(level: str, short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_open_ephys(short, tmp_path / "session") / level
+
+    recording = open_recording(folder)
+
+    assert recognise(folder).name == "open_ephys"
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_recordings_of_an_experiment_are_joined_and_keep_their_times(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(append_recordings([short, _louder(short)]), tmp_path / "session", first_sample=30000)
+
+    recording = open_recording(session)
+
+    assert [piece.start_time_s for piece in boundaries(recording)] == pytest.approx([1.0, 4.0])
+    second = recording.get_traces(start_frame=short.get_num_samples())
+    np.testing.assert_array_equal(second, 2 * short.get_traces())
+
+
+def test_an_empty_recording_is_left_out(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(append_recordings([short, short]), tmp_path / "session")
+    os.truncate(_stream_folder(session) / "continuous.dat", 0)
+    np.save(_stream_folder(session) / "sample_numbers.npy", np.array([], dtype="<i8"))
+
+    assert open_open_ephys(session, None).get_num_segments() == 1
+
+
+def test_a_session_of_empty_recordings_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    os.truncate(_stream_folder(session) / "continuous.dat", 0)
+    np.save(_stream_folder(session) / "sample_numbers.npy", np.array([], dtype="<i8"))
+
+    with pytest.raises(UnreadableRecordingError, match="holds no samples"):
+        open_recording(session)
+
+
+def test_recordings_with_other_settings_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(append_recordings([short, short]), tmp_path / "session")
+    _edit_structure(session, '"bit_volts": 0.195', '"bit_volts": 0.39', number=2)
+
+    with pytest.raises(IncompatibleFilesError, match="channels, rate or gains differ"):
+        open_recording(session)
+
+
+def test_shanks_are_groups(short: BaseRecording, tmp_path: Path) -> None:
+    spread = recording_of(short.get_traces(), short)
+    locations = [[250.0 * (channel // 4), 60.0 * (channel % 4)] for channel in range(16)]
+    spread.set_dummy_probe_from_locations(np.array(locations), axes="xy")
+
+    recording = open_recording(write_open_ephys(spread, tmp_path / "session", part_number="NP2014"))
+
+    np.testing.assert_array_equal(np.bincount(recording.get_channel_groups().astype(int)), [4, 4, 4, 4])
+
+
+@pytest.mark.parametrize(
+    ("removed", "message"), [(7, "is truncated"), (2 * 16 * 1000, "has 59000 samples.* numbers 60000")]
+)
+def test_truncated_samples_are_refused(removed: int, message: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    samples = _stream_folder(session) / "continuous.dat"
+    os.truncate(samples, samples.stat().st_size - removed)
+
+    with pytest.raises(UnreadableRecordingError, match=f"{message}.*Copy the recording again"):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("count", [0, 59000, 61000])
+def test_another_count_of_sample_numbers_is_refused(count: int, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    np.save(_stream_folder(session) / "sample_numbers.npy", np.arange(count, dtype="<i8"))
+
+    with pytest.raises(UnreadableRecordingError, match=f"has 60000 samples.* numbers {count}"):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("name", ["sample_numbers.npy", "../../structure.oebin", "../../../../settings.xml"])
+def test_random_bytes_are_refused(name: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    (_stream_folder(session) / name).write_bytes(np.random.default_rng(0).bytes(5000))
+
+    with pytest.raises(UnreadableRecordingError, match=Path(name).name):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("name", ["sample_numbers.npy", "../../structure.oebin", "../../../../settings.xml"])
+def test_half_a_file_is_refused(name: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    cut_second_half(_stream_folder(session) / name)
+
+    with pytest.raises(UnreadableRecordingError, match=Path(name).name):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("name", ["structure.oebin", f"continuous/{PROBE_A}/continuous.dat"])
+def test_a_missing_file_is_named(name: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    (_recording_folder(session) / name).unlink()
+
+    with pytest.raises(UnreadableRecordingError, match=Path(name).name):
+        open_recording(session)
+
+
+def test_samples_without_their_numbers_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    for name in ("sample_numbers.npy", "timestamps.npy"):
+        (_stream_folder(session) / name).unlink()
+
+    with pytest.raises(UnreadableRecordingError, match="lacks sample_numbers"):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("content", [np.array([{"run": "this"}]), None])
+def test_a_pickle_among_the_arrays_is_refused(content: object, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    path = _stream_folder(session) / "sample_numbers.npy"
+    if content is None:
+        path.write_bytes(pickle.dumps([1, 2, 3]))
+    else:
+        np.save(path, content, allow_pickle=True)
+
+    with pytest.raises(UnreadableRecordingError, match="could run foreign code"):
+        open_recording(session)
+
+
+@pytest.mark.parametrize("name", ["../../../elsewhere/", "..", ""])
+def test_a_structure_that_names_a_folder_outside_is_refused(name: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    _edit_structure(session, f'"folder_name": "{PROBE_A}/"', f'"folder_name": {json.dumps(name)}')
+
+    with pytest.raises(UnreadableRecordingError, match="outside its recording"):
+        open_recording(session)
+
+
+def test_settings_of_another_number_of_electrodes_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    fewer = write_open_ephys(short.select_channels(short.channel_ids[:8]), tmp_path / "other")
+    (fewer / NODE / "settings.xml").replace(session / NODE / "settings.xml")
+
+    with pytest.raises(ProbeGeometryError, match=r"places 8 electrodes.* has 16"):
+        open_recording(session)
+
+
+def test_without_settings_there_is_no_probe(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    (session / NODE / "settings.xml").unlink()
+
+    assert not open_recording(session).has_probe()
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "expected"),
+    [
+        ("2024-01-01_12-00-00", {"Record Node 101", "Record Node 104"}, True),
+        ("2024-01-01_12-00-00", {"Record_Node_101"}, True),
+        ("Record Node 101", {"experiment1", "settings.xml"}, True),
+        ("2018-01-01_12-00-00", {"experiment1", "settings.xml"}, True),
+        ("experiment1", {"recording1", "recording2"}, True),
+        ("recording1", {"structure.oebin", "continuous", "events"}, True),
+        ("mouse1", {"2024-01-01_12-00-00", "2024-01-02_12-00-00"}, False),
+        ("mouse1", {"experiment1", "experiment2"}, False),
+        ("mouse1", {"recording1", "recording2"}, False),
+    ],
+)
+def test_names_tell_a_session_from_a_folder_of_sessions(name: str, entries: set[str], expected: bool) -> None:
+    assert may_be_open_ephys_folder(name, entries) is expected

@@ -1,0 +1,72 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from spikeinterface.core import BaseRecording
+
+from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.recordings import open_recording
+from sort_assets_tests.recordings.files import cut_second_half
+from sort_assets_tests.recordings.writers import write_spikeinterface_binary, write_spikeinterface_zarr
+
+
+@pytest.mark.parametrize("write", [write_spikeinterface_binary, write_spikeinterface_zarr])
+def test_samples_gains_and_locations_are_those_written(write, short: BaseRecording, tmp_path: Path) -> None:
+    recording = open_recording(write(short, tmp_path / "saved.zarr"))
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    np.testing.assert_array_equal(recording.get_channel_gains(), short.get_channel_gains())
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+@pytest.mark.parametrize("write", [write_spikeinterface_binary, write_spikeinterface_zarr])
+def test_a_stream_that_does_not_exist_is_refused(write, short: BaseRecording, tmp_path: Path) -> None:
+    folder = write(short, tmp_path / "saved.zarr")
+
+    with pytest.raises(StreamError, match="no stream 'well000'"):
+        open_recording(folder, "well000")
+
+
+def test_a_binary_file_that_ends_within_a_sample_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeinterface_binary(short, tmp_path / "saved")
+    traces = folder / "traces_cached_seg0.raw"
+    traces.write_bytes(traces.read_bytes()[:-7])
+
+    with pytest.raises(UnreadableRecordingError, match=r"traces_cached_seg0\.raw' is truncated"):
+        open_recording(folder)
+
+
+def test_an_empty_binary_file_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeinterface_binary(short, tmp_path / "saved")
+    (folder / "traces_cached_seg0.raw").write_bytes(b"")
+
+    with pytest.raises(UnreadableRecordingError, match="is truncated"):
+        open_recording(folder)
+
+
+def test_a_truncated_description_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeinterface_binary(short, tmp_path / "saved")
+    cut_second_half(folder / "binary.json")
+
+    with pytest.raises(UnreadableRecordingError, match="JSONDecodeError"):
+        open_recording(folder)
+
+
+def test_a_binary_folder_that_points_outside_itself_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeinterface_binary(short, tmp_path / "saved")
+    (folder / "traces_cached_seg0.raw").rename(tmp_path / "elsewhere.raw")
+    description = json.loads((folder / "binary.json").read_text())
+    description["kwargs"]["file_paths"] = ["../elsewhere.raw"]
+    (folder / "binary.json").write_text(json.dumps(description))
+
+    with pytest.raises(UnreadableRecordingError, match="outside itself"):
+        open_recording(folder)
+
+
+def test_a_zarr_folder_with_a_missing_chunk_is_refused(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeinterface_zarr(short, tmp_path / "saved.zarr")
+    next(chunk for chunk in (folder / "traces_seg0").iterdir() if not chunk.name.startswith(".")).unlink()
+
+    with pytest.raises(UnreadableRecordingError, match="lacks 1 of"):
+        open_recording(folder)

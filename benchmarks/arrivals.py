@@ -15,8 +15,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 from sort_assets.platform.arrivals.folder_report import report_folder
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.scan import Arrivals
@@ -48,7 +48,7 @@ def main() -> None:
 def measure(folder: Path, num_known: int, num_new: int) -> None:
     """Print the time of each look until all new recordings are registered, and of one more."""
     roots = prepare_home()
-    known = KnownRecordings(roots.store)
+    known = RecordingCatalog(roots.store)
     reader = HeaderReader()
     reader.prepare(60.0)
     now = 1e6
@@ -73,7 +73,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
         rows = known.all().values()
         known.put(*(replace(row, state=State.REGISTERED, settled=row.stamp, fingerprint="x") for row in rows))
         keys = {row.path: str(RecordingKey(row.path)) for row in rows}
-        known.put_partitions(*(KnownPartition(key, path, dict.fromkeys(ASSETS, "x")) for path, key in keys.items()))
+        known.put_partitions(*(CatalogPartition(key, path, dict.fromkeys(ASSETS, "x")) for path, key in keys.items()))
         if keys:
             instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, list(keys.values()))
         recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)

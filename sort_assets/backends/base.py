@@ -13,7 +13,7 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.machine.gpu_sensors import find_sensors, visible_gpu
 from sort_assets.running.active_log import active_log_path
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.termination import EndThisProcess
+from sort_assets.running.termination import InProcessTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 
@@ -315,7 +315,7 @@ class SorterBackend(ABC):
         return LogInactivityWatchdog(
             log_path,
             tolerance_s,
-            EndThisProcess(self.config.execution.sorter_inactivity_in_process_grace_s, audit=audit),
+            InProcessTerminator(self.config.execution.sorter_inactivity_in_process_grace_s, audit=audit),
             activity=ProcessActivity(os.getpid(), gpu=find_sensors(self.gpu)),
             sorter=sorter,
             audit=audit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sort_assets import os_failures
-from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, means
+from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
 from sort_assets.errors import (
     ConfigError,
     DeviceOutOfMemoryError,
@@ -81,7 +81,7 @@ def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
 
 
 def _refusal(pattern: str, known: os_failures.OsFailure) -> FailureRule:
-    return means(pattern, known.kind, known.happened, known.remedy)
+    return failure_rule(pattern, known.kind, known.happened, known.remedy)
 
 
 def asked(match: re.Match[str]) -> str:
@@ -91,19 +91,19 @@ def asked(match: re.Match[str]) -> str:
 
 
 _ENVIRONMENT = (
-    means(
+    failure_rule(
         r"The sorter (?P<sorter>\S+) is not installed",
         SorterNotInstalledError,
         "The sorter '{sorter}' is not installed.",
         "Install it; `sort-assets doctor` says how.",
     ),
-    means(
+    failure_rule(
         r"(?:ModuleNotFoundError|ImportError): No module named '(?P<package>[\w.]+)'",
         SorterNotInstalledError,
         "The sorter needs the package '{package}', which is not installed.",
         "Install the package into the environment in which sort-assets runs.",
     ),
-    means(
+    failure_rule(
         r"(?P<reason>Kilosort versions? [^\n]*not (?:compatible|supported)[^\n]*"
         r"|SpikeInterface only supports kilosort versions [^\n]*"
         r"|A module that was compiled using NumPy 1[^\n]*"
@@ -118,7 +118,7 @@ _ENVIRONMENT = (
         "Packages are installed in versions that do not work together: {reason}",
         _MATCHING_VERSIONS,
     ),
-    means(
+    failure_rule(
         r"The MaxWell file compression requires a custom plugin"
         r"|(?i:can't (?:synchronously )?read data \(can't open directory)"
         r"|(?i:can't open directory(?: or file)?\b[^\n]*plugin)"
@@ -128,20 +128,20 @@ _ENVIRONMENT = (
         "For Maxwell files download libcompression.so from MaxWell Biosystems and set HDF5_PLUGIN_PATH to its folder; "
         "for other filters: pip install hdf5plugin.",
     ),
-    means(
+    failure_rule(
         r"urllib\.error\.(?:URLError|HTTPError): (?P<reason>[^\n]*)",
         SorterEnvironmentError,
         "The sorter wanted to download something and could not: {reason}",
         "Run it once where there is a network, or copy the file from a machine that has it; for Kilosort4 that is "
         "~/.kilosort/wTEMP.npz.",
     ),
-    means(
+    failure_rule(
         r"Torch not compiled with CUDA enabled",
         GpuDriverError,
         "The sorter was to use the GPU, but the installed torch has no CUDA.",
         "Install a torch build with CUDA (https://pytorch.org/get-started), or set sorter.device to 'cpu'.",
     ),
-    means(
+    failure_rule(
         r"(?P<reason>No CUDA GPUs are available|Found no NVIDIA driver on your system"
         r"|CUDA error: no CUDA-capable device is detected|CUDA error: invalid device ordinal"
         r"|Attempting to deserialize object on (?:a )?CUDA device[^\n]*is_available\(\) is False)",
@@ -150,7 +150,7 @@ _ENVIRONMENT = (
         "Check with nvidia-smi that the GPU is there, and that CUDA_VISIBLE_DEVICES names it; or set sorter.device to "
         "'cpu'.",
     ),
-    means(
+    failure_rule(
         r"(?P<reason>The NVIDIA driver on your system is too old[^\n]*"
         r"|CUDA driver version is insufficient for CUDA runtime version"
         r"|no kernel image is available for execution on the device"
@@ -160,7 +160,7 @@ _ENVIRONMENT = (
         "The GPU or its driver does not fit the installed torch: {reason}",
         _UPDATE_DRIVER,
     ),
-    means(
+    failure_rule(
         r"(?P<reason>(?:Failed to initialize NVML: )?Driver/library version mismatch|NVML_ERROR_LIB_RM_VERSION_MISMATCH"
         r"|CUDA driver initialization failed[^\n]*|CUDA unknown error - this may be due to an incorrectly set up"
         r"|CUDA error: (?:system not yet initialized|initialization error|system has unsupported display driver)"
@@ -175,13 +175,13 @@ _ENVIRONMENT = (
 _RESOURCES = (
     FailureRule(re.compile(DEVICE_MEMORY), _device_memory),
     FailureRule(re.compile(CPU_ALLOCATOR), _cpu_allocator),
-    means(
+    failure_rule(
         r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)",
         HostOutOfMemoryError,
         "The sorter ran out of the machine's memory: {bytes_asked} for an array of shape ({shape}) were asked for.",
         _ASK_FOR_LESS,
     ),
-    means(
+    failure_rule(
         r"(?m)^[ \t]*(?:numpy\.\S*)?_?(?:Array)?MemoryError\b(?!: Unable to allocate)|std::bad_alloc"
         r"|(?<!Error code 12 \()Cannot allocate memory|OpenBLAS error: Memory allocation still failed"
         r"|can't start new thread|unable to allocate necessary resources for OMP thread",
@@ -208,7 +208,7 @@ _RESOURCES = (
         r"unable to lock file|No locks available|Unable to synchronously open file(?! \()",
         os_failures.NO_LOCK,
     ),
-    means(
+    failure_rule(
         r"CUDA error: (?P<reason>unknown error|unspecified launch failure|an illegal memory access was encountered"
         r"|misaligned address|uncorrectable ECC error encountered|the launch timed out and was terminated"
         r"|all CUDA-capable devices are busy or unavailable"
@@ -226,38 +226,38 @@ _RESOURCES = (
 )
 
 _RECORDING = (
-    means(
+    failure_rule(
         r"Channel locations are required for this spike sorter",
         MissingProbeError,
         "The recording says nothing about where its channels are, and the sorter needs that.",
         "Store the electrodes' positions in the recording's file, or choose a sorter that needs none.",
     ),
-    means(
+    failure_rule(
         r"Channel locations are not unique",
         ProbeGeometryError,
         "Several channels are at the same place.",
         "Set recording.split_by to the property that tells the tetrodes or shanks apart, such as 'group'.",
     ),
-    means(
+    failure_rule(
         r"3D 'location' are not supported",
         ProbeGeometryError,
         "The channels' locations have three coordinates, and the sorter takes two.",
         "Store positions in the plane of the probe (probeinterface: Probe.to_2d) in the recording's file.",
     ),
-    means(
+    failure_rule(
         r"[Uu]nable to (?:synchronously )?open file \(file signature not found",
         UnreadableRecordingError,
         "A file that should be HDF5 is none, or its beginning is damaged.",
         "Copy the recording again from where it was made.",
     ),
-    means(
+    failure_rule(
         r"Bytes in binary file did not divide evenly|mmap length is greater than file size|truncated file: eof",
         UnreadableRecordingError,
         "The recording's file is shorter than its description says: it was cut off, or its number of channels is "
         "wrong.",
         "Materialize binary_dat again; if it fails again, copy the raw recording again from where it was made.",
     ),
-    means(
+    failure_rule(
         r"Input X contains (?:NaN|infinity)|array must not contain infs or NaNs|matrix contained non-finite values"
         r"|LinAlgError: (?:SVD|Eigenvalues) did not converge",
         NonFiniteSamplesError,
@@ -265,7 +265,7 @@ _RECORDING = (
         "Find out which part or channel is broken and leave it out (recording.start_s, recording.end_s, "
         "recording.bad_channel_ids), or export the recording as int16.",
     ),
-    means(
+    failure_rule(
         r"Invalid parameters: \[(?P<parameters>[^\]]*)\]",
         ConfigError,
         "sorter.params has parameters that the sorter does not know: {parameters}.",

@@ -63,7 +63,7 @@ class FailureRule:
     make: Callable[[re.Match[str], Evidence], SortAssetsError]
 
 
-def means(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) -> FailureRule:
+def failure_rule(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) -> FailureRule:
     """A rule whose message does not depend on further evidence.
 
     Parameters
@@ -108,7 +108,7 @@ def read_error_trace(folder: Path) -> str:
 
 
 def diagnostics(match: re.Match[str]) -> dict[str, Any]:
-    """The named groups that took part in a match; see `means`."""
+    """The named groups that took part in a match; see `failure_rule`."""
     said = {name: value for name, value in match.groupdict().items() if value is not None}
     return {name: _number(name, value) for name, value in said.items()}
 

@@ -37,7 +37,7 @@ class MemoryParameter:
     at_once: bool = False
     raised: bool = False
 
-    def eased(self, present: Any, factor: float) -> Any:
+    def reduced(self, present: Any, factor: float) -> Any:
         """The next value that takes less memory; the present one at the limit. None means "without limit"."""
         if present is None or isinstance(self.limit, bool):
             return self.limit
@@ -51,16 +51,16 @@ class MemoryParameter:
         return type(self.limit)(value)
 
 
-Rung = tuple[MemoryParameter, ...]
+OomStep = tuple[MemoryParameter, ...]
 """Parameters that are changed together."""
-Ladder = tuple[Rung, ...]
+OomSchedule = tuple[OomStep, ...]
 """Rungs in order: a retry takes the first on which something still gives."""
 
 WORKERS = MemoryParameter(N_JOBS, default=-1, limit=1)
 """Every worker holds a chunk and what is computed from it."""
 CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limit=0.1, at_once=True)
 """The size of that chunk. Small ones cost a little time and change nothing: there is no reason to go there slowly."""
-BESIDE_THE_SORT: Ladder = ((CHUNK_DURATION,), (WORKERS,))
+BESIDE_THE_SORT: OomSchedule = ((CHUNK_DURATION,), (WORKERS,))
 """For writing the `.dat` and cutting out waveforms, whoever sorts."""
 ASSETS_BESIDE_THE_SORT = (
     *("preprocessed_recording", "binary_dat", "waveforms"),
@@ -69,7 +69,7 @@ ASSETS_BESIDE_THE_SORT = (
 """What the platform gives as the stage of a failure outside of the sorter."""
 
 
-def climb(config: SortingPipelineConfig, ladder: Ladder, factor: float) -> SortingPipelineConfig | None:
+def next_oom_params(config: SortingPipelineConfig, ladder: OomSchedule, factor: float) -> SortingPipelineConfig | None:
     """The configuration after the first rung on which something gives; None when nothing does."""
     for rung in ladder:
         values = config.model_dump()
@@ -82,9 +82,9 @@ def climb(config: SortingPipelineConfig, ladder: Ladder, factor: float) -> Sorti
             present: Any = section.get(name, parameter.default)
             if parameter.field == N_JOBS:
                 present = resolve_n_jobs(present)
-            eased = parameter.eased(present, factor)
-            if eased != present:
-                section[name] = eased
+            reduced = parameter.reduced(present, factor)
+            if reduced != present:
+                section[name] = reduced
                 changed = True
         if changed:
             return SortingPipelineConfig.model_validate(values)

@@ -23,7 +23,7 @@ from sort_assets.running.audit import AUDIT_LOG, AuditLog
 from sort_assets.running.job import OUTPUT_FILE, importable_name
 from sort_assets.running.process import isolated
 from sort_assets.running.progress import StageReader, read_ends, read_tail
-from sort_assets.running.termination import Ending, EndProcessGroup, EndThisProcess
+from sort_assets.running.termination import InProcessTerminator, ProcessGroupTerminator, Terminator
 from sort_assets.running.watchdogs.sort_watchdogs import Guards, sort_guards
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class SorterRun:
             with isolated(
                 importable_name(run_job), arguments, self._folder, grace_s=execution.terminate_grace_s
             ) as running:
-                ending = EndProcessGroup(running.process, execution.terminate_grace_s)
+                ending = ProcessGroupTerminator(running.process, execution.terminate_grace_s)
                 tolerance_s = self._backend._resolve_inactivity_timeout_s(self._recording)
                 with self._guards(running.process.pid, ending, tolerance_s):
                     outcome = running.wait(self._tell_progress)
@@ -126,7 +126,7 @@ class SorterRun:
             stack.enter_context(active_log(self._output_path))
             silence = backend._make_in_process_inactivity_watchdog(self._recording, sorter=backend.name)
             grace_s = backend.config.execution.sorter_inactivity_in_process_grace_s
-            ending = EndThisProcess(grace_s, audit=self._audit) if silence is None else silence.ending
+            ending = InProcessTerminator(grace_s, audit=self._audit) if silence is None else silence.ending
             stack.enter_context(self._guards(os.getpid(), ending, None, logs=silence is None))
             if silence is not None:
                 stack.enter_context(silence)
@@ -137,7 +137,7 @@ class SorterRun:
             except Exception as error:
                 raise self._classified(traceback.format_exc(), kills) from error
 
-    def _guards(self, pid: int, ending: Ending, tolerance_s: float | None, *, logs: bool = True) -> Guards:
+    def _guards(self, pid: int, ending: Terminator, tolerance_s: float | None, *, logs: bool = True) -> Guards:
         return sort_guards(
             self._backend.config.execution,
             pid=pid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.failure_rules import FailureRule, means
+from sort_assets.backends.failure_rules import FailureRule, failure_rule
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import TooFewSpikesError
 
@@ -37,7 +37,7 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
     """
 
     failure_rules: ClassVar[tuple[FailureRule, ...]] = tuple(
-        means(
+        failure_rule(
             pattern,
             TooFewSpikesError,
             "No sample of the recording crosses the detection threshold.",

@@ -17,9 +17,9 @@ from sort_assets.backends.memory import (
     BESIDE_THE_SORT,
     CHUNK_DURATION,
     WORKERS,
-    Ladder,
     MemoryParameter,
-    climb,
+    OomSchedule,
+    next_oom_params,
 )
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
@@ -275,14 +275,14 @@ class SpikeInterfaceBackend(SorterBackend):
         if not 0 < factor < 1:
             return False
         stage = failure.stage if isinstance(failure, SortAssetsError) else None
-        ladder = BESIDE_THE_SORT if stage in ASSETS_BESIDE_THE_SORT else self.memory_ladder(failure)
-        eased = climb(self.config, ladder, factor)
-        if eased is None:
+        ladder = BESIDE_THE_SORT if stage in ASSETS_BESIDE_THE_SORT else self.oom_schedule(failure)
+        reduced = next_oom_params(self.config, ladder, factor)
+        if reduced is None:
             return False
-        self.config = eased
+        self.config = reduced
         return True
 
-    def memory_ladder(self, failure: Exception | None) -> Ladder:
+    def oom_schedule(self, failure: Exception | None) -> OomSchedule:
         """What to change after a failure of the sorter; by default what changes no result first, whatever failed."""
         return ((CHUNK_DURATION,), (WORKERS, *self.memory_parameters))
 

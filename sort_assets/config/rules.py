@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
 from sort_assets.config.patterns import PathPatterns, as_folder
-from sort_assets.config.rules_file import CONFIG_SECTIONS, Arrival, RulesForm, SidecarForm, Statements, read_form
+from sort_assets.config.rules_file import CONFIG_SECTIONS, Arrival, DeclaredSettings, RulesForm, SidecarForm, read_form
 from sort_assets.config.section import Section
 from sort_assets.config.yaml_lines import MAX_BYTES
 from sort_assets.errors import OutsideRecordingsRootError, RulesError
@@ -80,14 +80,14 @@ class Sidecar:
     ----------
     source : str
         Shown to people: "sort_assets.yaml, line 12", "mouse1/day2.nwb.sort_assets.yaml".
-    statements : Statements
+    statements : DeclaredSettings
         Only what was said is set.
     overrides : Mapping[str, Any]
         Nested like `SortingPipelineConfig`.
     """
 
     source: str
-    statements: Statements
+    statements: DeclaredSettings
     overrides: Mapping[str, Any]
 
     @property
@@ -298,7 +298,7 @@ def rules_content(path: Path) -> bytes:
         ) from error
 
 
-def _statements(form: Statements, plain: Mapping[str, Any], source: str) -> Sidecar:
+def _statements(form: DeclaredSettings, plain: Mapping[str, Any], source: str) -> Sidecar:
     return Sidecar(source, form, {name: plain[name] for name in CONFIG_SECTIONS if plain.get(name)})
 
 

@@ -84,7 +84,7 @@ Match = Annotated[
 ]
 
 
-class Statements(SparseSection):
+class DeclaredSettings(SparseSection):
     """What a rule or a sidecar says about recordings, apart from the sections of the configuration."""
 
     preset: Annotated[str, AfterValidator(_preset)] | None = Field(None, description="Named starting point.")
@@ -101,8 +101,10 @@ _sections: dict[str, Any] = {
     name: (sparse_model(cast(type[BaseModel], info.annotation)) | None, Field(None, description=info.description))
     for name, info in SortingPipelineConfig.model_fields.items()
 }
-SidecarForm: type[Statements] = create_model("SidecarForm", __base__=Statements, arrival=_arrival, **_sections)
-RuleForm: type[Statements] = create_model("RuleForm", __base__=SidecarForm, match=(Match, ...))
+SidecarForm: type[DeclaredSettings] = create_model(
+    "SidecarForm", __base__=DeclaredSettings, arrival=_arrival, **_sections
+)
+RuleForm: type[DeclaredSettings] = create_model("RuleForm", __base__=SidecarForm, match=(Match, ...))
 RulesForm: type[SparseSection] = create_model(
     "RulesForm",
     __base__=SparseSection,

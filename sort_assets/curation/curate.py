@@ -22,7 +22,7 @@ from sort_assets.curation.history import (
     restructure,
     with_verdicts,
 )
-from sort_assets.curation.manual import ManualCuration, persons_words
+from sort_assets.curation.manual import ManualCuration, manual_decisions
 from sort_assets.curation.merging import MergeSuggestion, suggest_merges
 from sort_assets.errors import CurationError
 from sort_assets.metrics.compiled import keep_compiled
@@ -284,7 +284,7 @@ class _Curator:
     ) -> pd.DataFrame:
         """The table: what was decided before of units that are still there, and of new ones by the same rules."""
         judged, make_table = self._judge(ids, metrics)
-        words = persons_words(self.manual) if self.manual is not None else {}
+        words = manual_decisions(self.manual) if self.manual is not None else {}
         final = {}
         for unit_id in ids:
             decision = decisions.get(unit_id, judged[unit_id])

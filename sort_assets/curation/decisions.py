@@ -10,7 +10,7 @@ from sort_assets.config import CurationConfig
 from sort_assets.curation.columns import decision_columns
 from sort_assets.curation.criteria import Verdicts
 from sort_assets.curation.history import UnitId
-from sort_assets.curation.manual import PersonsWord
+from sort_assets.curation.manual import ManualDecision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ class Decision:
         """The same of a unit that a merge or split made; who made it decided when no criterion rejects it."""
         return replace(self, reason=f"{how}. {self.reason}", decided_by=by if self.kept else self.decided_by)
 
-    def overruled(self, word: PersonsWord) -> Decision:
+    def overruled(self, word: ManualDecision) -> Decision:
         """The same after what a person said of the unit."""
         if not word.label:
             return self

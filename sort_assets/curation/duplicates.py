@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sort_assets.curation.history import UnitId
-from sort_assets.curation.light_analyzer import light_copy
+from sort_assets.curation.light_analyzer import in_memory_subset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def find_duplicates(analyzer: SortingAnalyzer, unit_ids: Sequence[UnitId], overl
     from spikeinterface.curation import find_redundant_units
     from spikeinterface.postprocessing import align_sorting
 
-    light = light_copy(analyzer, unit_ids, ["templates"])
+    light = in_memory_subset(analyzer, unit_ids, ["templates"])
     counts = light.sorting.count_num_spikes_per_unit(outputs="array").tolist()
     shifts, peaks = [0] * len(counts), [0.0] * len(counts)
     # Otherwise each unit's train is searched among all spikes: 2 s of 500 units.

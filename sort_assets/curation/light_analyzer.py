@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COPIED = ("templates", "unit_locations", "template_similarity")
 
 
-def light_copy(
+def in_memory_subset(
     analyzer: SortingAnalyzer, unit_ids: Sequence[UnitId], extensions: Sequence[str] = _COPIED
 ) -> SortingAnalyzer:
     """Copy an analyzer of some units, with some of what was computed of them.

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.curation.history import UnitId, curation_of, restructure
-from sort_assets.curation.light_analyzer import light_copy
+from sort_assets.curation.light_analyzer import in_memory_subset
 from sort_assets.metrics.extensions import has_positions
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def suggest_merges(
 
     notes = []
     steps = list(PRESETS[preset])
-    light = light_copy(analyzer, unit_ids)
+    light = in_memory_subset(analyzer, unit_ids)
     if not has_positions(light) and "unit_locations" in steps:
         steps.remove("unit_locations")
         notes.append("Merges were suggested without regard to distance: the recording has no channel positions.")
@@ -118,7 +118,7 @@ def suggest_merges(
     if not candidates:
         return [], tuple(notes)
     left = light.unit_ids[[unit in candidates for unit in light.unit_ids]].tolist()
-    lighter = light_copy(light, left)
+    lighter = in_memory_subset(light, left)
     correlograms = analyzer.get_extension("correlograms")
     if correlograms is not None:
         lighter.extensions["correlograms"] = correlograms.copy(lighter, unit_ids=left)

@@ -8,7 +8,7 @@ the matplotlib figure unsaved. No global state of matplotlib is touched: the fun
 from sort_assets.figures.amplitudes import plot_amplitudes
 from sort_assets.figures.correlograms import plot_correlograms
 from sort_assets.figures.drift import plot_drift
-from sort_assets.figures.kept_bar import plot_kept_bar
+from sort_assets.figures.kept_bar import plot_kept_fraction_bar
 from sort_assets.figures.metric_histograms import plot_metric_histograms
 from sort_assets.figures.noise import plot_noise_levels
 from sort_assets.figures.probe import plot_probe
@@ -23,7 +23,7 @@ __all__ = [
     "plot_amplitudes",
     "plot_correlograms",
     "plot_drift",
-    "plot_kept_bar",
+    "plot_kept_fraction_bar",
     "plot_metric_histograms",
     "plot_noise_levels",
     "plot_probe",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _TITLE = "Kept and rejected units"
 
 
-def plot_kept_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion], path: Path) -> Path:
+def plot_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion], path: Path) -> Path:
     """Draw how many units were kept, and beneath, how many each criterion rejected, that which rejects most first.
 
     Parameters
@@ -49,11 +49,11 @@ def plot_kept_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion], 
     Path
         `path`.
     """
-    return save_figure(draw_kept_bar(decisions, criteria), path)
+    return save_figure(draw_kept_fraction_bar(decisions, criteria), path)
 
 
-def draw_kept_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> Figure:
-    """The figure that `plot_kept_bar` saves."""
+def draw_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> Figure:
+    """The figure that `plot_kept_fraction_bar` saves."""
     if len(decisions) == 0:
         figure = new_figure(1.8)
         draw_message(figure, "No units found", title=_TITLE)
@@ -95,7 +95,7 @@ def count_rejections(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion
     Parameters
     ----------
     decisions : pd.DataFrame
-        As for `plot_kept_bar`.
+        As for `plot_kept_fraction_bar`.
     criteria : sequence of MetricCriterion
     """
     reasons_of_units = [_reasons(row, criteria) for _, row in decisions[~decisions["kept"].astype(bool)].iterrows()]

@@ -37,7 +37,7 @@ def principal_components(analyzer: SortingAnalyzer, job_kwargs: Mapping[str, Any
     import sklearn.neighbors  # noqa: F401
     from threadpoolctl import threadpool_limits
 
-    why_not = None
+    unavailable_reason = None
     # Without a limit, two threads beside another busy process are several times slower than one.
     with threadpool_limits(limits=job_kwargs.get("n_jobs", 1)):
         try:
@@ -46,8 +46,8 @@ def principal_components(analyzer: SortingAnalyzer, job_kwargs: Mapping[str, Any
         except FAILURES_OF_THE_MACHINE:
             raise
         except Exception as error:
-            why_not = in_words(error)
+            unavailable_reason = in_words(error)
         try:
-            yield why_not
+            yield unavailable_reason
         finally:
             analyzer.extensions.pop(_EXTENSION, None)

@@ -141,9 +141,9 @@ class _Computation:
         self._compute(family, others, units, {})
         if self._config.pca and of_components:
             self._progress("Metrics on principal components")
-            with principal_components(self._analyzer, self._job_kwargs) as why_not:
-                if why_not:
-                    self._failed |= dict.fromkeys(of_components, why_not)
+            with principal_components(self._analyzer, self._job_kwargs) as unavailable_reason:
+                if unavailable_reason:
+                    self._failed |= dict.fromkeys(of_components, unavailable_reason)
                 else:
                     self._compute_prepared(family, of_components, units)
 

@@ -107,10 +107,10 @@ class _Units:
         """Name, title, caption and how it is drawn."""
         found: list[tuple[str, str, str, Draw]] = [
             (
-                "kept_bar",
+                "kept_fraction_bar",
                 "Kept and rejected units",
                 "How many units are kept, and what rejected the others, that which rejects most first.",
-                lambda path: figures.plot_kept_bar(self._decisions, self._criteria, path),
+                lambda path: figures.plot_kept_fraction_bar(self._decisions, self._criteria, path),
             ),
             (
                 "unit_positions",

@@ -41,7 +41,7 @@ def leaves_guards(method: _Method) -> _Method:
     return method
 
 
-class Ending(ABC):
+class Terminator(ABC):
     """How the watchdogs of one sort end it. Several of them share one; the first that wants to end the sort does."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Ending(ABC):
         with self._lock:
             self._depth -= 1
 
-    def why_not(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why this can't end the sorter here, so that there is no use in watching; None when it can."""
         return None
 
@@ -73,7 +73,7 @@ class Ending(ABC):
             self._cause = error
             return True
 
-    def all_is_well(self, tolerance_s: float) -> None:  # noqa: B027
+    def heartbeat(self, tolerance_s: float) -> None:  # noqa: B027
         """Told at every look: the next `tolerance_s` seconds need no look to happen."""
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Ending(ABC):
         """End the sorter; return when that is done, or when the guarded block is left."""
 
 
-class EndProcessGroup(Ending):
+class ProcessGroupTerminator(Terminator):
     """Ends a sorter that is a process of its own, with everything that it started.
 
     Parameters
@@ -102,7 +102,7 @@ class EndProcessGroup(Ending):
             _logger.warning("Not everything of the sorter's process group %d could be ended.", self.process.pid)
 
 
-class EndThisProcess(Ending):
+class InProcessTerminator(Terminator):
     """Ends a sorter that runs in the main thread of this process: by an interrupt, else with the process.
 
     The main thread gets SIGUSR1, which also reaches blocking calls, and raises `WatchdogInterrupt`. If the guarded
@@ -131,7 +131,7 @@ class EndThisProcess(Ending):
         self._traceback: BinaryIO | None = None
         self._handler_before: Callable[[int, FrameType | None], object] | int | None = None
 
-    def why_not(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         if threading.current_thread() is threading.main_thread():
             return None
         return "The sort does not run in the main thread, the only one that can be interrupted."
@@ -159,7 +159,7 @@ class EndThisProcess(Ending):
         # None: the handler before was not installed from Python, and can't be put back from there.
         signal.signal(signal.SIGUSR1, signal.SIG_DFL if self._handler_before is None else self._handler_before)
 
-    def all_is_well(self, tolerance_s: float) -> None:
+    def heartbeat(self, tolerance_s: float) -> None:
         with self._lock:
             # Once one of the watchdogs ends the sorter, the looks of the others must not put it off.
             if self._depth and self._cause is None:

@@ -24,7 +24,7 @@ from spikeinterface.sorters.utils import SpikeSortingError
 
 from sort_assets.backends import create_backend
 from sort_assets.backends.failure_classification import Evidence, cause, classify, excerpt
-from sort_assets.backends.failure_rules import means, num_bytes
+from sort_assets.backends.failure_rules import failure_rule, num_bytes
 from sort_assets.backends.sorting_components import SortingComponentsBackend
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend, compute_threads
 from sort_assets.config import SortingPipelineConfig
@@ -323,7 +323,7 @@ def test_the_path_that_was_written_is_named() -> None:
     assert failure.diagnostics["path"] == "/store/sub-01/recording.dat"
 
 
-TOO_FEW = means(r"too few spikes", TooFewSpikesError, "Too few spikes.", "Record for longer.")
+TOO_FEW = failure_rule(r"too few spikes", TooFewSpikesError, "Too few spikes.", "Record for longer.")
 
 
 def test_the_environment_goes_before_resources_and_these_before_the_recording() -> None:
@@ -340,7 +340,7 @@ def test_the_environment_goes_before_resources_and_these_before_the_recording() 
 
 
 def test_a_rule_of_the_sorter_goes_before_one_for_any_sorter_of_the_same_kind() -> None:
-    own = means(r"std::bad_alloc", DiskFullError, "Own.", "Own.")
+    own = failure_rule(r"std::bad_alloc", DiskFullError, "Own.", "Own.")
 
     failure = classify(Evidence("std::bad_alloc"), sorter="sorter", rules=(own,))
 

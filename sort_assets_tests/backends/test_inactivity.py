@@ -12,7 +12,7 @@ from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.running.active_log import active_log
 from sort_assets.running.audit import AUDIT_LOG
-from sort_assets.running.termination import EXIT_HUNG, EndThisProcess
+from sort_assets.running.termination import EXIT_HUNG, InProcessTerminator
 
 SORTS = """
 import sys, time
@@ -71,7 +71,7 @@ def test_tolerance_and_grace_come_from_the_configuration(tmp_path: Path) -> None
     assert watchdog is not None
     assert watchdog.tolerance_s == 120
     assert watchdog.log_paths == (tmp_path / "sorter.log",)
-    assert isinstance(watchdog.ending, EndThisProcess)
+    assert isinstance(watchdog.ending, InProcessTerminator)
     assert watchdog.ending.grace_s == 7
 
 

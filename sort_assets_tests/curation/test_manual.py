@@ -9,7 +9,7 @@ import pytest
 import spikeinterface.core as si
 
 from sort_assets.curation.history import CurationHistory, HistoryStep, curation_of, hash_spikes, plain_ids, restructure
-from sort_assets.curation.manual import ManualCuration, from_curation_json, persons_words
+from sort_assets.curation.manual import ManualCuration, from_curation_json, manual_decisions
 from sort_assets.errors import CurationError
 
 LABELS = {"quality": {"label_options": ["good", "noise", "MUA"], "exclusive": True}}
@@ -54,7 +54,7 @@ def test_version_2_merges_splits_removes_and_labels(sorting: si.NumpySorting, tm
     assert plain_ids(result) == [3, 4, 5, 6, 7]
     assert len(result.get_unit_spike_train(5)) == 20
     assert result.get_unit_spike_train(6).tolist() == sorting.get_unit_spike_train(2)[::2].tolist()
-    words = persons_words(manual)
+    words = manual_decisions(manual)
     assert (words[3].label, words[3].keeps) == ("removed", False)
     assert (words[4].label, words[4].keeps) == ("mua", None)
     # Only one of the two merged units was called good.
@@ -80,7 +80,7 @@ def test_version_1_is_read(sorting: si.NumpySorting, tmp_path: Path) -> None:
     manual = from_curation_json(path, sorting)
 
     assert plain_ids(curated(sorting, manual)) == [0, 1, 2, 5]
-    assert [persons_words(manual)[unit].keeps for unit in (0, 1)] == [False, False]
+    assert [manual_decisions(manual)[unit].keeps for unit in (0, 1)] == [False, False]
 
 
 def test_the_format_of_sortingview_is_read(
@@ -91,7 +91,7 @@ def test_the_format_of_sortingview_is_read(
     manual = from_curation_json(path, sorting)
 
     assert plain_ids(curated(sorting, manual)) == [0, 1, 2, 5]
-    assert [persons_words(manual)[unit].keeps for unit in (1, 2)] == [True, False]
+    assert [manual_decisions(manual)[unit].keeps for unit in (1, 2)] == [True, False]
     assert capsys.readouterr().out == ""
 
 
@@ -151,17 +151,17 @@ def test_a_curation_of_merged_units_is_carried_back_to_the_units_of_the_sorter(
     values = {"format_version": "2", "unit_ids": [2, 3, 4, 5], "merges": [{"unit_ids": [5, 2]}]}
     of_merged = from_curation_json(saved(tmp_path, values), seen, user="anna")
     untouched = from_curation_json(saved(tmp_path, {"format_version": "2", "unit_ids": [5]}), seen).after(automatic)
-    assert persons_words(untouched)[5].made == "Merged of 0, 1 automatically"
-    assert not persons_words(untouched)[5].by_person
+    assert manual_decisions(untouched)[5].made == "Merged of 0, 1 automatically"
+    assert not manual_decisions(untouched)[5].by_person
 
     manual = of_merged.after(automatic)
 
     assert manual.is_about(sorting)
     assert plain_ids(curated(sorting, manual)) == [3, 4, 6]
     again = {"format_version": "2", "unit_ids": [3, 4, 6], "removed": [3]}
-    assert persons_words(manual)[6].made == "Merged of 5, 2 by anna"
+    assert manual_decisions(manual)[6].made == "Merged of 5, 2 by anna"
     later = from_curation_json(saved(tmp_path, again), curated(sorting, manual)).after(automatic, manual)
     assert later.is_about(sorting)
-    assert set(persons_words(later)) == {3, 6}
+    assert set(manual_decisions(later)) == {3, 6}
     with pytest.raises(CurationError, match="not about the units"):
         from_curation_json(saved(tmp_path, again), curated(sorting, manual)).after(automatic)

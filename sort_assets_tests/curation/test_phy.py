@@ -10,7 +10,7 @@ import spikeinterface.core as si
 from spikeinterface.exporters import export_to_phy
 
 from sort_assets.curation.history import UnitId, plain_ids, restructure
-from sort_assets.curation.manual import ManualCuration, persons_words
+from sort_assets.curation.manual import ManualCuration, manual_decisions
 from sort_assets.curation.phy import from_phy_folder
 from sort_assets.curation.phy_note import NOTE_FILE, changes, note_export, note_import
 from sort_assets.errors import CurationError
@@ -79,7 +79,7 @@ def test_an_export_that_nobody_touched_changes_nothing(planted: Planted, exporte
 
     assert (found.changed, found.opened, found.pending) == (False, False, False)
     assert plain_ids(curated(planted.analyzer.sorting, manual)) == plain_ids(planted.analyzer.sorting)
-    assert persons_words(manual) == {}
+    assert manual_decisions(manual) == {}
     assert manual.data_version == "abc"
 
 
@@ -103,7 +103,7 @@ def test_merges_splits_and_groups_come_back_as_phy_saved_them(planted: Planted, 
         assert tuple(times[clusters == cluster].tolist()) in trains_of(result)
     first, second, merged = [each for each in plain_ids(result) if each not in ids]
     assert len(result.get_unit_spike_train(first)) == 100
-    words = persons_words(manual)
+    words = manual_decisions(manual)
     assert {unit: word.label for unit, word in words.items()} == {
         ids[1]: "good",
         ids[8]: "noise",
@@ -120,10 +120,10 @@ def test_groups_that_the_export_showed_are_nobodys_word(planted: Planted, export
     phy_saves(exported, clusters, shown)
     note_export(exported, recording="mouse/day1", sorting_version="20260101-1", data_version="abc")
 
-    untouched = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+    untouched = manual_decisions(from_phy_folder(exported, planted.analyzer.sorting))
     clusters[clusters == 4] = 12
     phy_saves(exported, clusters, {0: "good", 1: "mua", 3: "noise", 5: "noise", 12: "noise"})
-    words = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+    words = manual_decisions(from_phy_folder(exported, planted.analyzer.sorting))
 
     assert untouched == {}
     assert {unit: word.labels["quality"] for unit, word in words.items()} == {
@@ -179,7 +179,7 @@ def test_groups_are_read_from_the_table_of_clusters_where_they_have_no_file(plan
     phy_saves(exported, clusters, {2: "noise"})
     (exported / "cluster_group.tsv").unlink()
 
-    words = persons_words(from_phy_folder(exported, planted.analyzer.sorting))
+    words = manual_decisions(from_phy_folder(exported, planted.analyzer.sorting))
 
     assert [(unit, word.keeps) for unit, word in words.items()] == [("2", False)]
 

@@ -28,7 +28,7 @@ PICTURES = {
     "unit_metrics": ("positions",),
     "curated_units": ("kept and rejected", "thresholds"),
     "spike_data": ("kept units",),
-    "sorting_report": ("kept_bar", "raster", "unit_positions", "drift"),
+    "sorting_report": ("kept_fraction_bar", "raster", "unit_positions", "drift"),
 }
 TABLES = {
     "unit_metrics": [("unit_id", "firing_rate", "snr")],

@@ -13,7 +13,7 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.platform.pipeline.jobs import PIPELINE
 from sort_assets.platform.store.handles import StoredSorting
-from sort_assets.platform.store.memory_profiles import Lessons, Shape
+from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
 from sort_assets_tests.fixtures.home import CHEAP, CHECKOUT, SORT, Home, materialize_words, staging_of
 from sort_assets_tests.fixtures.servers import up
 from sort_assets_tests.platform.store.writers import publish
@@ -165,7 +165,9 @@ def test_gc_says_what_it_removes_and_how_much_that_frees(home: Home) -> None:
 def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
     shape = Shape(sorter="kilosort4", device="CPU", channels=16, sampling_hz=30_000.0)
     source = {"recording": "mouse1~day2.nwb", "version": "v", "run_id": "run"}
-    lesson = Lessons(home.roots.store).teach(shape, failures=[], params={"batch_size": 30_000}, days=30, **source)
+    lesson = MemoryProfiles(home.roots.store).teach(
+        shape, failures=[], params={"batch_size": 30_000}, days=30, **source
+    )
 
     shown = home.command("sort-assets", "lessons")
     as_json = home.invoke("lessons", "--json")
@@ -177,7 +179,7 @@ def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
     assert json.loads(as_json.stdout) == [lesson.model_dump(mode="json")]
     assert cleared.stdout.endswith("forgotten\n")
     assert nothing.stdout == "There are no lessons.\n"
-    assert Lessons(home.roots.store).all() == []
+    assert MemoryProfiles(home.roots.store).all() == []
 
 
 def _command_line(process: psutil.Process) -> list[str]:

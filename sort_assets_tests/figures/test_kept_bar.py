@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sort_assets.figures.kept_bar import Rejections, count_rejections, draw_kept_bar, plot_kept_bar
+from sort_assets.figures.kept_bar import Rejections, count_rejections, draw_kept_fraction_bar, plot_kept_fraction_bar
 from sort_assets_tests.figures.decisions import CRITERIA, decide, metrics_of
 
 
@@ -32,7 +32,7 @@ def test_what_rejects_most_comes_first_and_units_without_another_reason_are_coun
 
 
 def test_the_bar_is_divided_by_verdict() -> None:
-    figure = draw_kept_bar(seven_units(), CRITERIA)
+    figure = draw_kept_fraction_bar(seven_units(), CRITERIA)
 
     verdict_axes = figure.axes[0]
     assert [bar.get_width() for bar in verdict_axes.patches] == [2, 4, 1]
@@ -41,7 +41,7 @@ def test_the_bar_is_divided_by_verdict() -> None:
 
 
 def test_each_reason_has_a_bar_as_long_as_its_units() -> None:
-    figure = draw_kept_bar(seven_units(), CRITERIA)
+    figure = draw_kept_fraction_bar(seven_units(), CRITERIA)
 
     reason_axes = figure.axes[1]
     labels = [label.get_text() for label in reason_axes.get_yticklabels()]
@@ -55,22 +55,22 @@ def test_each_reason_has_a_bar_as_long_as_its_units() -> None:
 def test_a_picture_with_all_units_kept_shows_no_reasons(tmp_path: Path, check_png) -> None:
     decisions = decide(metrics_of(["a", "b"]))
 
-    assert len(draw_kept_bar(decisions, CRITERIA).axes) == 1
-    check_png(plot_kept_bar(seven_units(), CRITERIA, tmp_path / "kept.png"))
+    assert len(draw_kept_fraction_bar(decisions, CRITERIA).axes) == 1
+    check_png(plot_kept_fraction_bar(seven_units(), CRITERIA, tmp_path / "kept.png"))
 
 
 def test_a_unit_that_a_person_kept_counts_as_kept() -> None:
     decisions = seven_units()
     decisions.loc["c", ["kept", "label", "decided_by"]] = [True, "mua", "person"]
 
-    figure = draw_kept_bar(decisions, CRITERIA)
+    figure = draw_kept_fraction_bar(decisions, CRITERIA)
 
     assert figure.axes[0].get_title(loc="left") == "7 units: 3 kept, 3 rejected, 1 duplicate"
     assert count_rejections(decisions, CRITERIA)[0].units == 1
 
 
 def test_no_units_are_said() -> None:
-    figure = draw_kept_bar(decide(metrics_of([])), CRITERIA)
+    figure = draw_kept_fraction_bar(decide(metrics_of([])), CRITERIA)
 
     assert "No units found" in [text.get_text() for text in figure.texts]
 

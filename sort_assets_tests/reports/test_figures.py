@@ -10,7 +10,7 @@ from sort_assets.reports import ReportFigure, draw_unit_figures
 from sort_assets_tests.reports.conftest import Curated
 
 NAMES = [
-    "kept_bar",
+    "kept_fraction_bar",
     "unit_positions",
     "raster",
     "metric_histograms",
@@ -78,7 +78,7 @@ def test_what_needs_a_missing_extension_is_left_out_with_its_reason(curated: Cur
         "Amplitudes of rejected units": "Spike amplitudes were not computed.",
     }
     assert [figure.name for figure in figures] == [
-        "kept_bar",
+        "kept_fraction_bar",
         "raster",
         "metric_histograms",
         "correlograms_kept",
@@ -100,7 +100,7 @@ def test_a_figure_that_fails_costs_nobody_the_others(curated: Curated, tmp_path:
 
     assert left_out["Spikes over time"].startswith("It could not be drawn: IsADirectoryError")
     assert left_out["Drift"] == "There are no waveforms."
-    assert [figure.name for figure in figures] == ["kept_bar", "metric_histograms", "correlograms_kept"]
+    assert [figure.name for figure in figures] == ["kept_fraction_bar", "metric_histograms", "correlograms_kept"]
 
 
 def test_without_units_nothing_is_drawn(curated: Curated, tmp_path: Path) -> None:

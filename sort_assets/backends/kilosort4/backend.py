@@ -11,7 +11,7 @@ from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory, memory_needed
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.stages import STAGES
-from sort_assets.backends.memory import Ladder
+from sort_assets.backends.memory import OomSchedule
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import ConfigError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
@@ -48,7 +48,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         # The common reference of one channel is that channel, and takes it away.
         return 2 if self.config.sorter.params.get("do_CAR", True) else 1
 
-    def memory_ladder(self, failure: Exception | None) -> Ladder:
+    def oom_schedule(self, failure: Exception | None) -> OomSchedule:
         return memory.ladder(failure)
 
     def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:

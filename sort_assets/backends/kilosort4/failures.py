@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sort_assets.backends.common_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
-from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, means
+from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
 from sort_assets.backends.kilosort4 import stages
 from sort_assets.errors import (
     BadChannelsError,
@@ -224,7 +224,7 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         re.compile(r"n_samples=(?P<spikes_found>\d+) should be >= n_clusters=(?P<needed>\d+)"),
         _no_waveforms,
     ),
-    means(
+    failure_rule(
         r"No spikes detected, cannot continue sorting",
         TooFewSpikesError,
         "Kilosort4 found no spikes.",
@@ -238,7 +238,7 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         ),
         _no_channels_near,
     ),
-    means(
+    failure_rule(
         r"Wall is empty after `clustering_qr\.run`",
         TooFewSpikesError,
         "Kilosort4 found no clusters of spikes.",
@@ -252,26 +252,26 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         ),
         _whitening_failed,
     ),
-    means(
+    failure_rule(
         r"probability tensor contains either `?inf`?, `?nan`? or element < 0",
         NonFiniteSamplesError,
         "Features of spikes are not numbers: the recording holds samples that are NaN, infinite or far out of scale.",
         "Find out which part or channel is broken and leave it out (recording.start_s, recording.end_s, "
         "recording.bad_channel_ids), or sort it as int16 (recording.dat_dtype).",
     ),
-    means(
+    failure_rule(
         r"IndexError: Channel '(?P<channel>[^']+)' was not in probe\['chanMap'\]",
         BadChannelsError,
         "sorter.params.bad_channels names channel {channel}, which the recording does not have.",
         "Name channels to drop in recording.bad_channel_ids, by their ids, and leave sorter.params.bad_channels empty.",
     ),
-    means(
+    failure_rule(
         r"zero-size array to reduction operation|median\(\): Expected reduction dim 0 to have non-zero size",
         BadChannelsError,
         "No channel is left to sort.",
         "Name fewer channels in recording.bad_channel_ids or sorter.params.bad_channels.",
     ),
-    means(
+    failure_rule(
         r"(?P<reason>Largest value of chanMap exceeds channel count|All probe variables must have the same length"
         r"|Missing required key: \S+ after loading probe|Array-valued probe entries should have 1 dim"
         r"|Selected empty shank index: [^,]+|Unrecognized extension for probe[^\n]*)",
@@ -279,37 +279,37 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         "The channels' locations do not fit the recording: {reason}.",
         "Correct the probe in the recording's file.",
     ),
-    means(
+    failure_rule(
         r"(?P<reason>`nt` must be odd, but got nt=\d+)",
         ConfigError,
         "Kilosort4 refuses sorter.params.nt: {reason}.",
         "Set sorter.params.nt to an odd number, about two milliseconds of samples: 61 at 30 kHz, 41 at 20 kHz.",
     ),
-    means(
+    failure_rule(
         r"If using pre-computed universal templates",
         ConfigError,
         "Kilosort4 has built-in waveforms of 61 samples only, and sorter.params.nt differs.",
         "Set sorter.params.nt to 61, or sorter.params.templates_from_data to true.",
     ),
-    means(
+    failure_rule(
         r"Unrecognized settings: \[(?P<parameters>[^\]]*)\]",
         ConfigError,
         "sorter.params has settings that Kilosort4 does not know: {parameters}.",
         "Correct their names in sorter.params.",
     ),
-    means(
+    failure_rule(
         r"`n_chan_bin` is a required setting",
         ConfigError,
         "Kilosort4 was not told the number of channels.",
         "Leave n_chan_bin out of sorter.params: it is taken from the recording.",
     ),
-    means(
+    failure_rule(
         r"in template_centers[\s\S]{0,2000}?TypeError: unsupported operand type\(s\) for [^\n]*'NoneType'",
         ConfigError,
         "Kilosort4 needs a number for sorter.params.dminx.",
         "Leave sorter.params.dminx out (default 32), or set it to the median distance of neighbouring contacts.",
     ),
-    means(
+    failure_rule(
         r"'NoneType' object has no attribute 'setLevel'",
         SorterEnvironmentError,
         "Something else in the process listens to Kilosort's log, and SpikeInterface then fails to set it up.",

@@ -28,7 +28,7 @@ from sort_assets.backends.kilosort4.stages import (
     PREPROCESSING,
     SAVING,
 )
-from sort_assets.backends.memory import Ladder, MemoryParameter
+from sort_assets.backends.memory import MemoryParameter, OomSchedule
 from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
 
 SMALLEST_BATCH_S = 0.5
@@ -58,7 +58,7 @@ def batch_size(sampling_frequency: float = _RATE_UNLESS_KNOWN_HZ) -> MemoryParam
     )
 
 
-def ladder(failure: Exception | None) -> Ladder:
+def ladder(failure: Exception | None) -> OomSchedule:
     """What to change after a failure.
 
     Parameters
@@ -78,12 +78,14 @@ def ladder(failure: Exception | None) -> Ladder:
     return _of_stage(stage, batch, known)
 
 
-def _of_stage(stage: str | None, batch: MemoryParameter, known: dict[str, str | int | float | bool | None]) -> Ladder:
+def _of_stage(
+    stage: str | None, batch: MemoryParameter, known: dict[str, str | int | float | bool | None]
+) -> OomSchedule:
     if stage in (None, PREPROCESSING, DRIFT, DETECTION):
         return ((batch,),)
     if stage in (FIRST_CLUSTERING, FINAL_CLUSTERING):
         centres = math.ceil(float(known.get("probe_width_um") or 0) / _CENTRE_WIDTH_UM)
-        across: Ladder = ()
+        across: OomSchedule = ()
         if centres > 1:
             across = ((MemoryParameter("sorter.params.x_centers", None, limit=centres, at_once=True, raised=True),),)
         return ((CLEAR_CACHE,), DEFAULT_SUBSET, *across, SMALLER_SUBSET)

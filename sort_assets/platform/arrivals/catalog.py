@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sort_assets.errors import SortAssetsError, StorageError
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.store.locks import exclusive_lock
 
 KNOWN_NAME = "@recordings.sqlite"
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 """
 
 
-class KnownRecordings:
+class RecordingCatalog:
     """The file, opened when it is used and created when it is missing.
 
     Any number of processes may use it. Each method is one transaction; who changes what he has read holds `alone`.
@@ -79,14 +79,14 @@ class KnownRecordings:
         with exclusive_lock(self.file.with_name(_LOCK_NAME), wait=wait, make_folder=True):
             yield
 
-    def all(self) -> dict[str, Known]:
+    def all(self) -> dict[str, CatalogEntry]:
         """Everything known, by path."""
         with self._open() as connection:
             return {
                 known.path: known for known in map(_known, connection.execute(f"SELECT {_COLUMNS} FROM recordings"))
             }
 
-    def get(self, path: str) -> Known | None:
+    def get(self, path: str) -> CatalogEntry | None:
         """What is known of one path."""
         with self._open() as connection:
             row = connection.execute(
@@ -100,7 +100,7 @@ class KnownRecordings:
             rows = connection.execute("SELECT state, COUNT(*) FROM recordings GROUP BY state")
             return {State(state): int(count) for state, count in rows}
 
-    def troubled(self, limit: int | None = None) -> list[Known]:
+    def with_problems(self, limit: int | None = None) -> list[CatalogEntry]:
         """Those with a problem and those that are gone, by path; what was forgotten is left out."""
         with self._open() as connection:
             rows = connection.execute(
@@ -110,7 +110,7 @@ class KnownRecordings:
             )
             return [*map(_known, rows)]
 
-    def vanished_like(self, fingerprint: str) -> list[str]:
+    def missing_with_fingerprint(self, fingerprint: str) -> list[str]:
         """Paths of the recordings that are gone and had this content, by path."""
         with self._open() as connection:
             rows = connection.execute(
@@ -142,7 +142,7 @@ class KnownRecordings:
             rows = connection.execute("SELECT path FROM recordings WHERE changed >= ? ORDER BY path", [since])
             return [os.fsdecode(path) for (path,) in rows]
 
-    def put(self, *known: Known) -> None:
+    def put(self, *known: CatalogEntry) -> None:
         """Remember, in place of what was known of the same paths."""
         with self._open() as connection:
             connection.executemany(
@@ -156,7 +156,7 @@ class KnownRecordings:
             connection.executemany("DELETE FROM recordings WHERE path = ?", encoded)
             connection.executemany("DELETE FROM partitions WHERE path = ?", encoded)
 
-    def partitions(self, paths: Iterable[str] | None = None) -> list[KnownPartition]:
+    def partitions(self, paths: Iterable[str] | None = None) -> list[CatalogPartition]:
         """The partitions of some recordings, or of all."""
         with self._open() as connection:
             if paths is None:
@@ -166,7 +166,7 @@ class KnownRecordings:
                 _partition(row) for path in paths for row in connection.execute(select, [os.fsencode(path)]).fetchall()
             ]
 
-    def put_partitions(self, *partitions: KnownPartition) -> None:
+    def put_partitions(self, *partitions: CatalogPartition) -> None:
         """Remember, in place of what was known of the same keys."""
         with self._open() as connection:
             connection.executemany(
@@ -179,7 +179,7 @@ class KnownRecordings:
         with self._open() as connection:
             connection.executemany("DELETE FROM partitions WHERE key = ?", [[key] for key in keys])
 
-    def wanted(self, limit: int) -> list[KnownPartition]:
+    def wanted(self, limit: int) -> list[CatalogPartition]:
         """Partitions for which a run is wanted and not yet asked for, those that wait longest first."""
         with self._open() as connection:
             rows = connection.execute(
@@ -283,10 +283,10 @@ def _marks(columns: str) -> str:
     return ", ".join("?" for _ in columns.split(","))
 
 
-def _known(row: tuple[Any, ...]) -> Known:
+def _known(row: tuple[Any, ...]) -> CatalogEntry:
     path, state, stamp, since, settled, checked, settings, fingerprint, problem, changed, vanished = row
     error = None if problem is None else SortAssetsError.from_dict(json.loads(problem))
-    return Known(
+    return CatalogEntry(
         *(
             os.fsdecode(path),
             State(state),
@@ -303,7 +303,7 @@ def _known(row: tuple[Any, ...]) -> Known:
     )
 
 
-def _row(known: Known) -> tuple[Any, ...]:
+def _row(known: CatalogEntry) -> tuple[Any, ...]:
     problem = None if known.problem is None else json.dumps(known.problem.to_dict())
     return (
         *(os.fsencode(known.path), known.state.value, known.stamp, known.since, known.settled, known.checked),
@@ -311,13 +311,13 @@ def _row(known: Known) -> tuple[Any, ...]:
     )
 
 
-def _partition(row: tuple[Any, ...]) -> KnownPartition:
+def _partition(row: tuple[Any, ...]) -> CatalogPartition:
     key, path, versions, run_key, run_assets, requested, forgotten = row
     assets = None if run_assets is None else tuple(json.loads(run_assets))
-    return KnownPartition(key, os.fsdecode(path), json.loads(versions), run_key, assets, requested, bool(forgotten))
+    return CatalogPartition(key, os.fsdecode(path), json.loads(versions), run_key, assets, requested, bool(forgotten))
 
 
-def _partition_row(partition: KnownPartition) -> tuple[Any, ...]:
+def _partition_row(partition: CatalogPartition) -> tuple[Any, ...]:
     assets = None if partition.run_assets is None else json.dumps(partition.run_assets)
     return (
         *(partition.key, os.fsencode(partition.path), json.dumps(dict(partition.versions), sort_keys=True)),

@@ -15,7 +15,7 @@ class State(StrEnum):
     REGISTERED = "registered"
     """A partition for each of its streams."""
     PROBLEM = "problem"
-    """It can't become one; `Known.problem` says why."""
+    """It can't become one; `CatalogEntry.problem` says why."""
     FOREIGN = "foreign"
     """Named like a recording, and none."""
     IGNORED = "ignored"
@@ -25,7 +25,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Known:
+class CatalogEntry:
     """What is known of one file or folder.
 
     Attributes
@@ -65,7 +65,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class KnownPartition:
+class CatalogPartition:
     """What is known of one partition.
 
     Attributes

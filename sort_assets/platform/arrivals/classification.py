@@ -15,7 +15,7 @@ from pathlib import Path
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
 from sort_assets.platform.arrivals.candidates import Candidate
-from sort_assets.platform.arrivals.catalog_entry import Known, State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.observations import settings_hash
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.probe_files import find_probe_file
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
     """What is to be done with a candidate."""
 
     SETTLED = "settled"
-    """Nothing: `Known.state` says what it is."""
+    """Nothing: `CatalogEntry.state` says what it is."""
     IGNORED = "ignored"
     """Nothing, since a rule says so."""
     WAITING = "waiting"
@@ -46,7 +46,7 @@ class Verdict:
     Attributes
     ----------
     outcome : Outcome
-    known : Known
+    known : CatalogEntry
         What is known of it, with what was seen now.
     settings : RecordingSettings or None
         What is said of it; None where that is not needed, or can't be read.
@@ -56,21 +56,21 @@ class Verdict:
     """
 
     outcome: Outcome
-    known: Known
+    known: CatalogEntry
     settings: RecordingSettings | None = None
     problem: SortAssetsError | None = None
     complete_at: float | None = None
 
 
 @dataclass(frozen=True)
-class FolderJudge:
+class FolderRules:
     """What the walk must know: what rules and sidecars say, and which folders are recordings already.
 
     A person may have registered a folder of files as one recording, with no rule that says so.
     """
 
     rules: RecordingRules
-    rows: Mapping[str, Known]
+    rows: Mapping[str, CatalogEntry]
 
     def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
         """Whether nothing in a folder is a recording."""
@@ -87,7 +87,7 @@ class FolderJudge:
         return self.rules.describes_binary(relative, sidecar)
 
 
-def is_settled(found: Candidate, row: Known, rules: RecordingRules, now: float) -> bool:
+def is_settled(found: Candidate, row: CatalogEntry, rules: RecordingRules, now: float) -> bool:
     """Whether nothing has to be done about a known candidate, decided without a look at its rules."""
     if row.state is State.FORGOTTEN:
         return True
@@ -101,19 +101,19 @@ def is_settled(found: Candidate, row: Known, rules: RecordingRules, now: float) 
     return row.problem is None or 0 <= now - row.checked < _TRY_AGAIN_S[_may_pass(row.problem)]
 
 
-def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float) -> Verdict:
+def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now: float) -> Verdict:
     """Decide about a candidate that is new, has changed, or of which something else is said.
 
     Parameters
     ----------
     found : Candidate
-    row : Known or None
+    row : CatalogEntry or None
         What was known of it.
     rules : RecordingRules
     now : float
         In seconds since 1970.
     """
-    known = replace(row or Known(found.relative, State.WAITING, since=now), vanished=None)
+    known = replace(row or CatalogEntry(found.relative, State.WAITING, since=now), vanished=None)
     unchanged = row is not None and row.stamp == found.stamp
     if not unchanged or now < known.since:
         known = replace(known, stamp=found.stamp, since=now)
@@ -141,7 +141,7 @@ def judge(found: Candidate, row: Known | None, rules: RecordingRules, now: float
     return Verdict(Outcome.WAITING, waiting, settings, complete_at=complete_at if waits_for_quiet else None)
 
 
-def _is_complete(found: Candidate, settings: RecordingSettings, known: Known, *, quiet: bool) -> bool:
+def _is_complete(found: Candidate, settings: RecordingSettings, known: CatalogEntry, *, quiet: bool) -> bool:
     if known.settled == found.stamp:
         return True  # it was complete before
     marker = settings.arrival.marker
@@ -182,7 +182,7 @@ def _probe_file(found: Candidate, settings: RecordingSettings) -> Path | None:
         return None
 
 
-def _same_sources(row: Known, rules: RecordingRules, found: Candidate) -> bool:
+def _same_sources(row: CatalogEntry, rules: RecordingRules, found: Candidate) -> bool:
     source, _, said = row.settings.partition(" ")
     if source != _source(rules, found):
         return False

@@ -148,4 +148,4 @@ def settings_hash(settings: RecordingSettings) -> str:
 
 
 def _sources(settings: RecordingSettings) -> dict[str, Any]:
-    return {"said_by": ", ".join(settings.sources) or "nothing but defaults"}
+    return {"declared_in": ", ".join(settings.sources) or "nothing but defaults"}

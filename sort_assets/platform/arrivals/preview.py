@@ -13,14 +13,14 @@ from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.settings import Roots
 from sort_assets.errors import OutsideRecordingsRootError, SortAssetsError, UnknownFormatError
 from sort_assets.platform.arrivals.candidates import Candidate, Refusal, find_candidates
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, Problem, State
-from sort_assets.platform.arrivals.classification import FolderJudge, Outcome, Verdict, is_settled, judge
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
+from sort_assets.platform.arrivals.classification import FolderRules, Outcome, Verdict, is_settled, judge
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import settings_observed
 from sort_assets.platform.arrivals.scan import Arrivals
 from sort_assets.platform.arrivals.sensor import NAME
-from sort_assets.platform.arrivals.tick import Limits, Look
+from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.fingerprint import is_clutter
@@ -83,9 +83,9 @@ class Preview:
         self, instance: dg.DagsterInstance, roots: Roots, reader: HeaderReader, tell: Callable[[str], object] = str
     ) -> None:
         self._roots, self._reader, self._tell = roots, reader, tell
-        known = KnownRecordings(roots.store, read_only=True)
+        known = RecordingCatalog(roots.store, read_only=True)
         self._rows = known.all()
-        self._remembered: dict[str, list[KnownPartition]] = {}
+        self._remembered: dict[str, list[CatalogPartition]] = {}
         for partition in known.partitions():
             self._remembered.setdefault(partition.path, []).append(partition)
         self._present = set(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
@@ -138,8 +138,8 @@ class Preview:
         return ignores
 
     def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """As `FolderJudge.concatenates`."""
-        return FolderJudge(self._rules, self._rows).concatenates(relative, sidecar)
+        """As `FolderRules.concatenates`."""
+        return FolderRules(self._rules, self._rows).concatenates(relative, sidecar)
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """As `RecordingRules.describes_binary`."""
@@ -175,7 +175,7 @@ class Preview:
             return Finding(path, WAITING, self._keys(path), why)
         return self._read(found, verdict.known, verdict.settings)
 
-    def _settled(self, found: Candidate, row: Known) -> Finding:
+    def _settled(self, found: Candidate, row: CatalogEntry) -> Finding:
         if row.state is State.IGNORED:
             by = self._rules.settings_of(found.relative, found.sidecar).ignored_by
             return Finding(row.path, IGNORED, why=f"By {by}.")
@@ -196,7 +196,7 @@ class Preview:
             return ""
         return f"It changed {max(age, 0):.0f} s ago; it is complete after {settings.arrival.quiet_s:g} s of quiet."
 
-    def _read(self, found: Candidate, known: Known, settings: RecordingSettings) -> Finding:
+    def _read(self, found: Candidate, known: CatalogEntry, settings: RecordingSettings) -> Finding:
         path = found.relative
         try:
             config = settings.resolve(DEFAULT_PRESET).config.recording
@@ -241,7 +241,7 @@ class Scan:
         self._tell = tell
         self._arrivals = Arrivals(instance, roots, reader, sensor=NAME, limits=_WITHOUT_BOUNDS, tell=tell)
 
-    def run(self) -> Look:
+    def run(self) -> ScanResult:
         """Look, wait until what is new could have changed and did not, and look again.
 
         It waits no longer than what it found at first needs; what grows meanwhile is left to the sensor. Interrupted at

@@ -13,8 +13,8 @@ from sort_assets.config.rules import RecordingSettings, find_sidecar
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError, SortAssetsError
 from sort_assets.platform.arrivals.candidates import stamp_of
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.observations import (
     RAW,
     Observed,
@@ -112,10 +112,10 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
     # Of what is read now: a file that still grows is going to differ.
     stamp = stamp_of(located) if located.exists() else ""
     header = read_header(located, config, streams=settings.streams)
-    known = KnownRecordings(roots.store)
+    known = RecordingCatalog(roots.store)
     with known.alone():
         known.serve(instance_id(instance))
-        before = known.get(relative) or Known(relative, State.WAITING)
+        before = known.get(relative) or CatalogEntry(relative, State.WAITING)
         known.put_partitions(*(replace(one, forgotten=False) for one in known.partitions([relative])))
         seen = replace(before, state=State.REGISTERED, stamp=stamp, vanished=None, since=time.time())
         return Registration(instance, roots, known).settle(seen, settings, header, start=False)
@@ -129,7 +129,7 @@ class Registration:
     ----------
     instance : DagsterInstance
     roots : Roots
-    known : KnownRecordings
+    known : RecordingCatalog
         The caller is `alone` with it.
     clock : callable
         The time of day in seconds since 1970.
@@ -137,11 +137,11 @@ class Registration:
 
     instance: dg.DagsterInstance
     roots: Roots
-    known: KnownRecordings
+    known: RecordingCatalog
     clock: Callable[[], float] = time.time
 
     def settle(
-        self, seen: Known, settings: RecordingSettings, header: RecordingHeader, *, start: bool
+        self, seen: CatalogEntry, settings: RecordingSettings, header: RecordingHeader, *, start: bool
     ) -> list[Registered]:
         """Add the partitions that are missing, report what is new about each, and remember all of it.
 
@@ -151,7 +151,7 @@ class Registration:
 
         Parameters
         ----------
-        seen : Known
+        seen : CatalogEntry
             What was known of the recording, with the stamp that it has now.
         settings : RecordingSettings
         header : RecordingHeader
@@ -171,7 +171,7 @@ class Registration:
         named = [(RecordingKey(seen.path, stream.name), stream) for stream in header.streams]
         streams = [(key, stream) for key, stream in named if str(key) not in forgotten]
         keys = [key for key, _ in streams]
-        before = [remembered.get(str(key), KnownPartition(str(key), seen.path)) for key in keys]
+        before = [remembered.get(str(key), CatalogPartition(str(key), seen.path)) for key in keys]
         reports = [
             {RAW: raw_observed(path, header, stream)} | settings_observed(key, path, settings)
             for key, stream in streams
@@ -207,21 +207,21 @@ class Registration:
         )
         return registered
 
-    def _report(self, key: str, path: Path, reported: dict[str, Observed], partition: KnownPartition) -> None:
+    def _report(self, key: str, path: Path, reported: dict[str, Observed], partition: CatalogPartition) -> None:
         differing = {
             asset: observed for asset, observed in reported.items() if partition.versions.get(asset) != observed.version
         }
         what = f"Seen at {path}." if RAW not in partition.versions else f"Changed since it was last seen at {path}."
         report(self.instance, key, differing, what)
 
-    def _let_streams_go(self, path: Path, partitions: Iterable[KnownPartition]) -> None:
+    def _let_streams_go(self, path: Path, partitions: Iterable[CatalogPartition]) -> None:
         """Report what a recording no longer holds, a well or a probe: its partition and results stay."""
         for partition in partitions:
             if RAW in partition.versions:
                 report_vanished(self.instance, partition.key, path, partition.versions[RAW])
             self.known.put_partitions(replace(partition, versions={}, run_key=None, run_assets=None, requested=None))
 
-    def _never_sorted(self, key: str, partition: KnownPartition, *, arrived: bool) -> bool:
+    def _never_sorted(self, key: str, partition: CatalogPartition, *, arrived: bool) -> bool:
         """Whether a first result is still to come; of one that arrives, whether nobody has worked on it at all."""
         store = Store(self.roots.store)
         if arrived:
@@ -241,7 +241,7 @@ def instance_id(instance: dg.DagsterInstance) -> str:
 
 
 def remember_problem(
-    known: KnownRecordings, seen: Known, problem: SortAssetsError, *, was_read: bool, now: float
+    known: RecordingCatalog, seen: CatalogEntry, problem: SortAssetsError, *, was_read: bool, now: float
 ) -> bool:
     """Keep why a recording can't be registered; returns whether that is news.
 

@@ -10,9 +10,9 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import RecordingBusyError, StorageError, StoreError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
-from sort_assets.platform.arrivals.resolver import Named
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.folders import num_bytes
@@ -21,7 +21,7 @@ from sort_assets.recordings.key import STREAM_MARK
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class RemovalResult:
     """What was forgotten by one name.
 
     Attributes
@@ -55,7 +55,7 @@ class Results:
     bytes: int
 
 
-class Forgetting:
+class RecordingRemover:
     """Removes partitions and what was made of them.
 
     Parameters
@@ -66,9 +66,9 @@ class Forgetting:
 
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
         self._instance, self._store = instance, Store(roots.store)
-        self._known = KnownRecordings(roots.store)
+        self._known = RecordingCatalog(roots.store)
 
-    def forget(self, named: Named) -> Forgotten:
+    def forget(self, named: RecordingMatch) -> RemovalResult:
         """Remove partitions, and ignore the recording, or these streams of it, from now on. Results stay.
 
         Raises
@@ -84,9 +84,9 @@ class Forgetting:
             removed = [key for key in named.keys if key in present]
             for key in removed:
                 self._instance.delete_dynamic_partition(RECORDINGS_PARTITIONS, key)
-        return Forgotten(named.path, tuple(removed), ignored)
+        return RemovalResult(named.path, tuple(removed), ignored)
 
-    def results(self, named: Named) -> list[Results]:
+    def results(self, named: RecordingMatch) -> list[Results]:
         """What `purge` would remove."""
         return [
             Results(key, tuple(self._store.assets(key)), num_bytes([self._store.root / key]))
@@ -94,7 +94,7 @@ class Forgetting:
             if self._is_stored(key)
         ]
 
-    def purge(self, named: Named) -> tuple[Forgotten, list[Results]]:
+    def purge(self, named: RecordingMatch) -> tuple[RemovalResult, list[Results]]:
         """Forget, and remove everything that was made of it; the raw data stays.
 
         Raises
@@ -145,11 +145,11 @@ class Forgetting:
                     f"Somebody writes or sorts '{key}' at this moment.", remedy="Wait until that has ended."
                 )
 
-    def _remember(self, path: str, named: Named, present: set[str]) -> bool:
+    def _remember(self, path: str, named: RecordingMatch, present: set[str]) -> bool:
         """Note what is forgotten; returns whether that is the whole recording."""
         remembered = {partition.key: partition for partition in self._known.partitions([path])}
         for key in named.keys:
-            partition = remembered.get(key, KnownPartition(key, path))
+            partition = remembered.get(key, CatalogPartition(key, path))
             remembered[key] = replace(partition, forgotten=True, run_key=None, run_assets=None, requested=None)
         self._known.put_partitions(*remembered.values())
         whole = named.whole
@@ -158,7 +158,7 @@ class Forgetting:
             others = {key for key in present - {*named.keys} if key.partition(STREAM_MARK)[0] == recording}
             whole = not others and all(one.forgotten for one in remembered.values())
         if whole:
-            known = self._known.get(path) or Known(path, State.FORGOTTEN, since=time.time())
+            known = self._known.get(path) or CatalogEntry(path, State.FORGOTTEN, since=time.time())
             self._known.put(replace(known, state=State.FORGOTTEN))
         return whole
 

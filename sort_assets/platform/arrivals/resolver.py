@@ -11,8 +11,8 @@ from sort_assets.config.presets import DEFAULT_PRESET
 from sort_assets.config.rules import find_sidecar
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, RecordingKeyError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
@@ -20,7 +20,7 @@ from sort_assets.recordings.key import STREAM_MARK, RecordingKey
 
 
 @dataclass(frozen=True)
-class Named:
+class RecordingMatch:
     """What a word means.
 
     Attributes
@@ -31,17 +31,17 @@ class Named:
         Partitions, and folders of the store, that are meant; none where there are none yet.
     whole : bool
         Whether the recording with all its streams is meant.
-    known : Known or None
+    known : CatalogEntry or None
         What is known of the recording.
     """
 
     path: str | None
     keys: tuple[str, ...]
     whole: bool
-    known: Known | None
+    known: CatalogEntry | None
 
 
-class Naming:
+class RecordingResolver:
     """Finds recordings by key, by path from the working directory, or by path from the recordings root.
 
     Parameters
@@ -52,11 +52,11 @@ class Naming:
 
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
         self._roots = roots
-        self._known = KnownRecordings(roots.store, read_only=True)
+        self._known = RecordingCatalog(roots.store, read_only=True)
         partitions = instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
         self._all_keys = {*partitions, *Store(roots.store).recordings()}
 
-    def find(self, word: str) -> Named:
+    def find(self, word: str) -> RecordingMatch:
         """What a word means.
 
         Raises
@@ -66,24 +66,24 @@ class Naming:
         """
         return self._by_key(word) or self._by_path(word) or self._on_disk(word) or self._refuse(word)
 
-    def _by_key(self, word: str) -> Named | None:
+    def _by_key(self, word: str) -> RecordingMatch | None:
         try:
             key = RecordingKey.parse(word)
         except RecordingKeyError:
-            return Named(None, (word,), True, None) if word in self._all_keys else None
+            return RecordingMatch(None, (word,), True, None) if word in self._all_keys else None
         if key.stream is not None and word in self._all_keys | self._remembered(key.path):
-            return Named(key.path, (word,), False, self._known.get(key.path))
+            return RecordingMatch(key.path, (word,), False, self._known.get(key.path))
         return self._whole(key.path) if key.stream is None else None
 
-    def _by_path(self, word: str) -> Named | None:
+    def _by_path(self, word: str) -> RecordingMatch | None:
         return next(filter(None, map(self._whole, [*self._relative(word), word])), None)
 
-    def _on_disk(self, word: str) -> Named | None:
+    def _on_disk(self, word: str) -> RecordingMatch | None:
         """A recording that nobody has looked at yet."""
         for path in self._relative(word):
             located = self._roots.recordings / path
             if located.exists() and self._is_recording(path, located):
-                return Named(path, (), True, None)
+                return RecordingMatch(path, (), True, None)
         return None
 
     def _is_recording(self, path: str, located: Path) -> bool:
@@ -96,15 +96,15 @@ class Naming:
         except SortAssetsError:
             return True  # one with something wrong with it
 
-    def _whole(self, path: str) -> Named | None:
+    def _whole(self, path: str) -> RecordingMatch | None:
         known = self._known.get(path)
         try:
             base = str(RecordingKey(path))
         except RecordingKeyError:  # too long, for example, so that it never became a partition
-            return Named(path, (), True, known) if known else None
+            return RecordingMatch(path, (), True, known) if known else None
         streams = {key for key in self._all_keys if key.startswith(f"{base}{STREAM_MARK}")}
         keys = streams | self._remembered(path) | ({base} & self._all_keys)
-        return Named(path, tuple(sorted(keys)), True, known) if keys or known else None
+        return RecordingMatch(path, tuple(sorted(keys)), True, known) if keys or known else None
 
     def _relative(self, word: str) -> list[str]:
         """The paths relative to the root that a word may mean, from the working directory first."""
@@ -119,7 +119,7 @@ class Naming:
     def _remembered(self, path: str) -> set[str]:
         return {partition.key for partition in self._known.partitions([path])}
 
-    def _refuse(self, word: str) -> Named:
+    def _refuse(self, word: str) -> RecordingMatch:
         names = sorted(self._all_keys | set(self._known.all()))
         nearest = difflib.get_close_matches(word, names, n=3)
         if not nearest:

@@ -24,13 +24,13 @@ from sort_assets.errors import (
     UnreadableRecordingError,
 )
 from sort_assets.platform.arrivals.candidates import Candidate, Passed, Place, Refusal, find_candidates, stamp_of
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, State
-from sort_assets.platform.arrivals.classification import FolderJudge, Outcome, is_settled, judge
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
+from sort_assets.platform.arrivals.classification import FolderRules, Outcome, is_settled, judge
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW, report_vanished
 from sort_assets.platform.arrivals.registration import Registration, instance_id, remember_problem
-from sort_assets.platform.arrivals.tick import Limits, Look
+from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RULES_PROBLEM, RecordingRules
@@ -49,7 +49,7 @@ class _Due:
 
     candidate: Candidate
     settings: RecordingSettings
-    known: Known
+    known: CatalogEntry
 
 
 class Arrivals:
@@ -83,10 +83,10 @@ class Arrivals:
     ) -> None:
         self._instance, self._roots, self._reader = instance, roots, reader
         self._sensor, self._limits, self._clock, self._tell_progress = sensor, limits, clock, tell
-        self._known = KnownRecordings(roots.store)
+        self._known = RecordingCatalog(roots.store)
         self._registration = Registration(instance, roots, self._known, clock)
 
-    def look(self, arrived: int) -> Look:
+    def look(self, arrived: int) -> ScanResult:
         """Look at the folder.
 
         Parameters
@@ -103,12 +103,12 @@ class Arrivals:
         """
         with self._known.alone(wait=False):
             self._known.serve(instance_id(self._instance))
-            look = Look(self._known.begin_tick(arrived))
+            look = ScanResult(self._known.begin_tick(arrived))
             self._go_through(look, after=tuple(json.loads(self._known.note(_WALKED_TO) or "[]")))
             self._ask_for_runs(look)
         return look
 
-    def register_complete(self) -> Look:
+    def register_complete(self) -> ScanResult:
         """Look at the folder from its beginning, and leave the runs that are wanted to the sensor's next look.
 
         Raises
@@ -118,11 +118,11 @@ class Arrivals:
         """
         with self._known.alone():
             self._known.serve(instance_id(self._instance))
-            look = Look(tick=0)
+            look = ScanResult(tick=0)
             self._go_through(look, after=())
         return look
 
-    def _go_through(self, look: Look, *, after: Place) -> None:
+    def _go_through(self, look: ScanResult, *, after: Place) -> None:
         began = time.monotonic()
         rules = RecordingRules(self._roots)
         rows = self._known.all()
@@ -133,7 +133,7 @@ class Arrivals:
         due = self._walk(rules, rows, look, after, began + self._limits.walk_s)
         self._settle(due, look, began + self._limits.read_s)
 
-    def _tell_of_rules(self, rules: RecordingRules, look: Look) -> None:
+    def _tell_of_rules(self, rules: RecordingRules, look: ScanResult) -> None:
         rules.keep()
         problem = "" if rules.problem is None else str(rules.problem)
         if problem == (self._known.note(RULES_PROBLEM) or ""):
@@ -146,15 +146,15 @@ class Arrivals:
             look.news.append("The rules file is valid again.")
 
     def _walk(
-        self, rules: RecordingRules, rows: dict[str, Known], look: Look, after: Place, deadline: float
+        self, rules: RecordingRules, rows: dict[str, CatalogEntry], look: ScanResult, after: Place, deadline: float
     ) -> list[_Due]:
         """Go through the folder; returns what has to be read."""
         due: list[_Due] = []
         seen: set[str] = set()
         refused: list[str] = []
-        updates: list[Known] = []
+        updates: list[CatalogEntry] = []
         walked_to: Place | None = None
-        judge_folders = FolderJudge(rules, rows)
+        judge_folders = FolderRules(rules, rows)
         for found in find_candidates(self._roots.recordings, judge_folders, after=after, with_passed=True):
             if not isinstance(found, Passed):
                 seen.add(found.relative)
@@ -186,11 +186,11 @@ class Arrivals:
     def _examine(
         self,
         found: Candidate,
-        row: Known | None,
+        row: CatalogEntry | None,
         rules: RecordingRules,
-        look: Look,
+        look: ScanResult,
         due: list[_Due],
-        updates: list[Known],
+        updates: list[CatalogEntry],
     ) -> None:
         """Look closer at a recording that is new, has changed, or of which something else is said."""
         if row is not None and row.vanished is not None:
@@ -206,7 +206,7 @@ class Arrivals:
             look.waiting += 1
             look.complete_at += [] if verdict.complete_at is None else [verdict.complete_at]
 
-    def _settle(self, due: list[_Due], look: Look, deadline: float) -> None:
+    def _settle(self, due: list[_Due], look: ScanResult, deadline: float) -> None:
         """Read what is complete and register it, those that wait longest first, as long as there is time."""
         if due and not self._reader.prepare(max(0.0, deadline - time.monotonic())):
             look.left = len(due)
@@ -218,7 +218,7 @@ class Arrivals:
             self._tell_progress(f"Reading {index + 1} of {len(due)}: {one.known.path}")
             self._settle_one(one, look)
 
-    def _settle_one(self, one: _Due, look: Look) -> None:
+    def _settle_one(self, one: _Due, look: ScanResult) -> None:
         known, path = one.known, one.candidate.path
         try:
             config = one.settings.resolve(DEFAULT_PRESET).config.recording
@@ -243,7 +243,7 @@ class Arrivals:
         else:
             new = [one.key for one in registered if one.new]
             look.registered += new
-            for path_before in self._known.vanished_like(header.fingerprint) if new else ():
+            for path_before in self._known.missing_with_fingerprint(header.fingerprint) if new else ():
                 look.news.append(
                     f"{known.path} has the content of {path_before}, which is gone: it was moved or renamed. The "
                     f"results of {path_before} stay under its key."
@@ -251,16 +251,16 @@ class Arrivals:
             if known.fingerprint is not None and known.fingerprint != header.fingerprint:
                 look.news.append(f"{known.path} has changed; what was made of it is stale.")
 
-    def _refuse(self, found: Refusal, row: Known | None, look: Look) -> None:
-        known = row or Known(found.relative, State.PROBLEM, since=self._clock())
+    def _refuse(self, found: Refusal, row: CatalogEntry | None, look: ScanResult) -> None:
+        known = row or CatalogEntry(found.relative, State.PROBLEM, since=self._clock())
         if known.state is not State.FORGOTTEN:
             self._tell(known, found.problem, look, was_read=False)
 
-    def _tell(self, known: Known, problem: SortAssetsError, look: Look, *, was_read: bool = True) -> None:
+    def _tell(self, known: CatalogEntry, problem: SortAssetsError, look: ScanResult, *, was_read: bool = True) -> None:
         if remember_problem(self._known, known, problem, was_read=was_read, now=self._clock()):
             look.warnings.append(f"{known.path}: {type(problem).__name__}: {problem}")
 
-    def _let_go(self, gone: list[Known], refused: list[str], look: Look) -> None:
+    def _let_go(self, gone: list[CatalogEntry], refused: list[str], look: ScanResult) -> None:
         """What is no longer found is gone, unless it is only out of sight."""
         root, unknown, emptied, told = self._roots.recordings, [], set[str](), 0
         for known in gone:
@@ -289,14 +289,14 @@ class Arrivals:
                 self._tell_that_it_is_gone(known, look)
         self._known.remove(*(path for path in unknown if path not in emptied))
 
-    def _tell_that_it_is_gone(self, known: Known, look: Look) -> None:
+    def _tell_that_it_is_gone(self, known: CatalogEntry, look: ScanResult) -> None:
         self._known.put(replace(known, vanished=self._clock()))
         look.warnings.append(f"{known.path} is no longer there. Its results are kept.")
         for partition in self._known.partitions([known.path]):
             path = self._roots.recordings / known.path
             report_vanished(self._instance, partition.key, path, partition.versions.get(RAW))
 
-    def _ask_for_runs(self, look: Look) -> None:
+    def _ask_for_runs(self, look: ScanResult) -> None:
         unfinished = self._instance.get_runs_count(
             dg.RunsFilter(tags={"dagster/sensor_name": self._sensor}, statuses=[*UNFINISHED])
         )

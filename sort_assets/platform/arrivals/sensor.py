@@ -27,7 +27,7 @@ _SAID_AT_MOST = 20
 )
 def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.arrivals.catalog import KnownRecordings
+    from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import report_folder
     from sort_assets.platform.arrivals.scan import Arrivals
     from sort_assets.platform.arrivals.shared_reader import header_reader
@@ -37,7 +37,7 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     try:
         roots = Roots.from_environment()
         look = Arrivals(context.instance, roots, header_reader, sensor=NAME).look(int(context.cursor or 0))
-        known = KnownRecordings(roots.store)
+        known = RecordingCatalog(roots.store)
         said = ", ".join(summary(look, known))
         if look.waiting or look.left:
             header_reader.prepare()

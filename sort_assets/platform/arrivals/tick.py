@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Limits:
 
 
 @dataclass
-class Look:
+class ScanResult:
     """What a look came to.
 
     Attributes
     ----------
     tick : int
         Its number.
-    requests : list of KnownPartition
+    requests : list of CatalogPartition
         Runs that are wanted now.
     registered : list of str
         New partitions.
@@ -55,7 +55,7 @@ class Look:
     """
 
     tick: int
-    requests: list[KnownPartition] = field(default_factory=list)
+    requests: list[CatalogPartition] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Look:
     finished: bool = True
 
 
-def summary(look: Look, known: KnownRecordings) -> Iterator[str]:
+def summary(look: ScanResult, known: RecordingCatalog) -> Iterator[str]:
     """What a look came to, in a few words each."""
     if look.registered:
         yield f"{len(look.registered)} new"

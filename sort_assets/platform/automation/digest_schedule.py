@@ -47,11 +47,11 @@ def send_digest() -> None:
 
 def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
     """What is to be told now."""
-    from sort_assets.platform.arrivals.catalog import KnownRecordings
+    from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import to_look_at
 
     since = last_digest(instance)
-    arrivals = to_look_at(KnownRecordings(store.root), since.timestamp())
+    arrivals = to_look_at(RecordingCatalog(store.root), since.timestamp())
     return digest_text(instance, store, since, arrivals, apart_from=send_digest.name)
 
 

@@ -120,7 +120,7 @@ def _step_failure(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunFailure:
         recording=recording_of(run),
         step=event.step_key or "",
         failure_class=failure_class,
-        # As `failure_in_words` makes a description of both.
+        # As `render_failure` makes a description of both.
         message=message.removeprefix(f"{failure_class}: ").removesuffix(f" Remedy: {remedy}"),
         remedy=remedy,
         stage=metadata.get("stage", ""),

@@ -32,7 +32,7 @@ _RETRIES_PER_TICK = 2  # at up to `SEND_TIMEOUT_S` each, within the 60 s of a ti
 _FAILURES: Final = dg.DagsterEventType.RUN_FAILURE
 
 
-class Quiet(BaseModel):
+class Suppression(BaseModel):
     """A class of failure that was told lately.
 
     Attributes
@@ -53,7 +53,7 @@ class Quiet(BaseModel):
     count: int = 0
 
 
-class Unsent(BaseModel):
+class PendingMessage(BaseModel):
     """A message that did not arrive everywhere.
 
     Attributes
@@ -83,12 +83,12 @@ class SensorState(BaseModel):
         The event of the last failure that was looked at.
     quiet : dict
         By class of failure.
-    unsent : list of Unsent
+    unsent : list of PendingMessage
     """
 
     after: int
-    quiet: dict[str, Quiet] = Field(default_factory=dict)
-    unsent: list[Unsent] = Field(default_factory=list)
+    quiet: dict[str, Suppression] = Field(default_factory=dict)
+    unsent: list[PendingMessage] = Field(default_factory=list)
 
 
 @dg.sensor(
@@ -111,7 +111,7 @@ def recording_failed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     told = _retry(state, context, now)
     if message := _message(_due(state, _new_failures(state, context), context, now)):
         everybody = [destination.number for destination in destinations()]
-        told.append(_send(state, Unsent(title=message.title, text=message.text, to=everybody), context, now))
+        told.append(_send(state, PendingMessage(title=message.title, text=message.text, to=everybody), context, now))
     return dg.SensorResult(skip_reason=" ".join(told) or "No run has failed.", cursor=state.model_dump_json())
 
 
@@ -164,7 +164,7 @@ def _due(
             length_s, count = QUIET_S, len(found)
         if named:
             due[failure_class] = (named, count)
-            state.quiet[failure_class] = Quiet(until=now + length_s, length_s=length_s)
+            state.quiet[failure_class] = Suppression(until=now + length_s, length_s=length_s)
         elif quiet is not None:
             del state.quiet[failure_class]
     return due
@@ -210,7 +210,7 @@ def _retry(state: SensorState, context: dg.SensorEvaluationContext, now: float) 
     return [_send(state, message, context, now) for message in waiting]
 
 
-def _send(state: SensorState, message: Unsent, context: dg.SensorEvaluationContext, now: float) -> str:
+def _send(state: SensorState, message: PendingMessage, context: dg.SensorEvaluationContext, now: float) -> str:
     """Send a message, and keep it where it did not arrive; returns what became of it."""
     to = [destination for destination in destinations() if destination.number in message.to]
     undelivered = send(Message(message.title, message.text), to)

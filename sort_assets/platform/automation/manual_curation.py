@@ -16,7 +16,7 @@ from sort_assets.platform.arrivals.observations import Observed, report
 from sort_assets.platform.automation.retrying import want
 from sort_assets.platform.pipeline.assets.observed import manual_curation
 from sort_assets.platform.pipeline.jobs import CURATED, PIPELINE
-from sort_assets.platform.pipeline.manual_decisions import persons_work
+from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.store import Store
@@ -266,7 +266,7 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continu
             remedy="Export the new units with `sort-assets export-phy`, into another folder. The old sorting, and what "
             "was curated of it, stays in the store.",
         )
-    newest = persons_work(roots, recording)
+    newest = manual_curation_of(roots, recording)
     manual = None if newest is None else newest.load()
     known = seen.manifest.inputs.get(StoredManualCuration.asset)
     if newest is None or manual is None or replace or newest.manifest.version == continued:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.automation.staleness import RESULTS, StalenessReader, StaleRecording
 from sort_assets.platform.execution.run_queue import BACKFILL_PRIORITY, PRIORITY_TAG
@@ -93,7 +93,7 @@ class Refresher:
             run.tags.get("dagster/sensor_name") == self._sensor for run in unfinished
         )
         busy = set(_recordings_of(instance, unfinished))
-        known = KnownRecordings(roots.store)
+        known = RecordingCatalog(roots.store)
         rows, partitions = known.all(), {one.key: one for one in known.partitions()}
         for recording in found.stale:
             partition = partitions.get(recording.key)

@@ -10,13 +10,13 @@ from sort_assets import errors
 from sort_assets.config import RecordingConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import ConfigError, MissingRecordingError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.registration import register_recording
-from sort_assets.platform.arrivals.resolver import Named
+from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.status import RecordingStatus
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.jobs import PIPELINE, UNFINISHED
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
@@ -117,7 +117,7 @@ def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str
     RecordingError
         When nothing is known of the recording yet, and it can't be read.
     """
-    known = KnownRecordings(roots.store)
+    known = RecordingCatalog(roots.store)
     fingerprint = _fingerprint(known, key)
     if fingerprint is None:
         # A partition that was made when nobody kept a list, or in the UI.
@@ -130,20 +130,22 @@ def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str
         )
 
 
-def unreadable(roots: Roots, named: Iterable[Named], *, everything: bool) -> list[str]:
+def unreadable(roots: Roots, named: Iterable[RecordingMatch], *, everything: bool) -> list[str]:
     """Paths of what could not be read or registered: of what was named, or everything.
 
     What was taken for no recording is among them when it is named.
     """
     if everything:
-        return [row.path for row in KnownRecordings(roots.store, read_only=True).troubled() if row.problem is not None]
+        return [
+            row.path for row in RecordingCatalog(roots.store, read_only=True).with_problems() if row.problem is not None
+        ]
     rows = {one.known.path: one.known for one in named if one.known is not None}
     return sorted(path for path, row in rows.items() if row.problem is not None or row.state is State.FOREIGN)
 
 
 def read_again(roots: Roots, path: str) -> bool:
     """Have the sensor's next look read a candidate again, although it has not changed; returns whether it is known."""
-    known = KnownRecordings(roots.store)
+    known = RecordingCatalog(roots.store)
     with known.alone():
         row = known.get(path)
         if row is None or row.state is State.FORGOTTEN:
@@ -181,7 +183,7 @@ def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:
     if made is None or "recording" not in made["config"] or not rules.in_force:
         return False
     try:
-        asked = BackendResource().resolve(key, rules.settings(key)).config.recording
+        asked = RecordingConfigResolver().resolve(key, rules.settings(key)).config.recording
         if asked.probe_file is not None:
             now = probe_fingerprint(RecordingKey.parse(key).locate(roots.recordings), asked.probe_file)
             if made["details"].get("probe_fingerprint") != now:
@@ -203,7 +205,7 @@ def _path(key: str) -> str:
     return RecordingKey.parse(key).path
 
 
-def _fingerprint(known: KnownRecordings, key: str) -> str | None:
+def _fingerprint(known: RecordingCatalog, key: str) -> str | None:
     row = known.get(_path(key))
     partitions = [] if row is None else known.partitions([row.path])
     return row.fingerprint if row and any(one.key == key for one in partitions) else None

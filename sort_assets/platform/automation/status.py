@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.errors import RecordingKeyError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, Problem, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, Problem, State
 from sort_assets.platform.pipeline.jobs import CURATED, PIPELINE
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
@@ -167,7 +167,7 @@ class RecordingStatus:
 
 def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[RecordingStatus]:
     """The status of every registered recording, in the order of their keys."""
-    known = KnownRecordings(store.root, read_only=True)
+    known = RecordingCatalog(store.root, read_only=True)
     rows, partitions = known.all(), {partition.key: partition for partition in known.partitions()}
     done = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
     last_runs: dict[str, dg.DagsterRun] = {}
@@ -217,7 +217,7 @@ def unregistered(store: Store) -> list[UnregisteredStatus]:
     """What else is known to lie below the recordings root, by path; files that are no recordings are left out."""
     return [
         UnregisteredStatus(None, row.path, row.state.value, _time(row.since), _problem(row))
-        for path, row in sorted(KnownRecordings(store.root, read_only=True).all().items())
+        for path, row in sorted(RecordingCatalog(store.root, read_only=True).all().items())
         if row.state not in (State.REGISTERED, State.FOREIGN)
     ]
 
@@ -229,7 +229,7 @@ def _path(key: str) -> str | None:
         return None
 
 
-def _has_changed(store: Store, key: str, row: Known | None) -> bool:
+def _has_changed(store: Store, key: str, row: CatalogEntry | None) -> bool:
     """Whether the recording is not what its current results were made from."""
     if row is None or row.fingerprint is None:
         return False
@@ -237,7 +237,7 @@ def _has_changed(store: Store, key: str, row: Known | None) -> bool:
     return made_from not in (None, row.fingerprint)
 
 
-def _problem(row: Known | None) -> Problem | None:
+def _problem(row: CatalogEntry | None) -> Problem | None:
     if row is None or row.problem is None:
         return None
     return Problem(type(row.problem).__name__, row.problem.message, row.problem.remedy)

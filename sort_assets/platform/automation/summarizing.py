@@ -62,7 +62,7 @@ class SummaryState(BaseModel):
 
 
 @dataclass(frozen=True)
-class SummaryLook:
+class SummaryTick:
     """What a tick came to.
 
     Attributes
@@ -86,7 +86,7 @@ def look(
     sensor: str,
     timing: SummaryTiming = SummaryTiming(),
     clock: Callable[[], float] = time.time,
-) -> SummaryLook:
+) -> SummaryTick:
     """Find out whether results have changed, and ask for a summary when it is time.
 
     It reads the newest event of each watched asset, however many recordings there are. A run that fails is not asked
@@ -105,15 +105,15 @@ def look(
     """
     now, newest = clock(), _newest_events(instance, state)
     if newest == state.covered:
-        return SummaryLook(SummaryState(covered=newest, seen=newest), None, "The summary covers all results.")
+        return SummaryTick(SummaryState(covered=newest, seen=newest), None, "The summary covers all results.")
     first = now if state.first_change is None else min(state.first_change, now)
     last = now if state.last_change is None or newest != state.seen else min(state.last_change, now)
     waiting = SummaryState(covered=state.covered, seen=newest, first_change=first, last_change=last)
     if now - last < timing.quiet_s and now - first < timing.longest_s:
-        return SummaryLook(waiting, None, "Results have changed; the summary waits until no others follow.")
+        return SummaryTick(waiting, None, "Results have changed; the summary waits until no others follow.")
     if _is_unfinished(instance, sensor):
-        return SummaryLook(waiting, None, "Results have changed; the last summary is not finished yet.")
-    return SummaryLook(
+        return SummaryTick(waiting, None, "Results have changed; the last summary is not finished yet.")
+    return SummaryTick(
         SummaryState(covered=newest, seen=newest),
         # The same when Dagster evaluates a tick once more, of which it lost the end.
         dg.RunRequest(run_key=f"{first:.3f}-{max(newest.values(), default=0)}"),

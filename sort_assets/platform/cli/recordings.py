@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.preview import Finding
     from sort_assets.platform.arrivals.removal import Results
-    from sort_assets.platform.arrivals.resolver import Named
+    from sort_assets.platform.arrivals.resolver import RecordingMatch
 
 _NEXT_LOOK = "at the next look of the sensor new_recordings"
 
@@ -112,13 +112,13 @@ def _finding_in_words(one: "Finding") -> str:
 
 
 def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: bool) -> None:
-    from sort_assets.platform.arrivals.catalog import KnownRecordings
+    from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.launching import launching_trouble
     from sort_assets.platform.arrivals.preview import Scan
 
     with errors.status("Looking") as shown:
         look = Scan(instance, roots, reader, lambda words: shown.update(name_of(words))).run()
-    wanted = KnownRecordings(roots.store).num_wanted()
+    wanted = RecordingCatalog(roots.store).num_wanted()
     trouble = launching_trouble(instance) if wanted else None
     if as_json:
         summary = {"registered": look.registered, "news": look.news, "warnings": look.warnings}
@@ -149,8 +149,8 @@ def forget(names: tuple[str, ...], as_json: bool) -> None:
     A key with a stream, like plate.h5@well003, forgets that stream alone. `sort-assets register` makes known again.
     """
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.arrivals.removal import Forgetting
-    from sort_assets.platform.arrivals.resolver import Naming
+    from sort_assets.platform.arrivals.removal import RecordingRemover
+    from sort_assets.platform.arrivals.resolver import RecordingResolver
     from sort_assets.platform.execution.home import open_instance
 
     failed: list[str] = []
@@ -158,7 +158,7 @@ def forget(names: tuple[str, ...], as_json: bool) -> None:
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
-            naming, forgetting = Naming(instance, roots), Forgetting(instance, roots)
+            naming, forgetting = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
             for name in names:
                 with others_go_on(name, failed):
                     forgotten.append(forgetting.forget(naming.find(name)))
@@ -178,8 +178,8 @@ def forget(names: tuple[str, ...], as_json: bool) -> None:
 def purge(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Forget recordings, and remove everything that was made of them. The raw data stays."""
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.arrivals.removal import Forgetting
-    from sort_assets.platform.arrivals.resolver import Naming
+    from sort_assets.platform.arrivals.removal import RecordingRemover
+    from sort_assets.platform.arrivals.resolver import RecordingResolver
     from sort_assets.platform.execution.home import open_instance
 
     if as_json and not yes:
@@ -189,8 +189,8 @@ def purge(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
-            naming, forgetting = Naming(instance, roots), Forgetting(instance, roots)
-            found: list[Named] = []
+            naming, forgetting = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
+            found: list[RecordingMatch] = []
             for name in names:
                 with others_go_on(name, failed):
                     found.append(naming.find(name))
@@ -210,7 +210,7 @@ def purge(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     sys.exit(1 if failed else 0)
 
 
-def _ask(found: "list[Named]", results: "list[Results]") -> None:
+def _ask(found: "list[RecordingMatch]", results: "list[Results]") -> None:
     for named in found:
         say(f"To be forgotten: {', '.join(named.keys) or name_of(named.path or '')}")
     for one in results:
@@ -234,20 +234,20 @@ def retry_failed(
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.launching import launching_trouble
-    from sort_assets.platform.arrivals.resolver import Naming
+    from sort_assets.platform.arrivals.resolver import RecordingResolver
     from sort_assets.platform.automation import retrying
     from sort_assets.platform.automation.status import recording_statuses
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store
 
     not_done: list[str] = []
-    named: list[Named] = []
+    named: list[RecordingMatch] = []
     retried: list[retrying.Failed] = []
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
             if names:
-                naming = Naming(instance, roots)
+                naming = RecordingResolver(instance, roots)
                 for name in names:
                     with others_go_on(name, not_done):
                         named.append(naming.find(name))

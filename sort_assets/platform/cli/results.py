@@ -201,10 +201,10 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
 def lessons(clear: bool, as_json: bool) -> None:
     """Show with which lowered parameters sorts start, because earlier ones ran out of memory."""
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.store.memory_profiles import Lessons
+    from sort_assets.platform.store.memory_profiles import MemoryProfiles
 
     with errors_in_words():
-        known = Lessons(Roots.from_environment().store)
+        known = MemoryProfiles(Roots.from_environment().store)
     found = known.forget() if clear else known.all()
     if as_json:
         print_json([lesson.model_dump(mode="json") for lesson in found])

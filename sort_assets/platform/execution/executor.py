@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
-from sort_assets.platform.execution.pool_polling import patient_executor
+from sort_assets.platform.execution.pool_polling import paused_pool_polling
 
 if TYPE_CHECKING:
     # The types in the signature of dg.Executor have no public names.
@@ -73,7 +73,7 @@ class LockedRunExecutor(dg.Executor):
                 "Runs whose worker has died could not be looked for; a slot that one of them holds stays taken.",
                 exc_info=True,
             )
-        with run_worker_lock(instance, plan_context.run_id), patient_executor():
+        with run_worker_lock(instance, plan_context.run_id), paused_pool_polling():
             yield from self._inner.execute(plan_context, execution_plan)
 
 

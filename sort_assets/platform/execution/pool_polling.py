@@ -22,7 +22,7 @@ _LIVENESS_CHECK_S = 0.25
 
 
 @contextmanager
-def patient_executor() -> Iterator[None]:
+def paused_pool_polling() -> Iterator[None]:
     """While this is active in a process, a failed claim of a slot and a look for liveness take a fraction of a second.
 
     Events of steps are still handled at once.

@@ -13,7 +13,7 @@ from sort_assets.backends import SorterBackend
 from sort_assets.backends.memory import changed_fields
 from sort_assets.config import ExecutionConfig, SortingPipelineConfig
 from sort_assets.errors import OutOfMemoryError, SortAssetsError, StepCrashedError
-from sort_assets.platform.pipeline.failure_rendering import classified, failure_in_words, in_words
+from sort_assets.platform.pipeline.failure_rendering import classified, in_words, render_failure
 from sort_assets.platform.pipeline.retries import Decision, decide
 from sort_assets.platform.store.dead_staging import logs_of_a_sort
 from sort_assets.platform.store.failures import LOGS, FailedAttempt, failed_attempts, failure_folder, record_failure
@@ -119,8 +119,8 @@ class Attempt:
             before.append(unseen)
 
     def _decide(self, error: SortAssetsError, before: list[SortAssetsError]) -> Decision:
-        eased = isinstance(error, OutOfMemoryError) and self.scale_after(error)
-        return decide(error, before, self.execution, eased=eased)
+        reduced = isinstance(error, OutOfMemoryError) and self.scale_after(error)
+        return decide(error, before, self.execution, reduced=reduced)
 
     def _verdict(self, error: SortAssetsError) -> dg.Failure | dg.RetryRequested:
         ran_with = self.scaled
@@ -135,7 +135,7 @@ class Attempt:
         staging = self.staging
         versions = [attempt.version for attempt in tried][-1:]
         logs = [failure_folder(self.store, staging.recording, staging.asset, version) / LOGS for version in versions]
-        return failure_in_words(error, tried, decision.reason, next(iter(logs), None))
+        return render_failure(error, tried, decision.reason, next(iter(logs), None))
 
     def _record(self, error: SortAssetsError, ran_with: Mapping[str, Any], decision: Decision) -> list[FailedAttempt]:
         staging = self.staging

@@ -20,7 +20,7 @@ _PRESET = "preset"
 
 
 @dataclass(frozen=True)
-class BackendResource:
+class RecordingConfigResolver:
     """Decides how each recording is sorted, from layers of configuration.
 
     The configuration depends on the recording (its stream, its rules and its sidecar), so the `SorterBackend`
@@ -70,7 +70,9 @@ class BackendResource:
         **sparse_shape(SortingPipelineConfig).fields,
     },
 )
-def backend_resource(context: dg.InitResourceContext) -> BackendResource:
+def backend_resource(context: dg.InitResourceContext) -> RecordingConfigResolver:
     """The `backend` resource of the code location."""
     config = context.resource_config
-    return BackendResource(config.get(_PRESET), {name: value for name, value in config.items() if name != _PRESET})
+    return RecordingConfigResolver(
+        config.get(_PRESET), {name: value for name, value in config.items() if name != _PRESET}
+    )

@@ -16,7 +16,7 @@ _EXCERPT_LINES = 25
 
 
 @contextmanager
-def failures_in_words() -> Iterator[None]:
+def render_failures() -> Iterator[None]:
     """Turn every failure into a `dagster.Failure` that says what happened and what to do, and is not retried.
 
     Whatever is raised outside of it in a step, Dagster tries again as often as `CRASH_RETRIES` says.
@@ -29,7 +29,7 @@ def failures_in_words() -> Iterator[None]:
         # With a retry policy, Dagster would take an interrupt for a reason to try again.
         raise dg.Failure(description="The step was interrupted.", allow_retries=False) from interrupt
     except Exception as error:
-        raise failure_in_words(classified(error, "")) from error
+        raise render_failure(classified(error, "")) from error
 
 
 def classified(error: Exception, stage: str) -> SortAssetsError:
@@ -55,7 +55,7 @@ def classified(error: Exception, stage: str) -> SortAssetsError:
     )
 
 
-def failure_in_words(
+def render_failure(
     error: SortAssetsError,
     tried: list[FailedAttempt] | None = None,
     reason: str = "",

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.config.settings import Roots
-from sort_assets.platform.pipeline.failure_rendering import failures_in_words
+from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.unit_handles import HANDLES
 
@@ -24,7 +24,7 @@ class HandleIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Handle:
         """The handle on the version that this run materialized, else the one that was materialized last."""
-        with failures_in_words():
+        with render_failures():
             recording = context.partition_key
             records = context.instance.fetch_materializations(
                 dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[recording]), limit=_RECENT

@@ -9,7 +9,7 @@ from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.unit_handles import StoredManualCuration
 
 
-def persons_work(roots: Roots, recording: str) -> StoredManualCuration | None:
+def manual_curation_of(roots: Roots, recording: str) -> StoredManualCuration | None:
     """The newest imported curation of a recording; None where there is none, or the person withdrew it."""
     stored = StoredManualCuration(roots, recording)
     try:
@@ -36,7 +36,7 @@ def refuse_resort(roots: Roots, recording: str, execution: ExecutionConfig, warn
     CuratedByPersonError
         When a person's curation is about the present sorting.
     """
-    stored = persons_work(roots, recording)
+    stored = manual_curation_of(roots, recording)
     manual = None if stored is None else stored.load()
     if stored is None or manual is None:
         return

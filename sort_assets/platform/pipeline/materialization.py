@@ -16,8 +16,8 @@ from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.platform.pipeline.attempts import Attempt
-from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG, BackendResource
-from sort_assets.platform.pipeline.failure_rendering import failures_in_words
+from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG, RecordingConfigResolver
+from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.store.handles import Handle, StoredBinary
 from sort_assets.platform.store.sort_lock import sort_lock
@@ -159,14 +159,14 @@ def _plain(check: dg.AssetCheckResult) -> dict[str, Any]:
 
 @contextmanager
 def staged(
-    context: dg.AssetExecutionContext, backend: BackendResource, *, alone: bool = False, **inputs: Handle
+    context: dg.AssetExecutionContext, backend: RecordingConfigResolver, *, alone: bool = False, **inputs: Handle
 ) -> Iterator[StagedAsset]:
     """Write a new version of the asset that is being materialized.
 
     Parameters
     ----------
     context : dg.AssetExecutionContext
-    backend : BackendResource
+    backend : RecordingConfigResolver
         Resolves the recording's configuration.
     alone : bool
         Whether nobody else may do this to the recording meanwhile.
@@ -183,14 +183,14 @@ def staged(
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
     die_with_run_worker()
-    with failures_in_words(), ExitStack() as held:
+    with render_failures(), ExitStack() as held:
         refuse_temporary_instance(context.instance)
         for lack in missing_settings(context.instance):
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
         roots = Roots.from_environment()
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         rules = RecordingRules(roots)
-        _heed(rules, context.log.warning)
+        _warn_if_rules_are_broken(rules, context.log.warning)
         resolved = _as_made(backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning)
         sorter = create_backend(resolved.config)
         store = Store(roots.store)
@@ -203,7 +203,7 @@ def staged(
                 yield StagedAsset(context, staging, roots, resolved, sorter, inputs, this)
 
 
-def _heed(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
+def _warn_if_rules_are_broken(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
     """Refuse to go by no rules at all where there should be some; keep good ones for when a mistake gets in."""
     if rules.problem is not None:
         if not rules.in_force:

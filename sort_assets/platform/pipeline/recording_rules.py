@@ -23,7 +23,7 @@ from sort_assets.recordings.key import RecordingKey
 RULES_FOLDER = "@rules"
 """In the store; no recording's key begins with @."""
 RULES_PROBLEM = "rules_problem"
-"""The note of `KnownRecordings` that says what is wrong with the rules file."""
+"""The note of `RecordingCatalog` that says what is wrong with the rules file."""
 
 
 class RecordingRules:

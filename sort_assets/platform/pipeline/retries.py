@@ -50,7 +50,7 @@ class Decision:
 
 
 def decide(
-    error: SortAssetsError, earlier: Sequence[SortAssetsError], execution: ExecutionConfig, *, eased: bool
+    error: SortAssetsError, earlier: Sequence[SortAssetsError], execution: ExecutionConfig, *, reduced: bool
 ) -> Decision:
     """Decide what follows a failed attempt.
 
@@ -69,7 +69,7 @@ def decide(
         tried, most = _count(earlier, OutOfMemoryError), execution.oom_retry_max
         if tried >= most:
             return Decision(False, f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}.")
-        if not eased:
+        if not reduced:
             return Decision(False, "No parameter is left that could take less memory in this stage.")
         return Decision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
     for kind in _ONCE:

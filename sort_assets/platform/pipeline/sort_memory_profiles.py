@@ -6,13 +6,13 @@ from sort_assets.errors import OutOfMemoryError
 from sort_assets.platform.execution.leases import Lease
 from sort_assets.platform.pipeline.failure_rendering import in_words
 from sort_assets.platform.pipeline.materialization import StagedAsset
-from sort_assets.platform.store.memory_profiles import Lesson, Lessons, Shape
+from sort_assets.platform.store.memory_profiles import MemoryProfile, MemoryProfiles, Shape
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 
-class SortLessons:
+class SortMemoryProfiles:
     """What earlier sorts of the same shape taught this one, and this one may teach.
 
     Parameters
@@ -27,7 +27,7 @@ class SortLessons:
 
     def __init__(self, asset: StagedAsset, lease: Lease, parts: "list[BaseRecording]") -> None:
         self._asset = asset
-        self._lessons = Lessons(asset.roots.store)
+        self._lessons = MemoryProfiles(asset.roots.store)
         self._shape = Shape(
             sorter=asset.sorter.name,
             device=lease.name,
@@ -35,7 +35,7 @@ class SortLessons:
             sampling_hz=float(parts[0].sampling_frequency),
         )
         self.device = lease.name
-        self.lesson: Lesson | None = None
+        self.lesson: MemoryProfile | None = None
         if asset.attempt.execution.oom_learn:
             self.lesson = self._lessons.find(self._shape)
         known = self.lesson.errors if self.lesson else []

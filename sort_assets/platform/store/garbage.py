@@ -13,7 +13,7 @@ from sort_assets.platform.store.failures import FAILED, FAILURE_NAME, forget_fai
 from sort_assets.platform.store.folders import entries, num_bytes, remove_empty
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 from sort_assets.platform.store.manifest import MANIFEST_NAME
-from sort_assets.platform.store.memory_profiles import Lessons
+from sort_assets.platform.store.memory_profiles import MemoryProfiles
 from sort_assets.platform.store.store import CURRENT, FIGURES, REMOVED_NAME, SORT_LOCK, Store
 
 REMAINS = "remains of a dead writer"
@@ -91,7 +91,7 @@ def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bo
                 _clean_asset(store, recording, asset, kept.get(asset), collected, dry_run=dry_run)
         except OSError as error:
             collected.failed[recording] = str(error)
-    for path in Lessons(store.root).expired():
+    for path in MemoryProfiles(store.root).expired():
         _note(collected, store, LESSON, path)
         if not dry_run:
             path.unlink(missing_ok=True)

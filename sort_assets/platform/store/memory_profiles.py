@@ -50,7 +50,7 @@ class Shape(BaseModel):
         return f"{sorter}-{self.channels}ch-{self.sampling_hz:.10g}Hz-{device}"
 
 
-class Lesson(BaseModel):
+class MemoryProfile(BaseModel):
     """Which failures a sort of a shape went through before it succeeded.
 
     Attributes
@@ -88,7 +88,7 @@ class Lesson(BaseModel):
         return datetime.now(UTC) >= self.expires
 
 
-class Lessons:
+class MemoryProfiles:
     """All lessons of a store.
 
     Parameters
@@ -103,7 +103,7 @@ class Lessons:
         """The file of the lesson for a shape."""
         return self.folder / f"{shape.name}.json"
 
-    def find(self, shape: Shape) -> Lesson | None:
+    def find(self, shape: Shape) -> MemoryProfile | None:
         """What is known for a shape. An expired lesson is removed and is none."""
         path = self.path(shape)
         lesson = _read(path)
@@ -124,7 +124,7 @@ class Lessons:
         version: str,
         run_id: str,
         days: float,
-    ) -> Lesson:
+    ) -> MemoryProfile:
         """Write down what worked, in place of what was known for the shape.
 
         Parameters
@@ -139,7 +139,7 @@ class Lessons:
             After how many days to forget it.
         """
         now = datetime.now(UTC)
-        lesson = Lesson(
+        lesson = MemoryProfile(
             shape=shape,
             failures=[failure.to_dict() for failure in failures],
             params=dict(params),
@@ -153,7 +153,7 @@ class Lessons:
         write_atomically(self.path(shape), lesson.model_dump_json(indent=1))
         return lesson
 
-    def all(self) -> list[Lesson]:
+    def all(self) -> list[MemoryProfile]:
         """Every lesson, also expired ones, in the order of their names."""
         lessons = (_read(path) for path in sorted(self.folder.glob("*.json")))
         return [lesson for lesson in lessons if lesson is not None]
@@ -162,7 +162,7 @@ class Lessons:
         """The files of the lessons that have expired."""
         return [self.path(lesson.shape) for lesson in self.all() if lesson.expired]
 
-    def forget(self) -> list[Lesson]:
+    def forget(self) -> list[MemoryProfile]:
         """Remove every lesson, also those that can't be read; returns those that could."""
         lessons = self.all()
         for path in self.folder.glob("*.json"):
@@ -170,10 +170,10 @@ class Lessons:
         return lessons
 
 
-def _read(path: Path) -> Lesson | None:
+def _read(path: Path) -> MemoryProfile | None:
     """The lesson in a file; None, with a warning, when it can't be read."""
     try:
-        return Lesson.model_validate_json(path.read_text(encoding="utf-8"))
+        return MemoryProfile.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from sort_assets.machine.gpu_sensors import GpuSensors, Utilisation
-from sort_assets.running.watchdogs.cpu_accounting import uncounted
+from sort_assets.running.watchdogs.cpu_accounting import excluded_usage
 
 MIN_CPU_SHARE = 0.01
 """Part of one core below which a process counts as idle: the background threads of a hung one still wake up."""
@@ -178,7 +178,7 @@ def _counters(process: psutil.Process, *, stopped: bool) -> _Counters:
     cpu_s, io_bytes = times.user + times.system, _io_bytes(process)
     if process.pid == os.getpid():
         # In nanoseconds, as the threads' times; the system's counters, in hundredths, would differ from them.
-        own = uncounted()
+        own = excluded_usage()
         cpu_s, io_bytes = time.process_time() - own.cpu_s, io_bytes - own.io_bytes
     # The children that have ended and were waited for; the system adds their input and output by itself.
     ended_s = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)

@@ -12,8 +12,8 @@ from typing import ClassVar, Self
 
 from sort_assets.errors import Diagnostic, SortAssetsError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending, WatchdogInterrupt, leaves_guards
-from sort_assets.running.watchdogs.cpu_accounting import not_counted
+from sort_assets.running.termination import Terminator, WatchdogInterrupt, leaves_guards
+from sort_assets.running.watchdogs.cpu_accounting import exclude_from_activity
 
 _STOPS_WITHIN_S = 5.0
 _LONGEST_GAP = 3
@@ -29,7 +29,7 @@ class Watchdog(ABC):
 
     Parameters
     ----------
-    ending : Ending
+    ending : Terminator
         How to end the sorter; watchdogs of the same sort share it.
     interval_s : float
         Seconds between looks.
@@ -47,7 +47,7 @@ class Watchdog(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, ending: Ending, *, interval_s: float, looks_in_a_row: int = 1, audit: AuditLog | None = None
+        self, ending: Terminator, *, interval_s: float, looks_in_a_row: int = 1, audit: AuditLog | None = None
     ) -> None:
         self.tripped: SortAssetsError | None = None
         self.ending = ending
@@ -69,7 +69,7 @@ class Watchdog(ABC):
 
     def __enter__(self) -> Self:
         with ExitStack() as entered:
-            reason = self.ending.why_not()
+            reason = self.ending.unavailable_reason()
             if reason is None:
                 entered.enter_context(self.ending)
                 reason = self.prepare()
@@ -122,7 +122,7 @@ class Watchdog(ABC):
 
     def _watch(self) -> None:
         found = 0
-        with not_counted():
+        with exclude_from_activity():
             while not self._stop.wait(self._interval_s):
                 try:
                     error = self.look()

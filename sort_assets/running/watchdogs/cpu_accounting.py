@@ -37,7 +37,7 @@ class Used:
 
 @dataclass(eq=False)
 class _Block:
-    """A thread inside of `not_counted`."""
+    """A thread inside of `exclude_from_activity`."""
 
     identity: int
     native_id: int
@@ -63,7 +63,7 @@ os.register_at_fork(after_in_child=_account.reset)
 
 
 @contextlib.contextmanager
-def not_counted() -> Iterator[None]:
+def exclude_from_activity() -> Iterator[None]:
     """What this thread does inside of the block is no sign of life of the process that it belongs to.
 
     Watchdogs read files all the time; a sort that hangs in the same process must not look alive for it. Blocks of one
@@ -81,8 +81,8 @@ def not_counted() -> Iterator[None]:
             _account.closed += block.used()
 
 
-def uncounted() -> Used:
-    """What all threads of this process have used so far inside of `not_counted`."""
+def excluded_usage() -> Used:
+    """What all threads of this process have used so far inside of `exclude_from_activity`."""
     with _account.lock:
         return sum((block.used() for block in _account.open), start=_account.closed)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sort_assets.errors import DiskFullError, SortAssetsError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.base import Watchdog
 
 GB = 1e9
@@ -33,7 +33,7 @@ class FreeDiskWatchdog(Watchdog):
         self,
         folder: Path,
         min_free_gb: float,
-        ending: Ending,
+        ending: Terminator,
         *,
         interval_s: float = 5.0,
         audit: AuditLog | None = None,

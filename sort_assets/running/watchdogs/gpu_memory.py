@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sort_assets.errors import DeviceOutOfMemoryError, SortAssetsError
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.gpu_watchdog import GpuWatchdog
 
 NOTED_PERCENT = 95.0
@@ -32,7 +32,7 @@ class GpuMemoryWatchdog(GpuWatchdog):
 
     name: ClassVar[str] = "gpu_memory"
 
-    def __init__(self, gpu: str | None, max_percent: float | None, ending: Ending, **watchdog: Any) -> None:
+    def __init__(self, gpu: str | None, max_percent: float | None, ending: Terminator, **watchdog: Any) -> None:
         super().__init__(gpu, ending, **watchdog)
         self.max_percent = max_percent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sort_assets.errors import GpuOverheatedError, SortAssetsError
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.gpu_watchdog import GpuWatchdog
 
 
@@ -28,7 +28,7 @@ class GpuTemperatureWatchdog(GpuWatchdog):
 
     name: ClassVar[str] = "gpu_temperature"
 
-    def __init__(self, gpu: str | None, max_c: float, ending: Ending, **watchdog: Any) -> None:
+    def __init__(self, gpu: str | None, max_c: float, ending: Terminator, **watchdog: Any) -> None:
         super().__init__(gpu, ending, **watchdog)
         self.max_c = max_c
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sort_assets.machine.gpu_sensors import GpuSensors, NoGpuError, open_gpu
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.base import Watchdog
 
 
@@ -26,7 +26,7 @@ class GpuWatchdog(Watchdog):
     def __init__(
         self,
         gpu: str | None,
-        ending: Ending,
+        ending: Terminator,
         *,
         interval_s: float = 5.0,
         looks_in_a_row: int = 3,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.base import Watchdog
 
 
@@ -26,7 +26,7 @@ class HostMemoryWatchdog(Watchdog):
     def __init__(
         self,
         min_free_percent: float,
-        ending: Ending,
+        ending: Terminator,
         *,
         interval_s: float = 2.0,
         looks_in_a_row: int = 3,

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from sort_assets.errors import SortAssetsError, StalledIoError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.base import Watchdog
 
@@ -33,7 +33,7 @@ class IoStallWatchdog(Watchdog):
         self,
         timeout_s: float,
         activity: ProcessActivity,
-        ending: Ending,
+        ending: Terminator,
         *,
         interval_s: float = 10.0,
         audit: AuditLog | None = None,

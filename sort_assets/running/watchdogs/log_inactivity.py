@@ -11,7 +11,7 @@ from typing import ClassVar
 from sort_assets.errors import SortAssetsError, SorterTimeoutError
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.progress import read_tail
-from sort_assets.running.termination import Ending
+from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.io_stall import stalled
@@ -39,7 +39,7 @@ class LogInactivityWatchdog(Watchdog):
         One log or several; none needs to exist yet.
     tolerance_s : float or None
         Seconds of silence that are tolerated. None, NaN, infinity, zero and less: nothing is watched.
-    ending : Ending
+    ending : Terminator
         How to end the sorter.
     activity : ProcessActivity or None
         Where to look for other signs of life; None looks at the logs alone.
@@ -57,7 +57,7 @@ class LogInactivityWatchdog(Watchdog):
         self,
         log_path: Path | Sequence[Path],
         tolerance_s: float | None,
-        ending: Ending,
+        ending: Terminator,
         *,
         activity: ProcessActivity | None = None,
         sorter: str | None = None,
@@ -79,7 +79,7 @@ class LogInactivityWatchdog(Watchdog):
         if self.tolerance_s is None:
             return f"No silence counts as too long: the tolerance is {self._given}."
         self._files = self._look_at_logs()
-        self.ending.all_is_well(self.tolerance_s)
+        self.ending.heartbeat(self.tolerance_s)
         return None
 
     def look(self) -> SortAssetsError | None:
@@ -89,7 +89,7 @@ class LogInactivityWatchdog(Watchdog):
         if self._silent_s >= self.tolerance_s:
             return self._hung(self.tolerance_s)
         # Only now: looks that always fail must not put off for ever what ends a process whose lock is kept.
-        self.ending.all_is_well(self.tolerance_s)
+        self.ending.heartbeat(self.tolerance_s)
         return None
 
     def _shows_life(self) -> bool:

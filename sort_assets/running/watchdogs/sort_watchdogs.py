@@ -12,7 +12,7 @@ from sort_assets.config import ExecutionConfig
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import Ending, leaves_guards
+from sort_assets.running.termination import Terminator, leaves_guards
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
@@ -62,7 +62,7 @@ def sort_guards(
     log_paths: Sequence[Path],
     output_folder: Path,
     tolerance_s: float | None,
-    ending: Ending,
+    ending: Terminator,
     audit: AuditLog | None,
     gpu: str | None,
     sorter: str | None = None,
@@ -81,7 +81,7 @@ def sort_guards(
         Where the sorter writes.
     tolerance_s : float or None
         Seconds of silence that are tolerated; None does not watch the logs, and says so.
-    ending : Ending
+    ending : Terminator
         How to end the sorter.
     audit : AuditLog or None
         Where the watchdogs note what they do.

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
 from sort_assets.platform.arrivals.scan import Arrivals
-from sort_assets.platform.arrivals.tick import Limits, Look
+from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets_tests.fixtures.home import Home
 
@@ -20,12 +20,12 @@ class Lab:
     def __init__(self, home: Home, instance: dg.DagsterInstance, reader: HeaderReader) -> None:
         self.home, self.instance, self.reader = home, instance, reader
         self.root = home.roots.recordings
-        self.known = KnownRecordings(home.roots.store)
+        self.known = RecordingCatalog(home.roots.store)
         self.now = 1_000_000.0
         self.tick = 0
         self.limits = Limits(walk_s=60.0, read_s=120.0)
 
-    def look(self, later_s: float = 0.0) -> Look:
+    def look(self, later_s: float = 0.0) -> ScanResult:
         """Look, some seconds later; the requests of the look before have arrived."""
         self.now += later_s
         arrivals = Arrivals(
@@ -35,7 +35,7 @@ class Lab:
         self.tick = look.tick
         return look
 
-    def arrive(self) -> Look:
+    def arrive(self) -> ScanResult:
         """See it, and look again when it has been quiet for long enough."""
         self.look()
         return self.look(QUIET_S)

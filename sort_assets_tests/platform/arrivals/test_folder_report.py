@@ -3,8 +3,8 @@
 import dagster as dg
 
 from sort_assets.errors import UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.folder_report import report_folder, to_look_at
 from sort_assets_tests.fixtures.home import Home
 
@@ -12,15 +12,15 @@ PROBLEM = UnreadableRecordingError("'b.nwb' is empty.", remedy="Copy it again.")
 ROOT = dg.AssetKey("recordings_root")
 
 
-def _filled(home: Home) -> KnownRecordings:
-    known = KnownRecordings(home.roots.store)
+def _filled(home: Home) -> RecordingCatalog:
+    known = RecordingCatalog(home.roots.store)
     known.put(
-        Known("a.nwb", State.REGISTERED, since=10.0),
-        Known("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
-        Known("c.nwb", State.REGISTERED, since=10.0, vanished=50.0),
-        Known("d.nwb", State.REGISTERED, since=10.0, changed=60.0),
-        Known("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
-        Known("f.nwb", State.WAITING, since=70.0),
+        CatalogEntry("a.nwb", State.REGISTERED, since=10.0),
+        CatalogEntry("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
+        CatalogEntry("c.nwb", State.REGISTERED, since=10.0, vanished=50.0),
+        CatalogEntry("d.nwb", State.REGISTERED, since=10.0, changed=60.0),
+        CatalogEntry("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
+        CatalogEntry("f.nwb", State.WAITING, since=70.0),
     )
     return known
 
@@ -30,7 +30,7 @@ def test_the_folder_is_reported_when_there_is_news_and_only_then(home: Home) -> 
     with home.instance() as instance:
         reported = report_folder(instance, home.roots, known), report_folder(instance, home.roots, known)
         (record,) = instance.fetch_observations(ROOT, limit=10).records
-        known.put(Known("b.nwb", State.REGISTERED))
+        known.put(CatalogEntry("b.nwb", State.REGISTERED))
         again = report_folder(instance, home.roots, known)
 
     assert reported == (True, False)
@@ -54,11 +54,11 @@ def test_the_digest_tells_only_what_is_new(home: Home) -> None:
 
 
 def test_names_that_are_not_utf8_are_reported(home: Home) -> None:
-    known = KnownRecordings(home.roots.store)
-    known.put(Known("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
+    known = RecordingCatalog(home.roots.store)
+    known.put(CatalogEntry("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
 
     with home.instance() as instance:
         assert report_folder(instance, home.roots, known)
 
-    (found,) = known.troubled()
+    (found,) = known.with_problems()
     assert found.path == "caf\udce9\n.nwb"

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.preview import (
@@ -102,7 +102,7 @@ def test_it_writes_nothing_at_all(home: Home, reader: HeaderReader, small_file: 
     _preview(home, reader)
 
     assert _everything(home.folder) == before
-    assert not KnownRecordings(home.roots.store).file.exists()
+    assert not RecordingCatalog(home.roots.store).file.exists()
 
 
 def test_a_recording_that_was_copied_long_ago_need_not_be_looked_at_twice(
@@ -154,7 +154,7 @@ def test_the_commands_preview_and_register_what_is_complete(home: Home, small_fi
     assert sorted(result["registered"]) == ["day.nwb", "two=0Alines=20=1B=5B31m.nwb"]
     assert (result["waiting"], result["runs_wanted"]) == (0, 2)
     assert "daemon does not run" in result["not_launched_because"]
-    known = KnownRecordings(home.roots.store)
+    known = RecordingCatalog(home.roots.store)
     assert known.counts() == {State.REGISTERED: 2, State.PROBLEM: 1}
     assert [one.key for one in known.wanted(10)] == sorted(result["registered"])
 
@@ -185,7 +185,7 @@ def test_an_interrupt_while_it_waits_does_no_harm(home: Home, small_file: Path) 
     home.link(small_file, "day.nwb")
 
     scan = home.start("sort-assets", "scan", output=home.folder / "scan.log")
-    known = KnownRecordings(home.roots.store, read_only=True)
+    known = RecordingCatalog(home.roots.store, read_only=True)
     deadline = time.monotonic() + 60
     while not known.all() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.scan import Arrivals
@@ -23,7 +23,7 @@ def _keys(home: Home) -> set[str]:
 
 
 def _state(home: Home, path: str) -> State | None:
-    known = KnownRecordings(home.roots.store).get(path)
+    known = RecordingCatalog(home.roots.store).get(path)
     return None if known is None else known.state
 
 

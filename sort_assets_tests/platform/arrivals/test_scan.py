@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import StorageError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
@@ -147,7 +147,7 @@ def test_what_can_not_be_read_is_reported_once_and_read_again_when_it_was_copied
     assert silent.warnings == []
     assert lab.keys() == {"damaged.nwb"}
     assert again.registered == ["damaged.nwb"]
-    assert lab.known.troubled() == []
+    assert lab.known.with_problems() == []
 
 
 def test_what_could_not_be_read_is_tried_again_after_a_while_without_a_word(
@@ -383,7 +383,7 @@ def test_the_mount_point_of_a_disk_that_is_away_is_told_and_nothing_is_gone(lab:
     (warning,) = told.warnings
     assert "is empty, though recordings in it are registered" in warning
     assert silent.warnings == []
-    assert lab.known.troubled() == []
+    assert lab.known.with_problems() == []
 
 
 def test_a_first_rules_file_with_mistakes_lets_nothing_pass(lab: Lab, small_file: Path) -> None:
@@ -537,7 +537,7 @@ def test_a_look_that_died_after_the_partition_was_added_is_repeated(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(KnownRecordings, "put_partitions", die)
+        patch.setattr(RecordingCatalog, "put_partitions", die)
         with pytest.raises(KilledError):
             lab.look(QUIET_S)
     killed = lab.keys()

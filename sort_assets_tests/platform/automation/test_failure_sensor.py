@@ -19,7 +19,7 @@ from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.failure_sensor import QUIET_S, TRIES, recording_failed
 from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
-from sort_assets.platform.pipeline.failure_rendering import failures_in_words
+from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.automation.receivers import PASSWORD, Webhook, webhook
 
@@ -78,7 +78,7 @@ def daemon(module_home: Home, hook: Webhook) -> Iterator[Daemon]:
 def sorting(context: dg.OpExecutionContext) -> None:
     """Fail as an asset of sort_assets does."""
     kind = {"disk": DiskFullError, "hang": SorterTimeoutError}[context.run.tags["kind"]]
-    with failures_in_words():
+    with render_failures():
         raise kind(f"'/store' is full ({context.run.tags['kind']}).", remedy="Free some space.", stage="copying")
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.scan import Arrivals
 from sort_assets.platform.arrivals.tick import Limits
@@ -24,13 +24,13 @@ from sort_assets_tests.platform.store.writers import publish
 FULL = DiskFullError("The disk is full.", remedy="Empty it.")
 
 
-def _known(home: Home, *keys: str) -> KnownRecordings:
+def _known(home: Home, *keys: str) -> RecordingCatalog:
     """Recordings that the sensor has registered."""
-    known = KnownRecordings(home.roots.store)
+    known = RecordingCatalog(home.roots.store)
     for key in keys:
         home.add_partition(key)
-        known.put(Known(key, State.REGISTERED, stamp="s", settled="s", fingerprint=f"of-{key}"))
-        known.put_partitions(KnownPartition(key, key))
+        known.put(CatalogEntry(key, State.REGISTERED, stamp="s", settled="s", fingerprint=f"of-{key}"))
+        known.put_partitions(CatalogPartition(key, key))
     return known
 
 
@@ -194,7 +194,7 @@ def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Hom
 
     done = home.invoke("retry-failed")
 
-    known = KnownRecordings(home.roots.store)
+    known = RecordingCatalog(home.roots.store)
     assert done.status == 1
     assert "gone.nwb' does not exist" in done.stderr
     (wanted,) = known.wanted(10)
@@ -208,8 +208,8 @@ def test_what_could_not_be_read_is_read_again_when_somebody_says_so(home: Home) 
     known = _known(home)
     problem = UnreadableRecordingError("Truncated.", remedy="Copy it again.")
     for path in ("one.nwb", "two.nwb"):
-        known.put(Known(path, State.PROBLEM, stamp="s", settled="s", settings="r|s", problem=problem))
-    known.put(Known("notes.h5", State.FOREIGN, stamp="s", settled="s"))
+        known.put(CatalogEntry(path, State.PROBLEM, stamp="s", settled="s", settings="r|s", problem=problem))
+    known.put(CatalogEntry("notes.h5", State.FOREIGN, stamp="s", settled="s"))
 
     silent, named, all_of_them = _retry(home), _retry(home, "two.nwb", "notes.h5"), _retry(home, "--unreadable")
 

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import RecordingError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.automation.refreshing import Refresh, Refresher, RefreshLimits
 from sort_assets.platform.automation.stale_recordings import stale_recordings
 from sort_assets.platform.pipeline.jobs import PIPELINE
@@ -34,15 +34,15 @@ class Lab:
 
     def __init__(self, home: Home, instance: dg.DagsterInstance) -> None:
         self.home, self.instance = home, instance
-        self.known = KnownRecordings(home.roots.store)
+        self.known = RecordingCatalog(home.roots.store)
         self.refresher = Refresher("s")
 
     def fill(self) -> None:
         """Make three recordings, with results."""
         self.instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [*KEYS])
         for key in KEYS:
-            self.known.put(Known(key, State.REGISTERED))
-            self.known.put_partitions(KnownPartition(key, key))
+            self.known.put(CatalogEntry(key, State.REGISTERED))
+            self.known.put_partitions(CatalogPartition(key, key))
             for asset in SETTINGS:
                 self.change(key, asset, "first")
             for asset in PIPELINE:
@@ -130,8 +130,8 @@ def test_what_the_store_no_longer_has_is_made_before(lab: Lab) -> None:
 
 def test_what_was_never_sorted_is_left_to_the_other_sensor(lab: Lab) -> None:
     lab.instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, ["new.nwb"])
-    lab.known.put(Known("new.nwb", State.REGISTERED))
-    lab.known.put_partitions(KnownPartition("new.nwb", "new.nwb"))
+    lab.known.put(CatalogEntry("new.nwb", State.REGISTERED))
+    lab.known.put_partitions(CatalogPartition("new.nwb", "new.nwb"))
     lab.change("new.nwb", "recording_settings", "first")
     report_results(lab.instance, "new.nwb", "preprocessed_recording")
     lab.change("new.nwb", "recording_settings")
@@ -229,8 +229,8 @@ def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: L
     for key in KEYS:
         lab.change(key)
     lab.known.put(
-        Known("a.nwb", State.REGISTERED, vanished=1.0),
-        Known("b.nwb", State.REGISTERED, problem=RecordingError("It is cut off.", remedy="Copy it again.")),
+        CatalogEntry("a.nwb", State.REGISTERED, vanished=1.0),
+        CatalogEntry("b.nwb", State.REGISTERED, problem=RecordingError("It is cut off.", remedy="Copy it again.")),
     )
     lab.known.want_run("c.nwb", "retry")
     refresh = lab.look()

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssetsError, UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import KnownRecordings
-from sort_assets.platform.arrivals.catalog_entry import Known, KnownPartition, State
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
 from sort_assets.platform.pipeline.jobs import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -185,19 +185,19 @@ def _known(home: Home) -> None:
         publish(home.store, "sorting", recording=key, details=details)
     _failure(home.store, DiskFullError("Full.", remedy="Empty it."), recording="failed.nwb")
     damaged = UnreadableRecordingError("Truncated.", remedy="Copy it again.")
-    known = KnownRecordings(home.roots.store)
+    known = RecordingCatalog(home.roots.store)
     known.put(
-        Known("weak.nwb", State.REGISTERED, fingerprint="old"),
-        Known("silent.nwb", State.REGISTERED, fingerprint="new"),
-        Known("moved.nwb", State.REGISTERED, fingerprint="old", vanished=1e9),
-        Known("plate.h5", State.REGISTERED, fingerprint="old"),
-        Known("growing\n.nwb", State.WAITING, since=1e9),
-        Known("cut.nwb", State.PROBLEM, problem=damaged),
-        Known("test.nwb", State.IGNORED),
-        Known("left.nwb", State.FORGOTTEN, problem=damaged),
-        Known("notes.h5", State.FOREIGN),
+        CatalogEntry("weak.nwb", State.REGISTERED, fingerprint="old"),
+        CatalogEntry("silent.nwb", State.REGISTERED, fingerprint="new"),
+        CatalogEntry("moved.nwb", State.REGISTERED, fingerprint="old", vanished=1e9),
+        CatalogEntry("plate.h5", State.REGISTERED, fingerprint="old"),
+        CatalogEntry("growing\n.nwb", State.WAITING, since=1e9),
+        CatalogEntry("cut.nwb", State.PROBLEM, problem=damaged),
+        CatalogEntry("test.nwb", State.IGNORED),
+        CatalogEntry("left.nwb", State.FORGOTTEN, problem=damaged),
+        CatalogEntry("notes.h5", State.FOREIGN),
     )
-    known.put_partitions(KnownPartition("plate.h5@well000", "plate.h5", run_key="k"))
+    known.put_partitions(CatalogPartition("plate.h5@well000", "plate.h5", run_key="k"))
 
 
 def _shown(home: Home, *words: str) -> set[str]:

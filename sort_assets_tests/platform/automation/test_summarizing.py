@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from sort_assets.platform.automation import summarizing
-from sort_assets.platform.automation.summarizing import SummaryLook, SummaryState, SummaryTiming, look
+from sort_assets.platform.automation.summarizing import SummaryState, SummaryTick, SummaryTiming, look
 from sort_assets.platform.automation.summary_sensor import NAME, results_changed
 from sort_assets.platform.pipeline.jobs import summarize_units
 from sort_assets_tests.fixtures.home import Home
@@ -21,7 +21,7 @@ class Watch:
         self.instance, self.now = instance, 1_000_000.0
         self.cursor: str | None = None
 
-    def tick(self, later_s: float = 60.0) -> SummaryLook:
+    def tick(self, later_s: float = 60.0) -> SummaryTick:
         self.now += later_s
         state = SummaryState.from_cursor(self.cursor)
         found = look(self.instance, state, sensor=NAME, timing=TIMING, clock=lambda: self.now)

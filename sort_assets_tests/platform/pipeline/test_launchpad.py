@@ -6,13 +6,13 @@ import pytest
 from sort_assets.config import BinaryConfig, RecordingConfig
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.definitions import defs
-from sort_assets.platform.pipeline.config_resolver import BackendResource, backend_resource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver, backend_resource
 
-SEEN: list[BackendResource] = []
+SEEN: list[RecordingConfigResolver] = []
 
 
 @dg.op
-def look(backend: dg.ResourceParam[BackendResource]) -> None:
+def look(backend: dg.ResourceParam[RecordingConfigResolver]) -> None:
     SEEN.append(backend)
 
 
@@ -21,14 +21,14 @@ def looking() -> None:
     look()
 
 
-def _launch(config: dict) -> BackendResource:
+def _launch(config: dict) -> RecordingConfigResolver:
     SEEN.clear()
     assert looking.execute_in_process(run_config={"resources": {"backend": {"config": config}}}).success
     return SEEN[0]
 
 
 def test_what_is_not_chosen_stays_absent() -> None:
-    assert _launch({}) == BackendResource(None, {})
+    assert _launch({}) == RecordingConfigResolver(None, {})
 
 
 def test_what_is_chosen_arrives_and_is_merged_over_the_preset() -> None:
@@ -53,11 +53,11 @@ def test_a_section_that_may_be_absent_has_a_form_of_its_own() -> None:
 
     chosen = _launch({"recording": {"binary": described, "gain_to_uv": 0.195}})
 
-    assert chosen == BackendResource(None, {"recording": {"binary": described, "gain_to_uv": 0.195}})
+    assert chosen == RecordingConfigResolver(None, {"recording": {"binary": described, "gain_to_uv": 0.195}})
     assert RecordingConfig.model_validate(chosen.overrides["recording"]).binary == BinaryConfig(
         sampling_hz=20000, channels=64, dtype="uint16"
     )
-    assert _launch({"recording": {"binary": None}}) == BackendResource(None, {"recording": {"binary": None}})
+    assert _launch({"recording": {"binary": None}}) == RecordingConfigResolver(None, {"recording": {"binary": None}})
 
 
 def test_the_order_of_preprocessing_steps_survives() -> None:

@@ -12,7 +12,7 @@ import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 from spikeinterface.extractors import read_phy
 
-from sort_assets.platform.arrivals.catalog import KnownRecordings
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.automation.manual_curation import working_folder
 from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
 from sort_assets_tests.faults.runs import failures_of
@@ -96,7 +96,7 @@ def test_what_a_person_does_in_phy_comes_back_as_a_new_version(curated: Curated)
     assert checks_of(curated.home, run_id)["persons_work_applied"][0]
     assert automatic in curated.home.store.versions(curated.key, "curated_units")
     assert "by Ada" in curated.home.invoke("status").stdout
-    rest = KnownRecordings(curated.home.roots.store).partitions(["day.nwb"])[0].run_assets
+    rest = RecordingCatalog(curated.home.roots.store).partitions(["day.nwb"])[0].run_assets
     assert rest == ("curated_units", "sorting_report", "spike_data")
 
 

@@ -13,7 +13,7 @@ from sort_assets.platform.store.dead_staging import remains
 from sort_assets.platform.store.failures import RECORDS_KEPT, failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.garbage import FAILURE, LESSON, REMAINS, VERSION, collect_garbage
 from sort_assets.platform.store.handles import StoredBinary
-from sort_assets.platform.store.memory_profiles import Lessons, Shape
+from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
 from sort_assets.platform.store.retention import DEFAULT_KEPT
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.store import Store
@@ -244,7 +244,7 @@ def test_old_and_unfinished_failure_records_go_with_the_work_that_was_kept(tmp_p
 
 
 def test_expired_lessons_go(tmp_path: Path) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     good, old = (Shape(sorter="lupin", device="CPU", channels=channels, sampling_hz=30_000.0) for channels in (4, 8))
     for shape in (good, old):
         lesson = lessons.teach(shape, failures=[], params={}, recording="rec", version="v", run_id="run", days=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError
-from sort_assets.platform.store.memory_profiles import Lesson, Lessons, Shape
+from sort_assets.platform.store.memory_profiles import MemoryProfile, MemoryProfiles, Shape
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
 
@@ -14,7 +14,7 @@ SHAPE = Shape(sorter="kilosort4", device="NVIDIA H100 80GB HBM3/MIG", channels=3
 FAILURE = DeviceOutOfMemoryError("CUDA out of memory.", remedy="Lower it.", stage="final clustering", bytes_asked=7)
 
 
-def _teach(lessons: Lessons, shape: Shape = SHAPE, days: float = 30.0) -> Lesson:
+def _teach(lessons: MemoryProfiles, shape: Shape = SHAPE, days: float = 30.0) -> MemoryProfile:
     return lessons.teach(
         shape,
         failures=[FAILURE],
@@ -27,9 +27,9 @@ def _teach(lessons: Lessons, shape: Shape = SHAPE, days: float = 30.0) -> Lesson
 
 
 def test_a_recording_of_the_same_shape_finds_the_lesson(tmp_path: Path) -> None:
-    taught = _teach(Lessons(tmp_path))
+    taught = _teach(MemoryProfiles(tmp_path))
 
-    found = Lessons(tmp_path).find(SHAPE)
+    found = MemoryProfiles(tmp_path).find(SHAPE)
 
     assert found == taught
     (error,) = found.errors
@@ -43,14 +43,14 @@ def test_a_recording_of_the_same_shape_finds_the_lesson(tmp_path: Path) -> None:
     "different", [{"sorter": "lupin"}, {"device": "CPU"}, {"channels": 385}, {"sampling_hz": 30_000.17}]
 )
 def test_a_recording_of_another_shape_does_not(tmp_path: Path, different: dict[str, object]) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     _teach(lessons)
 
     assert lessons.find(SHAPE.model_copy(update=different)) is None
 
 
 def test_shapes_whose_files_share_a_name_are_not_mixed_up(tmp_path: Path) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     _teach(lessons)
     alike = SHAPE.model_copy(update={"device": "NVIDIA H100 80GB HBM3 MIG"})
 
@@ -59,21 +59,21 @@ def test_shapes_whose_files_share_a_name_are_not_mixed_up(tmp_path: Path) -> Non
 
 
 def test_the_file_has_a_name_that_people_can_read(tmp_path: Path) -> None:
-    _teach(Lessons(tmp_path))
+    _teach(MemoryProfiles(tmp_path))
 
     (file,) = (tmp_path / "@lessons").iterdir()
     assert file.name == "kilosort4-384ch-30000Hz-NVIDIA_H100_80GB_HBM3_MIG.json"
 
 
 def test_its_folder_is_no_recording_and_can_never_be_one(tmp_path: Path) -> None:
-    _teach(Lessons(tmp_path))
+    _teach(MemoryProfiles(tmp_path))
 
     assert Store(tmp_path).recordings() == []
     assert str(RecordingKey("@lessons")) != "@lessons"
 
 
 def test_a_newer_lesson_replaces_the_older(tmp_path: Path) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     _teach(lessons)
     newer = _teach(lessons, days=5)
 
@@ -81,7 +81,7 @@ def test_a_newer_lesson_replaces_the_older(tmp_path: Path) -> None:
 
 
 def test_an_expired_lesson_is_none_and_is_removed(tmp_path: Path) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     lesson = _teach(lessons)
     expired = lesson.model_copy(update={"expires": datetime.now(UTC) - timedelta(seconds=1)})
     lessons.path(SHAPE).write_text(expired.model_dump_json(), encoding="utf-8")
@@ -92,7 +92,7 @@ def test_an_expired_lesson_is_none_and_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_damaged_lesson_is_none_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     _teach(lessons)
     lessons.path(SHAPE).write_text("{", encoding="utf-8")
 
@@ -102,7 +102,7 @@ def test_a_damaged_lesson_is_none_and_says_so(tmp_path: Path, caplog: pytest.Log
 
 
 def test_all_lessons_can_be_forgotten_also_damaged_ones(tmp_path: Path) -> None:
-    lessons = Lessons(tmp_path)
+    lessons = MemoryProfiles(tmp_path)
     lesson = _teach(lessons)
     (lessons.folder / "damaged.json").write_text("{", encoding="utf-8")
 

@@ -8,7 +8,7 @@ import pytest
 
 from sort_assets.errors import DiskFullError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
 from sort_assets_tests.running.conftest import Start
 
@@ -40,7 +40,7 @@ def test_a_sorter_that_fills_its_disk_is_ended_while_there_still_is_room(
 ) -> None:
     output = small_disk / "results"
     process = start(FILLS_THE_DISK, small_disk / "spikes.bin")
-    guard = FreeDiskWatchdog(output, 0.01, EndProcessGroup(process, 5), interval_s=0.05, audit=audit)
+    guard = FreeDiskWatchdog(output, 0.01, ProcessGroupTerminator(process, 5), interval_s=0.05, audit=audit)
 
     with pytest.raises(DiskFullError) as caught, guard:
         raise ChildProcessError(process.wait(timeout=30))
@@ -52,7 +52,7 @@ def test_a_sorter_that_fills_its_disk_is_ended_while_there_still_is_room(
 
 def test_a_threshold_above_the_disk_s_size_ends_the_sorter(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
-    guard = FreeDiskWatchdog(tmp_path, 1e9, EndProcessGroup(process, 5), interval_s=0.05, audit=audit)
+    guard = FreeDiskWatchdog(tmp_path, 1e9, ProcessGroupTerminator(process, 5), interval_s=0.05, audit=audit)
 
     with pytest.raises(DiskFullError), guard:
         raise ChildProcessError(process.wait(timeout=30))
@@ -60,7 +60,7 @@ def test_a_threshold_above_the_disk_s_size_ends_the_sorter(start: Start, tmp_pat
 
 def test_enough_room_is_enough(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
-    guard = FreeDiskWatchdog(tmp_path, 1e-6, EndProcessGroup(process, 5), interval_s=0.05, audit=audit)
+    guard = FreeDiskWatchdog(tmp_path, 1e-6, ProcessGroupTerminator(process, 5), interval_s=0.05, audit=audit)
 
     with guard, pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)

@@ -15,7 +15,7 @@ from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, Sorte
 from sort_assets.machine import gpu_sensors as nvml
 from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu, visible_gpu
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.gpu_memory import GpuMemoryWatchdog
 from sort_assets.running.watchdogs.gpu_temperature import GpuTemperatureWatchdog
@@ -121,13 +121,15 @@ class Slice(OldGpu):
 
 
 def temperature(process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, gpu: str = "0") -> GpuTemperatureWatchdog:
-    return GpuTemperatureWatchdog(gpu, 95.0, EndProcessGroup(process, 5), interval_s=0.02, audit=audit, nvml=nvml)
+    return GpuTemperatureWatchdog(
+        gpu, 95.0, ProcessGroupTerminator(process, 5), interval_s=0.02, audit=audit, nvml=nvml
+    )
 
 
 def memory(
     process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, max_percent: float | None
 ) -> GpuMemoryWatchdog:
-    ending = EndProcessGroup(process, 5)
+    ending = ProcessGroupTerminator(process, 5)
     return GpuMemoryWatchdog("GPU-bbbb", max_percent, ending, interval_s=0.02, audit=audit, nvml=nvml)
 
 
@@ -184,7 +186,7 @@ def test_without_nvml_or_a_device_nothing_is_watched_and_that_is_said_once(
 ) -> None:
     process = start(HANGS)
 
-    with GpuTemperatureWatchdog(gpu, 1.0, EndProcessGroup(process, 5), interval_s=0.02, audit=audit, nvml=nvml):
+    with GpuTemperatureWatchdog(gpu, 1.0, ProcessGroupTerminator(process, 5), interval_s=0.02, audit=audit, nvml=nvml):
         wait_for(process, 0.2)
 
     assert names(audit) == ["gpu_temperature: not watching"]
@@ -274,7 +276,7 @@ def test_a_gpu_that_computes_for_somebody_else_is_no_sign_of_life(start: Start, 
     fake = FakeNvml(utilisation_percent=100)
     fake.samples = [Sample(os.getpid(), 100, microseconds) for microseconds in range(1, 10_000)]
     activity = ProcessActivity(process.pid, gpu=open_gpu("0", fake))
-    ending = EndProcessGroup(process, 5)
+    ending = ProcessGroupTerminator(process, 5)
     silence = LogInactivityWatchdog([], 0.5, ending, activity=activity, audit=audit, interval_s=0.05)
 
     with pytest.raises(SorterTimeoutError), silence:
@@ -285,7 +287,7 @@ def test_a_gpu_that_computes_for_somebody_else_is_no_sign_of_life(start: Start, 
 def test_where_nvml_can_t_tell_who_computes_everybody_counts_and_that_is_said(start: Start, audit: AuditLog) -> None:
     process = start(HANGS)
     activity = ProcessActivity(process.pid, gpu=open_gpu("0", OldGpu(utilisation_percent=80)))
-    ending = EndProcessGroup(process, 5)
+    ending = ProcessGroupTerminator(process, 5)
     silence = LogInactivityWatchdog([], 0.3, ending, activity=activity, audit=audit, interval_s=0.05)
 
     with silence:

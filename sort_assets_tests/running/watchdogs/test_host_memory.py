@@ -5,7 +5,7 @@ import pytest
 
 from sort_assets.errors import HostOutOfMemoryError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.host_memory import HostMemoryWatchdog
 from sort_assets_tests.running.conftest import Start
 from sort_assets_tests.running.watchdogs.events import names
@@ -14,7 +14,7 @@ HANGS = "import time; print('ready', flush=True); time.sleep(600)"
 
 
 def watchdog(process: "subprocess.Popen[str]", min_free_percent: float, audit: AuditLog) -> HostMemoryWatchdog:
-    return HostMemoryWatchdog(min_free_percent, EndProcessGroup(process, 5), interval_s=0.05, audit=audit)
+    return HostMemoryWatchdog(min_free_percent, ProcessGroupTerminator(process, 5), interval_s=0.05, audit=audit)
 
 
 def test_too_little_memory_ends_the_sorter(start: Start, audit: AuditLog) -> None:

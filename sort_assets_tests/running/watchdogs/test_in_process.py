@@ -16,7 +16,7 @@ import ctypes, os, queue, signal, subprocess, sys, threading, time, traceback
 from pathlib import Path
 from sort_assets.errors import SorterTimeoutError
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.termination import EndThisProcess
+from sort_assets.running.termination import InProcessTerminator
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 from sort_assets.running.watchdogs.activity import ProcessActivity
 
@@ -27,7 +27,7 @@ def guard(tolerance_s=1.0, grace_s=1.0):
     return LogInactivityWatchdog(
         folder / "sorter.log",
         tolerance_s,
-        EndThisProcess(grace_s, audit=audit),
+        InProcessTerminator(grace_s, audit=audit),
         activity=ProcessActivity(os.getpid()),
         audit=audit,
         interval_s=0.1,
@@ -147,13 +147,13 @@ def test_a_silent_sorter_that_computes_in_this_process_is_let_alone(tmp_path: Pa
 
 def test_looks_of_the_watchdogs_are_no_life_of_the_process(tmp_path: Path) -> None:
     code = """
-from sort_assets.running.watchdogs.cpu_accounting import not_counted
+from sort_assets.running.watchdogs.cpu_accounting import exclude_from_activity
 activity = ProcessActivity(os.getpid())
 def look():
-    with not_counted():
+    with exclude_from_activity():
         return activity.since_last_look().alive
 def works_all_the_time():
-    with not_counted():
+    with exclude_from_activity():
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
             Path("/proc/meminfo").read_bytes()
@@ -246,7 +246,7 @@ class TripsWhileTheOtherIsLeft(Watchdog):
     def look(self):
         return SorterTimeoutError("late", remedy="none") if left.is_set() else None
 looking, left = threading.Event(), threading.Event()
-ending = EndThisProcess(5, audit=audit)
+ending = InProcessTerminator(5, audit=audit)
 late = TripsWhileTheOtherIsLeft(ending, interval_s=0.3, audit=audit)
 with Guards([late, Slow(ending, interval_s=0.01)]):
     looking.wait()

@@ -13,7 +13,7 @@ import pytest
 
 from sort_assets.errors import StalledIoError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.io_stall import IoStallWatchdog
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
@@ -43,7 +43,9 @@ def pipe(tmp_path: Path) -> Path:
 def test_a_sorter_that_waits_for_a_disk_is_ended(where: str, start: Start, pipe: Path, audit: AuditLog) -> None:
     process = start(SLEEPS_UNINTERRUPTIBLY, pipe, where)
     _wait_until_a_thread_sleeps_uninterruptibly(process.pid)
-    guard = IoStallWatchdog(0.5, ProcessActivity(process.pid), EndProcessGroup(process, 1), interval_s=0.1, audit=audit)
+    guard = IoStallWatchdog(
+        0.5, ProcessActivity(process.pid), ProcessGroupTerminator(process, 1), interval_s=0.1, audit=audit
+    )
 
     with pytest.raises(StalledIoError) as caught, guard:
         raise ChildProcessError(process.wait(timeout=30))
@@ -59,7 +61,7 @@ def test_silence_while_a_thread_waits_for_a_disk_is_a_stalled_disk(
     process = start(SLEEPS_UNINTERRUPTIBLY, pipe, "in a thread")
     _wait_until_a_thread_sleeps_uninterruptibly(process.pid)
     activity = ProcessActivity(process.pid)
-    ending = EndProcessGroup(process, 1)
+    ending = ProcessGroupTerminator(process, 1)
     silence = LogInactivityWatchdog(tmp_path / "log", 0.5, ending, activity=activity, interval_s=0.1, audit=audit)
 
     with pytest.raises(StalledIoError, match=str(process.pid)) as caught, silence:
@@ -70,7 +72,9 @@ def test_silence_while_a_thread_waits_for_a_disk_is_a_stalled_disk(
 
 def test_a_sorter_that_only_sleeps_is_let_alone(start: Start, audit: AuditLog) -> None:
     process = start(SLEEPS)
-    guard = IoStallWatchdog(0.3, ProcessActivity(process.pid), EndProcessGroup(process, 1), interval_s=0.1, audit=audit)
+    guard = IoStallWatchdog(
+        0.3, ProcessActivity(process.pid), ProcessGroupTerminator(process, 1), interval_s=0.1, audit=audit
+    )
 
     with guard:
         time.sleep(1)

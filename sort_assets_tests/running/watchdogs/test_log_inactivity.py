@@ -14,7 +14,7 @@ import pytest
 
 from sort_assets.errors import SorterTimeoutError
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 from sort_assets_tests.running.conftest import Start
@@ -45,25 +45,25 @@ with open(sys.argv[1], "a") as log:
 WATCHES_A_WRITER = """
 import subprocess, sys
 from pathlib import Path
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 log = Path(sys.argv[1])
 command = [sys.executable, "-c", sys.argv[2], str(log), "15"]
 with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as sorter:
     sorter.stdout.readline()
-    with LogInactivityWatchdog(log, 1.5, EndProcessGroup(sorter, 1), interval_s=0.1):
+    with LogInactivityWatchdog(log, 1.5, ProcessGroupTerminator(sorter, 1), interval_s=0.1):
         print(sorter.pid, flush=True)
         if sorter.wait():
             raise RuntimeError("the sorter was ended")
 """
 
 
-class CountsReports(EndProcessGroup):
+class CountsReports(ProcessGroupTerminator):
     """Counts how often it is told that all is well."""
 
     reports = 0
 
-    def all_is_well(self, tolerance_s: float) -> None:
+    def heartbeat(self, tolerance_s: float) -> None:
         self.reports += 1
 
 
@@ -82,7 +82,7 @@ def watchdog(
     return LogInactivityWatchdog(
         log,
         tolerance_s,
-        EndProcessGroup(process, grace_s=5),
+        ProcessGroupTerminator(process, grace_s=5),
         activity=ProcessActivity(process.pid) if activity else None,
         audit=audit,
         interval_s=0.1,
@@ -222,7 +222,7 @@ def test_a_log_that_is_copied_and_truncated_is_followed(start: Start, tmp_path: 
 def test_any_of_several_logs_counts(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(WRITES_LINES, tmp_path / "second.log", 14)
     paths = [tmp_path / "first.log", tmp_path / "second.log"]
-    ending = EndProcessGroup(process, grace_s=5)
+    ending = ProcessGroupTerminator(process, grace_s=5)
 
     with LogInactivityWatchdog(paths, 0.7, ending, audit=audit, interval_s=0.1) as guard:
         wait_for(process)
@@ -324,7 +324,7 @@ def test_a_person_s_cancel_passes_even_after_a_trip_and_the_sorter_is_gone_never
 ) -> None:
     process = start("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + HANGS)
     guard = LogInactivityWatchdog(
-        tmp_path / "sorter.log", 0.3, EndProcessGroup(process, grace_s=1.5), audit=audit, interval_s=0.1
+        tmp_path / "sorter.log", 0.3, ProcessGroupTerminator(process, grace_s=1.5), audit=audit, interval_s=0.1
     )
     cancel = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     cancel.start()

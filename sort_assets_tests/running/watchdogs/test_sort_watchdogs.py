@@ -12,7 +12,7 @@ from sort_assets.config import ExecutionConfig
 from sort_assets.errors import DiskFullError, SorterTimeoutError
 from sort_assets.running.active_log import active_log, active_log_path
 from sort_assets.running.audit import AuditLog
-from sort_assets.running.termination import EndProcessGroup
+from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 from sort_assets.running.watchdogs.sort_watchdogs import Guards, sort_guards
@@ -39,7 +39,7 @@ def guards(
         log_paths=[folder / "sorter.log"],
         output_folder=folder,
         tolerance_s=tolerance_s,
-        ending=EndProcessGroup(process, 5),
+        ending=ProcessGroupTerminator(process, 5),
         audit=audit,
         gpu=None,
     )
@@ -70,7 +70,7 @@ def test_null_is_not_watched(start: Start, tmp_path: Path, audit: AuditLog) -> N
 
 def test_without_logs_another_watches_them_and_nothing_is_said(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
-    execution, ending = ExecutionConfig(), EndProcessGroup(process, 5)
+    execution, ending = ExecutionConfig(), ProcessGroupTerminator(process, 5)
     stack = sort_guards(
         execution,
         pid=process.pid,
@@ -103,7 +103,7 @@ def test_thresholds_and_tolerance_come_from_the_configuration(start: Start, tmp_
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
 def test_the_first_watchdog_that_trips_says_why(order: slice, start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + HANGS)
-    ending = EndProcessGroup(process, grace_s=1.5)
+    ending = ProcessGroupTerminator(process, grace_s=1.5)
     slow = LogInactivityWatchdog(tmp_path / "sorter.log", 0.6, ending, audit=audit, interval_s=0.1)
     fast = TripsAtOnce(ending, interval_s=0.1, audit=audit)
 

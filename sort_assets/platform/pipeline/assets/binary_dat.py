@@ -10,14 +10,14 @@ import dagster as dg
 
 from sort_assets.checks.finding import Finding, raise_first_error
 from sort_assets.machine.preflight import inspect_disk
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.handles import UNGROUPED, StoredRecording
-from sort_assets.running.termination import EndThisProcess
+from sort_assets.running.termination import InProcessTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
@@ -63,7 +63,7 @@ _SEED = 0
 def binary_dat(
     context: dg.AssetExecutionContext,
     preprocessed_recording: StoredRecording,
-    backend: dg.ResourceParam[BackendResource],
+    backend: dg.ResourceParam[RecordingConfigResolver],
 ) -> dg.MaterializeResult:
     with staged(context, backend, preprocessed_recording=preprocessed_recording) as asset:
         from sort_assets.recordings import split_recording
@@ -125,7 +125,7 @@ def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> Finding:
 def _guards(asset: StagedAsset) -> Guards:
     """What watches over the writing: a disk that fills up, and a disk or share that does not answer."""
     execution = asset.sorter.config.execution
-    ending = EndThisProcess(execution.terminate_grace_s)
+    ending = InProcessTerminator(execution.terminate_grace_s)
     watchdogs: list[Watchdog] = []
     if execution.min_free_disk_gb is not None:
         watchdogs.append(FreeDiskWatchdog(asset.staging.path, execution.min_free_disk_gb, ending))

@@ -12,8 +12,8 @@ from sort_assets.curation.criteria import criteria_of
 from sort_assets.errors import ConfigError, MissingRecordingError
 from sort_assets.platform.pipeline.assets.observed import curation_settings, manual_curation
 from sort_assets.platform.pipeline.check_results import check_results
-from sort_assets.platform.pipeline.config_resolver import BackendResource
-from sort_assets.platform.pipeline.manual_decisions import persons_work
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
+from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
@@ -64,11 +64,11 @@ PERSON_CHECK = "persons_work_applied"
     ),
 )
 def curated_units(
-    context: dg.AssetExecutionContext, unit_metrics: StoredMetrics, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, unit_metrics: StoredMetrics, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, unit_metrics=unit_metrics) as asset:
         from sort_assets.curation.curate import curate
-        from sort_assets.figures import plot_kept_bar, plot_metric_histograms
+        from sort_assets.figures import plot_kept_fraction_bar, plot_metric_histograms
         from sort_assets.metrics.tables import write_table
         from sort_assets.metrics.unit_metrics import UnitMetrics
 
@@ -93,7 +93,7 @@ def curated_units(
         (folder / HISTORY_FILE).write_text(curated.history.model_dump_json(indent=1), encoding="utf-8")
         for note in curated.notes:
             context.log.info(note)
-        asset.figure("kept and rejected", lambda path: plot_kept_bar(curated.table, _criteria(asset), path))
+        asset.figure("kept and rejected", lambda path: plot_kept_fraction_bar(curated.table, _criteria(asset), path))
         asset.figure(
             "thresholds",
             lambda path: plot_metric_histograms(curated.metrics.table, curated.table, _criteria(asset), path),
@@ -103,7 +103,7 @@ def curated_units(
 
 def _persons_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
     """What a person decided of these very units; or why what a person decided does not apply."""
-    stored = persons_work(asset.roots, asset.staging.recording)
+    stored = manual_curation_of(asset.roots, asset.staging.recording)
     manual = None if stored is None else stored.load()
     if stored is None or manual is None:
         return None, None

@@ -11,7 +11,7 @@ from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
 from sort_assets.platform.pipeline.assets.observed import recording_settings
 from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
 from sort_assets.platform.pipeline.check_results import check_results
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.preflight_check import findings_check
@@ -58,7 +58,7 @@ _NOISE_CHUNKS = 10
     ),
 )
 def preprocessed_recording(
-    context: dg.AssetExecutionContext, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend) as asset:
         import numpy as np

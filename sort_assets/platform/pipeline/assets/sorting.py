@@ -14,7 +14,7 @@ from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.platform.execution.leases import CPU, device_lease, on_device
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import attempts_table, in_words
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -22,7 +22,7 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.preflight_check import findings_check
 from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
-from sort_assets.platform.pipeline.sort_memory_profiles import SortLessons
+from sort_assets.platform.pipeline.sort_memory_profiles import SortMemoryProfiles
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.handles import UNGROUPED, StoredBinary, StoredSorting
 
@@ -72,7 +72,7 @@ _SPIKE_CHECKS = {
     description="Spike trains found by the configured sorter, with the sorter's own output folder beside them.",
 )
 def sorting(
-    context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.settings import check_unit_settings
@@ -93,7 +93,7 @@ def sorting(
         with device_lease(context.log.info, gpu=wants_gpu) as lease:
             if sorter.uses_gpu:
                 sorter.config = on_device(sorter.config, lease)
-            lessons = SortLessons(asset, lease, [recording for recording, _ in parts.values()])
+            lessons = SortMemoryProfiles(asset, lease, [recording for recording, _ in parts.values()])
             context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
             found = {}
             for group, (recording, dat_path) in parts.items():
@@ -131,7 +131,7 @@ def _publish(
     parts: "dict[str, tuple[BaseRecording, Path | None]]",
     found: "dict[str, BaseSorting]",
     folders: dict[str, Path],
-    lessons: SortLessons,
+    lessons: SortMemoryProfiles,
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
     from sort_assets.checks import duplicate_fraction, holes_at_batch_edges, spikes_in_order, stability

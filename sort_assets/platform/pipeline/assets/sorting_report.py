@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.curation.criteria import criteria_of
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import CHECKS, GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sort_assets.reports import AttentionPoint, LineageStep, NoUnits, ReportContent, ReportFigure, SummaryNumber
     from sort_assets.reports.content import Level
 
-_IN_THE_PAGE = ("kept_bar", "raster", "unit_positions", "drift")
+_IN_THE_PAGE = ("kept_fraction_bar", "raster", "unit_positions", "drift")
 """Figures that the page of the asset shows; all are in the report."""
 
 
@@ -39,7 +39,7 @@ _IN_THE_PAGE = ("kept_bar", "raster", "unit_positions", "drift")
     ),
 )
 def sorting_report(
-    context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, curated_units=curated_units) as asset:
         from sort_assets.reports import draw_unit_figures, write_report

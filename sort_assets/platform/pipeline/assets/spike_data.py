@@ -9,7 +9,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.curation.columns import decision_columns
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import delivery_settings
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
@@ -47,7 +47,7 @@ FOLDER = "delivery"
     ),
 )
 def spike_data(
-    context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, curated_units=curated_units) as asset:
         from sort_assets.figures import plot_raster

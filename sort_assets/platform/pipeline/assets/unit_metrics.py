@@ -8,7 +8,7 @@ import dagster as dg
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import curation_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
@@ -60,7 +60,7 @@ _MEDIANS = {
     ),
 )
 def unit_metrics(
-    context: dg.AssetExecutionContext, waveforms: StoredAnalyzer, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, waveforms: StoredAnalyzer, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, waveforms=waveforms) as asset:
         from sort_assets.checks import drift_within_pitch, refractory_violations

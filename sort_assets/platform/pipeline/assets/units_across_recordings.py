@@ -10,7 +10,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.metrics.columns import Column
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import refuse_temporary_instance
-from sort_assets.platform.pipeline.failure_rendering import failures_in_words
+from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
 from sort_assets.platform.pipeline.recording_results import (
@@ -57,7 +57,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 )
 def units_across_recordings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     die_with_run_worker()
-    with failures_in_words():
+    with render_failures():
         refuse_temporary_instance(context.instance)
         roots = Roots.from_environment()
         store = Store(roots.store)

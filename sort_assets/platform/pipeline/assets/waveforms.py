@@ -3,7 +3,7 @@
 import dagster as dg
 
 from sort_assets.platform.pipeline.assets.observed import waveform_settings
-from sort_assets.platform.pipeline.config_resolver import BackendResource
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
@@ -25,7 +25,7 @@ from sort_assets.platform.store.handles import ANALYZER_FOLDER, StoredSorting
     ),
 )
 def waveforms(
-    context: dg.AssetExecutionContext, sorting: StoredSorting, backend: dg.ResourceParam[BackendResource]
+    context: dg.AssetExecutionContext, sorting: StoredSorting, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, sorting=sorting) as asset:
         from sort_assets.figures import plot_templates

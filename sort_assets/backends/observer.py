@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sort_assets.running.progress import Progress
 
 if TYPE_CHECKING:
-    from sort_assets.checks.finding import Finding
+    from sort_assets.checks.result import CheckResult
 
 
 class Observer:
@@ -20,5 +20,5 @@ class Observer:
     def sorting(self, progress: Progress) -> None:
         """How far the sorter is, every few seconds; not of one that runs inside this process."""
 
-    def found(self, findings: Sequence[Finding]) -> None:
+    def checked(self, results: Sequence[CheckResult]) -> None:
         """What was looked at before the sorter starts."""

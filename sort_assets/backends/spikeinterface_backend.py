@@ -24,7 +24,7 @@ from sort_assets.backends.memory import (
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
-from sort_assets.checks.finding import Finding, raise_first_error
+from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
@@ -144,16 +144,16 @@ class SpikeInterfaceBackend(SorterBackend):
             )
         output_folder.mkdir(parents=True)
         try:
-            findings = self.preflight(recording, output_folder)
-            self.observer.found(findings)
-            raise_first_error(findings)
+            results = self.preflight(recording, output_folder)
+            self.observer.checked(results)
+            raise_first_error(results)
             self._sort_canary(recording, output_folder)
             self._run(recording, output_folder)
         except UnsortableRecordingError as reason:
             return _nothing_to_sort(recording, reason)
         return _read_result(recording, output_folder)
 
-    def preflight(self, recording: BaseRecording, output_folder: Path) -> list[Finding]:
+    def preflight(self, recording: BaseRecording, output_folder: Path) -> list[CheckResult]:
         """Look at what is to be sorted and at the machine, before the sorter starts.
 
         Parameters

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict
+from sort_assets.checks.result import CheckResult
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseSorting
@@ -31,7 +31,7 @@ def holes_at_batch_edges(
     half_widths_ms: tuple[float, ...] = HALF_WIDTHS_MS,
     max_missing: float = MAX_MISSING,
     significance: float = SIGNIFICANCE,
-) -> Verdict:
+) -> CheckResult:
     """Whether all units together fire as much around the edges of the sorter's batches as elsewhere.
 
     The spikes are laid over each other with the period of the batches, and counted in the window around the edge and
@@ -55,14 +55,14 @@ def holes_at_batch_edges(
     """
     name = "holes_at_batch_edges"
     if not batch_samples:
-        return Verdict(name, True, "warn", "The sorter does not work in batches: nothing to check.")
+        return CheckResult(name, True, "warn", "The sorter does not work in batches: nothing to check.")
     samples = np.asarray(sorting.to_spike_vector()["sample_index"], dtype="int64")
     # Whole periods, each with an edge in its middle.
     num_edges = int((samples.max() + 1 - batch_samples // 2) // batch_samples) if samples.size else 0
     values: dict[str, float | int | str] = {"spikes": int(samples.size), "edges": max(num_edges, 0)}
     if num_edges < 1:
         words = "There are no spikes on both sides of an edge between batches: nothing to check."
-        return Verdict(name, True, "warn", words, values)
+        return CheckResult(name, True, "warn", words, values)
     start = batch_samples - batch_samples // 2
     inside = samples[(samples >= start) & (samples < start + num_edges * batch_samples)]
     phases = (inside - start) % batch_samples - batch_samples // 2
@@ -79,7 +79,7 @@ def holes_at_batch_edges(
             f"Too few spikes ({inside.size:,} around {num_edges:,} edges, for how evenly the units fire) to tell "
             "holes at batch edges from chance."
         )
-        return Verdict(name, True, "warn", words, values)
+        return CheckResult(name, True, "warn", words, values)
     alarms = [one for one in tried if _probability(*one[1:]) < limit and 1 - one[1] / one[2] >= max_missing]
     half_ms, count, expected, dispersion = min(alarms or tried, key=lambda one: _probability(*one[1:]))
     missing, probability = 1 - count / expected, _probability(count, expected, dispersion)
@@ -95,13 +95,13 @@ def holes_at_batch_edges(
         f"{expected:,.0f}"
     )
     if not alarms:
-        return Verdict(name, True, "warn", f"{seen}.", values)
+        return CheckResult(name, True, "warn", f"{seen}.", values)
     words = (
         f"{seen}: {100 * missing:.0f} % are missing (probability by chance {probability:.1g}). The sorter loses "
         f"spikes every {batch_samples / sorting.sampling_frequency:.4g} s. Use another version of it, or leave these "
         "times out of every analysis of timing."
     )
-    return Verdict(name, False, "warn", words, values)
+    return CheckResult(name, False, "warn", words, values)
 
 
 def _around_edge(phases: np.ndarray, period: int, half: int) -> tuple[int, float, float] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict, counted
+from sort_assets.checks.result import CheckResult, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COLUMN = "drift_ptp"
 
 
-def drift_within_pitch(metrics_table: pd.DataFrame, channel_positions_um: ArrayLike | None) -> Verdict:
+def drift_within_pitch(metrics_table: pd.DataFrame, channel_positions_um: ArrayLike | None) -> CheckResult:
     """Whether the drift of the recording is smaller than the distance between contacts.
 
     The drift is the median over units of SpikeInterface's `drift_ptp`: from the lowest to the highest median position
@@ -32,11 +32,11 @@ def drift_within_pitch(metrics_table: pd.DataFrame, channel_positions_um: ArrayL
     name = "drift_within_pitch"
     units = len(metrics_table)
     if units == 0:
-        return Verdict(name, True, "warn", "There are no units: nothing to check.", {"units": 0})
+        return CheckResult(name, True, "warn", "There are no units: nothing to check.", {"units": 0})
     pitch_um = contact_pitch(channel_positions_um)
     if pitch_um is None:
         words = "The recording has no positions of at least two contacts: nothing to check."
-        return Verdict(name, True, "warn", words, {"units": units})
+        return CheckResult(name, True, "warn", words, {"units": units})
     drift_um = np.empty(0)
     if COLUMN in metrics_table:
         drift_um = metrics_table[COLUMN].to_numpy(dtype=float, na_value=np.nan)
@@ -47,7 +47,7 @@ def drift_within_pitch(metrics_table: pd.DataFrame, channel_positions_um: ArrayL
             f"The drift of none of {counted(units, 'unit')} is known ({COLUMN}); short recordings and units with few "
             "spikes have none. Nothing to check."
         )
-        return Verdict(name, True, "warn", words, values)
+        return CheckResult(name, True, "warn", words, values)
     median_um = float(np.median(drift_um))
     beyond = int((drift_um > pitch_um).sum())
     values |= {
@@ -60,12 +60,12 @@ def drift_within_pitch(metrics_table: pd.DataFrame, channel_positions_um: ArrayL
         f"apart ({pitch_um:.3g} µm)"
     )
     if median_um <= pitch_um:
-        return Verdict(name, True, "warn", f"{seen}.", values)
+        return CheckResult(name, True, "warn", f"{seen}.", values)
     words = (
         f"{seen}. Look at the drift map; sort with drift correction (for Kilosort4 nblocks of at least 1), or leave "
         "the part out in which the probe moves."
     )
-    return Verdict(name, False, "warn", words, values)
+    return CheckResult(name, False, "warn", words, values)
 
 
 def contact_pitch(channel_positions_um: ArrayLike | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict, counted
+from sort_assets.checks.result import CheckResult, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ COLUMN = "rp_contamination"
 
 def refractory_violations(
     metrics_table: pd.DataFrame, *, max_contamination: float = MAX_CONTAMINATION, max_share: float = MAX_SHARE
-) -> Verdict:
+) -> CheckResult:
     """Whether most units are free enough of foreign spikes.
 
     The contamination is SpikeInterface's `rp_contamination` (Llobet et al. 2022). The sliding estimate is left aside:
@@ -39,7 +39,7 @@ def refractory_violations(
     name = "refractory_violations"
     units = len(metrics_table)
     if units == 0:
-        return Verdict(name, True, "warn", "There are no units: nothing to check.", {"units": 0})
+        return CheckResult(name, True, "warn", "There are no units: nothing to check.", {"units": 0})
     if COLUMN in metrics_table:
         known = metrics_table[COLUMN].to_numpy(dtype=float, na_value=np.nan)
         known = known[np.isfinite(known)]
@@ -47,7 +47,7 @@ def refractory_violations(
         known = np.empty(0)
     if known.size == 0:
         words = f"The contamination of none of {counted(units, 'unit')} is known ({COLUMN}): nothing to check."
-        return Verdict(name, True, "warn", words, {"units": units, "judged": 0})
+        return CheckResult(name, True, "warn", words, {"units": units, "judged": 0})
     bad = int((known > max_contamination).sum())
     share = bad / known.size
     values = {
@@ -62,9 +62,9 @@ def refractory_violations(
         f"{100 * max_contamination:g} %"
     )
     if share <= max_share:
-        return Verdict(name, True, "warn", f"{seen}.", values)
+        return CheckResult(name, True, "warn", f"{seen}.", values)
     words = (
         f"{seen}, more than {100 * max_share:g} %. Most units are mixtures of neurons or noise: look at noise, drift "
         "and bad channels, and at the sorter's thresholds, before you trust this recording."
     )
-    return Verdict(name, False, "warn", words, values)
+    return CheckResult(name, False, "warn", words, values)

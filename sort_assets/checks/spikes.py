@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict, counted
+from sort_assets.checks.result import CheckResult, counted
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseSorting
@@ -21,7 +21,7 @@ SHARED_FRACTION = 0.8
 _UNITS_NAMED = 5
 
 
-def spikes_in_order(sorting: BaseSorting, num_samples: int) -> Verdict:
+def spikes_in_order(sorting: BaseSorting, num_samples: int) -> CheckResult:
     """Whether all spikes are inside the recording, and sorted in time.
 
     What reads a sorting relies on both: waveforms are cut at the spikes, and SpikeInterface finds a unit's spikes by
@@ -38,7 +38,7 @@ def spikes_in_order(sorting: BaseSorting, num_samples: int) -> Verdict:
     spikes = sorting.to_spike_vector()
     samples = spikes["sample_index"].astype("int64")
     if samples.size == 0:
-        return Verdict(name, True, "error", "There are no spikes: nothing to check.", {"spikes": 0})
+        return CheckResult(name, True, "error", "There are no spikes: nothing to check.", {"spikes": 0})
     before, after = int((samples < 0).sum()), int((samples >= num_samples).sum())
     disordered = int((np.diff(samples) < 0).sum())
     values = {
@@ -48,7 +48,7 @@ def spikes_in_order(sorting: BaseSorting, num_samples: int) -> Verdict:
         "out_of_order": disordered,
     }
     if not any((before, after, disordered)):
-        return Verdict(
+        return CheckResult(
             name, True, "error", f"All {samples.size:,} spikes are inside the recording and in order.", values
         )
     found = [
@@ -60,12 +60,12 @@ def spikes_in_order(sorting: BaseSorting, num_samples: int) -> Verdict:
         f"Of {samples.size:,} spikes in a recording of {num_samples:,} samples, {', '.join(found)}. Sort it again; "
         "if the recording was replaced or cut meanwhile, materialize all of it again."
     )
-    return Verdict(name, False, "error", words, values)
+    return CheckResult(name, False, "error", words, values)
 
 
 def duplicate_fraction(
     sorting: BaseSorting, *, max_fraction: float = MAX_DUPLICATE_FRACTION, duplicate_ms: float = DUPLICATE_MS
-) -> Verdict:
+) -> CheckResult:
     """Whether spikes were found twice: within a unit, or as the spikes of two units.
 
     Within a unit, the spikes that follow another of it within `duplicate_ms` are counted, less what a Poisson train of
@@ -88,7 +88,7 @@ def duplicate_fraction(
     counts = {unit: int(count) for unit, count in sorting.count_num_spikes_per_unit(outputs="dict").items()}
     firing = [unit for unit, count in counts.items() if count > 0]
     if not firing:
-        return Verdict(name, True, "warn", "There are no spikes: nothing to check.", {"units": 0})
+        return CheckResult(name, True, "warn", "There are no spikes: nothing to check.", {"units": 0})
     window = round(duplicate_ms / 1000 * sorting.sampling_frequency)
     span = int(np.ptp(sorting.to_spike_vector()["sample_index"])) + 1
     above: dict[str, float] = {}
@@ -118,7 +118,7 @@ def duplicate_fraction(
         f"{duplicate_ms:g} ms"
     )
     if not bad and not pairs:
-        return Verdict(name, True, "warn", f"{seen}, and no two units have most of their spikes in common.", values)
+        return CheckResult(name, True, "warn", f"{seen}, and no two units have most of their spikes in common.", values)
     words = [f"{seen}."]
     if bad:
         named = ", ".join(f"{unit} ({100 * above[unit]:.0f} %)" for unit in bad[:_UNITS_NAMED])
@@ -134,4 +134,4 @@ def duplicate_fraction(
             f"common: {named}{', …' if len(pairs) > _UNITS_NAMED else ''}. Curation keeps one of each unless "
             "curation.remove_duplicates is off."
         )
-    return Verdict(name, False, "warn", " ".join(words), values)
+    return CheckResult(name, False, "warn", " ".join(words), values)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict, counted
+from sort_assets.checks.result import CheckResult, counted
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseSorting
@@ -28,7 +28,7 @@ _VANISHED_SHARE = 0.2
 """Of the units. Single ones come and go; this and the other limits here are choices, tried on simulated sortings."""
 
 
-def stability(sorting: BaseSorting, duration_s: float) -> Verdict:
+def stability(sorting: BaseSorting, duration_s: float) -> CheckResult:
     """Whether activity goes on, and the units stay, from the beginning to the end.
 
     The recording is cut into at most 30 bins of at least 10 s. What a bin usually holds is its third quartile over
@@ -48,11 +48,13 @@ def stability(sorting: BaseSorting, duration_s: float) -> Verdict:
     units = sorting.get_num_units()
     spikes = sorting.to_spike_vector()
     if len(spikes) == 0:
-        return Verdict(name, True, "warn", "There are no spikes: nothing to check.", {"units": units})
+        return CheckResult(name, True, "warn", "There are no spikes: nothing to check.", {"units": units})
     num_bins = int(min(_BINS, duration_s // _SHORTEST_BIN_S))
     if num_bins < _FEWEST_BINS:
         short = f"The recording is too short ({duration_s:.3g} s of at least {_FEWEST_BINS * _SHORTEST_BIN_S:g} s)"
-        return Verdict(name, True, "warn", f"{short}: nothing to check.", {"units": units, "duration_s": duration_s})
+        return CheckResult(
+            name, True, "warn", f"{short}: nothing to check.", {"units": units, "duration_s": duration_s}
+        )
 
     bin_s = duration_s / num_bins
     bins = (spikes["sample_index"] / sorting.sampling_frequency // bin_s).astype(int).clip(0, num_bins - 1)
@@ -94,12 +96,12 @@ def stability(sorting: BaseSorting, duration_s: float) -> Verdict:
         )
     if not words:
         seen = f"From beginning to end {active.min()} to {active.max()} units are active; no part falls silent."
-        return Verdict(name, True, "warn", seen, values)
+        return CheckResult(name, True, "warn", seen, values)
     words.append(
         "Look at the raster and the drift map: the probe may have moved, a file may be of another session, or the "
         "sorter lost the units. Analyse, or sort, only the part that holds out (recording.start_s and end_s)."
     )
-    return Verdict(name, False, "warn", " ".join(words), values)
+    return CheckResult(name, False, "warn", " ".join(words), values)
 
 
 def _silent_ends(counts: np.ndarray) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.verdict import Verdict, counted
+from sort_assets.checks.result import CheckResult, counted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -42,7 +42,7 @@ class _Usual:
         return max(self.median - reach, 0.0), self.median + reach
 
 
-def yield_as_usual(num_units: int, history: Sequence[int]) -> Verdict:
+def yield_as_usual(num_units: int, history: Sequence[int]) -> CheckResult:
     """Whether there are about as many units as usual on this rig.
 
     More than usual is a warning too: noise and oversplitting make units. The deviation is taken to be at least that of
@@ -59,7 +59,7 @@ def yield_as_usual(num_units: int, history: Sequence[int]) -> Verdict:
     values: dict[str, float | int | str] = {"units": num_units, "recordings_in_history": len(history)}
     usual = _usual(history, lambda median: max(median**0.5, 1.0))
     if usual is None:
-        return Verdict(name, True, "warn", f"{counted(num_units, 'unit')}. {_too_short(history)}", values)
+        return CheckResult(name, True, "warn", f"{counted(num_units, 'unit')}. {_too_short(history)}", values)
     low, high = usual.range
     values |= {"usual_units": usual.median, "usual_from": low, "usual_to": high}
     seen = (
@@ -67,17 +67,17 @@ def yield_as_usual(num_units: int, history: Sequence[int]) -> Verdict:
         f"{usual.number} recordings)"
     )
     if low <= num_units <= high:
-        return Verdict(name, True, "warn", f"{seen}.", values)
+        return CheckResult(name, True, "warn", f"{seen}.", values)
     remedy = (
         "Look at the noise, the bad channels and the raster: the probe may be out of place, or disconnected."
         if num_units < low
         else "Look at the units' waveforms and similarity: noise or artefacts may be sorted as units, or units split."
     )
     few = "fewer" if num_units < low else "more"
-    return Verdict(name, False, "warn", f"{seen}: {few} than usual. {remedy}", values)
+    return CheckResult(name, False, "warn", f"{seen}: {few} than usual. {remedy}", values)
 
 
-def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> Verdict:
+def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> CheckResult:
     """Whether the noise is plausible, and as usual on this rig.
 
     Parameters
@@ -91,7 +91,7 @@ def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> Verdict:
     noise = np.asarray(noise_uv, dtype=float)
     known = noise[np.isfinite(noise)]
     if known.size == 0:
-        return Verdict(name, True, "warn", "The noise of no channel is known: nothing to check.", {"channels": 0})
+        return CheckResult(name, True, "warn", "The noise of no channel is known: nothing to check.", {"channels": 0})
     median = float(np.median(known))
     lowest, highest = PLAUSIBLE_NOISE_UV
     values: dict[str, float | int | str] = {
@@ -110,23 +110,23 @@ def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> Verdict:
             else "Look at the gain of the recording, at ground and reference, and at mains hum in the traces."
         )
         words = f"{seen}, outside of the plausible {lowest:g} to {highest:g} µV. {remedy}"
-        return Verdict(name, False, "warn", words, values)
+        return CheckResult(name, False, "warn", words, values)
     usual = _usual(history, lambda middle: _NOISE_SPREAD * middle)
     if usual is None:
-        return Verdict(name, True, "warn", f"{seen}, which is plausible. {_too_short(history)}", values)
+        return CheckResult(name, True, "warn", f"{seen}, which is plausible. {_too_short(history)}", values)
     low, high = usual.range
     values |= {"usual_noise_uv": usual.median, "usual_from_uv": low, "usual_to_uv": high}
     seen = (
         f"{seen}; usual on this rig are {usual.median:.3g} µV ({low:.3g} to {high:.3g}, from {usual.number} recordings)"
     )
     if low <= median <= high:
-        return Verdict(name, True, "warn", f"{seen}.", values)
+        return CheckResult(name, True, "warn", f"{seen}.", values)
     remedy = (
         "Quieter than usual: look at the gain, and whether channels are disconnected or shorted."
         if median < low
         else "Louder than usual: look at ground and reference, cables and nearby devices, and the age of the probe."
     )
-    return Verdict(name, False, "warn", f"{seen}. {remedy}", values)
+    return CheckResult(name, False, "warn", f"{seen}. {remedy}", values)
 
 
 def _usual(history: Sequence[float], least_deviation: Callable[[float], float]) -> _Usual | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from sort_assets.checks.finding import OK, WARNING, Finding, failed
+from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.errors import DiskFullError
 from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
 
@@ -38,7 +38,7 @@ def inspect_machine(
     memory: MemoryNeeded = NO_ESTIMATE,
     gpu: str | None = None,
     nvml: Any = None,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Look whether the machine has what a sort is going to need.
 
     Only a disk that is too small is an error: what will be written is known, what memory will be needed is an estimate.
@@ -58,7 +58,7 @@ def inspect_machine(
 
     Returns
     -------
-    list of Finding
+    list of CheckResult
         The error carries a `DiskFullError`.
     """
     return [
@@ -68,7 +68,7 @@ def inspect_machine(
     ]
 
 
-def inspect_disk(output_folder: Path, expected_bytes: int) -> Finding:
+def inspect_disk(output_folder: Path, expected_bytes: int) -> CheckResult:
     """Look whether there is room on a disk.
 
     Parameters
@@ -80,14 +80,14 @@ def inspect_disk(output_folder: Path, expected_bytes: int) -> Finding:
 
     Returns
     -------
-    Finding
+    CheckResult
         An error, with a `DiskFullError`, when it does not fit.
     """
     existing = next(folder for folder in (output_folder, *output_folder.absolute().parents) if folder.exists())
     free = disk_usage(existing).free
     detail = f"{_gb(free)} free in '{existing}', {_gb(expected_bytes)} needed"
     if free >= expected_bytes:
-        return Finding(OK, "disk", detail)
+        return ok("disk", detail)
     return failed(
         "disk",
         DiskFullError(
@@ -100,25 +100,24 @@ def inspect_disk(output_folder: Path, expected_bytes: int) -> Finding:
     )
 
 
-def _memory(expected_bytes: int | None) -> Finding:
+def _memory(expected_bytes: int | None) -> CheckResult:
     # With the recordings come numpy, a tenth of a second; the code location is to import fast.
     from sort_assets.machine.memory import available_memory_bytes
 
     available = available_memory_bytes()
     detail = f"{_gb(available)} available"
     if expected_bytes is None or available >= expected_bytes:
-        return Finding(OK, "memory", detail)
-    return Finding(
-        WARNING,
+        return ok("memory", detail)
+    return warning(
         "memory",
         f"{detail}, at least about {_gb(expected_bytes)} needed",
         "End other programs, give the container or the job more memory, or sort a shorter part first.",
     )
 
 
-def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Finding]:
+def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[CheckResult]:
     if gpu is None:
-        yield Finding(OK, "gpu", "none is used")
+        yield ok("gpu", "none is used")
         return
     try:
         sensors = open_gpu(gpu, nvml)
@@ -135,28 +134,26 @@ def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Fin
     yield _gpu_programs(programs)
 
 
-def _silent_gpu(gpu: str, error: Exception) -> Finding:
-    return Finding(WARNING, "gpu", f"{gpu} can't be looked at: {error}", "See whether `nvidia-smi` works.")
+def _silent_gpu(gpu: str, error: Exception) -> CheckResult:
+    return warning("gpu", f"{gpu} can't be looked at: {error}", "See whether `nvidia-smi` works.")
 
 
-def _gpu_memory(free: int, expected_bytes: int | None) -> Finding:
+def _gpu_memory(free: int, expected_bytes: int | None) -> CheckResult:
     detail = f"{_gb(free)} free"
     if expected_bytes is None or free >= expected_bytes:
-        return Finding(OK, "gpu memory", detail)
-    return Finding(
-        WARNING,
+        return ok("gpu memory", detail)
+    return warning(
         "gpu memory",
         f"{detail}, at least about {_gb(expected_bytes)} needed",
         "End other programs on the GPU; should the memory give out, the sort is tried again with less of it.",
     )
 
 
-def _gpu_programs(programs: list[tuple[int, int | None]]) -> Finding:
+def _gpu_programs(programs: list[tuple[int, int | None]]) -> CheckResult:
     if not programs:
-        return Finding(OK, "gpu programs", "no other program computes on the GPU")
+        return ok("gpu programs", "no other program computes on the GPU")
     named = [f"pid {pid}" + ("" if held is None else f" with {_gb(held)}") for pid, held in programs]
-    return Finding(
-        WARNING,
+    return warning(
         "gpu programs",
         f"other programs hold memory of the GPU: {', '.join(named)}",
         "End them if they are left over; a GPU that is shared is slower and may run out of memory.",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from sort_assets.checks.finding import ERROR, OK, WARNING, Finding, failed
+from sort_assets.checks.result import CheckResult, Severity, failed, ok, warning
 from sort_assets.errors import IncompatibleVersionsError
 
 _MAXWELL_PLUGIN = "libcompression.so"
@@ -25,13 +25,13 @@ class BrokenVersions:
         The sorter that is affected.
     versions : dict of str to str
         From package to the versions, as requirements state them; all must be met.
-    level : {"warning", "error"}
+    severity : {"warn", "error"}
     what, remedy : str
     """
 
     sorter: str
     versions: dict[str, str]
-    level: str
+    severity: Severity
     what: str
     remedy: str
 
@@ -41,14 +41,14 @@ BROKEN = (
     BrokenVersions(
         "kilosort4",
         {"kilosort": "<4.1.1"},
-        ERROR,
+        "error",
         "SpikeInterface runs Kilosort 4.1.1 and above",
         "Run: pip install --upgrade 'kilosort>=4.1.7'",
     ),
     BrokenVersions(
         "kilosort4",
         {"kilosort": ">=4.1.1,<=4.1.6", "numpy": ">=2.4"},
-        ERROR,
+        "error",
         "Kilosort 4.1.1 to 4.1.6 does not work with numpy 2.4 and above",
         "Run: pip install --upgrade 'kilosort>=4.1.7'",
     ),
@@ -56,14 +56,14 @@ BROKEN = (
     BrokenVersions(
         "kilosort4",
         {"kilosort": ">=4.1.0,<4.1.3"},
-        WARNING,
+        "warn",
         "Kilosort 4.1.0 to 4.1.2 clusters all spikes by default, which splits units too finely and takes much memory",
         "Run: pip install --upgrade 'kilosort>=4.1.7', or set sorter.params.cluster_downsampling to 20",
     ),
 )
 
 
-def inspect_versions(sorter: str | None = None) -> list[Finding]:
+def inspect_versions(sorter: str | None = None) -> list[CheckResult]:
     """Look for versions of packages that are known to break a sorter.
 
     Parameters
@@ -72,11 +72,11 @@ def inspect_versions(sorter: str | None = None) -> list[Finding]:
         The sorter that is going to run; None looks for all.
     """
     concerned = [broken for broken in BROKEN if sorter in (None, broken.sorter)]
-    findings = [_broken_finding(broken) for broken in concerned if _installed_all(broken.versions)]
-    return findings or [Finding(OK, "versions", "no combination of packages that is known to break")]
+    results = [_result_of(broken) for broken in concerned if _installed_all(broken.versions)]
+    return results or [ok("versions", "no combination of packages that is known to break")]
 
 
-def inspect_torch(*, gpus: int) -> list[Finding]:
+def inspect_torch(*, gpus: int) -> list[CheckResult]:
     """Look whether the installed torch can use the machine's GPUs.
 
     Parameters
@@ -87,8 +87,7 @@ def inspect_torch(*, gpus: int) -> list[Finding]:
     if gpus == 0 or importlib.util.find_spec("torch") is None or torch_cuda_version() is not None:
         return []
     return [
-        Finding(
-            WARNING,
+        warning(
             "torch",
             "is a build without CUDA, so that sorters run on the CPU and the GPU stays unused",
             "Install the CUDA build of torch: https://pytorch.org/get-started/locally",
@@ -105,17 +104,16 @@ def torch_cuda_version() -> str | None:
     return next((value for name, value in _constants(tree) if name == "cuda"), None)
 
 
-def inspect_maxwell_plugin() -> list[Finding]:
+def inspect_maxwell_plugin() -> list[CheckResult]:
     """Look for the HDF5 plugin that decompresses Maxwell's files. Files that need none can be opened without it."""
     import h5py
 
     folders = [Path(h5py.h5pl.get(index).decode()) for index in range(h5py.h5pl.size())]
     found = next((folder for folder in folders if (folder / _MAXWELL_PLUGIN).is_file()), None)
     if found is not None:
-        return [Finding(OK, "maxwell plugin", f"{_MAXWELL_PLUGIN} in {found}")]
+        return [ok("maxwell plugin", f"{_MAXWELL_PLUGIN} in {found}")]
     return [
-        Finding(
-            OK,
+        ok(
             "maxwell plugin",
             f"no {_MAXWELL_PLUGIN} in {', '.join(map(str, folders))}: compressed Maxwell files can't be opened",
             "Needed for such files only: get it from MaxWell Biosystems and set HDF5_PLUGIN_PATH to its folder.",
@@ -123,11 +121,11 @@ def inspect_maxwell_plugin() -> list[Finding]:
     ]
 
 
-def _broken_finding(broken: BrokenVersions) -> Finding:
+def _result_of(broken: BrokenVersions) -> CheckResult:
     found = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in broken.versions)
     detail = f"{broken.what}; installed: {found}"
-    if broken.level == WARNING:
-        return Finding(WARNING, "versions", detail, broken.remedy)
+    if broken.severity == "warn":
+        return warning("versions", detail, broken.remedy)
     return failed("versions", IncompatibleVersionsError(f"{detail}.", remedy=broken.remedy))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.checks.finding import OK, WARNING, Finding, failed
+from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.errors import (
     MissingProbeError,
     RecordingError,
@@ -44,7 +44,7 @@ def inspect_recording(
     minimum_channels: int = 1,
     needs_probe: bool = True,
     seed: int = 0,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Look at a recording that is going to be sorted; only some chunks of it are read.
 
     Parameters
@@ -68,7 +68,7 @@ def inspect_recording(
 
     Returns
     -------
-    list of Finding
+    list of CheckResult
         Errors carry a `TooShortRecordingError` or `SilentRecordingError` (there is nothing to sort), or another
         `RecordingError` (it can't be sorted as it is).
 
@@ -86,11 +86,11 @@ def inspect_recording(
     ]
 
 
-def _duration(recording: BaseRecording, batch_samples: int | None) -> Finding:
+def _duration(recording: BaseRecording, batch_samples: int | None) -> CheckResult:
     num_samples, rate_hz = int(recording.get_num_samples()), float(recording.sampling_frequency)
     duration = f"{num_samples / rate_hz:.3g} s"
     if batch_samples is None:
-        return Finding(OK, "duration", duration)
+        return ok("duration", duration)
     batches = num_samples / batch_samples
     detail = f"{duration}, {batches:.3g} batches of {batch_samples / rate_hz:g} s"
     if num_samples <= batch_samples:
@@ -105,16 +105,15 @@ def _duration(recording: BaseRecording, batch_samples: int | None) -> Finding:
             ),
         )
     if batches < FEW_BATCHES:
-        return Finding(
-            WARNING,
+        return warning(
             "duration",
             f"{detail}: of fewer than {FEW_BATCHES}, the sorter learns noise and templates from the first alone",
             "Record for minutes where you can, and see that the beginning is not an artefact (recording.start_s).",
         )
-    return Finding(OK, "duration", detail)
+    return ok("duration", detail)
 
 
-def _files(recording: BaseRecording) -> Iterator[Finding]:
+def _files(recording: BaseRecording) -> Iterator[CheckResult]:
     try:
         files = check_flat_files(recording)
     except RecordingError as error:
@@ -122,10 +121,10 @@ def _files(recording: BaseRecording) -> Iterator[Finding]:
         return
     if files:
         total_gb = sum(file.num_bytes for file in files) / 1e9
-        yield Finding(OK, "file", f"{total_gb:.3g} GB, a whole number of samples of all channels")
+        yield ok("file", f"{total_gb:.3g} GB, a whole number of samples of all channels")
 
 
-def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe: bool) -> Finding:
+def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe: bool) -> CheckResult:
     subject = f"channels, group {group}" if group else "channels"
     number = part.get_num_channels()
     if number < minimum_channels:
@@ -141,22 +140,21 @@ def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe:
             ),
         )
     if not needs_probe:
-        return Finding(OK, subject, f"{number}; the sorter needs no locations")
+        return ok(subject, f"{number}; the sorter needs no locations")
     try:
         require_probe(part, f"group {group}" if group else "The recording")
     except MissingProbeError as error:
         return failed(subject, error)
     if part.is_probe_3d():
-        return Finding(
-            WARNING,
+        return warning(
             subject,
             f"{number}, in space: sorters take x and y alone",
             "If z tells channels apart, store the positions in the plane of the contacts, across and along the probe.",
         )
-    return Finding(OK, subject, f"{number}, each at a place of its own")
+    return ok(subject, f"{number}, each at a place of its own")
 
 
-def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> Iterator[Finding]:
+def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> Iterator[CheckResult]:
     try:
         # First, because a filter spreads one NaN over all that it reads at once.
         unfiltered = None if raw is None else sample_channels(raw, seed=seed)
@@ -165,7 +163,7 @@ def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> 
         yield failed("samples", error)
         return
     looked_at_s = filtered.num_samples / float(recording.sampling_frequency)
-    yield Finding(OK, "samples", f"{looked_at_s:.3g} s looked at, all finite")
+    yield ok("samples", f"{looked_at_s:.3g} s looked at, all finite")
     yield _constant(filtered, unfiltered)
     yield _saturated(filtered if unfiltered is None else unfiltered)
     if filtered.changes.any():
@@ -173,10 +171,10 @@ def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> 
         yield _peaks(filtered)
 
 
-def _constant(filtered: SampledChannels, unfiltered: SampledChannels | None) -> Finding:
+def _constant(filtered: SampledChannels, unfiltered: SampledChannels | None) -> CheckResult:
     changes = filtered.changes if unfiltered is None else filtered.changes & unfiltered.changes
     if changes.all():
-        return Finding(OK, "constant channels", "none")
+        return ok("constant channels", "none")
     if not changes.any():
         return failed(
             "constant channels",
@@ -186,20 +184,18 @@ def _constant(filtered: SampledChannels, unfiltered: SampledChannels | None) -> 
                 channels=len(changes),
             ),
         )
-    return Finding(
-        WARNING,
+    return warning(
         "constant channels",
         f"{np.sum(~changes)} of {len(changes)} never change: {_listed(filtered.channel_ids[~changes])}",
         "Drop them: set recording.bad_channels to 'auto', or list them in recording.bad_channel_ids.",
     )
 
 
-def _saturated(sampled: SampledChannels) -> Finding:
+def _saturated(sampled: SampledChannels) -> CheckResult:
     saturated = sampled.at_extreme >= SATURATED_SHARE
     if not saturated.any():
-        return Finding(OK, "saturated channels", "none")
-    return Finding(
-        WARNING,
+        return ok("saturated channels", "none")
+    return warning(
         "saturated channels",
         f"{saturated.sum()} of {len(saturated)} are at the end of their range for up to "
         f"{sampled.at_extreme.max():.0%} of the time: {_listed(sampled.channel_ids[saturated])}",
@@ -207,28 +203,26 @@ def _saturated(sampled: SampledChannels) -> Finding:
     )
 
 
-def _noise(sampled: SampledChannels) -> Finding:
+def _noise(sampled: SampledChannels) -> CheckResult:
     noise_uv = float(np.median(sampled.noise_uv[sampled.changes]))
     detail = f"median {noise_uv:.3g} microvolts"
     lowest, highest = NOISE_RANGE_UV
     if lowest <= noise_uv <= highest:
-        return Finding(OK, "noise", detail)
-    return Finding(
-        WARNING,
+        return ok("noise", detail)
+    return warning(
         "noise",
         f"{detail}; {lowest:g} to {highest:g} are plausible. Kilosort finds no spikes at a wrong scale, without a word",
         "Check the gain: set recording.gain_to_uv to the microvolts of one count, to 1e6 for samples in volts.",
     )
 
 
-def _peaks(sampled: SampledChannels) -> Finding:
+def _peaks(sampled: SampledChannels) -> CheckResult:
     peak_uv = float(sampled.peak_uv.max())
     detail = f"up to {peak_uv:.0f} microvolts"
     if peak_uv <= LARGEST_PEAK_UV:
-        return Finding(OK, "peaks", detail)
+        return ok("peaks", detail)
     high = sampled.channel_ids[sampled.peak_uv > LARGEST_PEAK_UV]
-    return Finding(
-        WARNING,
+    return warning(
         "peaks",
         f"{detail}, more than {LARGEST_PEAK_UV:.0f} on {len(high)} of {len(sampled.channel_ids)}: {_listed(high)}",
         "Spikes are not that high: cut artefacts out with recording.start_s and recording.end_s, or correct the gain.",

@@ -40,10 +40,10 @@ def test_a_hole_at_each_edge_is_found_and_a_sound_sorting_passes(make, seed: int
 
 
 def test_no_sound_sorting_of_hundreds_raises_an_alarm() -> None:
-    verdicts = [holes_at_batch_edges(sorting_of(neurons(8, 60.0, seed)), BATCH) for seed in range(200)]
+    results = [holes_at_batch_edges(sorting_of(neurons(8, 60.0, seed)), BATCH) for seed in range(200)]
 
-    assert all(verdict.passed for verdict in verdicts)
-    assert sum("spikes_at_edges" in verdict.values for verdict in verdicts) > 150  # not for lack of spikes
+    assert all(result.passed for result in results)
+    assert sum("spikes_at_edges" in result.values for result in results) > 150  # not for lack of spikes
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_activity_locked_to_a_stimulus_of_the_same_period_is_no_hole() -> None:
 
 
 def test_a_few_missing_spikes_of_very_many_are_significant_and_no_hole() -> None:
-    verdict = holes_at_batch_edges(sorting_of(with_holes(neurons(300, 300.0), kept=0.85)), BATCH)
+    result = holes_at_batch_edges(sorting_of(with_holes(neurons(300, 300.0), kept=0.85)), BATCH)
 
-    assert verdict.passed
-    assert float(verdict.values["probability"]) < 1e-4
+    assert result.passed
+    assert float(result.values["probability"]) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_a_few_missing_spikes_of_very_many_are_significant_and_no_hole() -> None
     [({"a": np.array([3.0, 5.0])}, "Too few spikes"), ({"a": np.array([0.1, 0.2])}, "both sides of an edge")],
 )
 def test_too_few_spikes_pass_and_say_so(trains: dict[str, np.ndarray], reason: str) -> None:
-    verdict = holes_at_batch_edges(sorting_of(trains), BATCH)
+    result = holes_at_batch_edges(sorting_of(trains), BATCH)
 
-    assert verdict.passed
-    assert reason in verdict.description
+    assert result.passed
+    assert reason in result.description
 
 
 @pytest.mark.parametrize("nothing", [empty(), silent(), silent(3)])
 def test_without_spikes_there_is_nothing_to_check(nothing) -> None:
-    verdict = holes_at_batch_edges(nothing, BATCH)
+    result = holes_at_batch_edges(nothing, BATCH)
 
-    assert verdict.passed
-    assert "nothing to check" in verdict.description
+    assert result.passed
+    assert "nothing to check" in result.description
 
 
 @pytest.mark.parametrize("batch", [None, 0])

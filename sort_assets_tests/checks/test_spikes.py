@@ -17,10 +17,10 @@ def sorting_at(samples: list[int]) -> si.BaseSorting:
 
 
 def test_spikes_at_the_first_and_the_last_sample_are_inside() -> None:
-    verdict = spikes_in_order(sorting_at([0, 5, 5, 99]), 100)
+    result = spikes_in_order(sorting_at([0, 5, 5, 99]), 100)
 
-    assert verdict.passed
-    assert verdict.values["spikes"] == 4
+    assert result.passed
+    assert result.values["spikes"] == 4
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def test_spikes_at_the_first_and_the_last_sample_are_inside() -> None:
 def test_what_is_outside_or_out_of_order_is_an_error_with_its_number(
     samples: list[int], count: str, words: str
 ) -> None:
-    verdict = spikes_in_order(sorting_at(samples), 100)
+    result = spikes_in_order(sorting_at(samples), 100)
 
-    assert (verdict.passed, verdict.severity) == (False, "error")
-    assert words in verdict.description
-    assert "Sort it again" in verdict.description
+    assert (result.passed, result.severity) == (False, "error")
+    assert words in result.description
+    assert "Sort it again" in result.description
     assert (
-        sum(verdict.values[name] for name in ("before_the_start", "after_the_end", "out_of_order"))
-        == (verdict.values[count])
+        sum(result.values[name] for name in ("before_the_start", "after_the_end", "out_of_order"))
+        == (result.values[count])
     )
 
 
@@ -54,49 +54,49 @@ def test_a_stored_sorting_is_checked_as_it_is_stored(tmp_path) -> None:
 @pytest.mark.parametrize("nothing", [empty(), silent(2)])
 @pytest.mark.parametrize("check", [lambda sorting: spikes_in_order(sorting, 100), duplicate_fraction])
 def test_without_spikes_there_is_nothing_to_check(check, nothing) -> None:
-    verdict = check(nothing)
+    result = check(nothing)
 
-    assert verdict.passed
-    assert "nothing to check" in verdict.description
+    assert result.passed
+    assert "nothing to check" in result.description
 
 
 def test_sound_units_have_no_duplicates() -> None:
-    verdict = duplicate_fraction(sorting_of(neurons(8, 60.0)))
+    result = duplicate_fraction(sorting_of(neurons(8, 60.0)))
 
-    assert verdict.passed
-    assert verdict.values["duplicated_spikes"] == 0
-    assert verdict.values["pairs_of_duplicate_units"] == 0
+    assert result.passed
+    assert result.values["duplicated_spikes"] == 0
+    assert result.values["pairs_of_duplicate_units"] == 0
 
 
 def test_spikes_that_a_unit_has_twice_are_found() -> None:
     trains = neurons(8, 60.0)
     trains["u3"] = np.concatenate([trains["u3"], trains["u3"][::5] + 0.0002])
 
-    verdict = duplicate_fraction(sorting_of(trains))
+    result = duplicate_fraction(sorting_of(trains))
 
-    assert not verdict.passed
-    assert verdict.values["units_with_duplicates"] == 1
-    assert "u3 (16 %)" in verdict.description  # one of six spikes, less what is chance
+    assert not result.passed
+    assert result.values["units_with_duplicates"] == 1
+    assert "u3 (16 %)" in result.description  # one of six spikes, less what is chance
 
 
 def test_units_that_are_one_neuron_are_found() -> None:
     trains = neurons(8, 60.0)
     trains["copy"] = trains["u2"] + 0.0001
 
-    verdict = duplicate_fraction(sorting_of(trains))
+    result = duplicate_fraction(sorting_of(trains))
 
-    assert not verdict.passed
-    assert verdict.values["pairs_of_duplicate_units"] == 1
-    assert "copy and u2" in verdict.description
+    assert not result.passed
+    assert result.values["pairs_of_duplicate_units"] == 1
+    assert "copy and u2" in result.description
 
 
 def test_a_fast_cluster_of_many_neurons_has_close_spikes_by_chance() -> None:
     times_s = np.random.default_rng(0).uniform(0, 60.0, 60 * 200)
 
-    verdict = duplicate_fraction(sorting_of({"a": times_s}))
+    result = duplicate_fraction(sorting_of({"a": times_s}))
 
-    assert verdict.passed
-    assert float(verdict.values["duplicated_spikes_percent"]) > 5
+    assert result.passed
+    assert float(result.values["duplicated_spikes_percent"]) > 5
 
 
 def test_one_unit_and_a_silent_one_are_no_problem() -> None:

@@ -19,27 +19,27 @@ def table_of(**columns: list[float]) -> pd.DataFrame:
 
 
 def test_mostly_clean_units_pass() -> None:
-    verdict = refractory_violations(table_of(rp_contamination=[0.0, 0.05, 0.1, 0.8]))
+    result = refractory_violations(table_of(rp_contamination=[0.0, 0.05, 0.1, 0.8]))
 
-    assert verdict.passed
-    assert verdict.values["contaminated"] == 1
+    assert result.passed
+    assert result.values["contaminated"] == 1
 
 
 def test_mostly_contaminated_units_warn() -> None:
-    verdict = refractory_violations(table_of(rp_contamination=[0.0, 0.3, 0.5, 1.0, np.nan]))
+    result = refractory_violations(table_of(rp_contamination=[0.0, 0.3, 0.5, 1.0, np.nan]))
 
-    assert (verdict.passed, verdict.severity) == (False, "warn")
-    assert "3 of 4 units (75 %)" in verdict.description
-    assert verdict.values["units"] == 5
+    assert (result.passed, result.severity) == (False, "warn")
+    assert "3 of 4 units (75 %)" in result.description
+    assert result.values["units"] == 5
 
 
 def test_drift_beyond_the_pitch_warns() -> None:
-    verdict = drift_within_pitch(table_of(drift_ptp=[10.0, 35.0, 40.0, np.nan]), POSITIONS)
+    result = drift_within_pitch(table_of(drift_ptp=[10.0, 35.0, 40.0, np.nan]), POSITIONS)
 
-    assert (verdict.passed, verdict.severity) == (False, "warn")
-    assert verdict.values["pitch_um"] == 20.0
-    assert verdict.values["median_drift_um"] == 35.0
-    assert "2 of them further than the contacts are apart (20 µm)" in verdict.description
+    assert (result.passed, result.severity) == (False, "warn")
+    assert result.values["pitch_um"] == 20.0
+    assert result.values["median_drift_um"] == 35.0
+    assert "2 of them further than the contacts are apart (20 µm)" in result.description
 
 
 def test_drift_within_the_pitch_passes() -> None:
@@ -48,10 +48,10 @@ def test_drift_within_the_pitch_passes() -> None:
 
 @pytest.mark.parametrize("positions", [None, [[0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]], [[0.0, np.nan], [0.0, 1.0]]])
 def test_without_positions_of_two_contacts_it_passes_and_says_so(positions) -> None:
-    verdict = drift_within_pitch(table_of(drift_ptp=[500.0]), positions)
+    result = drift_within_pitch(table_of(drift_ptp=[500.0]), positions)
 
-    assert verdict.passed
-    assert "no positions" in verdict.description
+    assert result.passed
+    assert "no positions" in result.description
 
 
 def test_the_pitch_of_a_staggered_probe_is_the_distance_of_neighbours() -> None:
@@ -70,7 +70,7 @@ def test_the_pitch_of_a_staggered_probe_is_the_distance_of_neighbours() -> None:
     ids=["no units", "nothing computed", "no such column", "no columns"],
 )
 def test_without_values_there_is_nothing_to_check(check, table: pd.DataFrame) -> None:
-    verdict = check(table)
+    result = check(table)
 
-    assert verdict.passed
-    assert "othing to check" in verdict.description
+    assert result.passed
+    assert "othing to check" in result.description

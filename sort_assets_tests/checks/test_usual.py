@@ -15,11 +15,11 @@ def test_a_usual_yield_passes(num_units: int) -> None:
 
 @pytest.mark.parametrize(("num_units", "words"), [(3, "fewer than usual"), (0, "0 units"), (150, "more than usual")])
 def test_an_unusual_yield_warns_in_both_directions(num_units: int, words: str) -> None:
-    verdict = yield_as_usual(num_units, HISTORY)
+    result = yield_as_usual(num_units, HISTORY)
 
-    assert (verdict.passed, verdict.severity) == (False, "warn")
-    assert words in verdict.description
-    assert verdict.values["usual_units"] == 40.5
+    assert (result.passed, result.severity) == (False, "warn")
+    assert words in result.description
+    assert result.values["usual_units"] == 40.5
 
 
 def test_one_odd_recording_in_the_history_does_not_spoil_it() -> None:
@@ -28,10 +28,10 @@ def test_one_odd_recording_in_the_history_does_not_spoil_it() -> None:
 
 @pytest.mark.parametrize("history", [[], [40], [40, 41, 39, 42]])
 def test_a_short_history_passes_and_says_so(history: list[int]) -> None:
-    verdict = yield_as_usual(1, history)
+    result = yield_as_usual(1, history)
 
-    assert verdict.passed
-    assert "too short to say" in verdict.description
+    assert result.passed
+    assert "too short to say" in result.description
 
 
 def test_a_rig_that_never_has_units_finds_none_usual() -> None:
@@ -42,26 +42,26 @@ def test_a_rig_that_never_has_units_finds_none_usual() -> None:
 
 @pytest.mark.parametrize(("noise_uv", "words"), [(0.01, "gain"), (400.0, "ground")])
 def test_implausible_noise_warns_without_any_history(noise_uv: float, words: str) -> None:
-    verdict = noise_level(np.full(4, noise_uv), [])
+    result = noise_level(np.full(4, noise_uv), [])
 
-    assert not verdict.passed
-    assert words in verdict.description
-    assert verdict.values["median_noise_uv"] == noise_uv
+    assert not result.passed
+    assert words in result.description
+    assert result.values["median_noise_uv"] == noise_uv
 
 
 def test_usual_noise_passes_whatever_a_few_channels_do() -> None:
-    verdict = noise_level([8.0, 8.2, 7.9, 8.1, 0.0, 300.0], [8.0, 8.3, 7.8, 8.1, 8.2])
+    result = noise_level([8.0, 8.2, 7.9, 8.1, 0.0, 300.0], [8.0, 8.3, 7.8, 8.1, 8.2])
 
-    assert verdict.passed
-    assert verdict.values["implausible_channels"] == 2
+    assert result.passed
+    assert result.values["implausible_channels"] == 2
 
 
 @pytest.mark.parametrize(("noise_uv", "words"), [(3.0, "Quieter than usual"), (20.0, "Louder than usual")])
 def test_noise_that_is_unusual_on_this_rig_warns(noise_uv: float, words: str) -> None:
-    verdict = noise_level([noise_uv], [8.0, 8.3, 7.8, 8.1, 8.2])
+    result = noise_level([noise_uv], [8.0, 8.3, 7.8, 8.1, 8.2])
 
-    assert not verdict.passed
-    assert words in verdict.description
+    assert not result.passed
+    assert words in result.description
 
 
 def test_equal_noise_in_all_recordings_leaves_room_for_small_changes() -> None:

@@ -9,7 +9,7 @@ import psutil
 import pynvml
 import pytest
 
-from sort_assets.checks.finding import OK, WARNING, Finding
+from sort_assets.checks.result import CheckResult
 from sort_assets.errors import DiskFullError
 from sort_assets.machine.preflight import MemoryNeeded, inspect_machine
 
@@ -45,16 +45,16 @@ class Nvml:
         return [SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in self.programs]
 
 
-def _inspect(folder: Path, **given: object) -> dict[str, Finding]:
-    findings = inspect_machine(**{"output_folder": folder, "expected_bytes": 0, **given})
-    return {finding.subject: finding for finding in findings}
+def _inspect(folder: Path, **given: object) -> dict[str, CheckResult]:
+    results = inspect_machine(**{"output_folder": folder, "expected_bytes": 0, **given})
+    return {result.name: result for result in results}
 
 
 def test_a_machine_with_room_is_in_order(tmp_path: Path) -> None:
-    findings = _inspect(tmp_path, expected_bytes=1000, memory=MemoryNeeded(host=1000))
+    results = _inspect(tmp_path, expected_bytes=1000, memory=MemoryNeeded(host=1000))
 
-    assert {finding.level for finding in findings.values()} == {OK}
-    assert findings["gpu"].detail == "none is used"
+    assert {result.level for result in results.values()} == {"ok"}
+    assert results["gpu"].description == "none is used"
 
 
 def test_a_disk_that_is_too_small_is_an_error_with_its_numbers(tmp_path: Path) -> None:
@@ -72,36 +72,38 @@ def test_a_disk_that_is_too_small_is_an_error_with_its_numbers(tmp_path: Path) -
 def test_memory_that_may_not_be_enough_is_warned_of(tmp_path: Path) -> None:
     memory = _inspect(tmp_path, memory=MemoryNeeded(host=psutil.virtual_memory().total + 1))["memory"]
 
-    assert memory.level == WARNING
-    assert "needed" in memory.detail
+    assert memory.level == "warning"
+    assert "needed" in memory.description
 
 
-@pytest.mark.parametrize(("expected_bytes", "level"), [(None, OK), (50_000_000_000, OK), (50_000_000_001, WARNING)])
+@pytest.mark.parametrize(
+    ("expected_bytes", "level"), [(None, "ok"), (50_000_000_000, "ok"), (50_000_000_001, "warning")]
+)
 def test_gpu_memory_that_may_not_be_enough_is_warned_of(expected_bytes: int | None, level: str, tmp_path: Path) -> None:
-    findings = _inspect(tmp_path, gpu=GPU, memory=MemoryNeeded(gpu=expected_bytes), nvml=Nvml())
+    results = _inspect(tmp_path, gpu=GPU, memory=MemoryNeeded(gpu=expected_bytes), nvml=Nvml())
 
-    assert findings["gpu memory"].level == level
-    assert findings["gpu memory"].detail.startswith("50.0 GB free")
-    assert findings["gpu programs"].level == OK
+    assert results["gpu memory"].level == level
+    assert results["gpu memory"].description.startswith("50.0 GB free")
+    assert results["gpu programs"].level == "ok"
 
 
 def test_other_programs_on_the_gpu_are_named(tmp_path: Path) -> None:
     programs = _inspect(tmp_path, gpu=GPU, nvml=Nvml((4711, 2_500_000_000), (4712, None)))["gpu programs"]
 
-    assert programs.level == WARNING
-    assert programs.detail == "other programs hold memory of the GPU: pid 4711 with 2.5 GB, pid 4712"
+    assert programs.level == "warning"
+    assert programs.description == "other programs hold memory of the GPU: pid 4711 with 2.5 GB, pid 4712"
 
 
 def test_without_a_gpu_nvml_need_not_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
 
-    assert _inspect(tmp_path)["gpu"].level == OK
-    assert _inspect(tmp_path, gpu=GPU)["gpu"].detail.startswith(f"{GPU} can't be looked at: NVML is not installed")
+    assert _inspect(tmp_path)["gpu"].level == "ok"
+    assert _inspect(tmp_path, gpu=GPU)["gpu"].description.startswith(f"{GPU} can't be looked at: NVML is not installed")
 
 
 @pytest.mark.parametrize("nvml", [Nvml(broken=True), None], ids=["driver in trouble", "no driver"])
 def test_a_gpu_that_does_not_answer_is_warned_of(nvml: Nvml | None, tmp_path: Path) -> None:
     gpu = _inspect(tmp_path, gpu="GPU-gone", nvml=nvml)["gpu"]
 
-    assert gpu.level == WARNING
-    assert gpu.detail.startswith("GPU-gone can't be looked at")
+    assert gpu.level == "warning"
+    assert gpu.description.startswith("GPU-gone can't be looked at")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.checks.finding import ERROR, OK, WARNING, Finding
+from sort_assets.checks.result import CheckResult
 from sort_assets.errors import IncompatibleVersionsError
 from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions, torch_cuda_version
 
@@ -28,25 +28,25 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-def _levels(findings: list[Finding]) -> list[str]:
-    return [finding.level for finding in findings]
+def _levels(results: list[CheckResult]) -> list[str]:
+    return [result.level for result in results]
 
 
 def test_the_versions_of_this_installation_work_together() -> None:
-    assert _levels(inspect_versions()) == [OK]
+    assert _levels(inspect_versions()) == ["ok"]
 
 
 @pytest.mark.parametrize(
     ("kilosort", "numpy", "levels"),
     [
-        ("4.0.37", "2.3.5", [ERROR]),
-        ("4.1.0", "2.3.5", [ERROR, WARNING]),
-        ("4.1.2", "2.3.5", [WARNING]),
-        ("4.1.3", "2.3.5", [OK]),
-        ("4.1.6", "2.3.5", [OK]),
-        ("4.1.6", "2.4.0", [ERROR]),
-        ("4.1.7", "2.4.0", [OK]),
-        ("4.1.10", "2.10.0", [OK]),
+        ("4.0.37", "2.3.5", ["error"]),
+        ("4.1.0", "2.3.5", ["error", "warning"]),
+        ("4.1.2", "2.3.5", ["warning"]),
+        ("4.1.3", "2.3.5", ["ok"]),
+        ("4.1.6", "2.3.5", ["ok"]),
+        ("4.1.6", "2.4.0", ["error"]),
+        ("4.1.7", "2.4.0", ["ok"]),
+        ("4.1.10", "2.10.0", ["ok"]),
     ],
 )
 def test_versions_of_kilosort_that_break_are_known(
@@ -60,18 +60,18 @@ def test_versions_of_kilosort_that_break_are_known(
 def test_what_is_wrong_is_said_with_the_installed_versions_and_the_cure(install: Install) -> None:
     install(kilosort="4.1.5", numpy="2.4.1")
 
-    (finding,) = inspect_versions("kilosort4")
+    (result,) = inspect_versions("kilosort4")
 
-    assert isinstance(finding.error, IncompatibleVersionsError)
-    assert "installed: kilosort 4.1.5, numpy 2.4.1" in str(finding.error)
-    assert "pip install" in finding.error.remedy
+    assert isinstance(result.error, IncompatibleVersionsError)
+    assert "installed: kilosort 4.1.5, numpy 2.4.1" in str(result.error)
+    assert "pip install" in result.error.remedy
 
 
 def test_another_sorter_does_not_mind(install: Install) -> None:
     install(kilosort="4.0.30", numpy="2.4.1")
 
-    assert _levels(inspect_versions("mountainsort5")) == [OK]
-    assert _levels(inspect_versions()) == [ERROR]
+    assert _levels(inspect_versions("mountainsort5")) == ["ok"]
+    assert _levels(inspect_versions()) == ["error"]
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_build_of_the_real_torch_is_read_right() -> None:
 def test_a_gpu_that_torch_can_not_use_is_warned_of(torch_built_with: Callable[[str], None]) -> None:
     torch_built_with("cuda: Optional[str] = None")
 
-    assert _levels(inspect_torch(gpus=1)) == [WARNING]
+    assert _levels(inspect_torch(gpus=1)) == ["warning"]
     assert inspect_torch(gpus=0) == []
 
 
@@ -130,7 +130,7 @@ def test_a_gpu_that_torch_can_use_is_in_order(torch_built_with: Callable[[str], 
 def test_the_plugin_for_maxwell_is_looked_for_where_hdf5_does(present: bool, tmp_path: Path) -> None:
     if present:
         (tmp_path / "libcompression.so").touch()
-    code = "from sort_assets.machine.versions import *; print(inspect_maxwell_plugin()[0].detail)"
+    code = "from sort_assets.machine.versions import *; print(inspect_maxwell_plugin()[0].description)"
 
     asked = subprocess.run(
         [sys.executable, "-c", code],
@@ -145,4 +145,4 @@ def test_the_plugin_for_maxwell_is_looked_for_where_hdf5_does(present: bool, tmp
 
 
 def test_a_missing_plugin_is_no_fault_of_an_installation_that_needs_none() -> None:
-    assert _levels(inspect_maxwell_plugin()) == [OK]
+    assert _levels(inspect_maxwell_plugin()) == ["ok"]

@@ -6,7 +6,7 @@ import pytest
 from probeinterface import Probe
 from spikeinterface.core import BaseRecording, BinaryRecordingExtractor
 
-from sort_assets.checks.finding import ERROR, OK, WARNING, Finding
+from sort_assets.checks.result import CheckResult, ok
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import (
     MissingProbeError,
@@ -39,13 +39,13 @@ def _changed(good: BaseRecording, change: Callable[[np.ndarray], None], dtype: s
     return recording_of(traces, good)
 
 
-def _found(findings: list[Finding], subject: str) -> Finding:
-    (found,) = [finding for finding in findings if finding.subject == subject]
+def _found(results: list[CheckResult], subject: str) -> CheckResult:
+    (found,) = [result for result in results if result.name == subject]
     return found
 
 
-def _only_error(findings: list[Finding]) -> SortAssetsError:
-    (error,) = [finding.error for finding in findings if finding.level == ERROR]
+def _only_error(results: list[CheckResult]) -> SortAssetsError:
+    (error,) = [result.error for result in results if result.level == "error"]
     assert error is not None
     return error
 
@@ -53,18 +53,18 @@ def _only_error(findings: list[Finding]) -> SortAssetsError:
 def test_nothing_is_wrong_with_a_good_recording(good: BaseRecording) -> None:
     filtered = prepare(good, RecordingConfig())
 
-    findings = inspect_recording(filtered, raw=good, batch_samples=3000, minimum_channels=16)
+    results = inspect_recording(filtered, raw=good, batch_samples=3000, minimum_channels=16)
 
-    assert {finding.level for finding in findings} == {OK}
+    assert {result.level for result in results} == {"ok"}
 
 
 def test_a_good_dat_is_found_whole(good: BaseRecording, tmp_path: Path) -> None:
     write_dat(prepare(good, KEEP_ALL), tmp_path / "traces.dat")
 
-    findings = inspect_recording(read_dat(tmp_path / "traces.dat"))
+    results = inspect_recording(read_dat(tmp_path / "traces.dat"))
 
-    assert {finding.level for finding in findings} == {OK}
-    assert _found(findings, "file").detail == "0.00288 GB, a whole number of samples of all channels"
+    assert {result.level for result in results} == {"ok"}
+    assert _found(results, "file").description == "0.00288 GB, a whole number of samples of all channels"
 
 
 @pytest.mark.parametrize("batch_samples", [90_000, 90_001])
@@ -75,17 +75,17 @@ def test_not_more_than_one_batch_is_too_short(batch_samples: int, good: BaseReco
     assert error.diagnostics == {"num_samples": 90_000, "batch_samples": batch_samples}
 
 
-@pytest.mark.parametrize(("batch_samples", "level"), [(89_999, WARNING), (3601, WARNING), (3600, OK)])
+@pytest.mark.parametrize(("batch_samples", "level"), [(89_999, "warning"), (3601, "warning"), (3600, "ok")])
 def test_fewer_than_25_batches_are_warned_of(batch_samples: int, level: str, good: BaseRecording) -> None:
-    findings = inspect_recording(good, batch_samples=batch_samples)
+    results = inspect_recording(good, batch_samples=batch_samples)
 
-    assert _found(findings, "duration").level == level
+    assert _found(results, "duration").level == level
 
 
 def test_a_sorter_without_batches_takes_any_duration(good: BaseRecording) -> None:
-    findings = inspect_recording(good)
+    results = inspect_recording(good)
 
-    assert _found(findings, "duration") == Finding(OK, "duration", "3 s")
+    assert _found(results, "duration") == ok("duration", "3 s")
 
 
 def test_a_truncated_flat_file_is_an_error(good: BaseRecording, tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_some_constant_channels_are_named(good: BaseRecording) -> None:
 
     found = _found(inspect_recording(_changed(good, still)), "constant channels")
 
-    assert found.level == WARNING
-    assert found.detail == "2 of 16 never change: 3, 9"
+    assert found.level == "warning"
+    assert found.description == "2 of 16 never change: 3, 9"
 
 
 @pytest.mark.parametrize("value", [0, -512])
@@ -125,9 +125,9 @@ def test_a_recording_in_which_nothing_changes_is_silent(value: int, good: BaseRe
     silent = _changed(good, lambda traces: traces.fill(value))
     filtered = prepare(silent, KEEP_ALL)
 
-    for findings in (inspect_recording(filtered), inspect_recording(filtered, raw=silent)):
-        assert isinstance(_only_error(findings), SilentRecordingError)
-        assert {finding.level for finding in findings if finding.level != ERROR} == {OK}
+    for results in (inspect_recording(filtered), inspect_recording(filtered, raw=silent)):
+        assert isinstance(_only_error(results), SilentRecordingError)
+        assert {result.level for result in results if result.level != "error"} == {"ok"}
 
 
 def test_saturated_channels_are_seen_behind_the_filter(good: BaseRecording) -> None:
@@ -138,9 +138,9 @@ def test_saturated_channels_are_seen_behind_the_filter(good: BaseRecording) -> N
 
     found = _found(inspect_recording(prepare(raw, KEEP_ALL), raw=raw), "saturated channels")
 
-    assert found.level == WARNING
-    assert found.detail.startswith("1 of 16 are at the end of their range for up to ")
-    assert found.detail.endswith(" of the time: 7")
+    assert found.level == "warning"
+    assert found.description.startswith("1 of 16 are at the end of their range for up to ")
+    assert found.description.endswith(" of the time: 7")
 
 
 def test_channels_that_were_dropped_are_no_longer_judged(good: BaseRecording) -> None:
@@ -151,18 +151,18 @@ def test_channels_that_were_dropped_are_no_longer_judged(good: BaseRecording) ->
     raw = _changed(good, spoil)
     filtered = prepare(raw, RecordingConfig(bad_channels="list", bad_channel_ids=("3", "7")))
 
-    findings = inspect_recording(filtered, raw=raw)
+    results = inspect_recording(filtered, raw=raw)
 
-    assert {finding.level for finding in findings} == {OK}
+    assert {result.level for result in results} == {"ok"}
 
 
-@pytest.mark.parametrize(("gain_to_uv", "level"), [(0.195e-6, WARNING), (0.195, OK), (19.5, WARNING)])
+@pytest.mark.parametrize(("gain_to_uv", "level"), [(0.195e-6, "warning"), (0.195, "ok"), (19.5, "warning")])
 def test_an_implausible_scale_is_warned_of(gain_to_uv: float, level: str, good: BaseRecording) -> None:
-    findings = inspect_recording(recording_of(good.get_traces(), good, gain_to_uv=gain_to_uv))
+    results = inspect_recording(recording_of(good.get_traces(), good, gain_to_uv=gain_to_uv))
 
-    noise = _found(findings, "noise")
+    noise = _found(results, "noise")
     assert noise.level == level
-    assert ("recording.gain_to_uv" in noise.remedy) == (level == WARNING)
+    assert ("recording.gain_to_uv" in noise.remedy) == (level == "warning")
 
 
 def test_a_huge_artefact_is_warned_of_with_its_channels(good: BaseRecording) -> None:
@@ -171,8 +171,8 @@ def test_a_huge_artefact_is_warned_of_with_its_channels(good: BaseRecording) -> 
 
     peaks = _found(inspect_recording(recording_of(_changed(good, jump).get_traces(), good, gain_to_uv=0.5)), "peaks")
 
-    assert peaks.level == WARNING
-    assert peaks.detail == "up to 16384 microvolts, more than 6400 on 2 of 16: 2, 4"
+    assert peaks.level == "warning"
+    assert peaks.description == "up to 16384 microvolts, more than 6400 on 2 of 16: 2, 4"
 
 
 def test_a_missing_probe_is_an_error_only_where_it_is_needed(good: BaseRecording) -> None:
@@ -180,14 +180,14 @@ def test_a_missing_probe_is_an_error_only_where_it_is_needed(good: BaseRecording
     nowhere.remove_probe()
 
     assert isinstance(_only_error(inspect_recording(nowhere)), MissingProbeError)
-    assert {finding.level for finding in inspect_recording(nowhere, needs_probe=False)} == {OK}
+    assert {result.level for result in inspect_recording(nowhere, needs_probe=False)} == {"ok"}
 
 
 def test_channels_at_one_place_are_an_error_unless_they_are_sorted_apart(good: BaseRecording) -> None:
     tetrodes = tetrodes_at_one_place(good)
 
     assert isinstance(_only_error(inspect_recording(tetrodes)), MissingProbeError)
-    assert {finding.level for finding in inspect_recording(tetrodes, split_by="group")} == {OK}
+    assert {result.level for result in inspect_recording(tetrodes, split_by="group")} == {"ok"}
 
 
 def test_a_probe_in_space_is_warned_of(good: BaseRecording) -> None:
@@ -198,16 +198,16 @@ def test_a_probe_in_space_is_warned_of(good: BaseRecording) -> None:
     probe.set_device_channel_indices(np.arange(16))
     in_space.set_probe(probe)
 
-    assert _found(inspect_recording(in_space), "channels").level == WARNING
+    assert _found(inspect_recording(in_space), "channels").level == "warning"
 
 
 def test_too_few_channels_are_counted_in_each_group(good: BaseRecording) -> None:
     groups = recording_of(good.get_traces(), good)
     groups.set_channel_groups(np.array([0] * 15 + [1]))
 
-    findings = inspect_recording(groups, split_by="group", minimum_channels=2)
+    results = inspect_recording(groups, split_by="group", minimum_channels=2)
 
-    error = _only_error(findings)
+    error = _only_error(results)
     assert isinstance(error, TooFewChannelsError)
     assert "Group 1 has 1 channel; the sorter needs at least 2." in str(error)
-    assert _found(findings, "channels, group 0").level == OK
+    assert _found(results, "channels, group 0").level == "ok"

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sort_assets.checks.finding import OK, Finding, failed
+from sort_assets.checks.result import CheckResult, failed, ok
 from sort_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def destinations() -> list[Destination]:
     return [Destination(number, url) for number, url in enumerate(urls, start=1)]
 
 
-def inspect_notifications() -> Finding:
+def inspect_notifications() -> CheckResult:
     """Whether anybody is told, for `sort-assets doctor`; nothing is sent."""
     try:
         check_destinations()
@@ -105,8 +105,8 @@ def inspect_notifications() -> Finding:
         return failed("notifications", error)
     to = destinations()
     if not to:
-        return Finding(OK, "notifications", f"off: {NOTIFY_VARIABLE} is not set")
-    return Finding(OK, "notifications", ", ".join(map(str, to)))
+        return ok("notifications", f"off: {NOTIFY_VARIABLE} is not set")
+    return ok("notifications", ", ".join(map(str, to)))
 
 
 def check_destinations() -> None:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 from sort_assets.backends import registered_backends
-from sort_assets.checks.finding import OK, WARNING, Finding, failed
+from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.config.rules import RULES_FILE
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError, StoreError
@@ -21,40 +21,40 @@ from sort_assets.platform.store.manifest import package_versions
 _LITTLE_SPACE_BYTES = 50e9
 
 
-def examine() -> list[Finding]:
+def examine() -> list[CheckResult]:
     """Look at packages, sorters, GPUs, folders and the Dagster instance; nothing is changed."""
     return [*_packages(), *_sorters(), *_devices(), *_folders(), *_instance()]
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[CheckResult]:
     for package, version in package_versions().items():
-        yield Finding(OK, package, version)
+        yield ok(package, version)
     yield from inspect_versions()
     yield from inspect_maxwell_plugin()
 
 
-def _sorters() -> Iterator[Finding]:
+def _sorters() -> Iterator[CheckResult]:
     for name, entry in sorted(registered_backends().items()):
         missing = entry.missing_packages()
         if missing:
             detail = f"not installed: {', '.join(missing)} missing"
-            yield Finding(WARNING, f"sorter {name}", detail, entry.install_hint)
+            yield warning(f"sorter {name}", detail, entry.install_hint)
         else:
-            yield Finding(OK, f"sorter {name}", "installed")
+            yield ok(f"sorter {name}", "installed")
 
 
-def _devices() -> Iterator[Finding]:
-    yield Finding(OK, "cpu", f"{usable_cores()} cores usable")
+def _devices() -> Iterator[CheckResult]:
+    yield ok("cpu", f"{usable_cores()} cores usable")
     gpus = find_gpus()
     for gpu in gpus:
         memory = f"{gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else "memory not known"
-        yield Finding(OK, "gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
+        yield ok("gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
     if not gpus:
-        yield Finding(WARNING, "gpu", "none found: sorters run on the CPU, one at a time")
+        yield warning("gpu", "none found: sorters run on the CPU, one at a time")
     yield from inspect_torch(gpus=len(gpus))
 
 
-def _folders() -> Iterator[Finding]:
+def _folders() -> Iterator[CheckResult]:
     try:
         roots = Roots.from_environment()
     except SortAssetsError as error:
@@ -62,29 +62,29 @@ def _folders() -> Iterator[Finding]:
         return
     for name, folder in (("recordings", roots.recordings), ("store", roots.store)):
         if not folder.is_dir():
-            yield Finding(WARNING, name, f"{folder} does not exist yet", "`sort-assets up` makes it.")
+            yield warning(name, f"{folder} does not exist yet", "`sort-assets up` makes it.")
             continue
         free = shutil.disk_usage(folder).free
         detail = f"{folder}, {free / 1e9:.0f} GB free"
         if name == "store" and free < _LITTLE_SPACE_BYTES:
-            yield Finding(WARNING, name, detail, "Free some space: every recording is written there once more.")
+            yield warning(name, detail, "Free some space: every recording is written there once more.")
         elif not os.access(folder, os.R_OK if name == "recordings" else os.W_OK):
             message = f"{folder} is not accessible"
             yield failed(name, StoreError(message, remedy="Change the folder's permissions."))
         else:
-            yield Finding(OK, name, detail)
+            yield ok(name, detail)
     yield from _rules(roots)
 
 
-def _rules(roots: Roots) -> Iterator[Finding]:
+def _rules(roots: Roots) -> Iterator[CheckResult]:
     problem = RecordingRules(roots).problem
     if problem is not None:
         yield failed(RULES_FILE, problem)
     elif (roots.recordings / RULES_FILE).exists():
-        yield Finding(OK, RULES_FILE, "valid")
+        yield ok(RULES_FILE, "valid")
 
 
-def _instance() -> Iterator[Finding]:
+def _instance() -> Iterator[CheckResult]:
     try:
         home = dagster_home()
         with open_instance() as instance:
@@ -93,6 +93,6 @@ def _instance() -> Iterator[Finding]:
     except SortAssetsError as error:
         yield failed("instance", error)
         return
-    yield Finding(OK, "instance", f"{home}, {number} recordings registered")
+    yield ok("instance", f"{home}, {number} recordings registered")
     for lack in lacking:
-        yield Finding(WARNING, "instance", lack, "Use sort_assets' dagster.yaml.")
+        yield warning("instance", lack, "Use sort_assets' dagster.yaml.")

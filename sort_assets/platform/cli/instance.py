@@ -66,19 +66,18 @@ def up(port: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
     """Show what is installed and set up, and what is wrong with it."""
-    from sort_assets.checks.finding import ERROR
     from sort_assets.platform.automation.notifications import inspect_notifications
     from sort_assets.platform.cli.doctor import examine
 
-    findings = [*examine(), inspect_notifications()]
+    results = [*examine(), inspect_notifications()]
     if as_json:
-        print_json([finding.to_dict() for finding in findings])
+        print_json([result.to_dict() for result in results])
     else:
         table = Table()
         for column in ("", "what", "found", "remedy"):
             table.add_column(column, overflow="fold")
-        for finding in findings:
-            level = cell(finding.level, _COLOURS[finding.level])
-            table.add_row(level, *map(cell, (finding.subject, finding.detail, finding.remedy)))
+        for result in results:
+            level = cell(result.level, _COLOURS[result.level])
+            table.add_row(level, *map(cell, (result.name, result.description, result.remedy)))
         console.print(table)
-    sys.exit(1 if any(finding.level == ERROR for finding in findings) else 0)
+    sys.exit(1 if any(result.level == "error" for result in results) else 0)

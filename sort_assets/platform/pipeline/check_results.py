@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 if TYPE_CHECKING:
-    from sort_assets.checks import Verdict
+    from sort_assets.checks import CheckResult
 
 _SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
@@ -16,15 +16,15 @@ def check_specs(asset: str, descriptions: Mapping[str, str]) -> list[dg.AssetChe
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
 
 
-def check_results(verdicts: "Iterable[Verdict]") -> list[dg.AssetCheckResult]:
+def check_results(results: "Iterable[CheckResult]") -> list[dg.AssetCheckResult]:
     """Verdicts with their numbers."""
     return [
         dg.AssetCheckResult(
-            check_name=verdict.name,
-            passed=verdict.passed,
-            severity=_SEVERITIES[verdict.severity],
-            description=verdict.description,
-            metadata=dict(verdict.values),
+            check_name=result.name,
+            passed=result.passed,
+            severity=_SEVERITIES[result.severity],
+            description=result.description,
+            metadata=dict(result.values),
         )
-        for verdict in verdicts
+        for result in results
     ]

@@ -4,29 +4,29 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from sort_assets.checks.finding import OK, Finding
+from sort_assets.checks.result import CheckResult
 from sort_assets.errors import UnsortableRecordingError
 
 _COLUMNS = ("level", "subject", "detail", "remedy", "failure_class")
 
 
-def findings_check(name: str, findings: Sequence[Finding]) -> dg.AssetCheckResult:
+def preflight_check(name: str, results: Sequence[CheckResult]) -> dg.AssetCheckResult:
     """The check that passes when nothing spoils a sort.
 
     Unsortable recordings are a warning too: their sort succeeds, with an empty result.
     """
-    open_points = [finding for finding in findings if finding.level != OK]
-    errors = [finding.error for finding in findings if finding.error is not None]
+    open_points = [result for result in results if result.level != "ok"]
+    errors = [result.error for result in results if result.error is not None]
     fails = any(not isinstance(error, UnsortableRecordingError) for error in errors)
     return dg.AssetCheckResult(
         check_name=name,
         passed=not open_points,
         severity=dg.AssetCheckSeverity.ERROR if fails else dg.AssetCheckSeverity.WARN,
-        description=" ".join(f"{point.subject}: {point.detail.rstrip('.')}." for point in open_points) or None,
+        description=" ".join(f"{point.name}: {point.description.rstrip('.')}." for point in open_points) or None,
         metadata={
             # Dagster can't tell the columns of a table without rows.
             "findings": dg.MetadataValue.table(
-                [dg.TableRecord(dict(finding.to_dict())) for finding in findings],
+                [dg.TableRecord(dict(result.to_dict())) for result in results],
                 schema=dg.TableSchema([dg.TableColumn(column) for column in _COLUMNS]),
             ),
             **({"remedy": dg.MetadataValue.md(_remedies(open_points))} if open_points else {}),
@@ -35,5 +35,5 @@ def findings_check(name: str, findings: Sequence[Finding]) -> dg.AssetCheckResul
     )
 
 
-def _remedies(findings: Sequence[Finding]) -> str:
-    return "\n".join(f"- {finding.subject}: {finding.remedy}" for finding in findings)
+def _remedies(results: Sequence[CheckResult]) -> str:
+    return "\n".join(f"- {result.name}: {result.remedy}" for result in results)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from sort_assets.backends.observer import Observer
-from sort_assets.checks.finding import OK, Finding
+from sort_assets.checks.result import CheckResult
 from sort_assets.running.progress import Progress
 
 _EVERY_S = 10.0
@@ -24,7 +24,7 @@ class StepObserver(Observer):
 
     Attributes
     ----------
-    findings : list of Finding
+    results : list of CheckResult
         Of the checks before the sort.
     """
 
@@ -36,7 +36,7 @@ class StepObserver(Observer):
         self._next = self._start + _EVERY_S
         self._pause_s = _EVERY_S
         self._stage: str | None = None
-        self.findings: list[Finding] = []
+        self.results: list[CheckResult] = []
 
     def writing(self, fraction: float) -> None:
         now = monotonic()
@@ -58,9 +58,9 @@ class StepObserver(Observer):
         self._next = now + self._pause_s
         self._log(f"{self._what}, {now - self._start:.0f} s: {progress}.")
 
-    def found(self, findings: Sequence[Finding]) -> None:
-        self.findings += findings
-        for finding in findings:
-            if finding.level != OK:
-                detail = finding.detail.rstrip(".")
-                self._warn(f"{self._what}: {finding.subject}: {detail}. {finding.remedy}".strip())
+    def checked(self, results: Sequence[CheckResult]) -> None:
+        self.results += results
+        for result in results:
+            if result.level != "ok":
+                detail = result.description.rstrip(".")
+                self._warn(f"{self._what}: {result.name}: {detail}. {result.remedy}".strip())

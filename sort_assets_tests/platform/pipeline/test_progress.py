@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sort_assets.checks.finding import ERROR, OK, WARNING, Finding
+from sort_assets.checks.result import CheckResult, ok, warning
 from sort_assets.platform.pipeline import progress as progress_module
 from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.running.progress import Progress
@@ -101,15 +101,15 @@ def test_writing_that_has_not_begun_has_no_end_in_sight(heard: Heard) -> None:
     assert heard.lines == []
 
 
-def test_findings_are_kept_and_the_bad_ones_said(heard: Heard) -> None:
-    fine = Finding(OK, "disk", "100 GB are free")
-    bad = Finding(WARNING, "GPU", "60 % of its memory is in use.", "End other programs.")
-    worse = Finding(ERROR, "probe", "no locations", "Add a probe.")
+def test_results_are_kept_and_the_bad_ones_logged(heard: Heard) -> None:
+    fine = ok("disk", "100 GB are free")
+    bad = warning("GPU", "60 % of its memory is in use.", "End other programs.")
+    worse = CheckResult("probe", False, "error", "no locations", remedy="Add a probe.")
 
-    heard.observer.found([fine, bad])
-    heard.observer.found([worse])
+    heard.observer.checked([fine, bad])
+    heard.observer.checked([worse])
 
-    assert heard.observer.findings == [fine, bad, worse]
+    assert heard.observer.results == [fine, bad, worse]
     assert heard.warnings == [
         "sorting of rec: GPU: 60 % of its memory is in use. End other programs.",
         "sorting of rec: probe: no locations. Add a probe.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.checks.finding import Finding, raise_first_error
+from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.machine.preflight import inspect_disk
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -113,7 +113,7 @@ def binary_dat(
         )
 
 
-def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> Finding:
+def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:
     """Look whether the `.dat` of a recording fits into the store, beside what is to stay free there."""
     config = asset.sorter.config
     itemsize = 2 if config.recording.dat_dtype == "int16" else 4

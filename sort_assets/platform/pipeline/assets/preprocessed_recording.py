@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.checks.finding import WARNING, Finding
+from sort_assets.checks.result import CheckResult, warning
 from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
 from sort_assets.platform.pipeline.assets.observed import recording_settings
 from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
@@ -14,7 +14,7 @@ from sort_assets.platform.pipeline.check_results import check_results
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.preflight_check import findings_check
+from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.store import Store
@@ -88,7 +88,7 @@ def preprocessed_recording(
         raw = _open_raw(asset, raw_path, filtered)
         noise = _draw(asset, raw, filtered, removed)
         noise_uv = float(np.median(noise))
-        findings = inspect_recording(
+        results = inspect_recording(
             filtered,
             raw=raw,
             split_by=split_by,
@@ -97,7 +97,7 @@ def preprocessed_recording(
             needs_probe=sorter.needs_probe,
         )
         if sorter.writes_dat:
-            findings.append(_room(asset, filtered))
+            results.append(_room(asset, filtered))
         chain = {
             "raw": key.path,
             "fingerprint": seen,
@@ -127,7 +127,7 @@ def preprocessed_recording(
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
             },
-            checks=[findings_check(READY_CHECK, findings), _usual_noise(asset, noise)],
+            checks=[preflight_check(READY_CHECK, results), _usual_noise(asset, noise)],
         )
 
 
@@ -146,10 +146,10 @@ def _usual_noise(asset: StagedAsset, noise_uv: "np.ndarray") -> dg.AssetCheckRes
     return result
 
 
-def _room(asset: StagedAsset, filtered: "BaseRecording") -> Finding:
+def _room(asset: StagedAsset, filtered: "BaseRecording") -> CheckResult:
     """Whether the `.dat` is going to fit. Until it is written, others may make room, or need it."""
     room = inspect_room(asset, filtered)
-    return room if room.error is None else Finding(WARNING, room.subject, room.detail, room.remedy)
+    return room if room.error is None else warning(room.name, room.description, room.remedy)
 
 
 def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> "BaseRecording":

@@ -19,7 +19,7 @@ from sort_assets.platform.pipeline.failure_rendering import attempts_table, in_w
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.preflight_check import findings_check
+from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.sort_memory_profiles import SortMemoryProfiles
@@ -99,7 +99,7 @@ def sorting(
             for group, (recording, dat_path) in parts.items():
                 with _naming(group):
                     found[group] = sorter.sort(recording, raw_path, dat_path, folders[group])
-        return _publish(asset, parts, found, folders, lessons, findings_check(PREFLIGHT_CHECK, observer.findings))
+        return _publish(asset, parts, found, folders, lessons, preflight_check(PREFLIGHT_CHECK, observer.results))
 
 
 @contextmanager

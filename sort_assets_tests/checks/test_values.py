@@ -15,7 +15,7 @@ POSITIONS = np.c_[np.zeros(4), 20.0 * np.arange(4)]
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "result",
     [
         checks.spikes_in_order(SORTING, 9_000_000),
         checks.spikes_in_order(SORTING, 1_000),
@@ -27,10 +27,10 @@ POSITIONS = np.c_[np.zeros(4), 20.0 * np.arange(4)]
         checks.yield_as_usual(8, [7, 8, 9, 8, 8]),
         checks.noise_level(np.full(4, 8.0, dtype="float32"), [8.0] * 5),
     ],
-    ids=lambda verdict: verdict.name,
+    ids=lambda result: result.name,
 )
-def test_values_are_plain_finite_numbers_under_the_name_of_the_check(verdict: checks.Verdict) -> None:
-    assert json.loads(json.dumps(dict(verdict.values), allow_nan=False)) == verdict.values
-    assert {type(value) for value in verdict.values.values()} <= {int, float, str}
-    assert callable(getattr(checks, verdict.name))
-    assert verdict.description.endswith(".")
+def test_values_are_plain_finite_numbers_under_the_name_of_the_check(result: checks.CheckResult) -> None:
+    assert json.loads(json.dumps(dict(result.values), allow_nan=False)) == result.values
+    assert {type(value) for value in result.values.values()} <= {int, float, str}
+    assert callable(getattr(checks, result.name))
+    assert result.description.endswith(".")

@@ -5,7 +5,7 @@ import os
 import dagster as dg
 
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.pipeline.jobs import PIPELINE, sort_recording
+from sort_assets.platform.pipeline.jobs import PIPELINE, PRIORITY_TAG, SENSOR_PRIORITY, sort_recording
 
 NAME = "new_recordings"
 INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
@@ -60,6 +60,7 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             run_key=partition.run_key,
             partition_key=partition.key,
             asset_selection=[dg.AssetKey(asset) for asset in partition.run_assets or PIPELINE],
+            tags={PRIORITY_TAG: str(SENSOR_PRIORITY)},
         )
         for partition in look.requests
     ]

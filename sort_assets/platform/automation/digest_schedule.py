@@ -11,7 +11,6 @@ from tzlocal import get_localzone_name
 from sort_assets.config.settings import Roots
 from sort_assets.platform.automation.digest import Digest, digest_text
 from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE, destinations, in_words, send
-from sort_assets.platform.execution.run_queue import AT_ONCE_TAG
 from sort_assets.platform.store.store import Store
 
 CRON_VARIABLE = "SORT_ASSETS_DIGEST_CRON"
@@ -39,7 +38,7 @@ def tell_what_happened(context: dg.OpExecutionContext) -> None:
     context.instance.add_run_tags(context.run_id, {UNTIL_TAG: digest.until.isoformat()})
 
 
-@dg.job(tags={AT_ONCE_TAG: "true"}, description="Tells what happened to recordings since the last time.")
+@dg.job(description="Tells what happened to recordings since the last time.")
 def send_digest() -> None:
     """One op, of a second or two."""
     tell_what_happened()

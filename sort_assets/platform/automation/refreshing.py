@@ -11,8 +11,7 @@ from sort_assets.errors import SortAssetsError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.automation.staleness import RESULTS, StalenessReader, StaleRecording
-from sort_assets.platform.execution.run_queue import BACKFILL_PRIORITY, PRIORITY_TAG
-from sort_assets.platform.pipeline.jobs import PIPELINE, UNFINISHED
+from sort_assets.platform.pipeline.jobs import PIPELINE, PRIORITY_TAG, STALE_PRIORITY, UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.failures import failed_attempts
@@ -145,7 +144,7 @@ def _request(store: Store, recording: StaleRecording, run_key: str) -> dg.RunReq
         run_key=run_key,
         partition_key=recording.key,
         asset_selection=[dg.AssetKey(asset) for asset in _from_what_is_there(store, recording)],
-        tags={PRIORITY_TAG: str(BACKFILL_PRIORITY)},
+        tags={PRIORITY_TAG: str(STALE_PRIORITY)},
     )
 
 

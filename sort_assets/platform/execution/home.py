@@ -124,11 +124,19 @@ def open_instance() -> dg.DagsterInstance:
     Raises
     ------
     InstanceError
-        When the home is not set or does not exist.
+        When the home is not set or does not exist, or Dagster can't use its settings.
     """
     home = dagster_home()
     if not home.is_dir():
         raise InstanceError(f"{HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`.")
-    instance = dg.DagsterInstance.get()
+    try:
+        instance = dg.DagsterInstance.get()
+        _ = instance.run_coordinator  # Dagster loads it late; a class that is gone would only fail the first run
+    except Exception as error:  # Dagster's own classes for what may be wrong with the file have no public names
+        raise InstanceError(
+            f"Dagster can't open the instance of '{home}': {error}",
+            remedy=f"Replace '{home / SETTINGS}' by sort_assets' {SETTINGS}, or correct it; it names no class of "
+            "sort_assets any more.",
+        ) from error
     refuse_temporary_instance(instance)
     return instance

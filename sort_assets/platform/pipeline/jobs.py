@@ -1,8 +1,22 @@
-"""One job per use."""
+"""One job per use, and the priorities of their runs.
+
+Dagster's queue and its pools follow the tag `dagster/priority`. A run that a person launches has Dagster's default, 0;
+what the sensors of sort_assets request is tagged lower. So are the runs of a person who executes a sensor's run again,
+since Dagster copies its tags. A backfill that a person launches in the UI has 0 as well, unless its tags say otherwise.
+
+The summary and the digest are of no partition: `dagster.yaml` limits the runs of recordings to fewer than all runs, so
+that these two never wait for a sort.
+"""
+
+from typing import Final
 
 import dagster as dg
 
-from sort_assets.platform.execution.run_queue import AT_ONCE_TAG
+PRIORITY_TAG: Final = "dagster/priority"
+SENSOR_PRIORITY: Final = -5
+"""The priority of runs that the sensors request for new and changed recordings."""
+STALE_PRIORITY: Final = -10
+"""The priority of runs that make stale results again: there are many, and recordings of today take precedence."""
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -42,6 +56,5 @@ curate_again = dg.define_asset_job(
 summarize_units = dg.define_asset_job(
     "summarize_units",
     selection=dg.AssetSelection.assets("units_across_recordings"),
-    tags={AT_ONCE_TAG: "true"},
     description="The table and figures over all recordings, from what the store has.",
 )

@@ -1,8 +1,6 @@
-"""A code location for tests of the queue: a job that does nothing, as a job of sort_assets and as one of seconds."""
+"""A code location for tests of the queue: a job that does nothing."""
 
 import dagster as dg
-
-from sort_assets.platform.execution.run_queue import AT_ONCE_TAG
 
 
 @dg.op
@@ -11,15 +9,9 @@ def nothing() -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor)
-def patient() -> None:
-    """Waits for its turn."""
+def idle() -> None:
+    """Do nothing."""
     nothing()
 
 
-@dg.job(executor_def=dg.in_process_executor, tags={AT_ONCE_TAG: "true"})
-def at_once() -> None:
-    """Does not wait."""
-    nothing()
-
-
-defs = dg.Definitions(jobs=[patient, at_once])
+defs = dg.Definitions(jobs=[idle])

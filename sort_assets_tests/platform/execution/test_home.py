@@ -112,6 +112,16 @@ def test_a_relative_home_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPa
         open_instance()
 
 
+def test_settings_that_name_a_class_which_is_gone_are_an_error_in_words(checkout: Path) -> None:
+    write_environment(checkout)
+    load_environment()
+    gone = "run_coordinator: {module: sort_assets.platform.execution.run_queue, class: PeopleFirstRunCoordinator}\n"
+    (checkout / "dagster.yaml").write_text(gone)
+
+    with pytest.raises(InstanceError, match=r"Couldn't import module.*Remedy: Replace '.*dagster.yaml'"):
+        prepare_home()
+
+
 def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
     write_environment(checkout)
     load_environment()

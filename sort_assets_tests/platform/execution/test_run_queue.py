@@ -3,8 +3,9 @@
 The daemon's queue and the claims of a pool have no public names; the tests name them where Dagster itself does.
 """
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -16,19 +17,15 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from sort_assets.platform.execution.executor import GPU_POOL
-from sort_assets.platform.execution.run_queue import (
-    AUTOMATION_PRIORITY,
-    BACKFILL_PRIORITY,
-    PRIORITY_TAG,
-    PeopleFirstRunCoordinator,
-    priority_to_set,
-)
+from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, STALE_PRIORITY
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.execution import queued_jobs
 
-BACKFILL = {"dagster/backfill": "abc", "dagster/partition": "day.nwb"}
-SENSOR = {"dagster/sensor_name": "new_recordings"}
-RUNS_AT_ONCE = 4
+PERSON = {"dagster/partition": "day.nwb"}
+SENSOR = {**PERSON, PRIORITY_TAG: str(SENSOR_PRIORITY)}
+STALE = {**PERSON, PRIORITY_TAG: str(STALE_PRIORITY)}
+MAX_RECORDINGS = 4
+MAX_RUNS = 6
 """As dagster.yaml says."""
 _WORKED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS)
 
@@ -41,18 +38,33 @@ class Queue:
     workspace: WorkspaceProcessContext
     launched: list[dg.DagsterRun] = field(default_factory=list)
 
-    def submit(self, tags: Mapping[str, str], job: str = "patient") -> dg.DagsterRun:
+    def submit(self, tags: Mapping[str, str]) -> dg.DagsterRun:
         """Submit a run as the webserver and the daemon do."""
         context = self.workspace.create_request_context()
         (location,) = context.code_locations
-        remote_job = next(one for one in location.get_repository("__repository__").get_all_jobs() if one.name == job)
+        (remote_job,) = location.get_repository("__repository__").get_all_jobs()
         run = self.instance.create_run_for_job(
-            getattr(queued_jobs, job),
+            queued_jobs.idle,
             tags={**remote_job.tags, **tags},
             remote_job_origin=remote_job.get_remote_origin(),
             job_code_origin=remote_job.get_python_origin(),
         )
         return self.instance.submit_run(run.run_id, context)
+
+    def sort(self, number: int) -> list[dg.DagsterRun]:
+        """So many recordings are being sorted."""
+        run = {"job_name": "sort_recording", "status": dg.DagsterRunStatus.STARTED, "tags": PERSON}
+        return [self.instance.add_run(dg.DagsterRun(**run)) for _ in range(number)]
+
+    def dequeue(self) -> None:
+        """One iteration of the daemon."""
+        for _ in QueuedRunCoordinatorDaemon(interval_seconds=5).run_iteration(self.workspace):
+            pass
+
+    def delete(self, runs: Iterable[dg.DagsterRun]) -> None:
+        """Empty the queue of these."""
+        for run in runs:
+            self.instance.delete_run(run.run_id)
 
     def status(self, run: dg.DagsterRun) -> dg.DagsterRunStatus:
         found = self.instance.get_run_by_id(run.run_id)
@@ -78,43 +90,51 @@ def queue(module_home: Home) -> Iterator[Queue]:
             time.sleep(0.05)
 
 
-def test_our_settings_have_this_queue_and_keep_the_limit_of_runs(home: Home) -> None:
+def test_our_settings_have_dagsters_queue_with_room_for_runs_without_a_recording(home: Home) -> None:
     with home.instance() as instance:
-        limit = instance.get_concurrency_config().run_queue_config
+        limits = instance.get_concurrency_config().run_queue_config
 
-        assert isinstance(instance.run_coordinator, PeopleFirstRunCoordinator)
-        assert limit is not None
-        assert limit.max_concurrent_runs == RUNS_AT_ONCE
+        assert type(instance.run_coordinator) is dg.QueuedRunCoordinator
+        assert limits is not None
+        assert limits.max_concurrent_runs == MAX_RUNS
+        assert limits.tag_concurrency_limits == [{"key": "dagster/partition", "limit": MAX_RECORDINGS}]
 
 
-def test_a_persons_run_leaves_the_queue_before_a_backfill_and_a_sensor_that_came_first(queue: Queue) -> None:
-    busy = [
-        queue.instance.add_run(dg.DagsterRun(job_name="sort_recording", status=dg.DagsterRunStatus.STARTED))
-        for _ in range(RUNS_AT_ONCE - 1)
-    ]
-    backfill, sensor, person = queue.submit(BACKFILL), queue.submit(SENSOR), queue.submit({})
+def test_a_persons_run_leaves_the_queue_before_those_of_sensors_that_came_first(queue: Queue) -> None:
+    busy = queue.sort(MAX_RECORDINGS - 1)
+    stale, sensor, person = queue.submit(STALE), queue.submit(SENSOR), queue.submit(PERSON)
 
-    for _ in QueuedRunCoordinatorDaemon(interval_seconds=5).run_iteration(queue.workspace):
-        pass
+    queue.dequeue()
 
     assert queue.has_left(person)
-    assert queue.status(sensor) == queue.status(backfill) == dg.DagsterRunStatus.QUEUED
-    for run in (*busy, backfill, sensor):
-        queue.instance.delete_run(run.run_id)
+    assert queue.status(sensor) == queue.status(stale) == dg.DagsterRunStatus.QUEUED
+    queue.delete([*busy, stale, sensor])
+
+
+def test_a_run_without_a_recording_does_not_wait_for_sorts(queue: Queue) -> None:
+    busy = queue.sort(MAX_RECORDINGS)
+    waiting, digest = queue.submit(PERSON), queue.submit({"dagster/schedule_name": "morning_digest"})
+
+    queue.dequeue()
+
+    assert queue.has_left(digest)
+    assert queue.status(waiting) == dg.DagsterRunStatus.QUEUED
+    queue.delete([*busy, waiting])
 
 
 def test_the_slot_of_a_pool_goes_to_the_persons_step_first(queue: Queue) -> None:
-    runs = [queue.submit(tags) for tags in ({}, BACKFILL, SENSOR, {})]
-    holder, backfill, sensor, person = (InstanceConcurrencyContext(queue.instance, run) for run in runs)
-    with holder, backfill, sensor, person:
+    runs = [queue.submit(tags) for tags in (PERSON, STALE, SENSOR, PERSON)]
+    holder, *waiting = (InstanceConcurrencyContext(queue.instance, run) for run in runs)
+    with contextlib.ExitStack() as opened:
+        for context in (holder, *waiting):
+            opened.enter_context(context)
         assert holder.claim(GPU_POOL, "sorting")
-        waiting = [backfill, sensor, person]
-        for one in waiting:
-            assert not one.claim(GPU_POOL, "sorting")
+        for context in waiting:
+            assert not context.claim(GPU_POOL, "sorting")
         order = []
 
         holder.free_step("sorting")
-        for _ in range(3):
+        for _ in waiting:
             pending = queue.instance.event_log_storage.get_concurrency_info(GPU_POOL).pending_steps
             (assigned,) = [step.run_id for step in pending if step.assigned_timestamp]
             order.append(assigned)
@@ -122,77 +142,4 @@ def test_the_slot_of_a_pool_goes_to_the_persons_step_first(queue: Queue) -> None
             queue.instance.event_log_storage.free_concurrency_slots_for_run(assigned)
 
     assert order == [runs[3].run_id, runs[2].run_id, runs[1].run_id]
-    for run in runs:
-        queue.instance.delete_run(run.run_id)
-
-
-def test_a_run_of_seconds_does_not_wait_for_sorts(queue: Queue) -> None:
-    busy = [
-        queue.instance.add_run(dg.DagsterRun(job_name="sort_recording", status=dg.DagsterRunStatus.STARTED))
-        for _ in range(RUNS_AT_ONCE)
-    ]
-
-    run = queue.submit({"dagster/schedule_name": "morning_digest"}, "at_once")
-
-    assert queue.has_left(run)
-    for one in busy:
-        queue.instance.delete_run(one.run_id)
-
-
-@pytest.mark.parametrize("chosen", ["7", "-20"])
-def test_a_priority_that_somebody_chose_is_left_alone(queue: Queue, chosen: str) -> None:
-    run = queue.submit({**BACKFILL, PRIORITY_TAG: chosen})
-
-    assert run.tags[PRIORITY_TAG] == chosen
-    queue.instance.delete_run(run.run_id)
-
-
-@pytest.mark.parametrize(
-    ("tags", "priority"),
-    [
-        ({}, None),
-        ({"dagster/partition": "day.nwb"}, None),
-        (BACKFILL, BACKFILL_PRIORITY),
-        ({**BACKFILL, **SENSOR}, BACKFILL_PRIORITY),
-        (SENSOR, AUTOMATION_PRIORITY),
-        ({"dagster/schedule_name": "nightly"}, AUTOMATION_PRIORITY),
-        ({"dagster/from_automation_condition": "true"}, AUTOMATION_PRIORITY),
-    ],
-)
-def test_the_priority_follows_from_who_asked(tags: Mapping[str, str], priority: int | None) -> None:
-    assert priority_to_set(tags, {}) == priority
-
-
-GIVEN = {**SENSOR, PRIORITY_TAG: str(AUTOMATION_PRIORITY)}
-CHOSEN = {**SENSOR, PRIORITY_TAG: "3"}
-
-
-@pytest.mark.parametrize(
-    ("tags", "parent", "priority"),
-    [
-        # A person executes the sensor's run again: the sensor's tags are inherited.
-        (GIVEN, GIVEN, 0),
-        (SENSOR, SENSOR, None),
-        (CHOSEN, CHOSEN, None),
-        ({**GIVEN, PRIORITY_TAG: "5"}, GIVEN, None),
-        # A backfill executes what failed again.
-        (BACKFILL, SENSOR, BACKFILL_PRIORITY),
-        # Dagster retries by itself.
-        ({**GIVEN, "dagster/retry_number": "1"}, GIVEN, None),
-    ],
-)
-def test_a_run_that_is_executed_again_is_judged_by_what_it_did_not_inherit(
-    tags: Mapping[str, str], parent: Mapping[str, str], priority: int | None
-) -> None:
-    assert priority_to_set(tags, parent) == priority
-
-
-def test_a_person_who_executes_a_sensors_run_again_goes_first(queue: Queue) -> None:
-    parent = queue.submit(SENSOR)
-
-    again = queue.submit({**parent.tags, "dagster/parent_run_id": parent.run_id})
-
-    assert parent.tags[PRIORITY_TAG] == str(AUTOMATION_PRIORITY)
-    assert again.tags[PRIORITY_TAG] == "0"
-    for run in (parent, again):
-        queue.instance.delete_run(run.run_id)
+    queue.delete(runs)

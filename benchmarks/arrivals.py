@@ -71,7 +71,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
             path.write_bytes(b"x")
         arrivals.look(0)
         rows = known.all().values()
-        known.put(*(replace(row, state=State.REGISTERED, settled=row.stamp, fingerprint="x") for row in rows))
+        known.put(*(replace(row, state=State.REGISTERED, read_stamp=row.stamp, fingerprint="x") for row in rows))
         keys = {row.path: str(RecordingKey(row.path)) for row in rows}
         known.put_partitions(*(CatalogPartition(key, path, dict.fromkeys(ASSETS, "x")) for path, key in keys.items()))
         if keys:

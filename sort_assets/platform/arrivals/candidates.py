@@ -26,7 +26,7 @@ from sort_assets.recordings.formats.plain_binary import BINARY_SUFFIXES
 from sort_assets.recordings.formats.reading import not_allowed
 from sort_assets.recordings.formats.table import FORMATS
 
-Place = tuple[str, ...]
+Position = tuple[str, ...]
 """The parts of a path relative to the root; compared part by part, they are in the order of the walk."""
 
 _PARTIAL = re.compile(
@@ -43,7 +43,7 @@ letters are rather a suffix (`.rig.config`), and six digits a date: chance makes
 _MAX_DEPTH = 64
 """Folders within each other; each costs frames of Python's stack, which has a thousand."""
 
-_PASSED_EVERY = 1000
+_CHECKPOINT_EVERY = 1000
 """Entries of a folder."""
 
 _END = "\U0010ffff" * 64
@@ -56,7 +56,7 @@ class Candidate:
 
     Attributes
     ----------
-    place : tuple of str
+    position : tuple of str
         The parts of its path relative to the root.
     location : str
         Where it is; as text, since most are known and of no further interest.
@@ -70,7 +70,7 @@ class Candidate:
         Changes when the sidecar does.
     """
 
-    place: Place
+    position: Position
     location: str
     stamp: str
     complete: bool
@@ -85,38 +85,38 @@ class Candidate:
     @property
     def relative(self) -> str:
         """The path relative to the root, with ``/``."""
-        return "/".join(self.place)
+        return "/".join(self.position)
 
 
 @dataclass(frozen=True)
 class Refusal:
     """Something that is not looked into, and why."""
 
-    place: Place
+    position: Position
     problem: SortAssetsError
 
     @property
     def relative(self) -> str:
         """The path relative to the root, with ``/``."""
-        return "/".join(self.place)
+        return "/".join(self.position)
 
 
 @dataclass(frozen=True)
-class Passed:
+class Checkpoint:
     """How far the walk has come: a file or folder with everything in it is done.
 
     Attributes
     ----------
-    place : tuple of str
+    position : tuple of str
         Later than all that is in the folder and earlier than what comes next.
     """
 
-    place: Place
+    position: Position
 
     @property
     def relative(self) -> str:
         """The path of the file or folder relative to the root, with ``/``."""
-        return "/".join(self.place[:-1])
+        return "/".join(self.position[:-1])
 
 
 class Judge(Protocol):
@@ -143,23 +143,23 @@ class _Sidecar:
 
 @overload
 def find_candidates(
-    root: Path, judge: Judge, *, after: Place = (), with_passed: Literal[False] = False
+    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: Literal[False] = False
 ) -> Iterator[Candidate | Refusal]: ...
 
 
 @overload
 def find_candidates(
-    root: Path, judge: Judge, *, after: Place = (), with_passed: Literal[True]
-) -> Iterator[Candidate | Refusal | Passed]: ...
+    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: Literal[True]
+) -> Iterator[Candidate | Refusal | Checkpoint]: ...
 
 
 def find_candidates(
-    root: Path, judge: Judge, *, after: Place = (), with_passed: bool = False
-) -> Iterator[Candidate | Refusal | Passed]:
+    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: bool = False
+) -> Iterator[Candidate | Refusal | Checkpoint]:
     """Everything below a folder that may be a recording, in a fixed order.
 
-    Symbolic links are not followed: what a link inside the root leads to is found in its own place, and one that leads
-    outside is refused. Hidden files and names of partial copies are passed over. A folder that is a recording is not
+    Symbolic links are not followed: what a link inside the root leads to is found where it is, and a link that leads
+    outside is refused. Hidden files and partial copies are skipped. A folder that is a recording is not
     searched for others. What can't be looked at is refused, and so is a folder more than 64 levels deep; the walk goes
     on.
 
@@ -169,12 +169,12 @@ def find_candidates(
         The recordings root.
     judge : Judge
     after : tuple of str
-        The place where an earlier walk stopped; what comes before, and that itself, is left out. When it is inside a
-        folder that is refused now, the refusal comes all the same, since it hides what comes after.
-    with_passed : bool
+        The position at which an earlier walk stopped; what comes before, and that itself, is left out. When it is
+        inside a folder that is refused now, the refusal comes all the same, since it hides what comes after.
+    with_checkpoints : bool
         Whether to tell also how far the walk has come: when a folder that is no recording has been walked to its end,
         after everything refused, and at least every 1000 entries of a folder. Who stops only there or at a candidate
-        has the refusal of a folder in the same walk as the place of all that is in it.
+        has the refusal of a folder in the same walk as the position of all that is in it.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def find_candidates(
             remedy="Check SORT_ASSETS_RECORDINGS, and that the disk or share is mounted and readable.",
         ) from error
     for found in _Walk(root.resolve(), judge, after).through((), entries, _Sidecar()):
-        if with_passed or not isinstance(found, Passed):
+        if with_checkpoints or not isinstance(found, Checkpoint):
             yield found
 
 
@@ -212,24 +212,24 @@ def stamp_of(path: Path) -> str:
 class _Walk:
     root: Path
     judge: Judge
-    after: Place
+    after: Position
 
     def through(
-        self, folder: Place, entries: list[os.DirEntry[str]], inherited: _Sidecar
-    ) -> Iterator[Candidate | Refusal | Passed]:
+        self, folder: Position, entries: list[os.DirEntry[str]], inherited: _Sidecar
+    ) -> Iterator[Candidate | Refusal | Checkpoint]:
         sidecars = {entry.name: entry for entry in entries if entry.name.endswith(SIDECAR_SUFFIX)}
         for number, entry in enumerate(entries, start=1):
-            place = (*folder, entry.name)
-            if (*place, _END) <= self.after:
+            position = (*folder, entry.name)
+            if (*position, _END) <= self.after:
                 continue
             if not (entry.name.startswith(".") or entry.name in sidecars or entry.name == RULES_FILE):
-                yield from self._entry(place, entry, sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}"), inherited)
-            if number % _PASSED_EVERY == 0:
-                yield Passed((*place, _END))
+                yield from self._entry(position, entry, sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}"), inherited)
+            if number % _CHECKPOINT_EVERY == 0:
+                yield Checkpoint((*position, _END))
 
     def _entry(
-        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
-    ) -> Iterator[Candidate | Refusal | Passed]:
+        self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+    ) -> Iterator[Candidate | Refusal | Checkpoint]:
         """One file, folder or link."""
         found: Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None = None
         try:
@@ -237,58 +237,58 @@ class _Walk:
                 _refuse_link_outside(self.root, entry)
             elif entry.is_dir(follow_symlinks=False):
                 if not _PARTIAL.search(entry.name):
-                    found = self._look_into(place, entry, own, inherited)
-            elif place > self.after:
-                found = self._file(place, entry, own, inherited)
+                    found = self._look_into(position, entry, own, inherited)
+            elif position > self.after:
+                found = self._file(position, entry, own, inherited)
         except SortAssetsError as error:
-            yield from self._refuse(place, error)
+            yield from self._refuse(position, error)
         except FileNotFoundError:
             return  # removed while we looked
         except (OSError, ValueError) as error:
-            yield from self._refuse(place, not_allowed(Path(entry.path), _with_reason(error)))
+            yield from self._refuse(position, not_allowed(Path(entry.path), _with_reason(error)))
         if isinstance(found, Candidate):
             yield found
         elif found is not None:
-            yield from self.through(place, *found)
-            yield Passed((*place, _END))
+            yield from self.through(position, *found)
+            yield Checkpoint((*position, _END))
 
     def _look_into(
-        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+        self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
     ) -> Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None:
         """A folder that is a recording; of another its entries, and the sidecar for them; None when it is ignored."""
-        relative, path = "/".join(place), Path(entry.path)
+        relative, path = "/".join(position), Path(entry.path)
         sidecar = _sidecar(own) if own else inherited
         if self.judge.ignores_folder(relative, sidecar.path):
             return None
-        if len(place) > _MAX_DEPTH:
+        if len(position) > _MAX_DEPTH:
             raise _too_deep(path)
         entries = _list(path)
         names = {inner.name for inner in entries}
         whole = any(one.may_be_folder(entry.name, names) for one in FORMATS)
         if not whole and not self.judge.concatenates(relative, sidecar.path):
             return entries, sidecar
-        if place <= self.after:
+        if position <= self.after:
             return None
         stamp, complete = _folder_stamp(path)
-        return Candidate(place, entry.path, stamp, complete, sidecar.path, sidecar.stamp)
+        return Candidate(position, entry.path, stamp, complete, sidecar.path, sidecar.stamp)
 
     def _file(
-        self, place: Place, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+        self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
     ) -> Candidate | None:
         if not _may_be_file(entry.name) or _PARTIAL.search(entry.name):
             return None
         sidecar = _sidecar(own) if own else inherited
-        if _needs_description(entry.name) and not self.judge.describes_binary("/".join(place), sidecar.path):
+        if _needs_description(entry.name) and not self.judge.describes_binary("/".join(position), sidecar.path):
             return None
         if not entry.is_file(follow_symlinks=False):
             return None  # a pipe or a device, which would hold whoever opens it
         stamp = _stamp(entry.stat(follow_symlinks=False))
-        return Candidate(place, entry.path, stamp, True, sidecar.path, sidecar.stamp)
+        return Candidate(position, entry.path, stamp, True, sidecar.path, sidecar.stamp)
 
-    def _refuse(self, place: Place, problem: SortAssetsError) -> Iterator[Refusal | Passed]:
-        if place != self.after:
-            yield Refusal(place, problem)
-        yield Passed((*place, _END))
+    def _refuse(self, position: Position, problem: SortAssetsError) -> Iterator[Refusal | Checkpoint]:
+        if position != self.after:
+            yield Refusal(position, problem)
+        yield Checkpoint((*position, _END))
 
 
 def _may_be_file(name: str) -> bool:
@@ -329,7 +329,7 @@ def _folder_stamp(folder: Path) -> tuple[str, bool]:
     return digest.hexdigest(), complete
 
 
-def _stamped_files(entries: list[os.DirEntry[str]], folder: Place) -> Iterator[tuple[bytes, str]]:
+def _stamped_files(entries: list[os.DirEntry[str]], folder: Position) -> Iterator[tuple[bytes, str]]:
     for entry in entries:
         if is_clutter(entry.name):
             continue

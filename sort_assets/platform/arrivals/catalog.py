@@ -17,7 +17,7 @@ from sort_assets.errors import SortAssetsError, StorageError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.store.locks import exclusive_lock
 
-KNOWN_NAME = "@recordings.sqlite"
+CATALOG_NAME = "@recordings.sqlite"
 _LOCK_NAME = "@recordings.lock"
 _LAYOUT = 1
 _BUSY_TIMEOUT_S = 20.0
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 class RecordingCatalog:
     """The file, opened when it is used and created when it is missing.
 
-    Any number of processes may use it. Each method is one transaction; who changes what he has read holds `alone`.
+    Any number of processes may use it. Each method is one transaction; who changes what he has read holds `exclusive`.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ class RecordingCatalog:
     """
 
     def __init__(self, store: Path, *, read_only: bool = False) -> None:
-        self.file = store / KNOWN_NAME
+        self.file = store / CATALOG_NAME
         self._read_only = read_only
 
     @contextmanager
-    def alone(self, *, wait: bool = True) -> Iterator[None]:
+    def exclusive(self, *, wait: bool = True) -> Iterator[None]:
         """Nobody else registers or forgets recordings meanwhile.
 
         Raises
@@ -119,7 +119,7 @@ class RecordingCatalog:
             )
             return [os.fsdecode(path) for (path,) in rows]
 
-    def serve(self, instance: str) -> bool:
+    def bind_to_instance(self, instance: str) -> bool:
         """Note for which Dagster instance this is known; returns whether it was another one until now.
 
         What was registered there is no partition here: it is going to arrive once more.
@@ -179,7 +179,7 @@ class RecordingCatalog:
         with self._open() as connection:
             connection.executemany("DELETE FROM partitions WHERE key = ?", [[key] for key in keys])
 
-    def wanted(self, limit: int) -> list[CatalogPartition]:
+    def pending_runs(self, limit: int) -> list[CatalogPartition]:
         """Partitions for which a run is wanted and not yet asked for, those that wait longest first."""
         with self._open() as connection:
             rows = connection.execute(
@@ -190,7 +190,7 @@ class RecordingCatalog:
             )
             return [*map(_partition, rows)]
 
-    def num_wanted(self) -> int:
+    def num_pending_runs(self) -> int:
         """For how many partitions a run is wanted and not yet asked for."""
         with self._open() as connection:
             (count,) = connection.execute(
@@ -200,7 +200,7 @@ class RecordingCatalog:
             ).fetchone()
             return int(count)
 
-    def want_run(self, key: str, run_key: str, assets: tuple[str, ...] | None = None) -> bool:
+    def request_run(self, key: str, run_key: str, assets: tuple[str, ...] | None = None) -> bool:
         """Ask the next look at the folder for a run; returns whether the partition is known."""
         with self._open() as connection:
             changed = connection.execute(
@@ -209,7 +209,7 @@ class RecordingCatalog:
             )
             return changed.rowcount > 0
 
-    def requested(self, keys: Iterable[str], tick: int) -> None:
+    def mark_requested(self, keys: Iterable[str], tick: int) -> None:
         """Note which look asks for the runs that are wanted for these partitions."""
         with self._open() as connection:
             connection.executemany("UPDATE partitions SET requested = ? WHERE key = ?", [[tick, key] for key in keys])
@@ -306,8 +306,8 @@ def _known(row: tuple[Any, ...]) -> CatalogEntry:
 def _row(known: CatalogEntry) -> tuple[Any, ...]:
     problem = None if known.problem is None else json.dumps(known.problem.to_dict())
     return (
-        *(os.fsencode(known.path), known.state.value, known.stamp, known.since, known.settled, known.checked),
-        *(known.settings, known.fingerprint, problem, known.changed, known.vanished),
+        *(os.fsencode(known.path), known.state.value, known.stamp, known.since, known.read_stamp, known.checked_at),
+        *(known.settings, known.fingerprint, problem, known.changed_at, known.missing_since),
     )
 
 

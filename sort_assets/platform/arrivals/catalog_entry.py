@@ -37,9 +37,9 @@ class CatalogEntry:
         Size and times of its files when last seen.
     since : float
         When this stamp was first seen, in seconds since 1970.
-    settled : str or None
+    read_stamp : str or None
         The stamp at which its content was last read, whatever came of it.
-    checked : float
+    checked_at : float
         When that was.
     settings : str
         Which rules file and sidecar its settings were made from.
@@ -47,7 +47,7 @@ class CatalogEntry:
         Of its content, when last read.
     problem : SortAssetsError or None
         Why it is no partition, or what is wrong with it since.
-    changed, vanished : float or None
+    changed_at, missing_since : float or None
         Since when it differs from what was registered first; since when it is gone.
     """
 
@@ -55,13 +55,13 @@ class CatalogEntry:
     state: State
     stamp: str = ""
     since: float = 0.0
-    settled: str | None = None
-    checked: float = 0.0
+    read_stamp: str | None = None
+    checked_at: float = 0.0
     settings: str = ""
     fingerprint: str | None = None
     problem: SortAssetsError | None = None
-    changed: float | None = None
-    vanished: float | None = None
+    changed_at: float | None = None
+    missing_since: float | None = None
 
 
 @dataclass(frozen=True)

@@ -91,14 +91,14 @@ def is_settled(found: Candidate, row: CatalogEntry, rules: RecordingRules, now: 
     """Whether nothing has to be done about a known candidate, decided without a look at its rules."""
     if row.state is State.FORGOTTEN:
         return True
-    if row.stamp != found.stamp or row.vanished is not None or not _same_sources(row, rules, found):
+    if row.stamp != found.stamp or row.missing_since is not None or not _same_sources(row, rules, found):
         return False
     if row.state is State.IGNORED:
         return True
-    if row.settled != found.stamp:
+    if row.read_stamp != found.stamp:
         return False
     # A time of checking that lies in the future is that of a clock that went wrong.
-    return row.problem is None or 0 <= now - row.checked < _TRY_AGAIN_S[_may_pass(row.problem)]
+    return row.problem is None or 0 <= now - row.checked_at < _TRY_AGAIN_S[_may_pass(row.problem)]
 
 
 def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now: float) -> Verdict:
@@ -113,7 +113,7 @@ def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now
     now : float
         In seconds since 1970.
     """
-    known = replace(row or CatalogEntry(found.relative, State.WAITING, since=now), vanished=None)
+    known = replace(row or CatalogEntry(found.relative, State.WAITING, since=now), missing_since=None)
     unchanged = row is not None and row.stamp == found.stamp
     if not unchanged or now < known.since:
         known = replace(known, stamp=found.stamp, since=now)
@@ -128,8 +128,8 @@ def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now
         return Verdict(Outcome.IGNORED, replace(known, state=State.IGNORED), settings)
     if known.state is State.IGNORED:
         # As if it arrived now: rules that are empty for a moment, while they are saved, start nothing.
-        known = replace(known, state=State.WAITING, since=now, settled=None)
-    if unchanged and same_said and known.settled == found.stamp and known.problem is None:
+        known = replace(known, state=State.WAITING, since=now, read_stamp=None)
+    if unchanged and same_said and known.read_stamp == found.stamp and known.problem is None:
         return Verdict(Outcome.SETTLED, known, settings)
     complete_at = known.since + settings.arrival.quiet_s
     # What is seen for the first time is looked at once more, however long ago it says that it was written.
@@ -142,7 +142,7 @@ def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now
 
 
 def _is_complete(found: Candidate, settings: RecordingSettings, known: CatalogEntry, *, quiet: bool) -> bool:
-    if known.settled == found.stamp:
+    if known.read_stamp == found.stamp:
         return True  # it was complete before
     marker = settings.arrival.marker
     if marker is None:

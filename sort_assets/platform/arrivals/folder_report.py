@@ -49,7 +49,7 @@ def report_folder(instance: dg.DagsterInstance, roots: Roots, known: RecordingCa
     return True
 
 
-def to_look_at(known: RecordingCatalog, since: float) -> list[tuple[str, str]]:
+def needs_attention(known: RecordingCatalog, since: float) -> list[tuple[str, str]]:
     """What could not be registered, or is gone, or has changed, since some time: path, and a sentence.
 
     Parameters
@@ -61,13 +61,13 @@ def to_look_at(known: RecordingCatalog, since: float) -> list[tuple[str, str]]:
     told = []
     for one in known.with_problems():
         row = _row(one)
-        if max(one.since, one.vanished or 0.0) >= since:
+        if max(one.since, one.missing_since or 0.0) >= since:
             told.append((one.path, f"{row['message']} {row['remedy']}"))
     return [*told, *((path, "It has changed; what was made of it is stale.") for path in known.changed_since(since))]
 
 
 def _row(known: CatalogEntry) -> dict[str, str]:
-    what = f"{known.state}, gone" if known.vanished is not None else known.state.value
+    what = f"{known.state}, gone" if known.missing_since is not None else known.state.value
     if known.problem is None:
         return {
             "path": known.path,

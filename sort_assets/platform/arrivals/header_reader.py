@@ -140,6 +140,10 @@ class HeaderReader:
                 pipe.close()
 
 
+shared_header_reader = HeaderReader()
+"""The reader that all ticks of this process share; its child process starts when it is first needed."""
+
+
 def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
     """The next line that the process writes."""
     assert process.stdout is not None

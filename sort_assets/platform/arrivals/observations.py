@@ -124,7 +124,7 @@ def report(instance: dg.DagsterInstance, key: str, observed: Mapping[str, Observ
         )
 
 
-def report_vanished(instance: dg.DagsterInstance, key: str, path: Path, version: str | None) -> None:
+def report_missing(instance: dg.DagsterInstance, key: str, path: Path, version: str | None) -> None:
     """Report that a recording is gone; its data version, and so all that was made of it, stays."""
     instance.report_runless_asset_event(
         dg.AssetObservation(

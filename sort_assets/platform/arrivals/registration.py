@@ -20,7 +20,7 @@ from sort_assets.platform.arrivals.observations import (
     Observed,
     raw_observed,
     report,
-    report_vanished,
+    report_missing,
     settings_observed,
 )
 from sort_assets.platform.pipeline.jobs import UNFINISHED
@@ -113,11 +113,11 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
     stamp = stamp_of(located) if located.exists() else ""
     header = read_header(located, config, streams=settings.streams)
     known = RecordingCatalog(roots.store)
-    with known.alone():
-        known.serve(instance_id(instance))
+    with known.exclusive():
+        known.bind_to_instance(instance_id(instance))
         before = known.get(relative) or CatalogEntry(relative, State.WAITING)
         known.put_partitions(*(replace(one, forgotten=False) for one in known.partitions([relative])))
-        seen = replace(before, state=State.REGISTERED, stamp=stamp, vanished=None, since=time.time())
+        seen = replace(before, state=State.REGISTERED, stamp=stamp, missing_since=None, since=time.time())
         return Registration(instance, roots, known).settle(seen, settings, header, start=False)
 
 
@@ -130,7 +130,7 @@ class Registration:
     instance : DagsterInstance
     roots : Roots
     known : RecordingCatalog
-        The caller is `alone` with it.
+        The caller is `exclusive` with it.
     clock : callable
         The time of day in seconds since 1970.
     """
@@ -198,11 +198,11 @@ class Registration:
             replace(
                 seen,
                 state=State.REGISTERED if keys else State.FORGOTTEN,
-                settled=seen.stamp,
-                checked=now,
+                read_stamp=seen.stamp,
+                checked_at=now,
                 fingerprint=header.fingerprint,
                 problem=None,
-                changed=now if changed else seen.changed,
+                changed_at=now if changed else seen.changed_at,
             )
         )
         return registered
@@ -218,7 +218,7 @@ class Registration:
         """Report what a recording no longer holds, a well or a probe: its partition and results stay."""
         for partition in partitions:
             if RAW in partition.versions:
-                report_vanished(self.instance, partition.key, path, partition.versions[RAW])
+                report_missing(self.instance, partition.key, path, partition.versions[RAW])
             self.known.put_partitions(replace(partition, versions={}, run_key=None, run_assets=None, requested=None))
 
     def _never_sorted(self, key: str, partition: CatalogPartition, *, arrived: bool) -> bool:
@@ -257,8 +257,8 @@ def remember_problem(
         replace(
             seen,
             state=seen.state if seen.state is State.REGISTERED else State.PROBLEM,
-            settled=seen.stamp if was_read else seen.settled,
-            checked=now,
+            read_stamp=seen.stamp if was_read else seen.read_stamp,
+            checked_at=now,
             problem=problem,
         )
     )

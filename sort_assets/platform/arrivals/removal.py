@@ -76,7 +76,7 @@ class RecordingRemover:
         RecordingBusyError
             When a run is queued or at work.
         """
-        with self._known.alone():
+        with self._known.exclusive():
             self.refuse_in_use(named.keys)
             present = set(self._instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
             # First what is known: killed in between, the sensor does not make it a partition again.

@@ -23,12 +23,12 @@ from sort_assets.errors import (
     UnknownFormatError,
     UnreadableRecordingError,
 )
-from sort_assets.platform.arrivals.candidates import Candidate, Passed, Place, Refusal, find_candidates, stamp_of
+from sort_assets.platform.arrivals.candidates import Candidate, Checkpoint, Position, Refusal, find_candidates, stamp_of
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.classification import FolderRules, Outcome, is_settled, judge
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.observations import RAW, report_vanished
+from sort_assets.platform.arrivals.observations import RAW, report_missing
 from sort_assets.platform.arrivals.registration import Registration, instance_id, remember_problem
 from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.jobs import UNFINISHED
@@ -101,8 +101,8 @@ class Arrivals:
         StorageError
             When the recordings root, or the store, can't be used.
         """
-        with self._known.alone(wait=False):
-            self._known.serve(instance_id(self._instance))
+        with self._known.exclusive(wait=False):
+            self._known.bind_to_instance(instance_id(self._instance))
             look = ScanResult(self._known.begin_tick(arrived))
             self._go_through(look, after=tuple(json.loads(self._known.note(_WALKED_TO) or "[]")))
             self._ask_for_runs(look)
@@ -116,13 +116,13 @@ class Arrivals:
         StorageError
             When the recordings root, or the store, can't be used.
         """
-        with self._known.alone():
-            self._known.serve(instance_id(self._instance))
+        with self._known.exclusive():
+            self._known.bind_to_instance(instance_id(self._instance))
             look = ScanResult(tick=0)
             self._go_through(look, after=())
         return look
 
-    def _go_through(self, look: ScanResult, *, after: Place) -> None:
+    def _go_through(self, look: ScanResult, *, after: Position) -> None:
         began = time.monotonic()
         rules = RecordingRules(self._roots)
         rows = self._known.all()
@@ -146,19 +146,19 @@ class Arrivals:
             look.news.append("The rules file is valid again.")
 
     def _walk(
-        self, rules: RecordingRules, rows: dict[str, CatalogEntry], look: ScanResult, after: Place, deadline: float
+        self, rules: RecordingRules, rows: dict[str, CatalogEntry], look: ScanResult, after: Position, deadline: float
     ) -> list[_Due]:
         """Go through the folder; returns what has to be read."""
         due: list[_Due] = []
         seen: set[str] = set()
         refused: list[str] = []
         updates: list[CatalogEntry] = []
-        walked_to: Place | None = None
+        walked_to: Position | None = None
         judge_folders = FolderRules(rules, rows)
-        for found in find_candidates(self._roots.recordings, judge_folders, after=after, with_passed=True):
-            if not isinstance(found, Passed):
+        for found in find_candidates(self._roots.recordings, judge_folders, after=after, with_checkpoints=True):
+            if not isinstance(found, Checkpoint):
                 seen.add(found.relative)
-            row = None if isinstance(found, Passed) else rows.get(found.relative)
+            row = None if isinstance(found, Checkpoint) else rows.get(found.relative)
             if isinstance(found, Refusal):
                 refused.append(found.relative)
                 self._refuse(found, row, look)
@@ -168,14 +168,14 @@ class Arrivals:
                     if row is None or not is_settled(found, row, rules, self._clock()):
                         self._examine(found, row, rules, look, due, updates)
                 except (OSError, ValueError) as error:  # it costs this recording alone
-                    self._refuse(Refusal(found.place, _odd(found, error)), row, look)
+                    self._refuse(Refusal(found.position, _odd(found, error)), row, look)
             if len(seen) % _TOLD_EVERY == 0:
                 self._tell_progress(f"{len(seen)} looked at")
             if len(updates) >= _PUT_AT_ONCE:
                 self._known.put(*updates)
                 updates.clear()
             if time.monotonic() > deadline:
-                walked_to, look.finished = found.place, False
+                walked_to, look.finished = found.position, False
                 break
         self._known.put(*updates)
         gone = [row for path, row in rows.items() if path not in seen and _between(after, path, walked_to)]
@@ -193,7 +193,7 @@ class Arrivals:
         updates: list[CatalogEntry],
     ) -> None:
         """Look closer at a recording that is new, has changed, or of which something else is said."""
-        if row is not None and row.vanished is not None:
+        if row is not None and row.missing_since is not None:
             look.news.append(f"{row.path} is there again.")
         verdict = judge(found, row, rules, self._clock())
         if verdict.problem is not None:
@@ -233,7 +233,7 @@ class Arrivals:
             if config.format is not None or path.is_dir():
                 self._tell(known, problem, look)
             else:
-                self._known.put(replace(known, state=State.FOREIGN, settled=known.stamp, checked=self._clock()))
+                self._known.put(replace(known, state=State.FOREIGN, read_stamp=known.stamp, checked_at=self._clock()))
         except (MissingRecordingError, FileNotFoundError):
             return  # gone since the walk; the next one will notice
         except SortAssetsError as problem:
@@ -265,13 +265,13 @@ class Arrivals:
         root, unknown, emptied, told = self._roots.recordings, [], set[str](), 0
         for known in gone:
             hidden = any(known.path.startswith(f"{folder}/") for folder in (*refused, *emptied))
-            if hidden or known.vanished is not None or known.state is State.FORGOTTEN:
+            if hidden or known.missing_since is not None or known.state is State.FORGOTTEN:
                 continue
             if known.state not in (State.REGISTERED, State.IGNORED):
                 unknown.append(known.path)
             elif os.path.lexists(root / known.path):
                 if known.state is State.REGISTERED:
-                    # Passed over since: a rule says so. It is looked at anew when it is found again.
+                    # Skipped since: a rule says so. It is looked at anew when it is found again.
                     self._known.put(replace(known, state=State.IGNORED, settings=""))
             elif known.state is State.IGNORED:
                 unknown.append(known.path)
@@ -290,23 +290,23 @@ class Arrivals:
         self._known.remove(*(path for path in unknown if path not in emptied))
 
     def _tell_that_it_is_gone(self, known: CatalogEntry, look: ScanResult) -> None:
-        self._known.put(replace(known, vanished=self._clock()))
+        self._known.put(replace(known, missing_since=self._clock()))
         look.warnings.append(f"{known.path} is no longer there. Its results are kept.")
         for partition in self._known.partitions([known.path]):
             path = self._roots.recordings / known.path
-            report_vanished(self._instance, partition.key, path, partition.versions.get(RAW))
+            report_missing(self._instance, partition.key, path, partition.versions.get(RAW))
 
     def _ask_for_runs(self, look: ScanResult) -> None:
         unfinished = self._instance.get_runs_count(
             dg.RunsFilter(tags={"dagster/sensor_name": self._sensor}, statuses=[*UNFINISHED])
         )
         room = min(self._limits.requests, self._limits.unfinished_runs - unfinished)
-        for partition in self._known.wanted(max(0, room)):
+        for partition in self._known.pending_runs(max(0, room)):
             if self._instance.has_dynamic_partition(RECORDINGS_PARTITIONS, partition.key):
                 look.requests.append(partition)
             else:  # removed by somebody since
                 self._known.remove_partitions(partition.key)
-        self._known.requested([partition.key for partition in look.requests], look.tick)
+        self._known.mark_requested([partition.key for partition in look.requests], look.tick)
 
 
 def _is_empty(folder: Path) -> bool:
@@ -336,6 +336,6 @@ def _odd(found: Candidate, error: OSError | ValueError) -> SortAssetsError:
     )
 
 
-def _between(after: Place, path: str, walked_to: Place | None) -> bool:
+def _between(after: Position, path: str, walked_to: Position | None) -> bool:
     place = tuple(path.split("/"))
     return place > after and (walked_to is None or place <= walked_to)

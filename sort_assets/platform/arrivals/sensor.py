@@ -1,6 +1,7 @@
 """The sensor `new_recordings`: what is copied below the recordings root becomes a partition and is sorted."""
 
 import os
+import time
 
 import dagster as dg
 
@@ -12,6 +13,9 @@ INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
 """Environment variable: seconds from one look at the recordings root to the next."""
 _INTERVAL_S = 30
 _SAID_AT_MOST = 20
+_DAEMON = "SENSOR"
+_SILENT_S = 120.0
+"""Age of the last heartbeat from which on the daemon counts as stopped; it sends one every 30 s."""
 
 
 @dg.sensor(
@@ -29,20 +33,20 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import report_folder
+    from sort_assets.platform.arrivals.header_reader import shared_header_reader
     from sort_assets.platform.arrivals.scan import Arrivals
-    from sort_assets.platform.arrivals.shared_reader import header_reader
     from sort_assets.platform.arrivals.tick import summary
     from sort_assets.platform.store.locks import Locked
 
     try:
         roots = Roots.from_environment()
-        look = Arrivals(context.instance, roots, header_reader, sensor=NAME).look(int(context.cursor or 0))
+        look = Arrivals(context.instance, roots, shared_header_reader, sensor=NAME).look(int(context.cursor or 0))
         known = RecordingCatalog(roots.store)
         said = ", ".join(summary(look, known))
         if look.waiting or look.left:
-            header_reader.prepare()
+            shared_header_reader.prepare()
         else:
-            header_reader.close()
+            shared_header_reader.close()
         report_folder(context.instance, roots, known)
     except Locked:
         return dg.SensorResult(skip_reason="Another look, or a `sort-assets` command, is at work.")
@@ -69,3 +73,16 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         skip_reason=None if requests else f"Nothing to start: {said}.",
         cursor=str(look.tick),
     )
+
+
+def launch_problem(instance: dg.DagsterInstance) -> str | None:
+    """Why the runs that are wanted will not start by themselves, as a sentence; None when they will.
+
+    Cheap: it reads two rows of Dagster's databases.
+    """
+    heartbeat = instance.get_daemon_heartbeats().get(_DAEMON)
+    if heartbeat is None or time.time() - heartbeat.timestamp > _SILENT_S:
+        return "The Dagster daemon does not run, so no run starts by itself. Start it with `sort-assets up`."
+    if any(one.name == NAME and one.status.value == "STOPPED" for one in instance.all_instigator_state()):
+        return f"The sensor {NAME} is stopped, so no run starts by itself. Start it in the UI, under Automation."
+    return None

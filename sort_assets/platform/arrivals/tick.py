@@ -73,7 +73,7 @@ def summary(look: ScanResult, known: RecordingCatalog) -> Iterator[str]:
         yield f"{look.waiting} not yet complete"
     if look.left:
         yield f"{look.left} complete, and for the next look"
-    if wanted := known.num_wanted():
+    if wanted := known.num_pending_runs():
         yield f"{wanted} wait for their run"
     counts = known.counts()
     yield f"{counts.get(State.REGISTERED, 0)} recordings are registered"

@@ -47,10 +47,10 @@ def send_digest() -> None:
 def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
     """What is to be told now."""
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
-    from sort_assets.platform.arrivals.folder_report import to_look_at
+    from sort_assets.platform.arrivals.folder_report import needs_attention
 
     since = last_digest(instance)
-    arrivals = to_look_at(RecordingCatalog(store.root), since.timestamp())
+    arrivals = needs_attention(RecordingCatalog(store.root), since.timestamp())
     return digest_text(instance, store, since, arrivals, apart_from=send_digest.name)
 
 

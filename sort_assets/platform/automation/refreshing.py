@@ -103,7 +103,7 @@ class Refresher:
                 reason = "unknown to new_recordings, ignored or forgotten"
             elif partition.run_key is not None:
                 reason = "about to be sorted by new_recordings"
-            elif row.vanished is not None:
+            elif row.missing_since is not None:
                 reason = "gone"
             elif row.problem is not None:
                 reason = "with a problem, see `sort-assets status`"

@@ -123,7 +123,7 @@ def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str
         # A partition that was made when nobody kept a list, or in the UI.
         register_recording(instance, roots.recordings / _path(key), roots)
         fingerprint = _fingerprint(known, key)
-    if not known.want_run(key, f"{key}:{fingerprint}:{why}", assets):
+    if not known.request_run(key, f"{key}:{fingerprint}:{why}", assets):
         raise MissingRecordingError(
             f"'{key}' is none of the streams that its recording has now.",
             remedy="See which there are with `sort-assets status`, or launch the run in the UI.",
@@ -146,12 +146,12 @@ def unreadable(roots: Roots, named: Iterable[RecordingMatch], *, everything: boo
 def read_again(roots: Roots, path: str) -> bool:
     """Have the sensor's next look read a candidate again, although it has not changed; returns whether it is known."""
     known = RecordingCatalog(roots.store)
-    with known.alone():
+    with known.exclusive():
         row = known.get(path)
         if row is None or row.state is State.FORGOTTEN:
             return False
         state = row.state if row.state is State.REGISTERED else State.WAITING
-        known.put(replace(row, state=state, problem=None, settled=None, settings=""))
+        known.put(replace(row, state=state, problem=None, read_stamp=None, settings=""))
     return True
 
 

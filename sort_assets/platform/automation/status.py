@@ -197,7 +197,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
                 state=State.REGISTERED.value,
                 run_wanted=partition is not None and partition.run_key is not None and partition.requested is None,
                 changed=_has_changed(store, key, row),
-                vanished=_time(row.vanished) if row else None,
+                vanished=_time(row.missing_since) if row else None,
                 problem=_problem(row),
             )
         )

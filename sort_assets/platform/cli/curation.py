@@ -52,7 +52,7 @@ def import_curation(
     It becomes a new version, which nothing overwrites, and curated_units, spike_data and sorting_report are made again
     with it. "good" keeps a unit, "noise" rejects it, "mua" leaves the automatic decision as it is.
     """
-    from sort_assets.platform.arrivals.launching import launching_trouble
+    from sort_assets.platform.arrivals.sensor import launch_problem
     from sort_assets.platform.automation import manual_curation
     from sort_assets.platform.execution.home import open_instance, prepare_home
 
@@ -69,7 +69,7 @@ def import_curation(
                 imported = manual_curation.import_phy(
                     instance, roots, key, _absolute(folder), user=user, replace=replace
                 )
-            trouble = imported.trouble or launching_trouble(instance)
+            trouble = imported.trouble or launch_problem(instance)
     if as_json:
         print_json(asdict(imported))
     else:

@@ -113,13 +113,13 @@ def _finding_in_words(one: "Finding") -> str:
 
 def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: bool) -> None:
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
-    from sort_assets.platform.arrivals.launching import launching_trouble
     from sort_assets.platform.arrivals.preview import Scan
+    from sort_assets.platform.arrivals.sensor import launch_problem
 
     with errors.status("Looking") as shown:
         look = Scan(instance, roots, reader, lambda words: shown.update(name_of(words))).run()
-    wanted = RecordingCatalog(roots.store).num_wanted()
-    trouble = launching_trouble(instance) if wanted else None
+    wanted = RecordingCatalog(roots.store).num_pending_runs()
+    trouble = launch_problem(instance) if wanted else None
     if as_json:
         summary = {"registered": look.registered, "news": look.news, "warnings": look.warnings}
         left = {"waiting": look.waiting, "not_read": look.left}
@@ -233,8 +233,8 @@ def retry_failed(
     What was unsortable has not failed. A path that could not be read or registered is read again.
     """
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.arrivals.launching import launching_trouble
     from sort_assets.platform.arrivals.resolver import RecordingResolver
+    from sort_assets.platform.arrivals.sensor import launch_problem
     from sort_assets.platform.automation import retrying
     from sort_assets.platform.automation.status import recording_statuses
     from sort_assets.platform.execution.home import open_instance
@@ -263,7 +263,7 @@ def retry_failed(
                     retried.append(one)
             paths = retrying.unreadable(roots, named, everything=unreadable and not names)
             read_again = [path for path in paths if dry_run or retrying.read_again(roots, path)]
-            trouble = launching_trouble(instance) if retried or read_again else None
+            trouble = launch_problem(instance) if retried or read_again else None
     if as_json:
         runs = [asdict(one) for one in retried]
         print_json({"runs": runs, "read_again": read_again, "dry_run": dry_run, "not_launched_because": trouble})

@@ -8,7 +8,7 @@ import pytest
 
 from sort_assets.config.rules import Rules, Sidecar, parse_rules
 from sort_assets.errors import OutsideRecordingsRootError, RulesError, StorageError, UnreadableRecordingError
-from sort_assets.platform.arrivals.candidates import Candidate, Passed, Place, Refusal, find_candidates, stamp_of
+from sort_assets.platform.arrivals.candidates import Candidate, Checkpoint, Position, Refusal, find_candidates, stamp_of
 from sort_assets_tests.recordings.files import without_rights
 
 
@@ -276,7 +276,7 @@ def test_a_deep_tree_is_refused_below_64_levels_and_the_others_are_found(tmp_pat
 
     assert found == [f"{'e/' * 64}last.nwb", "z.nwb"]
     (refusal,) = refused.values()
-    assert refusal.place == ("d",) * 65
+    assert refusal.position == ("d",) * 65
     assert isinstance(refusal.problem, UnreadableRecordingError)
     assert "Remedy: Move what is in it further up" in str(refusal.problem)
 
@@ -311,17 +311,18 @@ def test_a_walk_may_stop_wherever_it_says_how_far_it_has_come(tmp_path: Path) ->
     _files(tmp_path, *(f"many/{number:04}.{'txt' if number % 500 else 'nwb'}" for number in range(2500)))
     (tmp_path / "gone").symlink_to(tmp_path.parent)
 
-    def walk(after: Place = ()) -> list[tuple[type, Place]]:
-        return [(type(one), one.place) for one in find_candidates(tmp_path, _Judge(), after=after, with_passed=True)]
+    def walk(after: Position = ()) -> list[tuple[type, Position]]:
+        found = find_candidates(tmp_path, _Judge(), after=after, with_checkpoints=True)
+        return [(type(one), one.position) for one in found]
 
     whole = walk()
-    silent = [(type(one), one.place) for one in find_candidates(tmp_path, _Judge())]
+    silent = [(type(one), one.position) for one in find_candidates(tmp_path, _Judge())]
 
-    passed = [Passed(place).relative for kind, place in whole if kind is Passed]
+    passed = [Checkpoint(position).relative for kind, position in whole if kind is Checkpoint]
     assert passed == ["a/deep/er", "a/deep", "a", "b/c", "b", "gone", "many/0999.txt", "many/1999.txt", "many"]
-    assert all(walk(place) == whole[index:] for index, (_, place) in enumerate(whole, start=1))
+    assert all(walk(position) == whole[index:] for index, (_, position) in enumerate(whole, start=1))
     assert all(before < after for (_, before), (_, after) in pairwise(whole))
-    assert silent == [one for one in whole if one[0] is not Passed]
+    assert silent == [one for one in whole if one[0] is not Checkpoint]
 
 
 def test_the_refusal_of_a_folder_comes_again_where_an_earlier_walk_stopped_in_it() -> None:

@@ -5,7 +5,7 @@ import dagster as dg
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
-from sort_assets.platform.arrivals.folder_report import report_folder, to_look_at
+from sort_assets.platform.arrivals.folder_report import needs_attention, report_folder
 from sort_assets_tests.fixtures.home import Home
 
 PROBLEM = UnreadableRecordingError("'b.nwb' is empty.", remedy="Copy it again.")
@@ -17,7 +17,7 @@ def _filled(home: Home) -> RecordingCatalog:
     known.put(
         CatalogEntry("a.nwb", State.REGISTERED, since=10.0),
         CatalogEntry("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
-        CatalogEntry("c.nwb", State.REGISTERED, since=10.0, vanished=50.0),
+        CatalogEntry("c.nwb", State.REGISTERED, since=10.0, missing_since=50.0),
         CatalogEntry("d.nwb", State.REGISTERED, since=10.0, changed=60.0),
         CatalogEntry("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
         CatalogEntry("f.nwb", State.WAITING, since=70.0),
@@ -49,8 +49,8 @@ def test_the_folder_is_reported_when_there_is_news_and_only_then(home: Home) -> 
 def test_the_digest_tells_only_what_is_new(home: Home) -> None:
     known = _filled(home)
 
-    assert [path for path, _ in to_look_at(known, 15.0)] == ["b.nwb", "c.nwb", "d.nwb"]
-    assert to_look_at(known, 55.0) == [("d.nwb", "It has changed; what was made of it is stale.")]
+    assert [path for path, _ in needs_attention(known, 15.0)] == ["b.nwb", "c.nwb", "d.nwb"]
+    assert needs_attention(known, 55.0) == [("d.nwb", "It has changed; what was made of it is stale.")]
 
 
 def test_names_that_are_not_utf8_are_reported(home: Home) -> None:

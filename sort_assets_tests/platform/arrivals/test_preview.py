@@ -156,7 +156,7 @@ def test_the_commands_preview_and_register_what_is_complete(home: Home, small_fi
     assert "daemon does not run" in result["not_launched_because"]
     known = RecordingCatalog(home.roots.store)
     assert known.counts() == {State.REGISTERED: 2, State.PROBLEM: 1}
-    assert [one.key for one in known.wanted(10)] == sorted(result["registered"])
+    assert [one.key for one in known.pending_runs(10)] == sorted(result["registered"])
 
 
 def test_what_is_new_is_looked_at_again_after_the_quiet_period_and_what_grows_is_not_waited_for(

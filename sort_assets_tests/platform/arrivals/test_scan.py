@@ -255,7 +255,7 @@ def test_a_share_that_is_not_mounted_makes_nothing_vanish(lab: Lab, small_file: 
 
     known = lab.known.get("day.nwb")
     assert known is not None
-    assert known.vanished is None
+    assert known.missing_since is None
 
 
 def test_a_rules_file_with_errors_is_said_once_and_the_last_good_one_counts(lab: Lab, small_file: Path) -> None:

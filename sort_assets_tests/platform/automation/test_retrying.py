@@ -29,7 +29,7 @@ def _known(home: Home, *keys: str) -> RecordingCatalog:
     known = RecordingCatalog(home.roots.store)
     for key in keys:
         home.add_partition(key)
-        known.put(CatalogEntry(key, State.REGISTERED, stamp="s", settled="s", fingerprint=f"of-{key}"))
+        known.put(CatalogEntry(key, State.REGISTERED, stamp="s", read_stamp="s", fingerprint=f"of-{key}"))
         known.put_partitions(CatalogPartition(key, key))
     return known
 
@@ -86,7 +86,7 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
         ("a.nwb", "DiskFullError"),
         ("b.nwb", "DiskFullError"),
     ]
-    wanted = {one.key: one for one in known.wanted(10)}
+    wanted = {one.key: one for one in known.pending_runs(10)}
     assert wanted["a.nwb"].run_assets == PIPELINE[2:]
     assert wanted["b.nwb"].run_assets == PIPELINE[1:]
     assert str(wanted["a.nwb"].run_key).startswith("a.nwb:of-a.nwb:retry-")
@@ -140,14 +140,14 @@ def test_a_second_retry_has_another_run_key_and_one_that_waits_is_left_as_it_is(
     known = _known(home, "a.nwb")
     _fail(home, "a.nwb", "sorting")
     _retry(home)
-    (first,) = known.wanted(10)
+    (first,) = known.pending_runs(10)
 
     assert _retry(home)["runs"][0]["wanted"]
-    (same,) = known.wanted(10)
-    known.requested(["a.nwb"], tick=1)
+    (same,) = known.pending_runs(10)
+    known.mark_requested(["a.nwb"], tick=1)
     known.begin_tick(1)
     _retry(home)
-    (second,) = known.wanted(10)
+    (second,) = known.pending_runs(10)
 
     assert same == first
     assert second.run_key != first.run_key
@@ -168,7 +168,7 @@ def test_names_a_class_and_a_dry_run_narrow_it_down(home: Home) -> None:
     assert "DiskFullError, HostOutOfMemoryError" in wrong.stderr
     assert [one["key"] for one in unknown["runs"]] == ["a.nwb"]
     assert (nothing.status, nothing.stdout) == (0, "Nothing of what you named has failed.\n")
-    assert known.wanted(10) == []
+    assert known.pending_runs(10) == []
 
 
 def test_a_run_that_failed_before_any_step_is_made_again(home: Home) -> None:
@@ -182,7 +182,7 @@ def test_a_run_that_failed_before_any_step_is_made_again(home: Home) -> None:
     said = _retry(home)
 
     assert [(one["key"], one["failure_class"]) for one in said["runs"]] == [("a.nwb", "the run itself")]
-    assert [one.run_assets for one in known.wanted(10)] == [PIPELINE]
+    assert [one.run_assets for one in known.pending_runs(10)] == [PIPELINE]
 
 
 def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Home, small_file: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Hom
     known = RecordingCatalog(home.roots.store)
     assert done.status == 1
     assert "gone.nwb' does not exist" in done.stderr
-    (wanted,) = known.wanted(10)
+    (wanted,) = known.pending_runs(10)
     assert (wanted.key, wanted.run_assets) == ("day.nwb", PIPELINE[2:])
     row = known.get("day.nwb")
     assert row is not None
@@ -208,8 +208,8 @@ def test_what_could_not_be_read_is_read_again_when_somebody_says_so(home: Home) 
     known = _known(home)
     problem = UnreadableRecordingError("Truncated.", remedy="Copy it again.")
     for path in ("one.nwb", "two.nwb"):
-        known.put(CatalogEntry(path, State.PROBLEM, stamp="s", settled="s", settings="r|s", problem=problem))
-    known.put(CatalogEntry("notes.h5", State.FOREIGN, stamp="s", settled="s"))
+        known.put(CatalogEntry(path, State.PROBLEM, stamp="s", read_stamp="s", settings="r|s", problem=problem))
+    known.put(CatalogEntry("notes.h5", State.FOREIGN, stamp="s", read_stamp="s"))
 
     silent, named, all_of_them = _retry(home), _retry(home, "two.nwb", "notes.h5"), _retry(home, "--unreadable")
 
@@ -219,7 +219,7 @@ def test_what_could_not_be_read_is_read_again_when_somebody_says_so(home: Home) 
     for path in ("one.nwb", "two.nwb", "notes.h5"):
         row = known.get(path)
         assert row is not None
-        assert (row.state, row.problem, row.settled) == (State.WAITING, None, None)
+        assert (row.state, row.problem, row.read_stamp) == (State.WAITING, None, None)
 
 
 def test_the_next_look_of_the_sensor_starts_it_and_the_one_after_does_not(home: Home, small_file: Path) -> None:

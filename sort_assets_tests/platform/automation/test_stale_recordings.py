@@ -229,10 +229,10 @@ def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: L
     for key in KEYS:
         lab.change(key)
     lab.known.put(
-        CatalogEntry("a.nwb", State.REGISTERED, vanished=1.0),
+        CatalogEntry("a.nwb", State.REGISTERED, missing_since=1.0),
         CatalogEntry("b.nwb", State.REGISTERED, problem=RecordingError("It is cut off.", remedy="Copy it again.")),
     )
-    lab.known.want_run("c.nwb", "retry")
+    lab.known.request_run("c.nwb", "retry")
     refresh = lab.look()
     assert refresh.requests == []
     assert sum(refresh.left.values()) == len(refresh.left) == 3

@@ -189,7 +189,7 @@ def _known(home: Home) -> None:
     known.put(
         CatalogEntry("weak.nwb", State.REGISTERED, fingerprint="old"),
         CatalogEntry("silent.nwb", State.REGISTERED, fingerprint="new"),
-        CatalogEntry("moved.nwb", State.REGISTERED, fingerprint="old", vanished=1e9),
+        CatalogEntry("moved.nwb", State.REGISTERED, fingerprint="old", missing_since=1e9),
         CatalogEntry("plate.h5", State.REGISTERED, fingerprint="old"),
         CatalogEntry("growing\n.nwb", State.WAITING, since=1e9),
         CatalogEntry("cut.nwb", State.PROBLEM, problem=damaged),

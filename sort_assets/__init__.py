@@ -5,20 +5,33 @@ In a notebook, without Dagster:
 >>> import sort_assets
 >>> units = sort_assets.load("mouse1~day2.nwb", "curated_units")  # a SpikeInterface sorting
 >>> metrics = sort_assets.load("mouse1~day2.nwb", "unit_metrics")  # a pandas DataFrame
+>>> raw = sort_assets.open_recording("/mnt/rig/mouse1_g0", stream="imec0.ap")  # a SpikeInterface recording, unfiltered
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sort_assets.platform.store.results import load, open_result
+    from sort_assets.recordings.key import RecordingKey
+    from sort_assets.recordings.opening import open_recording
 
-__all__ = ["load", "open_result"]
+__all__ = ["RecordingKey", "load", "open_recording", "open_result"]
+
+_MODULES = {
+    "RecordingKey": "sort_assets.recordings.key",
+    "load": "sort_assets.platform.store.results",
+    "open_recording": "sort_assets.recordings.opening",
+    "open_result": "sort_assets.platform.store.results",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever imports one module of this package need not import the storage.
-    if name in __all__:
-        from sort_assets.platform.store import results as loading
-
-        return getattr(loading, name)
+    # The definitions import this package too, and must not import SpikeInterface.
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'sort_assets' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """Commands about the installation: `init`, `demo`, `up`, `doctor`."""
 
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import click
@@ -12,15 +13,29 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @click.command()
-def init() -> None:
-    """Write the checkout's .env unless there is one, and set up the Dagster instance."""
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path | None) -> None:
+    """Set up FOLDER: its .env, a recordings folder, a store, and a Dagster home with our settings.
+
+    Run the other commands in FOLDER. Without FOLDER, the working directory is set up, with everything below `data`.
+    What is there already is kept.
+    """
     from sort_assets.platform.execution.home import load_environment, prepare_home, write_environment
 
     with errors_in_words():
-        env = write_environment(Path.cwd())
-        load_environment()
-        roots = prepare_home()
+        if folder is None:
+            place = Path.cwd()
+            env = write_environment(place, place / "data")
+        else:
+            place = folder.resolve()
+            place.mkdir(parents=True, exist_ok=True)
+            env = write_environment(place, place, may_be_overridden=False)
+        with chdir(place):
+            load_environment()
+            roots = prepare_home()
     say(f"Settings: {env}\nRecordings: {roots.recordings}\nStore: {roots.store}")
+    if folder is not None:
+        say(f"Next: cd {place}, then `sort-assets demo` or `sort-assets up`.")
 
 
 @click.command()
@@ -45,7 +60,7 @@ def demo() -> None:
     table.add_row("everything", f"{result.total_s:.1f} s")
     console.print(table)
     say("\n".join([f"Report: {result.report}", *(f"Delivered: {file}" for file in result.delivered)]))
-    say("Open the UI with `make up`, then http://127.0.0.1:3000/assets/sorting")
+    say("Open the UI with `sort-assets up` (`make up`), then http://127.0.0.1:3000/assets/sorting")
 
 
 @click.command()

@@ -26,24 +26,33 @@ def load_environment() -> None:
     load_dotenv(find_dotenv(usecwd=True), override=True)
 
 
-def write_environment(checkout: Path) -> Path:
-    """Write the `.env` of a checkout, with all folders below its `data`, unless there is one.
+def write_environment(folder: Path, data: Path, *, may_be_overridden: bool = True) -> Path:
+    """Write a `.env` that names the three folders, unless there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file goes; commands that run there, or below, read it.
+    data : Path
+        The folder above the three.
+    may_be_overridden : bool
+        Whether a variable that is set in the environment takes precedence over the file.
 
     Returns
     -------
     Path
         The file.
     """
-    env = checkout / ".env"
+    env = folder / ".env"
     if not env.exists():
-        data = checkout / "data"
         lines = {
             HOME_VARIABLE: data / "dagster",
             RECORDINGS_VARIABLE: data / "recordings",
             STORE_VARIABLE: data / "store",
         }
-        # Written like this, a variable that is set in the environment still wins.
-        env.write_text("".join(f"{name}=${{{name}:-{path}}}\n" for name, path in lines.items()), encoding="utf-8")
+        value = "${{{name}:-{path}}}" if may_be_overridden else "{path}"
+        text = "".join(f"{name}={value.format(name=name, path=path)}\n" for name, path in lines.items())
+        env.write_text(text, encoding="utf-8")
     return env
 
 
@@ -51,13 +60,13 @@ def prepare_home() -> Roots:
     """Make the folders, link our settings into `DAGSTER_HOME` where it has none, and create the databases.
 
     Six processes that open a fresh home at once fail on each other's migrations, so this comes first. Runs whose worker
-    has died, with the machine for example, are reported as failed.
+    has died, with the machine for example, are reported as failed. A settings file that a person put into the home is
+    left alone; a link follows the installed version.
 
     Raises
     ------
     InstanceError
-        When a variable is missing, recordings and results are to lie within each other, or a settings file is found
-        neither in the home nor from the working directory upwards.
+        When a variable is missing, or recordings and results are to lie within each other.
     """
     roots = Roots.from_environment()
     _refuse_overlap(roots)
@@ -67,20 +76,25 @@ def prepare_home() -> Roots:
     for name in (SETTINGS, WORKSPACE):
         if (home / name).exists():
             continue
-        source = find_dotenv(name, usecwd=True)
-        if not source:
-            raise InstanceError(
-                f"'{home}' has no {name}, and none was found from the working directory upwards.",
-                remedy=f"Copy sort_assets' {name} there, or run in the checkout.",
-            )
-        (home / name).unlink(missing_ok=True)  # a link whose checkout has moved
-        (home / name).symlink_to(Path(source).resolve())
+        (home / name).unlink(missing_ok=True)  # a link to a checkout or an environment that is gone
+        (home / name).symlink_to(settings_file(name))
     with open_instance() as instance:
         instance.get_runs(limit=1)
         instance.get_dynamic_partitions("")  # whichever: this opens their database
         instance.event_log_storage.get_pool_limits()
         fail_dead_runs(instance)
     return roots
+
+
+def settings_file(name: str) -> Path:
+    """One of our Dagster settings files: beside this module in an installed wheel, else at the top of the checkout.
+
+    Parameters
+    ----------
+    name : {"dagster.yaml", "workspace.yaml"}
+    """
+    installed = Path(__file__).with_name(name)
+    return installed if installed.is_file() else Path(__file__).resolve().parents[3] / name
 
 
 def _refuse_overlap(roots: Roots) -> None:
@@ -106,7 +120,8 @@ def dagster_home() -> Path:
     if not home.is_absolute():
         raise InstanceError(
             f"{HOME_VARIABLE} is not set to an absolute path.",
-            remedy="Run in the checkout, whose .env file `make install` writes, or set it.",
+            remedy="Run in the folder that `sort-assets init` or `make install` set up, whose .env file names it, or "
+            "set it.",
         )
     return home
 

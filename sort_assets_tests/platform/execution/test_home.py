@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sort_assets.errors import InstanceError
+from sort_assets.platform.cli import main
 from sort_assets.platform.execution.home import (
     load_environment,
     open_instance,
@@ -17,7 +19,6 @@ from sort_assets.platform.execution.home import (
 )
 from sort_assets.platform.execution.instance import missing_settings
 
-REPOSITORY = Path(__file__).parents[3]
 VARIABLES = ("DAGSTER_HOME", "SORT_ASSETS_RECORDINGS", "SORT_ASSETS_STORE")
 # Forked when Dagster is imported, so that they really open it at once.
 OPEN_AT_ONCE = """
@@ -37,9 +38,7 @@ sys.exit(any(process.exitcode for process in processes))
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with our two settings files, as the working directory, and no variable set."""
-    for name in ("dagster.yaml", "workspace.yaml"):
-        (tmp_path / name).write_text((REPOSITORY / name).read_text())
+    """An empty folder as the working directory, and no variable set."""
     for variable in VARIABLES:
         monkeypatch.setenv(variable, "")  # so that what load_environment sets is undone
         monkeypatch.delenv(variable)
@@ -48,7 +47,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_checkout_gets_working_defaults(checkout: Path) -> None:
-    write_environment(checkout)
+    write_environment(checkout, checkout / "data")
     load_environment()
 
     roots = prepare_home()
@@ -64,7 +63,7 @@ def test_a_checkout_gets_working_defaults(checkout: Path) -> None:
 def test_a_variable_that_is_set_wins_over_the_default_here_and_in_dagster(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_environment(checkout)
+    write_environment(checkout, checkout / "data")
     monkeypatch.setenv("SORT_ASSETS_STORE", "/elsewhere")
     load_environment()
     code = "from dagster._cli.utils import get_env_var_dict as d; print(d('.')['SORT_ASSETS_STORE'])"
@@ -77,9 +76,22 @@ def test_a_variable_that_is_set_wins_over_the_default_here_and_in_dagster(
 def test_an_env_file_that_a_person_changed_is_kept(checkout: Path) -> None:
     (checkout / ".env").write_text("SORT_ASSETS_STORE=/mine\n")
 
-    write_environment(checkout)
+    write_environment(checkout, checkout / "data")
 
     assert (checkout / ".env").read_text() == "SORT_ASSETS_STORE=/mine\n"
+
+
+def test_a_folder_that_is_named_takes_precedence_over_the_environment_of_another(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORT_ASSETS_STORE", "/elsewhere")
+
+    done = CliRunner().invoke(main, ["init", "lab"], catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (checkout / "lab").iterdir()} == {".env", "recordings", "store", "dagster"}
+    assert f"SORT_ASSETS_STORE={checkout / 'lab/store'}\n" in (checkout / "lab/.env").read_text()
+    assert (checkout / "lab/dagster/dagster.yaml").is_file()
 
 
 def test_without_settings_there_is_a_clear_error(checkout: Path) -> None:
@@ -123,7 +135,7 @@ def test_settings_that_name_a_class_which_is_gone_are_an_error_in_words(checkout
 
 
 def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
-    write_environment(checkout)
+    write_environment(checkout, checkout / "data")
     load_environment()
     prepare_home()
 

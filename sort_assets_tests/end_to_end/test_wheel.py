@@ -1,0 +1,112 @@
+"""The wheel, installed outside of any checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from sort_assets_tests.fixtures.home import CHECKOUT
+
+pytestmark = pytest.mark.slow
+LOAD = """
+import sys, sort_assets
+print(sort_assets.__file__)
+print(len(sort_assets.load(sys.argv[1], "curated_units").unit_ids))
+"""
+OURS = "SORT_ASSETS_", "DAGSTER_", "PYTHONPATH", "VIRTUAL_ENV"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment that holds the wheel and the packages that it declares, and nothing else.
+
+    Downloading and unpacking those again would take minutes; they are linked from the environment of the tests.
+    """
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, CHECKOUT]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("sort_assets-*.whl")
+    environment = folder / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    for package in _needed_by("sort-assets"):
+        _link(package, site)
+    python = environment / "bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True, env=_environment())
+    subprocess.run([python, "-m", "pip", "check"], check=True, env=_environment())
+    return environment / "bin"
+
+
+def test_a_lab_is_set_up_and_a_recording_sorted_without_a_checkout(installed: Path, tmp_path: Path) -> None:
+    _run(installed / "sort-assets", "init", "lab", cwd=tmp_path)
+
+    shown = _run(installed / "sort-assets", "demo", cwd=tmp_path / "lab")
+
+    code = (
+        "import sort_assets; print(sort_assets.__file__); print(len(sort_assets.load(KEY, 'curated_units').unit_ids))"
+    )
+    loaded = _run(installed / "python", "-c", code.replace("KEY", "'demo~ground_truth.nwb'"), cwd=tmp_path / "lab")
+    where, kept = loaded.splitlines()
+    assert Path(where).is_relative_to(installed.parent)
+    assert "8 of 8" in shown
+    assert int(kept) == 8
+    assert not (tmp_path / ".env").exists()
+
+
+def test_the_wheel_holds_settings_types_and_no_tests(installed: Path) -> None:
+    (package,) = installed.parent.glob("lib/python*/site-packages/sort_assets")
+
+    assert (package / "py.typed").is_file()
+    assert (package / "platform/execution/dagster.yaml").read_text() == (CHECKOUT / "dagster.yaml").read_text()
+    assert (package / "platform/execution/workspace.yaml").is_file()
+    assert not (package.parent / "sort_assets_tests").exists()
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """That of a user who has never seen the checkout."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+
+
+def _needed_by(name: str) -> Iterator[Distribution]:
+    """The installed packages that a package needs, those that they need, and so on."""
+    seen, waiting = {name}, [Requirement(name)]
+    while waiting:
+        wanted = waiting.pop()
+        for text in distribution(wanted.name).requires or ():
+            needed = Requirement(text)
+            extras = wanted.extras or {""}
+            if needed.marker and not any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                continue
+            if (needed.name.lower(), *sorted(needed.extras)) in seen:
+                continue
+            seen.add((needed.name.lower(), *sorted(needed.extras)))
+            try:
+                yield distribution(needed.name)
+            except PackageNotFoundError:
+                continue  # pip check says whether that matters
+            waiting.append(needed)
+
+
+def _link(package: Distribution, site: Path) -> None:
+    for file in package.files or ():
+        source = Path(str(package.locate_file(file)))
+        target = site / file
+        if ".." in file.parts or target.exists() or not source.is_file():
+            continue  # scripts, and what two packages share
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copyfile(source, target)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sort_assets.backends.observer import Observer
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.machine.gpu_sensors import find_sensors, visible_gpu
-from sort_assets.running.active_log import active_log_path
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.termination import InProcessTerminator
+from sort_assets.running.in_process import InProcessTerminator, active_log_path
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 
@@ -292,7 +291,7 @@ class SorterBackend(ABC):
     def _make_in_process_inactivity_watchdog(
         self, recording: BaseRecording, *, sorter: str
     ) -> LogInactivityWatchdog | None:
-        """The watch over a sorter that runs in this process, on the log that `guards.active_log` names.
+        """The watch over a sorter that runs in this process, on the log that `running.in_process.active_log` names.
 
         It interrupts the main thread, and ends the process if that does not help within the configured grace period.
 

@@ -1,4 +1,4 @@
-"""One run of a sorter that SpikeInterface wraps: where it runs, what guards it, and what its failure means."""
+"""One run of a sorter: where it runs, what watches over it, and what its failure means."""
 
 from __future__ import annotations
 
@@ -7,37 +7,68 @@ import os
 import subprocess
 import time
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sort_assets.backends.base import SorterBackend
 from sort_assets.backends.failure_classification import classify
-from sort_assets.backends.failure_rules import Evidence, read_error_trace
+from sort_assets.backends.failure_rules import Evidence, FailureRule, read_error_trace
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.versions import torch_cuda_version
-from sort_assets.running.active_log import active_log
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
+from sort_assets.running.in_process import InProcessTerminator, output_to_log
 from sort_assets.running.job import OUTPUT_FILE, importable_name
 from sort_assets.running.process import isolated
-from sort_assets.running.progress import StageReader, read_ends, read_tail
-from sort_assets.running.termination import InProcessTerminator, ProcessGroupTerminator, Terminator
-from sort_assets.running.watchdogs.sort_watchdogs import Guards, sort_guards
+from sort_assets.running.progress import Stage, StageReader, read_ends, read_tail
+from sort_assets.running.termination import ProcessGroupTerminator, Terminator
+from sort_assets.running.watchdogs.base import Watchdogs
+from sort_assets.running.watchdogs.sort_watchdogs import sort_watchdogs
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
-
-    from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 
 SPIKEINTERFACE_FOLDER = "spikeinterface"
 """In the output folder of a sort: the folder that SpikeInterface gives the sorter, and reads its result from."""
 SORTER_FOLDER = "sorter_output"
 """Inside of that, the sorter's own files."""
 _RECORDING_FILE = "recording.json"
-_TELL_EVERY_S = 5.0
+_REPORT_EVERY_S = 5.0
 _VMSTAT = Path("/proc/vmstat")
+
+
+class RunnableBackend(SorterBackend):
+    """A backend whose sorter a `SorterRun` runs, in a process of its own or inside this one.
+
+    Attributes
+    ----------
+    failure_rules : tuple of FailureRule
+        How its failures read, beside those that many sorters have in common.
+    stages : tuple of Stage
+        Its stages, as its log announces them.
+    log_name : str or None
+        The file, in its folder, that it logs to.
+    """
+
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]] = ()
+    log_name: ClassVar[str | None] = None
+
+    @abstractmethod
+    def run_here(self, recording: BaseRecording, folder: Path) -> None:
+        """Run the sorter inside this process, unguarded.
+
+        Parameters
+        ----------
+        recording : BaseRecording
+            To be sorted.
+        folder : Path
+            For SpikeInterface; it does not exist yet. `spikeinterface.sorters.read_sorter_folder` reads the result.
+        """
 
 
 class SorterRun:
@@ -45,16 +76,16 @@ class SorterRun:
 
     Parameters
     ----------
-    backend : SpikeInterfaceBackend
+    backend : RunnableBackend
         Whose configuration says where it runs and what is tolerated.
     recording : BaseRecording
         To be sorted; JSON can describe it.
     output_folder : Path
-        An existing folder. It receives the output of the sorter's process, the audit log of the guards, and the folder
+        An existing folder. It receives the output of the sorter's process, the watchdogs' audit log, and the folder
         of SpikeInterface.
     """
 
-    def __init__(self, backend: SpikeInterfaceBackend, recording: BaseRecording, output_folder: Path) -> None:
+    def __init__(self, backend: RunnableBackend, recording: BaseRecording, output_folder: Path) -> None:
         self._backend = backend
         self._recording = recording
         self._folder = output_folder
@@ -63,7 +94,7 @@ class SorterRun:
         self._log_path = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / own_log if own_log else None
         self._audit = AuditLog(output_folder / AUDIT_LOG)
         self._stages = StageReader(self._log_path, backend.stages)
-        self._tell_next = 0.0
+        self._next_report = 0.0
 
     def run(self) -> None:
         """Run the sorter to its end.
@@ -97,10 +128,10 @@ class SorterRun:
             with isolated(
                 importable_name(run_job), arguments, self._folder, grace_s=execution.terminate_grace_s
             ) as running:
-                ending = ProcessGroupTerminator(running.process, execution.terminate_grace_s)
+                terminator = ProcessGroupTerminator(running.process, execution.terminate_grace_s)
                 tolerance_s = self._backend._resolve_inactivity_timeout_s(self._recording)
-                with self._guards(running.process.pid, ending, tolerance_s):
-                    outcome = running.wait(self._tell_progress)
+                with self._watchdogs(running.process.pid, terminator, tolerance_s):
+                    outcome = running.wait(self._report_progress)
                     if outcome is None:
                         raise self._classified(self._last_words(running.process), kills, running.process.returncode)
                     if outcome.error is not None:
@@ -119,32 +150,28 @@ class SorterRun:
 
     def _in_this_process(self, kills: int) -> None:
         backend = self._backend
-        with ExitStack() as stack:
-            output = stack.enter_context(self._output_path.open("a", encoding="utf-8", buffering=1))
-            stack.enter_context(redirect_stdout(output))
-            stack.enter_context(redirect_stderr(output))
-            stack.enter_context(active_log(self._output_path))
+        with output_to_log(self._output_path):
             silence = backend._make_in_process_inactivity_watchdog(self._recording, sorter=backend.name)
             grace_s = backend.config.execution.sorter_inactivity_in_process_grace_s
-            ending = InProcessTerminator(grace_s, audit=self._audit) if silence is None else silence.ending
-            stack.enter_context(self._guards(os.getpid(), ending, None, logs=silence is None))
-            if silence is not None:
-                stack.enter_context(silence)
-            try:
-                backend.run_here(self._recording, self._folder / SPIKEINTERFACE_FOLDER)
-            except SortAssetsError:
-                raise
-            except Exception as error:
-                raise self._classified(traceback.format_exc(), kills) from error
+            terminator = InProcessTerminator(grace_s, audit=self._audit) if silence is None else silence.terminator
+            with self._watchdogs(os.getpid(), terminator, None, logs=silence is None), silence or nullcontext():
+                try:
+                    backend.run_here(self._recording, self._folder / SPIKEINTERFACE_FOLDER)
+                except SortAssetsError:
+                    raise
+                except Exception as error:
+                    raise self._classified(traceback.format_exc(), kills) from error
 
-    def _guards(self, pid: int, ending: Terminator, tolerance_s: float | None, *, logs: bool = True) -> Guards:
-        return sort_guards(
+    def _watchdogs(
+        self, pid: int, terminator: Terminator, tolerance_s: float | None, *, logs: bool = True
+    ) -> Watchdogs:
+        return sort_watchdogs(
             self._backend.config.execution,
             pid=pid,
             log_paths=[path for path in (self._output_path, self._log_path) if path is not None and logs],
             output_folder=self._folder,
             tolerance_s=tolerance_s,
-            ending=ending,
+            terminator=terminator,
             audit=self._audit,
             gpu=self._backend.gpu,
             sorter=self._backend.name,
@@ -157,10 +184,10 @@ class SorterRun:
         found = gpu is not None and (chosen or (torch_cuda_version() is not None and find_sensors(gpu) is not None))
         return "cuda" if found else "cpu"
 
-    def _tell_progress(self) -> None:
-        if time.monotonic() < self._tell_next:
+    def _report_progress(self) -> None:
+        if time.monotonic() < self._next_report:
             return
-        self._tell_next = time.monotonic() + _TELL_EVERY_S
+        self._next_report = time.monotonic() + _REPORT_EVERY_S
         self._backend.observer.sorting(self._stages.progress(self._output_path))
 
     def _classified(self, text: str, kills: int, exit_status: int | None = None) -> SortAssetsError:
@@ -200,12 +227,12 @@ def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder
     recording_path : str
         The recording, as SpikeInterface's JSON.
     folder : str
-        For `SpikeInterfaceBackend.run_here`.
+        For `RunnableBackend.run_here`.
     """
     from spikeinterface.core import load
 
     module, _, name = backend.partition(":")
-    create: Callable[[SortingPipelineConfig], SpikeInterfaceBackend] = getattr(importlib.import_module(module), name)
+    create: Callable[[SortingPipelineConfig], RunnableBackend] = getattr(importlib.import_module(module), name)
     create(SortingPipelineConfig.model_validate(config)).run_here(load(recording_path), Path(folder))
 
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE, SorterBackend
-from sort_assets.backends.failure_rules import FailureRule
+from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE
 from sort_assets.backends.memory import (
     ASSETS_BESIDE_THE_SORT,
     BESIDE_THE_SORT,
@@ -23,7 +22,7 @@ from sort_assets.backends.memory import (
 )
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
-from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, SorterRun
+from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, RunnableBackend, SorterRun
 from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.layers import deep_merge
@@ -35,7 +34,6 @@ from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
 from sort_assets.machine.versions import inspect_torch, inspect_versions
 from sort_assets.recordings.preflight import inspect_recording
-from sort_assets.running.progress import Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +43,7 @@ _CANARY_FOLDER = "canary"
 _SCALED_EXECUTION = ("n_jobs", "chunk_duration_s")
 
 
-class SpikeInterfaceBackend(SorterBackend):
+class SpikeInterfaceBackend(RunnableBackend):
     """A sorter that `spikeinterface.sorters.run_sorter` runs.
 
     Attributes
@@ -63,12 +61,8 @@ class SpikeInterfaceBackend(SorterBackend):
         Name of that copy, or of one that it writes of recordings that have no `.dat`; removed when the sorter fails.
     memory_parameters : tuple of MemoryParameter
         The sorter's own parameters that drive its memory.
-    failure_rules : tuple of FailureRule
-        How its failures read, beside those that many sorters have in common.
-    stages : tuple of Stage
-        Its stages, as its log announces them.
-    log_name : str or None
-        The file, in its folder, that it logs to.
+    failure_rules, stages, log_name
+        As in `RunnableBackend`.
     """
 
     writes_dat: ClassVar[bool] = True
@@ -78,9 +72,6 @@ class SpikeInterfaceBackend(SorterBackend):
     copies_recording: ClassVar[bool] = False
     temporary_copy: ClassVar[str | None] = None
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = ()
-    failure_rules: ClassVar[tuple[FailureRule, ...]] = ()
-    stages: ClassVar[tuple[Stage, ...]] = ()
-    log_name: ClassVar[str | None] = None
 
     @property
     def n_jobs(self) -> int:
@@ -186,15 +177,6 @@ class SpikeInterfaceBackend(SorterBackend):
         return NO_ESTIMATE
 
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
-        """Run the sorter inside this process, unguarded.
-
-        Parameters
-        ----------
-        recording : BaseRecording
-            To be sorted.
-        folder : Path
-            For SpikeInterface; it does not exist yet. `spikeinterface.sorters.read_sorter_folder` reads the result.
-        """
         from spikeinterface.sorters import run_sorter
 
         params = self.sorter_params(recording)
@@ -275,8 +257,8 @@ class SpikeInterfaceBackend(SorterBackend):
         if not 0 < factor < 1:
             return False
         stage = failure.stage if isinstance(failure, SortAssetsError) else None
-        ladder = BESIDE_THE_SORT if stage in ASSETS_BESIDE_THE_SORT else self.oom_schedule(failure)
-        reduced = next_oom_params(self.config, ladder, factor)
+        schedule = BESIDE_THE_SORT if stage in ASSETS_BESIDE_THE_SORT else self.oom_schedule(failure)
+        reduced = next_oom_params(self.config, schedule, factor)
         if reduced is None:
             return False
         self.config = reduced

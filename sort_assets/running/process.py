@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sort_assets.running.job import OUTPUT_FILE, Job, Outcome
-from sort_assets.running.process_group import end_process_group
+from sort_assets.running.termination import end_process_group
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 _SLEEP_S = 0.25
 
 
@@ -43,12 +43,12 @@ class IsolatedProcess:
         """What the process writes to stdout and stderr."""
         return self.folder / OUTPUT_FILE
 
-    def wait(self, look: Callable[[], None] | None = None) -> Outcome | None:
+    def wait(self, on_poll: Callable[[], None] | None = None) -> Outcome | None:
         """Wait until the process has ended.
 
         Parameters
         ----------
-        look : callable or None
+        on_poll : callable or None
             Called about once a second meanwhile.
 
         Returns
@@ -56,9 +56,9 @@ class IsolatedProcess:
         Outcome or None
             None when the process ended without one; its exit status is in `process.returncode`.
         """
-        while not _has_ended(self.process, _LOOK_S):
-            if look is not None:
-                look()
+        while not _has_ended(self.process, _POLL_S):
+            if on_poll is not None:
+                on_poll()
         return Outcome.read(self.folder)
 
 
@@ -107,7 +107,7 @@ def isolated(
 
 
 def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
-    """Wait for a process without looking all the time, which would disturb a sort that uses all cores."""
+    """Wait for a process without polling all the time, which would disturb a sort that uses all cores."""
     if process.poll() is None:
         _sleep_until_the_end_of(process.pid, within_s)
     return process.poll() is not None

@@ -1,44 +1,26 @@
-"""How a watchdog ends the sorter: a process of its own, or a call inside this process."""
+"""Ending a sorter: the interface that watchdogs use, and the way to end a process with everything that it started."""
 
 from __future__ import annotations
 
-import faulthandler
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from types import CodeType, FrameType, TracebackType
-from typing import BinaryIO, Self, TypeVar
+from types import TracebackType
+from typing import Self
 
-from sort_assets.errors import SortAssetsError, SorterTimeoutError
-from sort_assets.running.audit import AuditLog
-from sort_assets.running.process_group import end_process_group
+import psutil
 
-EXIT_HUNG = 124
-"""Exit status of a process that its watchdog had to end; the `timeout` command of coreutils uses the same."""
-HANG_TRACEBACK = "hang_traceback.txt"
-"""File beside the audit log: where every thread of the process was when its sorter hung. No hang, no file."""
-_STDERR = 2
-_GIL_MARGIN_S = 5.0  # longer than the last line of the audit log takes
+from sort_assets.errors import SortAssetsError
+
+_POLL_S = 0.05
+_KILLED_WITHIN_S = 10.0
+_DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 _logger = logging.getLogger(__name__)
-_LEAVING: set[CodeType] = set()
-_Method = TypeVar("_Method", bound=Callable[..., object])
-
-
-class WatchdogInterrupt(BaseException):
-    """Raised in the main thread to end a sorter inside this process.
-
-    Not an `Exception`, which SpikeInterface would catch, and not a `KeyboardInterrupt`, which means a person's cancel.
-    """
-
-
-def leaves_guards(method: _Method) -> _Method:
-    """Mark an `__exit__` of the guards: once it runs, the block is over, and no interrupt may be raised any more."""
-    _LEAVING.add(method.__code__)
-    return method
 
 
 class Terminator(ABC):
@@ -54,7 +36,6 @@ class Terminator(ABC):
             self._depth += 1
         return self
 
-    @leaves_guards
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -74,7 +55,7 @@ class Terminator(ABC):
             return True
 
     def heartbeat(self, tolerance_s: float) -> None:  # noqa: B027
-        """Told at every look: the next `tolerance_s` seconds need no look to happen."""
+        """Called at every check: the next check is due within `tolerance_s` seconds."""
 
     @abstractmethod
     def end(self, error: SortAssetsError) -> None:
@@ -102,125 +83,90 @@ class ProcessGroupTerminator(Terminator):
             _logger.warning("Not everything of the sorter's process group %d could be ended.", self.process.pid)
 
 
-class InProcessTerminator(Terminator):
-    """Ends a sorter that runs in the main thread of this process: by an interrupt, else with the process.
+def end_process_group(process: subprocess.Popen[bytes] | subprocess.Popen[str], grace_s: float) -> bool:
+    """End a process and its group: ask first, and kill whatever is left after the grace period.
 
-    The main thread gets SIGUSR1, which also reaches blocking calls, and raises `WatchdogInterrupt`. If the guarded
-    block is not left within the grace period, the process ends with `exit_status`. A call that keeps Python's global
-    lock stops the watchdogs' threads too; then `faulthandler`, which needs no lock, ends the process with status 1. It
-    can't see whether such a call computes: one that keeps the lock for longer than the tolerance counts as hung.
-
-    Off the main thread nothing can be interrupted, so nothing is watched: the process belongs to somebody else.
+    Stopped processes are woken to hear the request. Descendants that left the group (a session of their own, for
+    example) are ended as well, as far as they can still be recognised as descendants.
 
     Parameters
     ----------
+    process : subprocess.Popen
+        The leader of its own process group (`start_new_session=True` or `process_group=0`). It may have ended already;
+        others of its group may live on, and they are ended. It is not waited for: that stays its owner's business.
     grace_s : float
-        Seconds from the interrupt to the end of the process.
-    exit_status : int
-        Of the process.
-    audit : AuditLog or None
-        Also says where `HANG_TRACEBACK` goes: beside it, else to stderr.
+        Seconds that all of them have to end by themselves after SIGTERM.
+
+    Returns
+    -------
+    bool
+        Whether all are gone. A process that waits for a device in a way that nothing interrupts stays until it wakes.
+
+    Raises
+    ------
+    ValueError
+        When the process is not the leader of its own group: the signal would hit whoever leads it.
     """
-
-    def __init__(self, grace_s: float, exit_status: int = EXIT_HUNG, *, audit: AuditLog | None = None) -> None:
-        super().__init__()
-        self.grace_s = grace_s
-        self.exit_status = exit_status
-        self._audit = audit
-        self._left = threading.Event()
-        self._traceback: BinaryIO | None = None
-        self._handler_before: Callable[[int, FrameType | None], object] | int | None = None
-
-    def unavailable_reason(self) -> str | None:
-        if threading.current_thread() is threading.main_thread():
-            return None
-        return "The sort does not run in the main thread, the only one that can be interrupted."
-
-    def __enter__(self) -> Self:
-        with self._lock:
-            super().__enter__()
-            if self._depth == 1:
-                self._left.clear()
-                self._traceback = self._open_traceback()
-                self._handler_before = signal.signal(signal.SIGUSR1, self._interrupt)
-        return self
-
-    @leaves_guards
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._lock:
-            super().__exit__(kind, error, traceback)
-            if self._depth:
-                return
-            self._left.set()
-            faulthandler.cancel_dump_traceback_later()
-            self._close_traceback()
-        # None: the handler before was not installed from Python, and can't be put back from there.
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL if self._handler_before is None else self._handler_before)
-
-    def heartbeat(self, tolerance_s: float) -> None:
-        with self._lock:
-            # Once one of the watchdogs ends the sorter, the looks of the others must not put it off.
-            if self._depth and self._cause is None:
-                self._end_after(tolerance_s + self.grace_s)
-
-    def end(self, error: SortAssetsError) -> None:
-        with self._lock:
-            if not self._depth:
-                return
-            if isinstance(error, SorterTimeoutError):
-                faulthandler.dump_traceback(file=self._traceback_file)
-            self._end_after(self.grace_s + _GIL_MARGIN_S)
-            signal.pthread_kill(_main_thread_id(), signal.SIGUSR1)
-        if self._left.wait(self.grace_s):
-            return
-        if self._audit is not None:
-            self._audit.write(
-                "ending",
-                "process ended",
-                "The sorter did not obey the interrupt, so its process was ended.",
-                grace_s=self.grace_s,
-                exit_status=self.exit_status,
-            )
-        os._exit(self.exit_status)
-
-    @property
-    def _traceback_file(self) -> BinaryIO | int:
-        return _STDERR if self._traceback is None else self._traceback
-
-    def _end_after(self, seconds: float) -> None:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=self._traceback_file)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        while frame is not None:
-            if frame.f_code in _LEAVING:
-                return
-            frame = frame.f_back
-        raise WatchdogInterrupt
-
-    def _open_traceback(self) -> BinaryIO | None:
-        if self._audit is None:
-            return None
-        path = self._audit.path.with_name(HANG_TRACEBACK)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("wb", buffering=0)
-        except OSError as error:
-            self._audit.write("ending", "no traceback", f"A hang's traceback goes to stderr: {error}")
-            return None
-
-    def _close_traceback(self) -> None:
-        if self._traceback is None or self._audit is None:
-            return
-        empty = self._traceback.tell() == 0 and os.fstat(self._traceback.fileno()).st_size == 0
-        self._traceback.close()
-        self._traceback = None
-        if empty:
-            self._audit.path.with_name(HANG_TRACEBACK).unlink(missing_ok=True)
+    group = process.pid
+    if process.returncode is None and _group_of(group) not in (group, None):
+        raise ValueError(f"Process {group} does not lead a process group of its own.")
+    strays = _outside(group)
+    _signal(group, strays, signal.SIGTERM)
+    _signal(group, strays, signal.SIGCONT)
+    if _gone_within(grace_s, group, strays):
+        return True
+    strays |= _outside(group)
+    _signal(group, strays, signal.SIGKILL)
+    return _gone_within(_KILLED_WITHIN_S, group, strays)
 
 
-def _main_thread_id() -> int:
-    identity = threading.main_thread().ident
-    assert identity is not None  # only of threads that have not started
-    return identity
+def _signal(group: int, strays: set[psutil.Process], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+    for stray in strays:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            stray.send_signal(number)  # psutil makes sure that the number has not passed to another process
+
+
+def _gone_within(seconds: float, group: int, strays: set[psutil.Process]) -> bool:
+    deadline = time.monotonic() + seconds
+    while _members(group) or any(_lives(stray) for stray in strays):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _members(group: int) -> list[psutil.Process]:
+    members = []
+    for pid in psutil.pids():
+        # Zombies keep their group until somebody waits for them, which in a container may be never.
+        if _group_of(pid) == group:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member = psutil.Process(pid)
+                if _lives(member):
+                    members.append(member)
+    return members
+
+
+def _outside(group: int) -> set[psutil.Process]:
+    """Descendants of the group's members that are in other groups."""
+    found: set[psutil.Process] = set()
+    for member in _members(group):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {child for child in member.children(recursive=True) if _group_of(child.pid) != group}
+    return found
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() not in _DEAD
+    except psutil.NoSuchProcess:
+        return False

@@ -19,7 +19,7 @@ from sort_assets.errors import SortAssetsError
 from sort_assets.running.job import Job, Outcome
 
 _PR_SET_PDEATHSIG = 1
-_LOOK_S = 0.5
+_POLL_S = 0.5
 FAILED = 1
 ORPHANED = 71
 
@@ -62,7 +62,7 @@ def _fork_guard(lifeline: int) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     # The pipe becomes readable when the parent's end is closed, which the kernel does when the parent dies.
-    while os.getppid() == worker and not select.select([lifeline], [], [], _LOOK_S)[0]:
+    while os.getppid() == worker and not select.select([lifeline], [], [], _POLL_S)[0]:
         pass
     with contextlib.suppress(ProcessLookupError):
         os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -10,9 +10,8 @@ from spikeinterface.core import generate_recording
 
 from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.running.active_log import active_log
 from sort_assets.running.audit import AUDIT_LOG
-from sort_assets.running.termination import EXIT_HUNG, InProcessTerminator
+from sort_assets.running.in_process import EXIT_HUNG, InProcessTerminator, active_log
 
 SORTS = """
 import sys, time
@@ -20,7 +19,7 @@ from pathlib import Path
 from sort_assets.backends import create_backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SorterTimeoutError
-from sort_assets.running.active_log import active_log
+from sort_assets.running.in_process import active_log
 from spikeinterface.core import generate_recording
 
 log, swallows = Path(sys.argv[1]), sys.argv[2] == "swallows"
@@ -71,8 +70,8 @@ def test_tolerance_and_grace_come_from_the_configuration(tmp_path: Path) -> None
     assert watchdog is not None
     assert watchdog.tolerance_s == 120
     assert watchdog.log_paths == (tmp_path / "sorter.log",)
-    assert isinstance(watchdog.ending, InProcessTerminator)
-    assert watchdog.ending.grace_s == 7
+    assert isinstance(watchdog.terminator, InProcessTerminator)
+    assert watchdog.terminator.grace_s == 7
 
 
 def test_without_an_active_log_nothing_is_watched() -> None:

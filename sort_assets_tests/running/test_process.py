@@ -85,12 +85,12 @@ def test_whoever_waits_is_told_now_and_then_that_it_goes_on(tmp_path: Path) -> N
         name_of(jobs.wait_with_a_child), {"pid_file": str(tmp_path / "pids")}, tmp_path, grace_s=1
     ) as running:
 
-        def look() -> None:
+        def on_poll() -> None:
             told.append(time.monotonic())
             if len(told) == 3:
                 running.process.kill()
 
-        outcome = running.wait(look)
+        outcome = running.wait(on_poll)
 
     assert outcome is None
     assert len(told) == 3

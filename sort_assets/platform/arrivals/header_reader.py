@@ -21,7 +21,7 @@ from typing import Any
 from sort_assets.config.model import RecordingConfig
 from sort_assets.errors import SortAssetsError, StalledIoError, UnreadableRecordingError
 from sort_assets.recordings.headers import RecordingHeader, read_header
-from sort_assets.running.process_group import end_process_group
+from sort_assets.running.termination import end_process_group
 
 _START_S = 20.0
 _GRACE_S = 1.0

@@ -19,8 +19,8 @@ from sort_assets.platform.store.folders import entries
 from sort_assets.platform.store.locks import Locked, exclusive_lock, is_locked
 from sort_assets.platform.store.owners import Owner, read_owner
 from sort_assets.running.audit import AUDIT_LOG
+from sort_assets.running.in_process import HANG_TRACEBACK
 from sort_assets.running.job import OUTPUT_FILE
-from sort_assets.running.termination import HANG_TRACEBACK
 
 if TYPE_CHECKING:
     from sort_assets.platform.store.store import Store

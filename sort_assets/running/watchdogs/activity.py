@@ -26,12 +26,12 @@ _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 @dataclass(frozen=True)
 class Activity:
-    """What a process and its descendants did since the last look.
+    """What a process and its descendants did since the last check.
 
     Attributes
     ----------
     elapsed_s : float
-        Monotonic seconds since the last look.
+        Monotonic seconds since the last check.
     cpu_s : float
         Processor seconds used.
     io_bytes : int
@@ -98,7 +98,7 @@ class ProcessActivity:
         self._utilisation({process.pid for process in self._before})
         self._read_at = time.monotonic()
 
-    def since_last_look(self) -> Activity:
+    def since_last_check(self) -> Activity:
         """What changed since this was last called, or since this was made."""
         now, read_at = self._read(), time.monotonic()
         before, elapsed_s = self._before, read_at - self._read_at
@@ -126,7 +126,7 @@ class ProcessActivity:
     def uninterruptible_threads(self) -> set[tuple[int, int]]:
         """Pairs of process and thread ids: those that wait for a disk or a share. Linux only; elsewhere none.
 
-        Threads are looked at one by one: the one that waits is rarely the process's first.
+        Every thread is checked: the one that waits is rarely the process's first.
         """
         found = set()
         for process in self.processes():

@@ -23,7 +23,7 @@ class FreeDiskWatchdog(Watchdog):
         Where the sorter writes; it need not exist yet.
     min_free_gb : float
         GB (of 1e9 bytes) that must stay free for an ordinary user.
-    ending, interval_s, audit
+    terminator, interval_s, audit
         As in `Watchdog`.
     """
 
@@ -33,16 +33,16 @@ class FreeDiskWatchdog(Watchdog):
         self,
         folder: Path,
         min_free_gb: float,
-        ending: Terminator,
+        terminator: Terminator,
         *,
         interval_s: float = 5.0,
         audit: AuditLog | None = None,
     ) -> None:
-        super().__init__(ending, interval_s=interval_s, audit=audit)
+        super().__init__(terminator, interval_s=interval_s, audit=audit)
         self.folder = folder
         self.min_free_gb = min_free_gb
 
-    def look(self) -> SortAssetsError | None:
+    def check(self) -> SortAssetsError | None:
         folder = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         free_bytes = shutil.disk_usage(folder).free
         if free_bytes >= self.min_free_gb * GB:

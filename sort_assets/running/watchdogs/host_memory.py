@@ -17,7 +17,7 @@ class HostMemoryWatchdog(Watchdog):
     ----------
     min_free_percent : float
         Part of the machine's memory, and of every limit on this process, that must stay available.
-    ending, interval_s, looks_in_a_row, audit
+    terminator, interval_s, checks_in_a_row, audit
         As in `Watchdog`.
     """
 
@@ -26,16 +26,16 @@ class HostMemoryWatchdog(Watchdog):
     def __init__(
         self,
         min_free_percent: float,
-        ending: Terminator,
+        terminator: Terminator,
         *,
         interval_s: float = 2.0,
-        looks_in_a_row: int = 3,
+        checks_in_a_row: int = 3,
         audit: AuditLog | None = None,
     ) -> None:
-        super().__init__(ending, interval_s=interval_s, looks_in_a_row=looks_in_a_row, audit=audit)
+        super().__init__(terminator, interval_s=interval_s, checks_in_a_row=checks_in_a_row, audit=audit)
         self.min_free_percent = min_free_percent
 
-    def look(self) -> SortAssetsError | None:
+    def check(self) -> SortAssetsError | None:
         # With the recordings come numpy, a tenth of a second; the code location is to import fast.
         from sort_assets.machine.memory import memory_rooms
 

@@ -23,7 +23,7 @@ class IoStallWatchdog(Watchdog):
         Seconds for which the same thread may sleep, while none of the processes uses the processor or reads or writes.
     activity : ProcessActivity
         The sorter's processes; this watchdog's own, since asking it starts the next interval.
-    ending, interval_s, audit
+    terminator, interval_s, audit
         As in `Watchdog`.
     """
 
@@ -33,20 +33,20 @@ class IoStallWatchdog(Watchdog):
         self,
         timeout_s: float,
         activity: ProcessActivity,
-        ending: Terminator,
+        terminator: Terminator,
         *,
         interval_s: float = 10.0,
         audit: AuditLog | None = None,
     ) -> None:
-        super().__init__(ending, interval_s=interval_s, audit=audit)
+        super().__init__(terminator, interval_s=interval_s, audit=audit)
         self.timeout_s = timeout_s
         self._activity = activity
         self._asleep: set[tuple[int, int]] = set()
         self._stalled_s = 0.0
 
-    def look(self) -> SortAssetsError | None:
-        elapsed_s = self.seconds_since_last_look()
-        if self._activity.since_last_look().alive:
+    def check(self) -> SortAssetsError | None:
+        elapsed_s = self.seconds_since_last_check()
+        if self._activity.since_last_check().alive:
             self._asleep, self._stalled_s = set(), 0.0
             return None
         asleep = self._activity.uninterruptible_threads()

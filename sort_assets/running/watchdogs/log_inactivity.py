@@ -17,7 +17,7 @@ from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.io_stall import stalled
 
 _LONGEST_INTERVAL_S = 5.0
-_LOOKS_PER_TOLERANCE = 10
+_CHECKS_PER_TOLERANCE = 10
 _EXCERPT_LINES = 25
 _EXCERPT_BYTES = 20_000
 _Files = dict[str, tuple[int, int, int]]
@@ -27,7 +27,7 @@ class LogInactivityWatchdog(Watchdog):
     """Trips with `SorterTimeoutError` when the logs stand still and the processes show no sign of life.
 
     With a `StalledIoError`, which is one too, when a thread of the processes waits for a disk at that moment. Logs that
-    can't be looked at stand still.
+    can't be read stand still.
 
     A log is followed through rotation: a change of size, modification time or inode of any file in its folder whose
     name begins with the log's counts. Silence is measured with the monotonic clock; modification times are only
@@ -39,16 +39,16 @@ class LogInactivityWatchdog(Watchdog):
         One log or several; none needs to exist yet.
     tolerance_s : float or None
         Seconds of silence that are tolerated. None, NaN, infinity, zero and less: nothing is watched.
-    ending : Terminator
+    terminator : Terminator
         How to end the sorter.
     activity : ProcessActivity or None
-        Where to look for other signs of life; None looks at the logs alone.
+        Where to look for other signs of life; None watches the logs alone.
     sorter : str or None
         Its name, for the message.
     audit : AuditLog or None
         Where it notes what it does.
     interval_s : float or None
-        Seconds between looks; None is a tenth of the tolerance, at most five seconds.
+        Seconds between checks; None is a tenth of the tolerance, at most five seconds.
     """
 
     name: ClassVar[str] = "log_inactivity"
@@ -57,7 +57,7 @@ class LogInactivityWatchdog(Watchdog):
         self,
         log_path: Path | Sequence[Path],
         tolerance_s: float | None,
-        ending: Terminator,
+        terminator: Terminator,
         *,
         activity: ProcessActivity | None = None,
         sorter: str | None = None,
@@ -66,8 +66,8 @@ class LogInactivityWatchdog(Watchdog):
     ) -> None:
         self.tolerance_s = tolerance_s if tolerance_s is not None and 0 < tolerance_s < math.inf else None
         if interval_s is None:
-            interval_s = min(_LONGEST_INTERVAL_S, (self.tolerance_s or math.inf) / _LOOKS_PER_TOLERANCE)
-        super().__init__(ending, interval_s=interval_s, audit=audit)
+            interval_s = min(_LONGEST_INTERVAL_S, (self.tolerance_s or math.inf) / _CHECKS_PER_TOLERANCE)
+        super().__init__(terminator, interval_s=interval_s, audit=audit)
         self.log_paths = (log_path,) if isinstance(log_path, Path) else tuple(log_path)
         self._given = tolerance_s
         self._activity = activity
@@ -78,27 +78,27 @@ class LogInactivityWatchdog(Watchdog):
     def prepare(self) -> str | None:
         if self.tolerance_s is None:
             return f"No silence counts as too long: the tolerance is {self._given}."
-        self._files = self._look_at_logs()
-        self.ending.heartbeat(self.tolerance_s)
+        self._files = self._read_logs()
+        self.terminator.heartbeat(self.tolerance_s)
         return None
 
-    def look(self) -> SortAssetsError | None:
+    def check(self) -> SortAssetsError | None:
         assert self.tolerance_s is not None  # prepare() has seen to that
-        elapsed_s = self.seconds_since_last_look()
+        elapsed_s = self.seconds_since_last_check()
         self._silent_s = 0.0 if self._shows_life() else self._silent_s + elapsed_s
         if self._silent_s >= self.tolerance_s:
             return self._hung(self.tolerance_s)
-        # Only now: looks that always fail must not put off for ever what ends a process whose lock is kept.
-        self.ending.heartbeat(self.tolerance_s)
+        # Only now: checks that always fail must not put off for ever the end of a process whose lock is kept.
+        self.terminator.heartbeat(self.tolerance_s)
         return None
 
     def _shows_life(self) -> bool:
-        before, self._files = self._files, self._look_at_logs()
+        before, self._files = self._files, self._read_logs()
         if self._files != before:
             return True
         if self._activity is None:
             return False
-        activity = self._activity.since_last_look()
+        activity = self._activity.since_last_check()
         if activity.gpu_of_all and activity.gpu_percent is not None:
             self.note_once(
                 "gpu of all programs",
@@ -108,13 +108,13 @@ class LogInactivityWatchdog(Watchdog):
         # Where no process is left, its end is what happened, and whoever waits for it will say so.
         return activity.alive or not activity.running
 
-    def _look_at_logs(self) -> dict[Path, _Files]:
+    def _read_logs(self) -> dict[Path, _Files]:
         found = {}
         for path in self.log_paths:
             try:
                 found[path] = _files(path)
             except OSError as error:  # a share that went away, for example: nothing new is known of this log
-                self.note_once(f"log can't be looked at: {type(error).__name__}", str(error))
+                self.note_once(f"log can't be read: {type(error).__name__}", str(error))
                 found[path] = self._files.get(path, {})
         return found
 
@@ -159,5 +159,5 @@ def _files(log_path: Path) -> _Files:
 def _last_lines(log_path: Path) -> list[str]:
     try:
         return [line for line in read_tail(log_path, _EXCERPT_BYTES).splitlines() if line]
-    except OSError:  # that is for the message alone, and an audit line says already why it can't be looked at
+    except OSError:  # that is for the message alone, and an audit line says already why it can't be read
         return []

@@ -22,7 +22,7 @@ def test_a_hung_process_shows_none(start: Start) -> None:
     activity = ProcessActivity(start(HANGS).pid)
     time.sleep(0.5)
 
-    seen = activity.since_last_look()
+    seen = activity.since_last_check()
 
     assert not seen.alive
     assert seen.running
@@ -34,12 +34,12 @@ def test_processor_time_is_life_until_the_process_is_stopped(start: Start) -> No
     activity = ProcessActivity(process.pid)
     time.sleep(0.5)
 
-    assert activity.since_last_look().cpu_s > 0.1
+    assert activity.since_last_check().cpu_s > 0.1
 
     process.send_signal(signal.SIGSTOP)
-    activity.since_last_look()
+    activity.since_last_check()
     time.sleep(0.3)
-    stopped = activity.since_last_look()
+    stopped = activity.since_last_check()
     assert stopped.stopped
     assert not stopped.alive
 
@@ -49,7 +49,7 @@ def test_reading_is_life(start: Start, tmp_path: Path) -> None:
     activity = ProcessActivity(start(READS, tmp_path / "traces.dat").pid)
     time.sleep(0.5)
 
-    seen = activity.since_last_look()
+    seen = activity.since_last_check()
 
     assert seen.io_bytes > 300_000
     assert seen.alive
@@ -59,7 +59,7 @@ def test_children_count_also_those_that_come_and_go_between_looks(start: Start) 
     for code in (CHILD_COMPUTES, SHORT_CHILDREN):
         activity = ProcessActivity(start(code).pid)
         time.sleep(0.7)
-        assert activity.since_last_look().alive
+        assert activity.since_last_check().alive
 
 
 def test_a_child_that_outlives_its_parent_is_still_followed(start: Start) -> None:
@@ -68,7 +68,7 @@ def test_a_child_that_outlives_its_parent_is_still_followed(start: Start) -> Non
 
     process.wait()
 
-    assert activity.since_last_look().running
+    assert activity.since_last_check().running
     assert [one.name() for one in activity.processes()] == ["sleep"]
 
 
@@ -77,6 +77,6 @@ def test_a_process_that_is_gone_is_neither_running_nor_alive(start: Start) -> No
     process.wait()
 
     for activity in (ProcessActivity(process.pid),):
-        seen = activity.since_last_look()
+        seen = activity.since_last_check()
         assert not seen.running
         assert not seen.alive

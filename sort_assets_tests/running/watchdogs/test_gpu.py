@@ -17,8 +17,7 @@ from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu, visible_gpu
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
-from sort_assets.running.watchdogs.gpu_memory import GpuMemoryWatchdog
-from sort_assets.running.watchdogs.gpu_temperature import GpuTemperatureWatchdog
+from sort_assets.running.watchdogs.gpu import GpuMemoryWatchdog, GpuTemperatureWatchdog
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 from sort_assets_tests.running.conftest import Start
 from sort_assets_tests.running.watchdogs.events import names
@@ -129,8 +128,8 @@ def temperature(process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, gp
 def memory(
     process: "subprocess.Popen[str]", nvml: Any, audit: AuditLog, max_percent: float | None
 ) -> GpuMemoryWatchdog:
-    ending = ProcessGroupTerminator(process, 5)
-    return GpuMemoryWatchdog("GPU-bbbb", max_percent, ending, interval_s=0.02, audit=audit, nvml=nvml)
+    terminator = ProcessGroupTerminator(process, 5)
+    return GpuMemoryWatchdog("GPU-bbbb", max_percent, terminator, interval_s=0.02, audit=audit, nvml=nvml)
 
 
 def wait_for(process: "subprocess.Popen[str]", seconds: float = 30) -> None:
@@ -219,7 +218,7 @@ def test_a_look_that_fails_is_noted_once_and_the_next_ones_happen(start: Start, 
     assert guard.tripped is None
     assert process.poll() is None
     assert len(nvml.asked) > 3
-    assert names(audit) == ["gpu_temperature: look failed: NVMLError_GpuIsLost"]
+    assert names(audit) == ["gpu_temperature: check failed: NVMLError_GpuIsLost"]
 
 
 @pytest.mark.parametrize(
@@ -257,17 +256,17 @@ def test_a_gpu_that_computes_for_the_sorter_is_a_sign_of_life_but_not_of_a_stopp
     activity = ProcessActivity(process.pid, gpu=open_gpu("0", fake))
 
     fake.samples = [Sample(process.pid, 1, 1000), Sample(process.pid, 80, 2000)]
-    seen = activity.since_last_look()
+    seen = activity.since_last_check()
     assert (seen.gpu_percent, seen.gpu_of_all, seen.alive) == (80, False, True)
 
-    assert activity.since_last_look().gpu_percent == 0  # no sample counts twice
+    assert activity.since_last_check().gpu_percent == 0  # no sample counts twice
     fake.samples.append(Sample(process.pid, 3, 3000))
     time.sleep(0.3)
-    assert not activity.since_last_look().alive  # so much is a desktop's
+    assert not activity.since_last_check().alive  # so much is a desktop's
 
     process.send_signal(signal.SIGSTOP)
     fake.samples.append(Sample(process.pid, 80, 4000))
-    assert not activity.since_last_look().alive
+    assert not activity.since_last_check().alive
 
 
 @pytest.mark.usefixtures("host_pids")
@@ -276,8 +275,8 @@ def test_a_gpu_that_computes_for_somebody_else_is_no_sign_of_life(start: Start, 
     fake = FakeNvml(utilisation_percent=100)
     fake.samples = [Sample(os.getpid(), 100, microseconds) for microseconds in range(1, 10_000)]
     activity = ProcessActivity(process.pid, gpu=open_gpu("0", fake))
-    ending = ProcessGroupTerminator(process, 5)
-    silence = LogInactivityWatchdog([], 0.5, ending, activity=activity, audit=audit, interval_s=0.05)
+    terminator = ProcessGroupTerminator(process, 5)
+    silence = LogInactivityWatchdog([], 0.5, terminator, activity=activity, audit=audit, interval_s=0.05)
 
     with pytest.raises(SorterTimeoutError), silence:
         wait_for(process)
@@ -287,8 +286,8 @@ def test_a_gpu_that_computes_for_somebody_else_is_no_sign_of_life(start: Start, 
 def test_where_nvml_can_t_tell_who_computes_everybody_counts_and_that_is_said(start: Start, audit: AuditLog) -> None:
     process = start(HANGS)
     activity = ProcessActivity(process.pid, gpu=open_gpu("0", OldGpu(utilisation_percent=80)))
-    ending = ProcessGroupTerminator(process, 5)
-    silence = LogInactivityWatchdog([], 0.3, ending, activity=activity, audit=audit, interval_s=0.05)
+    terminator = ProcessGroupTerminator(process, 5)
+    silence = LogInactivityWatchdog([], 0.3, terminator, activity=activity, audit=audit, interval_s=0.05)
 
     with silence:
         wait_for(process, 0.8)
@@ -303,7 +302,7 @@ def test_in_a_container_nvml_s_pids_are_not_ours_and_everybody_counts(
     monkeypatch.setattr(nvml, "_HOST_PIDS", "pid:[1]")
     activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
 
-    seen = activity.since_last_look()
+    seen = activity.since_last_check()
 
     assert (seen.gpu_percent, seen.gpu_of_all) == (80, True)
 
@@ -312,7 +311,7 @@ def test_a_slice_whose_use_nobody_knows_is_no_sign_of_life(start: Start) -> None
     activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", Slice()))
     time.sleep(0.3)
 
-    seen = activity.since_last_look()
+    seen = activity.since_last_check()
 
     assert seen.gpu_percent is None
     assert not seen.alive

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.termination import EXIT_HUNG, HANG_TRACEBACK
+from sort_assets.running.in_process import EXIT_HUNG, HANG_TRACEBACK
 from sort_assets_tests.running.watchdogs.events import names
 
 PREPARED = """
@@ -16,7 +16,7 @@ import ctypes, os, queue, signal, subprocess, sys, threading, time, traceback
 from pathlib import Path
 from sort_assets.errors import SorterTimeoutError
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.termination import InProcessTerminator
+from sort_assets.running.in_process import InProcessTerminator
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
 from sort_assets.running.watchdogs.activity import ProcessActivity
 
@@ -90,7 +90,7 @@ with guard():
     ended = run(code, tmp_path)
 
     assert ended.returncode == EXIT_HUNG
-    assert names(AuditLog(tmp_path / AUDIT_LOG)) == ["log_inactivity: tripped", "ending: process ended"]
+    assert names(AuditLog(tmp_path / AUDIT_LOG)) == ["log_inactivity: tripped", "terminator: process ended"]
     assert "in hang" in (tmp_path / HANG_TRACEBACK).read_text()
 
 
@@ -149,9 +149,9 @@ def test_looks_of_the_watchdogs_are_no_life_of_the_process(tmp_path: Path) -> No
     code = """
 from sort_assets.running.watchdogs.cpu_accounting import exclude_from_activity
 activity = ProcessActivity(os.getpid())
-def look():
+def alive():
     with exclude_from_activity():
-        return activity.since_last_look().alive
+        return activity.since_last_check().alive
 def works_all_the_time():
     with exclude_from_activity():
         end = time.monotonic() + 1.5
@@ -159,15 +159,15 @@ def works_all_the_time():
             Path("/proc/meminfo").read_bytes()
             compute(0.002)
             time.sleep(0.008)
-look()
+alive()
 working = threading.Thread(target=works_all_the_time)
 working.start()
 time.sleep(1)
-print(look())
+print(alive())
 working.join()
-print(look())
+print(alive())
 compute(0.3)
-print(look())
+print(alive())
 """
     ended = run(code, tmp_path)
 
@@ -234,21 +234,20 @@ thread.join()
 
 def test_an_interrupt_that_comes_when_the_block_has_been_left_does_no_harm(tmp_path: Path) -> None:
     code = """
-from sort_assets.running.watchdogs.sort_watchdogs import Guards
-from sort_assets.running.watchdogs.base import Watchdog
+from sort_assets.running.watchdogs.base import Watchdog, Watchdogs
 class Slow(Watchdog):
     name = "slow"
-    def look(self):
+    def check(self):
         looking.set()
         time.sleep(1)
 class TripsWhileTheOtherIsLeft(Watchdog):
     name = "late"
-    def look(self):
+    def check(self):
         return SorterTimeoutError("late", remedy="none") if left.is_set() else None
 looking, left = threading.Event(), threading.Event()
-ending = InProcessTerminator(5, audit=audit)
-late = TripsWhileTheOtherIsLeft(ending, interval_s=0.3, audit=audit)
-with Guards([late, Slow(ending, interval_s=0.01)]):
+terminator = InProcessTerminator(5, audit=audit)
+late = TripsWhileTheOtherIsLeft(terminator, interval_s=0.3, audit=audit)
+with Watchdogs([late, Slow(terminator, interval_s=0.01)]):
     looking.wait()
     left.set()
 print("finished")

@@ -61,8 +61,8 @@ def test_silence_while_a_thread_waits_for_a_disk_is_a_stalled_disk(
     process = start(SLEEPS_UNINTERRUPTIBLY, pipe, "in a thread")
     _wait_until_a_thread_sleeps_uninterruptibly(process.pid)
     activity = ProcessActivity(process.pid)
-    ending = ProcessGroupTerminator(process, 1)
-    silence = LogInactivityWatchdog(tmp_path / "log", 0.5, ending, activity=activity, interval_s=0.1, audit=audit)
+    terminator = ProcessGroupTerminator(process, 1)
+    silence = LogInactivityWatchdog(tmp_path / "log", 0.5, terminator, activity=activity, interval_s=0.1, audit=audit)
 
     with pytest.raises(StalledIoError, match=str(process.pid)) as caught, silence:
         raise ChildProcessError(process.wait(timeout=30))

@@ -118,20 +118,18 @@ def test_a_log_that_never_comes_is_silence(start: Start, tmp_path: Path, audit: 
         wait_for(process)
 
 
-def test_a_log_that_can_t_be_looked_at_is_silence_and_that_is_said(
-    start: Start, tmp_path: Path, audit: AuditLog
-) -> None:
+def test_a_log_that_can_t_be_read_is_silence_and_that_is_logged(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     folder = tmp_path / "share"
-    folder.symlink_to(folder)  # ELOOP: not even root can look into it, as with ESTALE of a share that went away
+    folder.symlink_to(folder)  # ELOOP: not even root can open it, as with ESTALE of a share that went away
     process = start(HANGS)
 
     with pytest.raises(SorterTimeoutError), watchdog(process, folder / "sorter.log", 0.5, audit):
         wait_for(process)
 
-    assert names(audit) == ["log_inactivity: log can't be looked at: OSError", "log_inactivity: tripped"]
+    assert names(audit) == ["log_inactivity: log can't be read: OSError", "log_inactivity: tripped"]
 
 
-def test_a_sorter_that_computes_is_let_alone_when_its_log_can_t_be_looked_at_any_more(
+def test_a_sorter_that_computes_is_let_alone_when_its_log_can_t_be_read_any_more(
     start: Start, tmp_path: Path, audit: AuditLog
 ) -> None:
     folder = tmp_path / "share"
@@ -147,22 +145,24 @@ def test_a_sorter_that_computes_is_let_alone_when_its_log_can_t_be_looked_at_any
     assert guard.tripped is None
 
 
-def test_only_a_look_that_succeeds_puts_off_the_end_of_a_process_whose_lock_is_kept(start: Start) -> None:
+def test_only_a_check_that_succeeds_puts_off_the_end_of_a_process_whose_lock_is_kept(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = start(COMPUTES_FOR_EVER)
-    ending = CountsReports(process, grace_s=5)
+    terminator = CountsReports(process, grace_s=5)
     activity = ProcessActivity(process.pid)
 
-    with LogInactivityWatchdog([], 5, ending, activity=activity, interval_s=0.05):
+    with LogInactivityWatchdog([], 5, terminator, activity=activity, interval_s=0.05):
         time.sleep(0.5)
-        while_it_looks = ending.reports
-        # Stands for whatever may go wrong with a look.
-        activity._known.add(None)  # type: ignore[arg-type]
+        while_it_checks = terminator.reports
+        # Stands for whatever may go wrong with a check.
+        monkeypatch.delattr(ProcessActivity, "since_last_check")
         time.sleep(0.2)
-        ending.reports = 0
+        terminator.reports = 0
         time.sleep(0.5)
 
-    assert while_it_looks > 3
-    assert ending.reports == 0
+    assert while_it_checks > 3
+    assert terminator.reports == 0
 
 
 def test_a_stopped_sorter_is_ended(start: Start, tmp_path: Path, audit: AuditLog) -> None:
@@ -222,9 +222,9 @@ def test_a_log_that_is_copied_and_truncated_is_followed(start: Start, tmp_path: 
 def test_any_of_several_logs_counts(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(WRITES_LINES, tmp_path / "second.log", 14)
     paths = [tmp_path / "first.log", tmp_path / "second.log"]
-    ending = ProcessGroupTerminator(process, grace_s=5)
+    terminator = ProcessGroupTerminator(process, grace_s=5)
 
-    with LogInactivityWatchdog(paths, 0.7, ending, audit=audit, interval_s=0.1) as guard:
+    with LogInactivityWatchdog(paths, 0.7, terminator, audit=audit, interval_s=0.1) as guard:
         wait_for(process)
 
     assert guard.tripped is None

@@ -10,12 +10,12 @@ import pytest
 
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import DiskFullError, SorterTimeoutError
-from sort_assets.running.active_log import active_log, active_log_path
 from sort_assets.running.audit import AuditLog
+from sort_assets.running.in_process import active_log, active_log_path
 from sort_assets.running.termination import ProcessGroupTerminator
-from sort_assets.running.watchdogs.base import Watchdog
+from sort_assets.running.watchdogs.base import Watchdog, Watchdogs
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
-from sort_assets.running.watchdogs.sort_watchdogs import Guards, sort_guards
+from sort_assets.running.watchdogs.sort_watchdogs import sort_watchdogs
 from sort_assets_tests.running.conftest import Start
 from sort_assets_tests.running.watchdogs.events import names
 
@@ -26,20 +26,20 @@ ALL = {"log_inactivity", "gpu_memory", "gpu_temperature", "host_memory", "free_d
 class TripsAtOnce(Watchdog):
     name = "trips_at_once"
 
-    def look(self) -> DiskFullError:
+    def check(self) -> DiskFullError:
         return DiskFullError("no room", remedy="make some")
 
 
-def guards(
+def watched(
     process: "subprocess.Popen[str]", folder: Path, audit: AuditLog, tolerance_s: float | None = 60.0, **changes: Any
-) -> Guards:
-    return sort_guards(
+) -> Watchdogs:
+    return sort_watchdogs(
         ExecutionConfig(**changes),
         pid=process.pid,
         log_paths=[folder / "sorter.log"],
         output_folder=folder,
         tolerance_s=tolerance_s,
-        ending=ProcessGroupTerminator(process, 5),
+        terminator=ProcessGroupTerminator(process, 5),
         audit=audit,
         gpu=None,
     )
@@ -49,7 +49,7 @@ def test_everything_is_watched_by_default_and_ends_with_the_block(
     start: Start, tmp_path: Path, audit: AuditLog
 ) -> None:
     process = start(HANGS)
-    stack = guards(process, tmp_path, audit)
+    stack = watched(process, tmp_path, audit)
 
     with stack:
         time.sleep(0.2)
@@ -63,21 +63,21 @@ def test_everything_is_watched_by_default_and_ends_with_the_block(
 def test_null_is_not_watched(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     off = dict.fromkeys(("io_stall_timeout_s", "min_free_memory_percent", "min_free_disk_gb", "max_gpu_temperature_c"))
 
-    stack = guards(start(HANGS), tmp_path, audit, **off)
+    stack = watched(start(HANGS), tmp_path, audit, **off)
 
     assert {watchdog.name for watchdog in stack.watchdogs} == {"log_inactivity", "gpu_memory"}
 
 
 def test_without_logs_another_watches_them_and_nothing_is_said(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
-    execution, ending = ExecutionConfig(), ProcessGroupTerminator(process, 5)
-    stack = sort_guards(
+    execution, terminator = ExecutionConfig(), ProcessGroupTerminator(process, 5)
+    stack = sort_watchdogs(
         execution,
         pid=process.pid,
         log_paths=[],
         output_folder=tmp_path,
         tolerance_s=None,
-        ending=ending,
+        terminator=terminator,
         audit=audit,
         gpu=None,
     )
@@ -92,22 +92,22 @@ def test_without_logs_another_watches_them_and_nothing_is_said(start: Start, tmp
 def test_thresholds_and_tolerance_come_from_the_configuration(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
 
-    with pytest.raises(SorterTimeoutError), guards(process, tmp_path, audit, tolerance_s=0.5):
+    with pytest.raises(SorterTimeoutError), watched(process, tmp_path, audit, tolerance_s=0.5):
         raise ChildProcessError(process.wait(timeout=30))
 
     process = start(HANGS)
-    with pytest.raises(DiskFullError), guards(process, tmp_path, audit, min_free_disk_gb=1e9):
+    with pytest.raises(DiskFullError), watched(process, tmp_path, audit, min_free_disk_gb=1e9):
         raise ChildProcessError(process.wait(timeout=30))
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
 def test_the_first_watchdog_that_trips_says_why(order: slice, start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + HANGS)
-    ending = ProcessGroupTerminator(process, grace_s=1.5)
-    slow = LogInactivityWatchdog(tmp_path / "sorter.log", 0.6, ending, audit=audit, interval_s=0.1)
-    fast = TripsAtOnce(ending, interval_s=0.1, audit=audit)
+    terminator = ProcessGroupTerminator(process, grace_s=1.5)
+    slow = LogInactivityWatchdog(tmp_path / "sorter.log", 0.6, terminator, audit=audit, interval_s=0.1)
+    fast = TripsAtOnce(terminator, interval_s=0.1, audit=audit)
 
-    with pytest.raises(DiskFullError) as caught, Guards([slow, fast][order]) as stack:
+    with pytest.raises(DiskFullError) as caught, Watchdogs([slow, fast][order]) as stack:
         raise ChildProcessError(process.wait(timeout=30))
 
     assert stack.tripped is caught.value
@@ -116,7 +116,7 @@ def test_the_first_watchdog_that_trips_says_why(order: slice, start: Start, tmp_
 
 
 def test_a_failure_of_the_block_passes_through_the_stack(start: Start, tmp_path: Path, audit: AuditLog) -> None:
-    with pytest.raises(KeyError, match="a failure"), guards(start(HANGS), tmp_path, audit):
+    with pytest.raises(KeyError, match="a failure"), watched(start(HANGS), tmp_path, audit):
         raise KeyError("a failure")
 
 
@@ -125,7 +125,7 @@ def test_the_stack_costs_little(start: Start, tmp_path: Path, audit: AuditLog) -
     process = start(HANGS)
 
     before = os.times()
-    with guards(process, tmp_path, audit):
+    with watched(process, tmp_path, audit):
         time.sleep(20)
     after = os.times()
 

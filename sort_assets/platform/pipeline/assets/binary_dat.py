@@ -17,12 +17,11 @@ from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.handles import UNGROUPED, StoredRecording
-from sort_assets.running.termination import InProcessTerminator
+from sort_assets.running.in_process import InProcessTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
-from sort_assets.running.watchdogs.base import Watchdog
+from sort_assets.running.watchdogs.base import Watchdog, Watchdogs
 from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
 from sort_assets.running.watchdogs.io_stall import IoStallWatchdog
-from sort_assets.running.watchdogs.sort_watchdogs import Guards
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -86,7 +85,7 @@ def binary_dat(
         dat_files: dict[str, str] = {}
         written: dict[str, DatDescription] = {}
         start = perf_counter()
-        with _guards(asset):
+        with _watchdogs(asset):
             for index, (group, part) in enumerate(groups.items()):
                 name = "traces.dat" if group == UNGROUPED else f"group-{index}/traces.dat"
                 dat_path = asset.staging.path / name
@@ -122,16 +121,16 @@ def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:
     return inspect_disk(asset.staging.path, expected_bytes + reserve)
 
 
-def _guards(asset: StagedAsset) -> Guards:
+def _watchdogs(asset: StagedAsset) -> Watchdogs:
     """What watches over the writing: a disk that fills up, and a disk or share that does not answer."""
     execution = asset.sorter.config.execution
-    ending = InProcessTerminator(execution.terminate_grace_s)
+    terminator = InProcessTerminator(execution.terminate_grace_s)
     watchdogs: list[Watchdog] = []
     if execution.min_free_disk_gb is not None:
-        watchdogs.append(FreeDiskWatchdog(asset.staging.path, execution.min_free_disk_gb, ending))
+        watchdogs.append(FreeDiskWatchdog(asset.staging.path, execution.min_free_disk_gb, terminator))
     if execution.io_stall_timeout_s is not None:
-        watchdogs.append(IoStallWatchdog(execution.io_stall_timeout_s, ProcessActivity(os.getpid()), ending))
-    return Guards(watchdogs)
+        watchdogs.append(IoStallWatchdog(execution.io_stall_timeout_s, ProcessActivity(os.getpid()), terminator))
+    return Watchdogs(watchdogs)
 
 
 def _table(dat_files: dict[str, str], written: "dict[str, DatDescription]") -> dg.TableMetadataValue:

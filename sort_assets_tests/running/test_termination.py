@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from sort_assets.running.process_group import end_process_group
+from sort_assets.running.termination import end_process_group
 
 PREPARED = """
 import os, signal, subprocess, sys, time

@@ -18,7 +18,7 @@ def _filled(home: Home) -> RecordingCatalog:
         CatalogEntry("a.nwb", State.REGISTERED, since=10.0),
         CatalogEntry("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
         CatalogEntry("c.nwb", State.REGISTERED, since=10.0, missing_since=50.0),
-        CatalogEntry("d.nwb", State.REGISTERED, since=10.0, changed=60.0),
+        CatalogEntry("d.nwb", State.REGISTERED, since=10.0, changed_at=60.0),
         CatalogEntry("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
         CatalogEntry("f.nwb", State.WAITING, since=70.0),
     )

@@ -31,13 +31,12 @@ from spikeinterface.comparison import compare_sorter_to_ground_truth, compare_tw
 from spikeinterface.core import BaseSorting, load
 
 from sort_assets.config import resolve_config
-from sort_assets.config.settings import RECORDINGS_VARIABLE, STORE_VARIABLE
+from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, LEASES_VARIABLE, RECORDINGS_VARIABLE, STORE_VARIABLE
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.cores import usable_cores
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.cli.demo import PRESET, WELL_DETECTED
-from sort_assets.platform.execution.home import HOME_VARIABLE, open_instance, prepare_home
-from sort_assets.platform.execution.leases import LEASES_VARIABLE
+from sort_assets.platform.execution.home import open_instance, prepare_home
 from sort_assets.platform.pipeline.jobs import PIPELINE, sort_recording
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.manifest import package_versions
@@ -149,7 +148,7 @@ def _seconds(begin: float, end: float, steps: Mapping[str, tuple[float, float]])
 def run_platform(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tuple[Numbers, BaseSorting]:
     """Register the recording on an instance of its own, and run the job as the demo does."""
     home, store = folder / "home", folder / "store"
-    os.environ |= {HOME_VARIABLE: str(home), STORE_VARIABLE: str(store), RECORDINGS_VARIABLE: str(nwb.parent)}
+    os.environ |= {DAGSTER_HOME_VARIABLE: str(home), STORE_VARIABLE: str(store), RECORDINGS_VARIABLE: str(nwb.parent)}
     os.environ[LEASES_VARIABLE] = str(folder / "leases")  # so that nobody else's sort is waited for
     with contextlib.chdir(CHECKOUT):  # where the instance's settings are found
         roots = prepare_home()

@@ -1,15 +1,113 @@
-"""The folders and addresses that environment variables name."""
+"""Every environment variable that sort_assets reads, and the folders and the address that they name.
 
-import os
+A variable is a field of `Environment`; the page of environment variables in the documentation is made from its
+fields. Nothing is read before it is asked for, since `.env` files and tests change the environment.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sort_assets.errors import InstanceError
 
 RECORDINGS_VARIABLE = "SORT_ASSETS_RECORDINGS"
 STORE_VARIABLE = "SORT_ASSETS_STORE"
+DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
+SCAN_INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
+KEEP_VARIABLE = "SORT_ASSETS_KEEP"
+NOTIFY_VARIABLE = "SORT_ASSETS_NOTIFY"
+DIGEST_CRON_VARIABLE = "SORT_ASSETS_DIGEST_CRON"
+UI_URL_VARIABLE = "SORT_ASSETS_UI_URL"
 FIGURES_URL_VARIABLE = "SORT_ASSETS_FIGURES_URL"
+LEASES_VARIABLE = "SORT_ASSETS_LEASES"
+
 DEFAULT_FIGURES_URL = "http://127.0.0.1:3838"
+DEFAULT_DIGEST_CRON = "0 7 * * *"
+
+
+class Environment(BaseSettings):
+    """What the environment says; a variable that is empty counts as not set.
+
+    An environment variable is added here: as a field with its name, type, default and a description in one sentence.
+    """
+
+    # Messages must not quote a value, which may be a secret.
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    recordings: Path | None = Field(
+        None,
+        validation_alias=RECORDINGS_VARIABLE,
+        description="Absolute path of the folder with the recordings, which is only read.",
+    )
+    store: Path | None = Field(
+        None, validation_alias=STORE_VARIABLE, description="Absolute path of the folder in which results are kept."
+    )
+    dagster_home: Path | None = Field(
+        None,
+        validation_alias=DAGSTER_HOME_VARIABLE,
+        description="Absolute path of Dagster's folder, with its databases and the settings of the instance.",
+    )
+    scan_interval_s: int = Field(
+        30,
+        ge=1,
+        validation_alias=SCAN_INTERVAL_VARIABLE,
+        description="Seconds from one scan of the recordings folder to the next.",
+    )
+    keep: str = Field(
+        "",
+        validation_alias=KEEP_VARIABLE,
+        description="How many versions of an asset are kept, where that differs from the default, such as "
+        "`binary_dat=2,waveforms=all`.",
+    )
+    notify: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=NOTIFY_VARIABLE,
+        description="Apprise URLs to which failures and the digest are sent, separated by spaces; nothing is sent "
+        "while it is not set. A secret: it is never printed or stored.",
+    )
+    digest_cron: str = Field(
+        DEFAULT_DIGEST_CRON,
+        validation_alias=DIGEST_CRON_VARIABLE,
+        description="When the digest is sent, as a cron expression in the machine's time zone.",
+    )
+    ui_url: str = Field(
+        "http://127.0.0.1:3000",
+        validation_alias=UI_URL_VARIABLE,
+        description="Address of the Dagster UI, for the links in messages.",
+    )
+    figures_url: str = Field(
+        DEFAULT_FIGURES_URL,
+        validation_alias=FIGURES_URL_VARIABLE,
+        description="Address at which figures and reports are served, with the port.",
+    )
+    leases: Path | None = Field(
+        None,
+        validation_alias=LEASES_VARIABLE,
+        description="Folder of the locks by which all sorts on the machine take turns on its devices; by default "
+        "`sort_assets-leases` in the folder for temporary files.",
+    )
+
+
+def read_environment() -> Environment:
+    """What the environment says now.
+
+    Raises
+    ------
+    InstanceError
+        When a variable can't be understood; it names the variable, and not its value.
+    """
+    try:
+        return Environment()
+    except ValidationError as error:
+        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        raise InstanceError(
+            f"Environment variables have values that can't be used. {'; '.join(problems)}.",
+            remedy="Correct them in the .env file or where they are set, or unset them.",
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -37,18 +135,27 @@ class Roots:
         InstanceError
             When a folder's variable is not set, or is not an absolute path.
         """
+        environment = read_environment()
         return cls(
-            recordings=_absolute(RECORDINGS_VARIABLE),
-            store=_absolute(STORE_VARIABLE),
-            figures_url=os.environ.get(FIGURES_URL_VARIABLE, DEFAULT_FIGURES_URL).rstrip("/"),
+            recordings=absolute_folder(RECORDINGS_VARIABLE, environment.recordings),
+            store=absolute_folder(STORE_VARIABLE, environment.store),
+            figures_url=environment.figures_url.rstrip("/"),
         )
 
 
-def _absolute(variable: str) -> Path:
-    value = os.environ.get(variable, "")
-    if not value or not Path(value).is_absolute():
-        raise InstanceError(
-            f"The environment variable {variable} is {f'{value!r}, which is not absolute' if value else 'not set'}.",
-            remedy="Run in the checkout, whose .env file `make install` writes, or set it to an absolute path.",
-        )
-    return Path(value)
+def absolute_folder(variable: str, folder: Path | None) -> Path:
+    """The folder that an environment variable names.
+
+    Raises
+    ------
+    InstanceError
+        When the variable is not set, or the path is not absolute.
+    """
+    if folder is not None and folder.is_absolute():
+        return folder
+    raise InstanceError(
+        f"The environment variable {variable} is "
+        f"{'not set' if folder is None else f'{str(folder)!r}, which is not absolute'}.",
+        remedy="Run in the folder that `sort-assets init` or `make install` set up, whose .env file names it, or set "
+        "it to an absolute path.",
+    )

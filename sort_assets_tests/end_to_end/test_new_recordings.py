@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sort_assets.platform.arrivals.sensor import INTERVAL_VARIABLE
+from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
 from sort_assets.platform.pipeline.jobs import PIPELINE
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.servers import up
@@ -47,7 +47,7 @@ def _wait(what: Callable[[], Any], timeout_s: float = 240.0) -> Any:
 def test_a_recording_that_is_copied_into_the_folder_is_sorted_by_itself(
     home: Home, short_file: Path, tmp_path: Path
 ) -> None:
-    home = replace(home, variables={**home.variables, INTERVAL_VARIABLE: "2"})
+    home = replace(home, variables={**home.variables, SCAN_INTERVAL_VARIABLE: "2"})
     root = home.roots.recordings
     (root / "sort_assets.yaml").write_text(RULES, encoding="utf-8")
     (root / "archive").mkdir()

@@ -59,8 +59,8 @@ def test_the_command_refuses_to_work_without_a_home(home: Home, short_file: Path
 
     assert done.status == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("InstanceError: DAGSTER_HOME is not set to an absolute path.")
-    assert "Remedy: Run in the checkout" in done.stderr
+    assert done.stderr.startswith("InstanceError: The environment variable DAGSTER_HOME is not set.")
+    assert "Remedy: Run in the folder that `sort-assets init`" in done.stderr
     assert len(done.stderr.splitlines()) == 2
     with home.instance() as instance:
         assert instance.get_dynamic_partitions(RECORDINGS_PARTITIONS) == []

@@ -1,17 +1,14 @@
 """The sensor `new_recordings`: what is copied below the recordings root becomes a partition and is sorted."""
 
-import os
 import time
 
 import dagster as dg
 
+from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.pipeline.jobs import PIPELINE, PRIORITY_TAG, SENSOR_PRIORITY, sort_recording
 
 NAME = "new_recordings"
-INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
-"""Environment variable: seconds from one look at the recordings root to the next."""
-_INTERVAL_S = 30
 _SAID_AT_MOST = 20
 _DAEMON = "SENSOR"
 _SILENT_S = 120.0
@@ -21,7 +18,7 @@ _SILENT_S = 120.0
 @dg.sensor(
     name=NAME,
     job=sort_recording,
-    minimum_interval_seconds=int(os.environ.get(INTERVAL_VARIABLE, _INTERVAL_S)),
+    minimum_interval_seconds=read_environment().scan_interval_s,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Looks for recordings below SORT_ASSETS_RECORDINGS. One that is complete, because nothing in it changes any "
@@ -30,7 +27,6 @@ _SILENT_S = 120.0
     ),
 )
 def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import report_folder
     from sort_assets.platform.arrivals.header_reader import shared_header_reader

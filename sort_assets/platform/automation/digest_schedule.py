@@ -1,20 +1,22 @@
 """The schedule that sends the digest, every morning unless `SORT_ASSETS_DIGEST_CRON` says otherwise."""
 
-import os
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 from tzlocal import get_localzone_name
 
-from sort_assets.config.settings import Roots
+from sort_assets.config.settings import (
+    DEFAULT_DIGEST_CRON,
+    DIGEST_CRON_VARIABLE,
+    NOTIFY_VARIABLE,
+    Roots,
+    read_environment,
+)
 from sort_assets.platform.automation.digest import Digest, digest_text
-from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE, destinations, in_words, send
+from sort_assets.platform.automation.notifications import destinations, in_words, send
 from sort_assets.platform.store.store import Store
 
-CRON_VARIABLE = "SORT_ASSETS_DIGEST_CRON"
-DEFAULT_CRON = "0 7 * * *"
 UNTIL_TAG = "sort_assets/digest_until"
 """Of a run of the digest: up to when it told, which is where the next one begins."""
 _FIRST = timedelta(days=1)
@@ -63,13 +65,12 @@ def last_digest(instance: dg.DagsterInstance) -> datetime:
     return datetime.fromisoformat(until) if until else datetime.now(UTC) - _FIRST
 
 
-def digest_schedule(environment: Mapping[str, str] = os.environ) -> dg.ScheduleDefinition:
-    """The schedule as the environment wants it; with a cron expression that is none, at the default time."""
-    wanted = environment.get(CRON_VARIABLE) or DEFAULT_CRON
+def digest_schedule(cron: str) -> dg.ScheduleDefinition:
+    """The schedule at the times of a cron expression; with one that is invalid, at the default time."""
     try:
-        return _schedule(wanted, "")
+        return _schedule(cron, "")
     except dg.DagsterInvalidDefinitionError:  # raised, it would take the whole code location with it
-        return _schedule(DEFAULT_CRON, f"{CRON_VARIABLE} is '{wanted}', which is no cron expression. ")
+        return _schedule(DEFAULT_DIGEST_CRON, f"{DIGEST_CRON_VARIABLE} is '{cron}', which is no cron expression. ")
 
 
 def _schedule(cron: str, complaint: str) -> dg.ScheduleDefinition:
@@ -101,4 +102,4 @@ def time_zone() -> str:
     return name
 
 
-morning_digest = digest_schedule()
+morning_digest = digest_schedule(read_environment().digest_cron)

@@ -11,8 +11,9 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
+from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.platform.automation.failed_runs import UNCLASSIFIED, RunFailure, failures_of_a_class, failures_of_run
-from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE, Message, destinations, in_words, send
+from sort_assets.platform.automation.notifications import Message, destinations, in_words, send
 
 EVERY_S = 30
 QUIET_S = 900.0

@@ -12,7 +12,6 @@ kind of service, the word before the colon.
 
 import functools
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +19,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sort_assets.checks.result import CheckResult, failed, ok
+from sort_assets.config.settings import NOTIFY_VARIABLE, read_environment
 from sort_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from apprise import AppriseResult, NotifyBase
 
-NOTIFY_VARIABLE = "SORT_ASSETS_NOTIFY"
-UI_URL_VARIABLE = "SORT_ASSETS_UI_URL"
-DEFAULT_UI_URL = "http://127.0.0.1:3000"
 SEND_TIMEOUT_S = 15.0
 """For one message to one destination. A sensor's tick may take 60 s, and destinations are told at the same time.
 Apprise waits 4 s for a connection and 4 s for an answer unless a URL says otherwise (`?cto=…&rto=…`)."""
@@ -93,7 +90,7 @@ class Undelivered:
 
 def destinations() -> list[Destination]:
     """Where messages go; empty when nobody has said so."""
-    urls = os.environ.get(NOTIFY_VARIABLE, "").split()
+    urls = read_environment().notify.get_secret_value().split()
     return [Destination(number, url) for number, url in enumerate(urls, start=1)]
 
 
@@ -159,7 +156,7 @@ def in_words(undelivered: Iterable[Undelivered]) -> str:
 
 def run_link(run_id: str) -> str:
     """The page of a run, below `SORT_ASSETS_UI_URL`."""
-    return f"{(os.environ.get(UI_URL_VARIABLE) or DEFAULT_UI_URL).rstrip('/')}/runs/{run_id}"
+    return f"{read_environment().ui_url.rstrip('/')}/runs/{run_id}"
 
 
 def _send_one(message: Message, destination: Destination, timeout_s: float) -> str:

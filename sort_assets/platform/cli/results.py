@@ -133,10 +133,10 @@ def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> N
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def digest(is_sent: bool, as_json: bool) -> None:
     """Show what the morning digest would say; with --send, try out the settings for notifications."""
-    from sort_assets.config.settings import Roots
+    from sort_assets.config.settings import NOTIFY_VARIABLE, Roots
     from sort_assets.errors import ConfigError
     from sort_assets.platform.automation.digest_schedule import next_digest
-    from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE, check_destinations, destinations, send
+    from sort_assets.platform.automation.notifications import check_destinations, destinations, send
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store
 

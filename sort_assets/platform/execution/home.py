@@ -1,19 +1,24 @@
 """Setting up the folders and the Dagster instance, once, before several processes open it."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
 from dotenv import find_dotenv, load_dotenv
 
-from sort_assets.config.settings import RECORDINGS_VARIABLE, STORE_VARIABLE, Roots
+from sort_assets.config.settings import (
+    DAGSTER_HOME_VARIABLE,
+    RECORDINGS_VARIABLE,
+    STORE_VARIABLE,
+    Roots,
+    absolute_folder,
+    read_environment,
+)
 from sort_assets.errors import InstanceError
 from sort_assets.machine.gpus import find_gpus
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.execution.instance import refuse_temporary_instance
 
-HOME_VARIABLE = "DAGSTER_HOME"
 SETTINGS = "dagster.yaml"
 WORKSPACE = "workspace.yaml"
 
@@ -46,7 +51,7 @@ def write_environment(folder: Path, data: Path, *, may_be_overridden: bool = Tru
     env = folder / ".env"
     if not env.exists():
         lines = {
-            HOME_VARIABLE: data / "dagster",
+            DAGSTER_HOME_VARIABLE: data / "dagster",
             RECORDINGS_VARIABLE: data / "recordings",
             STORE_VARIABLE: data / "store",
         }
@@ -116,14 +121,7 @@ def dagster_home() -> Path:
     InstanceError
         When it is not set, so that Dagster would make a temporary instance, or is not absolute.
     """
-    home = Path(os.environ.get(HOME_VARIABLE, ""))
-    if not home.is_absolute():
-        raise InstanceError(
-            f"{HOME_VARIABLE} is not set to an absolute path.",
-            remedy="Run in the folder that `sort-assets init` or `make install` set up, whose .env file names it, or "
-            "set it.",
-        )
-    return home
+    return absolute_folder(DAGSTER_HOME_VARIABLE, read_environment().dagster_home)
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
@@ -143,7 +141,9 @@ def open_instance() -> dg.DagsterInstance:
     """
     home = dagster_home()
     if not home.is_dir():
-        raise InstanceError(f"{HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`.")
+        raise InstanceError(
+            f"{DAGSTER_HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`."
+        )
     try:
         instance = dg.DagsterInstance.get()
         _ = instance.run_coordinator  # Dagster loads it late; a class that is gone would only fail the first run

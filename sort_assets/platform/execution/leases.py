@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.settings import LEASES_VARIABLE, read_environment
 from sort_assets.errors import InstanceError, SorterEnvironmentError
 from sort_assets.machine.gpus import Gpu, find_gpus
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
-LEASES_VARIABLE = "SORT_ASSETS_LEASES"
 CPU = "cpu"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_S = 1.0
@@ -108,7 +108,7 @@ def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineCon
 
 def lease_folder() -> Path:
     """Where the lock files of this machine's devices are."""
-    return Path(os.environ.get(LEASES_VARIABLE) or Path(tempfile.gettempdir()) / "sort_assets-leases")
+    return Path(read_environment().leases or Path(tempfile.gettempdir()) / "sort_assets-leases")
 
 
 def _wait_for_one(choices: list[Lease], folder: Path, held: ExitStack, log: Callable[[str], None]) -> Lease:

@@ -1,14 +1,13 @@
 """Results in a notebook or a script, without Dagster."""
 
 import difflib
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from dotenv import find_dotenv, load_dotenv
 
-from sort_assets.config.settings import STORE_VARIABLE, Roots
+from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import MissingArtefactError
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.store import Store
@@ -39,7 +38,7 @@ def open_result(recording: str, asset: str, *, version: str | None = None, roots
         When there is no such result; says what there is.
     """
     if roots is None:
-        if not os.environ.get(STORE_VARIABLE):
+        if read_environment().store is None:
             load_dotenv(find_dotenv(usecwd=True))
         roots = Roots.from_environment()
     if asset not in _HANDLES:

@@ -1,13 +1,12 @@
 """How many versions of each asset are kept: `SORT_ASSETS_KEEP`, and `--keep` of `sort-assets gc`."""
 
-import os
 from collections.abc import Iterable, Mapping
 
+from sort_assets.config.settings import KEEP_VARIABLE, read_environment
 from sort_assets.errors import ConfigError
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.unit_handles import HANDLES, StoredManualCuration
 
-KEEP_VARIABLE = "SORT_ASSETS_KEEP"
 DEFAULT_KEPT: Mapping[str, int | None] = {"binary_dat": 1, "waveforms": 1, "spike_data": 3}
 """By asset; None, and an asset that is not named, keeps every version.
 
@@ -30,7 +29,7 @@ def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
         When a choice names no asset, or no number of at least 1.
     """
     kept = dict(DEFAULT_KEPT)
-    from_environment = [part.strip() for part in os.environ.get(KEEP_VARIABLE, "").split(",")]
+    from_environment = [part.strip() for part in read_environment().keep.split(",")]
     for source, choices in ((KEEP_VARIABLE, [part for part in from_environment if part]), ("--keep", chosen)):
         for choice in choices:
             asset, number = _parsed(choice, source)

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 import tzlocal.unix
 
+from sort_assets.config.settings import DEFAULT_DIGEST_CRON, NOTIFY_VARIABLE
 from sort_assets.platform.automation import digest_schedule as digest_schedule_module
 from sort_assets.platform.automation.digest import Digest, digest_text
 from sort_assets.platform.automation.digest_schedule import (
-    DEFAULT_CRON,
     UNTIL_TAG,
     digest_schedule,
     last_digest,
@@ -21,7 +21,6 @@ from sort_assets.platform.automation.digest_schedule import (
     time_zone,
 )
 from sort_assets.platform.automation.failed_runs import RunFailure
-from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.automation.receivers import Webhook, webhook
@@ -191,24 +190,26 @@ def test_the_schedule_asks_for_no_run_while_nobody_is_to_be_told(
     monkeypatch.setenv(NOTIFY_VARIABLE, "json://127.0.0.1" if configured else "")
 
     with home.instance() as instance:
-        data = digest_schedule({}).evaluate_tick(dg.build_schedule_context(instance, datetime.now(UTC)))
+        data = digest_schedule(DEFAULT_DIGEST_CRON).evaluate_tick(
+            dg.build_schedule_context(instance, datetime.now(UTC))
+        )
 
     assert len(data.run_requests or []) == (1 if configured else 0)
     assert data.skip_message == (None if configured else "SORT_ASSETS_NOTIFY is not set.")
 
 
-def test_the_schedule_runs_when_the_environment_says_in_the_time_of_the_machine() -> None:
-    schedule = digest_schedule({"SORT_ASSETS_DIGEST_CRON": "30 8 * * 1-5"})
+def test_the_schedule_follows_its_cron_expression_in_the_time_of_the_machine() -> None:
+    schedule = digest_schedule("30 8 * * 1-5")
 
     assert schedule.cron_schedule == "30 8 * * 1-5"
     assert schedule.execution_timezone == time_zone()
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
-def test_a_cron_expression_that_is_none_costs_nobody_the_code_location(home: Home) -> None:
-    schedule = digest_schedule({"SORT_ASSETS_DIGEST_CRON": "at dawn"})
+def test_a_schedule_with_an_invalid_cron_expression_keeps_the_default_time(home: Home) -> None:
+    schedule = digest_schedule("at dawn")
 
-    assert schedule.cron_schedule == DEFAULT_CRON
+    assert schedule.cron_schedule == DEFAULT_DIGEST_CRON
     assert schedule.description is not None
     assert "SORT_ASSETS_DIGEST_CRON is 'at dawn', which is no cron expression" in schedule.description
 

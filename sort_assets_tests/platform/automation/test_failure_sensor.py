@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.errors import DiskFullError, SorterTimeoutError
 from sort_assets.platform.automation import failure_sensor
 from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.failure_sensor import QUIET_S, TRIES, recording_failed
-from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets_tests.fixtures.home import Home

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
+from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.errors import ConfigError
 from sort_assets.platform.automation.notifications import (
-    NOTIFY_VARIABLE,
     Message,
     Undelivered,
     check_destinations,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sort_assets.platform.automation.notifications import NOTIFY_VARIABLE
+from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.automation.receivers import webhook
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.observer import Observer
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.machine.gpu_sensors import find_sensors, visible_gpu
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
@@ -20,12 +20,28 @@ if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+    from sort_assets.checks.result import CheckResult
+    from sort_assets.running.progress import Progress
+
 EXCESS_SPIKES = "excess_spikes"
 """Annotation of a sorting: how many spikes beyond the end of the recording were left out."""
 UNSORTABLE = "unsortable"
 """Annotation of a sorting without units: why there was nothing to sort, as `SortAssetsError.to_dict` gives it."""
 UNITS_BEFORE_CURATION = "units_before_curation.json"
 """File that `SorterBackend.extract_waveforms` writes: JSON with the list "unit_ids"."""
+
+
+class Observer:
+    """What a backend reports its progress to; this one ignores it."""
+
+    def writing(self, fraction: float) -> None:
+        """Called with the fraction of the `.dat` that is written, in [0, 1]."""
+
+    def sorting(self, progress: Progress) -> None:
+        """Called every few seconds with the progress of a sorter in a process of its own."""
+
+    def checked(self, results: Sequence[CheckResult]) -> None:
+        """Called with the results of the checks before the sorter starts."""
 
 
 class SorterBackend(ABC):

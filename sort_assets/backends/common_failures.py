@@ -1,4 +1,4 @@
-"""How failures read that any sorter can have: of packages and drivers, memory and disk, and the recording's file."""
+"""Rules for failures that any sorter can have: of packages and drivers, memory and disk, and the recording's file."""
 
 from __future__ import annotations
 
@@ -273,5 +273,5 @@ _RECORDING = (
     ),
 )
 
-KNOWN_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
-"""What no sorter has for itself alone."""
+COMMON_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
+"""The rules for all sorters; `failure_classification.classify` tries them after the sorter's own."""

@@ -1,4 +1,4 @@
-"""From what a sorter leaves behind when it fails to one of the classes of `sort_assets.errors`.
+"""Classifying a failed sort: from what the sorter leaves behind to one of the classes of `sort_assets.errors`.
 
 SpikeInterface raises its error without a cause, after the sorter's own is gone (`sorters/basesorter.py`), and a killed
 process raises none at all: so it is text that is classified, and the way in which the process ended.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from sort_assets.backends.common_failures import KNOWN_FAILURES
+from sort_assets.backends.common_failures import COMMON_FAILURES
 from sort_assets.backends.failure_rules import Evidence, FailureRule
 from sort_assets.errors import (
     ConfigError,
@@ -24,8 +24,6 @@ from sort_assets.errors import (
     SorterEnvironmentError,
     SorterFailedError,
 )
-
-__all__ = ["Evidence", "FailureRule", "cause", "classify", "excerpt"]
 
 _EXCERPT_LINES = 25
 # The log of a long sort can have hundreds of megabytes, and progress bars be one line of megabytes. Of its beginning,
@@ -54,12 +52,12 @@ _WARNINGS = ("Warning:", "WARNING")
 
 
 def classify(evidence: Evidence, *, sorter: str, rules: Sequence[FailureRule] = ()) -> SortAssetsError:
-    """Say what ended a sort.
+    """Classify what ended a sort.
 
-    Of all rules that recognise it, the sorter's own go before those for any sorter, and failures of the environment
-    before those of the machine's resources, and these before those of the recording. The error's text decides; the log,
-    which also holds what did no harm, only where no rule recognises the text, and how the process ended only after
-    that. The time that this takes does not depend on how much the sorter wrote, or how long its lines are.
+    Of all rules that recognise it, the sorter's own take precedence over those for any sorter, and failures of the
+    environment over those of the machine's resources, and these over those of the recording. The error's text decides;
+    the log, which also holds what did no harm, counts only where no rule recognises the text, and how the process ended
+    only after that. The time that this takes does not depend on how much the sorter wrote or how long its lines are.
 
     Parameters
     ----------
@@ -77,7 +75,7 @@ def classify(evidence: Evidence, *, sorter: str, rules: Sequence[FailureRule] = 
         sorter's own words when nothing recognises it.
     """
     evidence = replace(evidence, text=_readable(evidence.text), log=_readable(evidence.log))
-    all_rules = (*rules, *KNOWN_FAILURES)
+    all_rules = (*rules, *COMMON_FAILURES)
     failure = _recognise(evidence.text[-_SEARCHED:], evidence, all_rules)
     number = _signal_number(evidence.exit_status)
     # A killed process has no last words: its log tells of what went well.

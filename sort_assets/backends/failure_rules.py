@@ -1,4 +1,9 @@
-"""What is known of a sort that failed, and the rules that read it."""
+"""How to write a rule that recognises a failure: `Evidence` of a failed sort, `FailureRule`, `failure_rule()`.
+
+Where to add a failure message: in `common_failures` if any sorter can fail like that, in `FAILURE_RULES` of
+`kilosort4/failures.py` for Kilosort4, else in the class attribute `failure_rules` of the sorter's backend.
+`failure_classification` applies the rules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sorters there are. A backend's module is imported only when the backend is used."""
+"""The table of sorters. A backend's module is imported only when the backend is used."""
 
 import importlib
 import importlib.util
@@ -85,25 +85,25 @@ _OWN = (
     ),
     BackendEntry(
         "spykingcircus2",
-        "sort_assets.backends.spykingcircus2:SpykingCircus2Backend",
+        "sort_assets.backends.spikeinterface_sorters:SpykingCircus2Backend",
         requires=("numba", "hdbscan"),
         install_hint="pip install 'sort-assets[cpu-sorters]'",
     ),
     BackendEntry(
         "tridesclous2",
-        "sort_assets.backends.tridesclous2:Tridesclous2Backend",
+        "sort_assets.backends.spikeinterface_sorters:Tridesclous2Backend",
         requires=("numba", "hdbscan"),
         install_hint="pip install 'sort-assets[cpu-sorters]'",
     ),
     BackendEntry(
         "lupin",
-        "sort_assets.backends.lupin:LupinBackend",
+        "sort_assets.backends.spikeinterface_sorters:LupinBackend",
         requires=("numba", "sklearn", "torch"),
         install_hint="pip install 'sort-assets[cpu-sorters]'",
     ),
     BackendEntry(
         "mountainsort5",
-        "sort_assets.backends.mountainsort5:MountainSort5Backend",
+        "sort_assets.backends.spikeinterface_sorters:MountainSort5Backend",
         requires=("mountainsort5",),
         install_hint="pip install 'sort-assets[mountainsort5]'",
     ),

@@ -1,4 +1,4 @@
-"""What all sorters that SpikeInterface runs have in common. A sorter's own module declares only what is special."""
+"""What all sorters that SpikeInterface runs have in common. A sorter's own class declares only what is special."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE
-from sort_assets.backends.memory import (
+from sort_assets.backends.oom_schedule import (
     ASSETS_BESIDE_THE_SORT,
     BESIDE_THE_SORT,
     CHUNK_DURATION,

@@ -23,10 +23,10 @@ from spikeinterface.sorters import run_sorter
 from spikeinterface.sorters.utils import SpikeSortingError
 
 from sort_assets.backends import create_backend
-from sort_assets.backends.failure_classification import Evidence, cause, classify, excerpt
-from sort_assets.backends.failure_rules import failure_rule, num_bytes
-from sort_assets.backends.sorting_components import SortingComponentsBackend
+from sort_assets.backends.failure_classification import cause, classify, excerpt
+from sort_assets.backends.failure_rules import Evidence, failure_rule, num_bytes
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend, compute_threads
+from sort_assets.backends.spikeinterface_sorters import SortingComponentsBackend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import (
     ConfigError,

@@ -17,7 +17,8 @@ from spikeinterface.core import BaseRecording, NumpyRecording
 from spikeinterface.sorters import run_sorter
 from spikeinterface.sorters.utils import SpikeSortingError
 
-from sort_assets.backends.failure_classification import Evidence, classify
+from sort_assets.backends.failure_classification import classify
+from sort_assets.backends.failure_rules import Evidence
 from sort_assets.backends.kilosort4 import Kilosort4Backend, stages
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.spikeinterface_backend import compute_threads

@@ -5,14 +5,15 @@ from time import process_time
 
 import pytest
 
-from sort_assets.backends.common_failures import KNOWN_FAILURES
-from sort_assets.backends.failure_classification import Evidence, classify
+from sort_assets.backends.common_failures import COMMON_FAILURES
+from sort_assets.backends.failure_classification import classify
+from sort_assets.backends.failure_rules import Evidence
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
-from sort_assets.backends.sorting_components import SortingComponentsBackend
+from sort_assets.backends.spikeinterface_sorters import SortingComponentsBackend
 from sort_assets.errors import HostOutOfMemoryError, SorterCrashedError, SorterFailedError
 from sort_assets_tests.backends.test_failure_classification import REPLAYED, spikeinterface_error
 
-ALL_RULES = (*FAILURE_RULES, *SortingComponentsBackend.failure_rules, *KNOWN_FAILURES)
+ALL_RULES = (*FAILURE_RULES, *SortingComponentsBackend.failure_rules, *COMMON_FAILURES)
 BAR = "{percent:3d}%|####      | {done}/9999 [00:03<00:04,  2.50it/s]"
 
 

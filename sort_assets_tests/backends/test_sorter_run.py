@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.backends.mountainsort5 import MountainSort5Backend
 from sort_assets.backends.sorter_run import SPIKEINTERFACE_FOLDER
+from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import BadChannelsError, ConfigError, SorterFailedError
 from sort_assets.running.audit import AUDIT_LOG

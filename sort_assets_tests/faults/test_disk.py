@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sort_assets.backends.mountainsort5 import MountainSort5Backend
+from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets_tests.faults.runs import UPSTREAM, assert_nothing_half_done, failures_of, note, sorting
 from sort_assets_tests.fixtures.home import Home, cheap, make_home
 

@@ -1,6 +1,6 @@
 """Kilosort4 under a real limit of its address space: torch's allocations fail, and a smaller batch cures it or not.
 
-On the CPU, torch's failed allocations take the place of CUDA's: the same stages, the same ladder.
+On the CPU, torch's failed allocations take the place of CUDA's: the same stages, the same schedule.
 """
 
 from pathlib import Path

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule
-from sort_assets.backends.kilosort4 import memory, memory_needed
+from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.stages import STAGES
-from sort_assets.backends.memory import OomSchedule
+from sort_assets.backends.oom_schedule import OomSchedule
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.errors import ConfigError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
@@ -29,7 +29,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     failure_rules: ClassVar[tuple[FailureRule, ...]] = FAILURE_RULES
     stages: ClassVar[tuple[Stage, ...]] = STAGES
     log_name = "kilosort4.log"
-    harmless_fields: ClassVar[frozenset[str]] = SpikeInterfaceBackend.harmless_fields | {memory.CLEAR_CACHE.field}
+    harmless_fields: ClassVar[frozenset[str]] = SpikeInterfaceBackend.harmless_fields | {oom_schedule.CLEAR_CACHE.field}
     # Only of recordings without a .dat, which a notebook may hand in.
     temporary_copy = "recording.dat"
 
@@ -49,7 +49,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         return 2 if self.config.sorter.params.get("do_CAR", True) else 1
 
     def oom_schedule(self, failure: Exception | None) -> OomSchedule:
-        return memory.ladder(failure)
+        return oom_schedule.oom_schedule(failure)
 
     def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
         if not recording.has_probe():

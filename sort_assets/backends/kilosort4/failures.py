@@ -1,4 +1,4 @@
-"""How Kilosort4's failures read (Kilosort 4.1.7, as SpikeInterface 0.105.3 calls it).
+"""Rules for the failures of Kilosort4 (Kilosort 4.1.7, as SpikeInterface 0.105.3 calls it).
 
 Several causes share a message. What Kilosort noted in its log before tells them apart: the number of batches and of
 channels, the range of the first batch, and how many spikes it found.

@@ -1,7 +1,7 @@
-"""How much memory Kilosort4 needs at least, told before it starts from the probe and the length of the recording.
+"""How much memory Kilosort4 needs at least, estimated before it starts from the probe and the recording's length.
 
 Lower bounds: what clustering and matching need depends on the spikes that are going to be found. A whole sort of 60 s
-of 16 channels on the CPU held up to 1.12 GB; 0.78 GB are told here.
+of 16 channels on the CPU held up to 1.12 GB; the estimate is 0.78 GB.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.backends import SorterBackend
-from sort_assets.backends.memory import changed_fields
+from sort_assets.backends.oom_schedule import changed_fields
 from sort_assets.config import ExecutionConfig, SortingPipelineConfig
 from sort_assets.errors import OutOfMemoryError, SortAssetsError, StepCrashedError
 from sort_assets.platform.pipeline.failure_rendering import classified, in_words, render_failure

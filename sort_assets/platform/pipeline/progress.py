@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from sort_assets.backends.observer import Observer
+from sort_assets.backends.base import Observer
 from sort_assets.checks.result import CheckResult
 from sort_assets.running.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Which parameters drive a sorter's memory, how far each may go, and in which order they are changed."""
+"""What is changed when a sort runs out of memory (OOM): the parameters, their limits, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MemoryParameter:
         if present is None or isinstance(self.limit, bool):
             return self.limit
         if not isinstance(present, int | float):
-            return present  # a list of centres, say: whoever chose it knows better
+            return present  # a list of centres, say: it was chosen with care
         if (present >= self.limit) if self.raised else (present <= self.limit):
             return present
         if self.at_once:
@@ -54,27 +54,29 @@ class MemoryParameter:
 OomStep = tuple[MemoryParameter, ...]
 """Parameters that are changed together."""
 OomSchedule = tuple[OomStep, ...]
-"""Rungs in order: a retry takes the first on which something still gives."""
+"""Steps in order: a retry takes the first that still changes something."""
 
 WORKERS = MemoryParameter(N_JOBS, default=-1, limit=1)
 """Every worker holds a chunk and what is computed from it."""
 CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limit=0.1, at_once=True)
-"""The size of that chunk. Small ones cost a little time and change nothing: there is no reason to go there slowly."""
+"""The size of that chunk. Small ones take slightly longer and change no result, so it goes to its limit at once."""
 BESIDE_THE_SORT: OomSchedule = ((CHUNK_DURATION,), (WORKERS,))
-"""For writing the `.dat` and cutting out waveforms, whoever sorts."""
+"""The schedule outside of the sorter: writing the `.dat`, cutting out waveforms and so on."""
 ASSETS_BESIDE_THE_SORT = (
     *("preprocessed_recording", "binary_dat", "waveforms"),
     *("unit_metrics", "curated_units", "spike_data", "sorting_report"),
 )
-"""What the platform gives as the stage of a failure outside of the sorter."""
+"""The assets outside of the sorter, which the platform gives as the stage of a failure there."""
 
 
-def next_oom_params(config: SortingPipelineConfig, ladder: OomSchedule, factor: float) -> SortingPipelineConfig | None:
-    """The configuration after the first rung on which something gives; None when nothing does."""
-    for rung in ladder:
+def next_oom_params(
+    config: SortingPipelineConfig, schedule: OomSchedule, factor: float
+) -> SortingPipelineConfig | None:
+    """The configuration after the first step that changes something; None when none does."""
+    for step in schedule:
         values = config.model_dump()
         changed = False
-        for parameter in rung:
+        for parameter in step:
             *sections, name = parameter.field.split(".")
             section = values
             for part in sections:

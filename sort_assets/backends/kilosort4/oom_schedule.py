@@ -1,4 +1,4 @@
-"""Which of Kilosort4's parameters drive its memory, stage by stage.
+"""Which of Kilosort4's parameters drive its memory in each stage, and the order in which they are reduced.
 
 The shapes of its tensors decide (Kilosort 4.1.7):
 
@@ -28,7 +28,7 @@ from sort_assets.backends.kilosort4.stages import (
     PREPROCESSING,
     SAVING,
 )
-from sort_assets.backends.memory import MemoryParameter, OomSchedule
+from sort_assets.backends.oom_schedule import MemoryParameter, OomSchedule
 from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
 
 SMALLEST_BATCH_S = 0.5
@@ -38,7 +38,7 @@ _CENTRE_WIDTH_UM = 250.0
 """Kilosort's documentation asks for one x centre per 200 to 300 micrometres (parameters.rst)."""
 
 CLEAR_CACHE = MemoryParameter("sorter.params.clear_cache", default=False, limit=True)
-# Kilosort's defaults, for whoever asked for more: with 1, over-splitting and memory grow (4.1.0 to 4.1.2).
+# Kilosort's defaults, for a configuration that asks for more: with 1, over-splitting and memory grow (4.1.0 to 4.1.2).
 DEFAULT_SUBSET = (
     MemoryParameter("sorter.params.cluster_downsampling", default=20, limit=20, at_once=True, raised=True),
     MemoryParameter("sorter.params.max_cluster_subset", default=25000, limit=25000, at_once=True),
@@ -58,7 +58,7 @@ def batch_size(sampling_frequency: float = _RATE_UNLESS_KNOWN_HZ) -> MemoryParam
     )
 
 
-def ladder(failure: Exception | None) -> OomSchedule:
+def oom_schedule(failure: Exception | None) -> OomSchedule:
     """What to change after a failure.
 
     Parameters

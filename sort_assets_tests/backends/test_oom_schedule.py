@@ -14,9 +14,9 @@ from sort_assets.backends.kilosort4.stages import (
     MERGING,
     SAVING,
 )
-from sort_assets.backends.memory import changed_fields
-from sort_assets.backends.mountainsort5 import MountainSort5Backend
+from sort_assets.backends.oom_schedule import changed_fields
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import DeviceOutOfMemoryError, HostOutOfMemoryError, SortAssetsError
 

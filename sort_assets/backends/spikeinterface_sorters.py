@@ -1,0 +1,160 @@
+"""The sorters that need only a page each: four that SpikeInterface runs, with what is special about each.
+
+A new sorter of this kind is a class here and an entry in `registry`. Kilosort4, which has more to it, is a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sort_assets.backends.failure_rules import FailureRule, failure_rule
+from sort_assets.backends.oom_schedule import MemoryParameter
+from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.errors import TooFewSpikesError
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+COMMON_REFERENCE_CHANNELS = 32
+"""From this many channels on, these sorters take the median of all channels as reference."""
+
+_NO_PEAKS = (
+    # The prototype of a waveform is the median of no peaks, and then not a number (matched_filtering.py), or the share
+    # of the peaks that are clustered is that of none (tridesclous2.py, lupin.py); the traceback shows the line.
+    r"Prototype should have a (?:negative|positive) peak",
+    r"all_peaks\.size / peaks\.size[\s\S]*ZeroDivisionError",
+)
+
+
+class SortingComponentsBackend(SpikeInterfaceBackend):
+    """A sorter put together from `spikeinterface.sortingcomponents`: it whitens while it reads, in several passes.
+
+    The whitened recording is computed again in each pass instead of being kept: memory does not grow with the
+    recording, and no copy of it is written. This takes up to two thirds more computation (tridesclous2, 64 channels).
+    SpikeInterface would hold it in shared memory: of that, a container has 64 MB by default, a killed sorter leaves it
+    behind, and with workers that are threads, SpikeInterface 0.105.3 unlinks it more than once. Where there is room,
+    configuring the sorter's own parameter for it, mode "memory", is faster.
+
+    Two runs may differ in a few spikes. In SpikeInterface 0.105.3 these sorters hand their seed to most, not all of
+    what is random in them: not to the thresholds of matched-filter detection (spykingcircus2, lupin), the choice of
+    the peaks that are clustered (lupin, tridesclous2), or the whitening (tridesclous2).
+    """
+
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = tuple(
+        failure_rule(
+            pattern,
+            TooFewSpikesError,
+            "No sample of the recording crosses the detection threshold.",
+            "Look at the recording: it may be silent. If it has spikes, lower sorter.params.detect_threshold (of "
+            "spykingcircus2 sorter.params.detection.method_kwargs.detect_threshold), or set peak_sign to 'both'.",
+        )
+        for pattern in _NO_PEAKS
+    )
+
+    @property
+    def library_threads(self) -> int:
+        # The workers are threads that share torch: with several threads each, they would stand in each other's way.
+        return 1
+
+    def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
+        return {"job_kwargs": self.job_kwargs}
+
+    def sorter_input(self, recording: BaseRecording) -> BaseRecording:
+        """The recording with the common reference that the sorter would take after its own filter.
+
+        These sorters can skip their filter only together with the reference.
+        """
+        from spikeinterface.preprocessing import common_reference
+
+        referenced = "common_reference" in self.config.recording.preprocessing
+        few = recording.get_num_channels() < COMMON_REFERENCE_CHANNELS
+        if few or referenced or not self.recording_is_filtered:
+            return recording
+        return common_reference(recording, dtype="float32")
+
+
+class SpykingCircus2Backend(SortingComponentsBackend):
+    """SpyKING CIRCUS 2 (Yger et al. 2018), as rewritten within SpikeInterface; it whitens what we filtered."""
+
+    name = "spykingcircus2"
+    # Filter and common reference; the whitening has a switch of its own and stays on.
+    filter_off: ClassVar[Mapping[str, Any]] = {"apply_preprocessing": False}
+    own_defaults: ClassVar[Mapping[str, Any]] = {
+        # Motion is corrected once for all sorters, where recording.preprocessing asks for it; an estimate from few
+        # channels or minutes does harm.
+        "apply_motion_correction": False,
+        "seed": 0,
+        # See SortingComponentsBackend.
+        "cache_preprocessing": {"mode": "no-cache"},
+    }
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
+        # Peaks that are clustered, each with its waveform's features: the larger of the two counts. Every unit needs
+        # some tens of them.
+        MemoryParameter("sorter.params.selection.method_kwargs.n_peaks_per_channel", default=5000, limit=1000),
+        MemoryParameter("sorter.params.selection.method_kwargs.min_n_peaks", default=100000, limit=20000),
+    )
+
+
+class Tridesclous2Backend(SortingComponentsBackend):
+    """Tridesclous 2 (https://github.com/tridesclous/tridesclous), as rewritten within SpikeInterface."""
+
+    name = "tridesclous2"
+    # No steps in place of filter and common reference; apply_preprocessing=False would also skip the whitening.
+    filter_off: ClassVar[Mapping[str, Any]] = {"preprocessing_dict": []}
+    own_defaults: ClassVar[Mapping[str, Any]] = {
+        "seed": 0,
+        # See SortingComponentsBackend.
+        "cache_preprocessing_mode": "no-cache",
+        # Intermediate results, all peaks among them: only of use to who works on the sorter.
+        "save_array": False,
+    }
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
+        # Peaks that are clustered, each with its waveform's features. Every unit needs some tens of them.
+        MemoryParameter("sorter.params.n_peaks_per_channel", default=5000, limit=1000),
+    )
+
+
+class LupinBackend(SortingComponentsBackend):
+    """Lupin, SpikeInterface's own sorter, put together from the best parts of others."""
+
+    name = "lupin"
+    # No steps in place of filter and common reference; apply_preprocessing=False would also skip the whitening.
+    filter_off: ClassVar[Mapping[str, Any]] = {"preprocessing_dict": []}
+    own_defaults: ClassVar[Mapping[str, Any]] = {
+        "seed": 0,
+        # See SortingComponentsBackend.
+        "cache_preprocessing_mode": "no-cache",
+        # Intermediate results, all peaks among them: only of use to who works on the sorter.
+        "save_array": False,
+    }
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
+        # Peaks that are clustered, each with its waveform's features. Every unit needs some tens of them.
+        MemoryParameter("sorter.params.n_peaks_per_channel", default=5000, limit=1000),
+    )
+
+
+class MountainSort5Backend(SpikeInterfaceBackend):
+    """MountainSort 5 (https://github.com/flatironinstitute/mountainsort5), whitening what we filtered.
+
+    It reads from a flat file only, so SpikeInterface writes the whitened recording as float32, twice the size of an
+    int16 `.dat`, and removes it afterwards.
+    """
+
+    name = "mountainsort5"
+    # Only the filter; the whitening, which the sorter relies on, has a switch of its own.
+    filter_off: ClassVar[Mapping[str, Any]] = {"filter": False}
+    own_defaults: ClassVar[Mapping[str, Any]] = {
+        # The whitening is estimated from random parts; nothing else is random.
+        "whitening_seed": 0,
+    }
+    copies_recording = True
+    temporary_copy = "recording"
+    memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
+        # The training data are held as a whole, with all channels of every spike in them. A minute holds the hundreds
+        # of spikes per unit that the classifier takes (200), down to rates of some hertz.
+        MemoryParameter("sorter.params.scheme2_training_duration_sec", default=300, limit=60),
+    )
+
+    def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
+        return self.job_kwargs

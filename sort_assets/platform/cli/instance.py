@@ -1,13 +1,17 @@
 """Commands about the installation: `init`, `demo`, `up`, `doctor`."""
 
 import sys
+from collections.abc import Iterable
 from contextlib import chdir
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
-from sort_assets.platform.cli.printing import cell, console, errors_in_words, print_json, say
+from sort_assets.platform.cli.printing import errors_in_words, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from sort_assets.checks.result import CheckResult
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -48,17 +52,16 @@ def demo() -> None:
         roots = prepare_home()
         with open_instance() as instance:
             result = run_demo(instance, roots, say)
-    table = Table(title=f"Demo: {result.recording}")
-    table.add_column("result")
-    table.add_column("value", justify="right")
-    table.add_row("units found", f"{result.units_found} of {result.units_true}")
-    table.add_row("units with accuracy of at least 0.8", str(result.units_well_detected))
-    table.add_row("mean accuracy", f"{result.mean_accuracy:.3f}")
-    table.add_row("units kept by curation", str(result.units_kept))
-    for asset, seconds in result.seconds.items():
-        table.add_row(f"{asset}", f"{seconds:.1f} s")
-    table.add_row("everything", f"{result.total_s:.1f} s")
-    console.print(table)
+    rows = [
+        ("units found", f"{result.units_found} of {result.units_true}"),
+        ("units with accuracy of at least 0.8", str(result.units_well_detected)),
+        ("mean accuracy", f"{result.mean_accuracy:.3f}"),
+        ("units kept by curation", str(result.units_kept)),
+        *((asset, f"{seconds:.1f} s") for asset, seconds in result.seconds.items()),
+        ("total time", f"{result.total_s:.1f} s"),
+    ]
+    say(f"\nDemo: {result.recording}")
+    print_table(("result", "value"), rows, wrapped=())
     say("\n".join([f"Report: {result.report}", *(f"Delivered: {file}" for file in result.delivered)]))
     say("Open the UI with `sort-assets up` (`make up`), then http://127.0.0.1:3000/assets/sorting")
 
@@ -88,11 +91,14 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json([result.to_dict() for result in results])
     else:
-        table = Table()
-        for column in ("", "what", "found", "remedy"):
-            table.add_column(column, overflow="fold")
-        for result in results:
-            level = cell(result.level, _COLOURS[result.level])
-            table.add_row(level, *map(cell, (result.name, result.description, result.remedy)))
-        console.print(table)
+        print_check_results(results)
     sys.exit(1 if any(result.level == "error" for result in results) else 0)
+
+
+def print_check_results(results: "Iterable[CheckResult]") -> None:
+    """Print what was examined, each remedy below what it is for."""
+    rows = [
+        (one.level, one.name, f"{one.description}\nRemedy: {one.remedy}" if one.remedy else one.description)
+        for one in results
+    ]
+    print_table(("level", "what", "found"), rows, wrapped={"found"}, styles=_COLOURS)

@@ -2,18 +2,25 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from sort_assets.errors import SortAssetsError
 
 console = Console(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
+
+_GAP = "  "
+_ROWS_FITTED = 200
+"""Number of rows above which a table is not fitted to the terminal: that would take several times as long."""
+_NARROWEST = 16
+"""Number of characters below which text is not wrapped: a terminal that has less room gets whole lines."""
 
 
 def printable(text: str) -> str:
@@ -43,9 +50,54 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content))
 
 
-def cell(text: str, style: str = "") -> Text:
-    """The cell of a table."""
-    return Text(printable(text), style=style)
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    wrapped: Collection[str],
+    styles: Mapping[str, str] | None = None,
+) -> None:
+    """Print a table: fitted to a terminal, and with whole lines into a file or a pipe, so that they can be searched.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Their names.
+    rows : sequence of sequence of str
+        A text for each column. Its line breaks are kept in a terminal, and are spaces elsewhere.
+    wrapped : collection of str
+        Columns that are wrapped where the terminal is too narrow: between words, and within a word only if it does not
+        fit.
+    styles : mapping or None
+        Style of rich by text; it is applied to cells with exactly that text.
+    """
+    texts = [[printable(text) for text in row] for row in rows]
+    if not sys.stdout.isatty() or len(rows) > _ROWS_FITTED or console.width < _least_width(columns, texts, wrapped):
+        _print_lines([columns, *texts])
+        return
+    table = Table(box=None, padding=(0, len(_GAP), 0, 0), pad_edge=False)
+    for column in columns:
+        if column in wrapped:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, overflow="fold", no_wrap=True)
+    for row in texts:
+        table.add_row(*(Text(text, style=(styles or {}).get(text, "")) for text in row))
+    console.print(table)
+
+
+def _least_width(columns: Sequence[str], texts: Sequence[Sequence[str]], wrapped: Collection[str]) -> int:
+    widths = (
+        _NARROWEST if cells[0] in wrapped else max(map(len, cells)) for cells in zip(columns, *texts, strict=True)
+    )
+    return sum(widths) + len(_GAP) * len(columns)
+
+
+def _print_lines(rows: Sequence[Sequence[str]]) -> None:
+    lines = [[text.replace("\n", " ") for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo(_GAP.join(map(str.ljust, line, widths)).rstrip())
 
 
 @contextmanager
@@ -55,9 +107,7 @@ def errors_in_words() -> Iterator[None]:
         yield
     except SortAssetsError as error:
         errors.print(f"[red]{type(error).__name__}[/]: ", end="")
-        errors.print(printable(error.message), markup=False)
-        errors.print("Remedy: ", end="")
-        errors.print(printable(error.remedy), markup=False)
+        complain(f"{error.message}\nRemedy: {error.remedy}")
         sys.exit(1)
 
 

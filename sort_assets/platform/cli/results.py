@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.filesize import decimal
-from rich.table import Table
 
-from sort_assets.platform.cli.printing import cell, complain, console, errors_in_words, name_of, print_json, say
+from sort_assets.platform.cli.printing import complain, errors_in_words, name_of, print_json, print_table, say
 
 if TYPE_CHECKING:
     from sort_assets.platform.automation.status import RecordingStatus, UnregisteredStatus
 
 _ALL = "all"
-_ROWS_IN_A_TABLE = 200
-"""Longer ones are printed as plain lines, which takes a fraction of the time."""
 
 
 @click.command()
@@ -79,17 +76,7 @@ def _print_recordings(statuses: "list[RecordingStatus]") -> None:
         )
         for one in statuses
     ]
-    if len(rows) > _ROWS_IN_A_TABLE:
-        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows))
-        click.echo("\n".join(map(name_of, lines)))
-    else:
-        table = Table()
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(cell(text, "green" if text == _ALL else "") for text in row))
-        console.print(table)
+    print_table(columns, rows, wrapped={"recording", "outcome"}, styles={_ALL: "green"})
     for one in statuses:
         if one.failure is not None:
             say(f"{one.recording}: {one.failure.message} Remedy: {one.failure.remedy} Logs: {one.failure.folder}")

@@ -1,12 +1,15 @@
-# make demo | make up | make test: each sets up .venv first, once.
+# make demo | make up | make test-fast | make test | make test-all: each sets up .venv first, once.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SLOW_AT_A_TIME ?= 3
+# One thread of BLAS and torch for each process: threads that spin for a core are many times slower on a busy machine.
+export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := demo
-.PHONY: install demo up lint test system
+.PHONY: install demo up lint test-fast test test-all system
 
 install: $(STAMP)
 
@@ -30,11 +33,18 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for processes, so some files run at a time; those that compare times run alone.
-test: lint system
+# While working: linters, types, import contracts, and every test that takes seconds.
+test-fast: lint
 	$(BIN)/pytest -m alone
 	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest -m "slow and not alone" --numprocesses 3 --dist loadfile
+
+# What CI runs. Most slow tests wait for processes, so more of them run at a time than there are cores.
+test: system test-fast
+	$(BIN)/pytest -m "slow and not release" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup
+
+# Before a release, or before an issue is called resolved: also every sorter on every format, and the rarest faults.
+test-all: test
+	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup
 
 # Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
 # and we may.

@@ -1,5 +1,6 @@
 """What many tests share: small synthetic recordings with known spikes, made once per session, and Dagster homes."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
 from sort_assets_tests.fixtures.home import Home, make_home
+
+
+def pytest_configure() -> None:
+    """Take back what a shell does to a job in the background: SIGINT and SIGQUIT arrive ignored.
+
+    Every process that a test starts would ignore them too, and nobody could interrupt it.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")

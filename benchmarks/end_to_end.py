@@ -37,7 +37,8 @@ from sort_assets.machine.cores import usable_cores
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.cli.demo import PRESET, WELL_DETECTED
 from sort_assets.platform.execution.home import open_instance, prepare_home
-from sort_assets.platform.pipeline.jobs import PIPELINE, sort_recording
+from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.jobs import sort_recording
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.manifest import package_versions
 from sort_assets.testing.ground_truth import make_ground_truth

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sort_assets.platform.store.results import load, open_result
+    from sort_assets.platform.pipeline.loading import load, open_result
     from sort_assets.recordings.key import RecordingKey
     from sort_assets.recordings.opening import open_recording
 
@@ -20,9 +20,9 @@ __all__ = ["RecordingKey", "load", "open_recording", "open_result"]
 
 _MODULES = {
     "RecordingKey": "sort_assets.recordings.key",
-    "load": "sort_assets.platform.store.results",
+    "load": "sort_assets.platform.pipeline.loading",
     "open_recording": "sort_assets.recordings.opening",
-    "open_result": "sort_assets.platform.store.results",
+    "open_result": "sort_assets.platform.pipeline.loading",
 }
 
 

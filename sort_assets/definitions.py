@@ -10,29 +10,17 @@ from sort_assets.platform.automation.failure_sensor import recording_failed
 from sort_assets.platform.automation.stale_recordings import stale_recordings
 from sort_assets.platform.automation.summary_sensor import results_changed
 from sort_assets.platform.execution.executor import local_executor
-from sort_assets.platform.pipeline.assets.binary_dat import binary_dat
-from sort_assets.platform.pipeline.assets.curated_units import curated_units
+from sort_assets.platform.pipeline.assets import pipeline_assets
 from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, recordings_root
-from sort_assets.platform.pipeline.assets.preprocessed_recording import preprocessed_recording
 from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
-from sort_assets.platform.pipeline.assets.sorting import sorting
-from sort_assets.platform.pipeline.assets.sorting_report import sorting_report
-from sort_assets.platform.pipeline.assets.spike_data import spike_data
-from sort_assets.platform.pipeline.assets.unit_metrics import unit_metrics
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
-from sort_assets.platform.pipeline.assets.waveforms import waveforms
 from sort_assets.platform.pipeline.config_resolver import backend_resource
 from sort_assets.platform.pipeline.io_manager import HandleIOManager
 from sort_assets.platform.pipeline.jobs import curate_again, sort_again, sort_recording, summarize_units
 
-_MADE = (
-    *(preprocessed_recording, binary_dat, sorting, waveforms),
-    *(unit_metrics, curated_units, sorting_report, spike_data, units_across_recordings),
-)
-
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)  # links from the UI to the code; nothing is lost without them
-    _made_with_code = dg.with_source_code_references(_MADE)
+    _made_with_code = dg.with_source_code_references([*pipeline_assets(), units_across_recordings])
 
 defs = dg.Definitions(
     assets=[recordings_root, raw_recording, *SETTINGS, manual_curation, *_made_with_code],

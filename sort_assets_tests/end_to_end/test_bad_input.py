@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting, NumpyRecording
 
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.failures import Failed, failure_of, last_failure

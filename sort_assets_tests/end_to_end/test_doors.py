@@ -11,7 +11,7 @@ import psutil
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
 from sort_assets_tests.fixtures.home import CHEAP, CHECKOUT, SORT, Home, materialize_words, staging_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.servers import up
 from sort_assets_tests.recordings.files import cut_second_half

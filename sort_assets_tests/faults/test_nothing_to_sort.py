@@ -9,7 +9,7 @@ import pytest
 from spikeinterface.core import BaseRecording
 
 from sort_assets.platform.automation.status import recording_statuses
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.store.handles import StoredAnalyzer, StoredSorting
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb

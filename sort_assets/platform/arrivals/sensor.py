@@ -6,7 +6,8 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.pipeline.jobs import PIPELINE, PRIORITY_TAG, SENSOR_PRIORITY, sort_recording
+from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, sort_recording
 
 NAME = "new_recordings"
 _SAID_AT_MOST = 20

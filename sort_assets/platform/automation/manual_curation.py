@@ -15,7 +15,7 @@ from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.arrivals.observations import Observed, report
 from sort_assets.platform.automation.retrying import want
 from sort_assets.platform.pipeline.assets.observed import manual_curation
-from sort_assets.platform.pipeline.jobs import CURATED, PIPELINE
+from sort_assets.platform.pipeline.catalog import from_asset
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.handles import StoredSorting
@@ -25,7 +25,7 @@ from sort_assets.platform.store.unit_handles import MANUAL_FILE, StoredCuration,
 WORKING_FOLDERS = "@curation"
 """Below the store, beside the recordings' artefacts: people write here."""
 _AUTOMATIC = {"automatic": True}
-_FROM_CURATION = PIPELINE[PIPELINE.index(CURATED) :]
+_FROM_CURATION = from_asset(StoredCuration.asset)
 
 
 @dataclass(frozen=True)

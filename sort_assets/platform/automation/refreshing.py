@@ -10,8 +10,9 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
-from sort_assets.platform.automation.staleness import RESULTS, StalenessReader, StaleRecording
-from sort_assets.platform.pipeline.jobs import PIPELINE, PRIORITY_TAG, STALE_PRIORITY, UNFINISHED
+from sort_assets.platform.automation.staleness import StalenessReader, StaleRecording
+from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
+from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, STALE_PRIORITY, UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.failures import failed_attempts
@@ -153,14 +154,10 @@ def _from_what_is_there(store: Store, recording: StaleRecording) -> tuple[str, .
     again = set(recording.rest)
     for asset in reversed(PIPELINE):
         if asset in again:
-            again |= {name for name in _made_from(asset) if not _is_there(store, recording.key, name)}
+            made_from = pipeline_asset(asset).made_from
+            if made_from is not None and not _is_there(store, recording.key, made_from.asset):
+                again.add(made_from.asset)
     return tuple(asset for asset in PIPELINE if asset in again)
-
-
-def _made_from(asset: str) -> tuple[str, ...]:
-    """The results that an asset reads."""
-    (upstream,) = [spec.deps for result in RESULTS for spec in result.specs if spec.key.to_user_string() == asset]
-    return tuple(name for dep in upstream if (name := dep.asset_key.to_user_string()) in PIPELINE)
 
 
 def _is_there(store: Store, recording: str, asset: str) -> bool:

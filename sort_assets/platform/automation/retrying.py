@@ -16,8 +16,9 @@ from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.status import RecordingStatus
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.jobs import PIPELINE, UNFINISHED
+from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey

@@ -17,21 +17,10 @@ import dagster as dg
 
 from sort_assets.platform.arrivals.observations import DATA_VERSION_TAG
 from sort_assets.platform.automation.read_events import ReadEvent, ReadEvents
-from sort_assets.platform.pipeline.assets.binary_dat import binary_dat
-from sort_assets.platform.pipeline.assets.curated_units import curated_units
-from sort_assets.platform.pipeline.assets.preprocessed_recording import preprocessed_recording
-from sort_assets.platform.pipeline.assets.sorting import sorting
-from sort_assets.platform.pipeline.assets.sorting_report import sorting_report
-from sort_assets.platform.pipeline.assets.spike_data import spike_data
-from sort_assets.platform.pipeline.assets.unit_metrics import unit_metrics
-from sort_assets.platform.pipeline.assets.waveforms import waveforms
+from sort_assets.platform.pipeline.assets import pipeline_assets
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.store.handles import StoredSorting
 
-RESULTS = (
-    *(preprocessed_recording, binary_dat, sorting, waveforms),
-    *(unit_metrics, curated_units, sorting_report, spike_data),
-)
-"""In the order in which they are made."""
 CODE = "its code"
 """In place of an upstream asset, where the asset's own code is the cause."""
 
@@ -90,12 +79,12 @@ class StalenessReader:
 
     Parameters
     ----------
-    results : sequence of AssetsDefinition
-        Each after those that it is made from.
+    results : sequence of AssetsDefinition or None
+        Each after those that it is made from; None takes the whole pipeline.
     """
 
-    def __init__(self, results: Sequence[dg.AssetsDefinition] = RESULTS) -> None:
-        specs = [spec for result in results for spec in result.specs]
+    def __init__(self, results: Sequence[dg.AssetsDefinition] | None = None) -> None:
+        specs = [spec for result in results or pipeline_assets() for spec in result.specs]
         self._results = {spec.key.to_user_string(): spec for spec in specs}
         self._upstream = {
             name: tuple(sorted(dep.asset_key.to_user_string() for dep in spec.deps))
@@ -125,7 +114,7 @@ class StalenessReader:
             for asset in self._assets
         }
         # Those that were made last come first: they are what people work with.
-        made = newest[sorting.key.to_user_string()]
+        made = newest[StoredSorting.asset]
         partitions = made.keys() & instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
         keys = sorted(partitions, key=lambda key: -made[key])
         found = Staleness(sorted=len(keys))

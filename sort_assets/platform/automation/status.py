@@ -11,10 +11,11 @@ import dagster as dg
 from sort_assets.errors import RecordingKeyError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, Problem, State
-from sort_assets.platform.pipeline.jobs import CURATED, PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
 from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.unit_handles import StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
 _RUNS_LOOKED_AT = 20_000
@@ -206,7 +207,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
 
 def curation_of(store: Store, key: str, sorting: Mapping[str, Any]) -> Mapping[str, Any]:
     """The details of a recording's curation; empty when there is none that is newer than a sorting's manifest."""
-    curated = store.summary(key, CURATED)
+    curated = store.summary(key, StoredCuration.asset)
     if curated is None or curated["version"] < sorting.get("version", ""):
         return {}
     details: Mapping[str, Any] = curated["details"]

@@ -8,10 +8,9 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
+from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.jobs import UNFINISHED, summarize_units
 
-WATCHED = ("preprocessed_recording", "sorting", "unit_metrics", "curated_units")
-"""Assets of which new results change the summary."""
 _FAILED_RUNS = "failed runs"
 _FAILURE: Final = dg.DagsterEventType.RUN_FAILURE
 _FAILURES_LOOKED_AT = 10
@@ -124,7 +123,7 @@ def look(
 def _newest_events(instance: dg.DagsterInstance, state: SummaryState) -> dict[str, int]:
     """The number of the newest event of each watched asset, and of the newest failure of a run."""
     newest = {}
-    for asset in WATCHED:
+    for asset in SUMMARIZED:
         for record in instance.fetch_materializations(dg.AssetKey(asset), limit=1).records:
             newest[asset] = record.storage_id
     failures = instance.fetch_run_status_changes(_FAILURE, limit=_FAILURES_LOOKED_AT).records

@@ -162,8 +162,8 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
     "binary_dat=2,waveforms=all", and --keep change that. A recording that is being written or sorted is left alone.
     """
     from sort_assets.config.settings import Roots
+    from sort_assets.platform.pipeline.retention import versions_kept
     from sort_assets.platform.store.garbage import collect_garbage
-    from sort_assets.platform.store.retention import versions_kept
     from sort_assets.platform.store.store import Store
 
     with errors_in_words():

@@ -5,12 +5,11 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.config.settings import Roots
+from sort_assets.platform.pipeline.catalog import pipeline_asset
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.store.handles import Handle
-from sort_assets.platform.store.unit_handles import HANDLES
 
 VERSION_METADATA = "version"
-_HANDLES: dict[str, type[Handle]] = {handle.asset: handle for handle in HANDLES}
 _RECENT = 20
 
 
@@ -36,4 +35,5 @@ class HandleIOManager(dg.IOManager):
                 materialization = record.asset_materialization
                 if materialization is not None and VERSION_METADATA in materialization.metadata:
                     version = str(materialization.metadata[VERSION_METADATA].value)
-            return _HANDLES[context.asset_key.to_user_string()](Roots.from_environment(), recording, version)
+            handle = pipeline_asset(context.asset_key.to_user_string()).handle
+            return handle(Roots.from_environment(), recording, version)

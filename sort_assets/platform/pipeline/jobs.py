@@ -12,6 +12,10 @@ from typing import Final
 
 import dagster as dg
 
+from sort_assets.platform.pipeline.catalog import PIPELINE, from_asset
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.unit_handles import StoredCuration
+
 PRIORITY_TAG: Final = "dagster/priority"
 SENSOR_PRIORITY: Final = -5
 """The priority of runs that the sensors request for new and changed recordings."""
@@ -27,14 +31,6 @@ UNFINISHED = (
 )
 """What a run is before it has ended."""
 
-PIPELINE = (
-    *("preprocessed_recording", "binary_dat", "sorting", "waveforms"),
-    *("unit_metrics", "curated_units", "sorting_report", "spike_data"),
-)
-"""The results, each after those that it is made from."""
-SORTING = "sorting"
-CURATED = "curated_units"
-
 sort_recording = dg.define_asset_job(
     "sort_recording",
     selection=dg.AssetSelection.assets(*PIPELINE),
@@ -43,13 +39,13 @@ sort_recording = dg.define_asset_job(
 
 sort_again = dg.define_asset_job(
     "sort_again",
-    selection=dg.AssetSelection.assets(*PIPELINE[PIPELINE.index(SORTING) :]),
+    selection=dg.AssetSelection.assets(*from_asset(StoredSorting.asset)),
     description="Another sort of the same .dat: other sorter parameters, without filtering and writing again.",
 )
 
 curate_again = dg.define_asset_job(
     "curate_again",
-    selection=dg.AssetSelection.assets(*PIPELINE[PIPELINE.index(CURATED) :]),
+    selection=dg.AssetSelection.assets(*from_asset(StoredCuration.asset)),
     description="Another decision on the same units: other thresholds, or a person's curation that was imported.",
 )
 

@@ -16,6 +16,7 @@ from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.platform.pipeline.attempts import Attempt
+from sort_assets.platform.pipeline.catalog import sections_decided_upstream
 from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG, RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
@@ -31,17 +32,6 @@ OWNERS = ["team:electrophysiology"]
 CHECKS = "checks"
 """In the details of a manifest: what the asset's checks came to."""
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
-_SORTED = ("recording", "sorter")
-_DECIDED_BEFORE: Mapping[str, tuple[str, ...]] = {
-    "binary_dat": ("recording",),
-    "sorting": ("recording",),
-    "waveforms": _SORTED,
-    "unit_metrics": (*_SORTED, "waveform"),
-    "curated_units": (*_SORTED, "waveform", "metrics"),
-    "sorting_report": (*_SORTED, "waveform", "metrics", "curation"),
-    "spike_data": (*_SORTED, "waveform", "metrics", "curation"),
-}
-"""By asset, the parts of the configuration by which what it reads was made."""
 
 
 @dataclass
@@ -225,7 +215,7 @@ def _as_made(
         return resolved
     sections: dict[str, Section] = {}
     differing: list[str] = []
-    for name in _DECIDED_BEFORE[asset]:
+    for name in sections_decided_upstream(asset):
         asked: Section = getattr(resolved.config, name)
         if name not in upstream.manifest.config:  # made by an older version of this software
             continue

@@ -77,7 +77,8 @@ class Handle:
         """What a manifest that read this artefact names."""
         return InputVersion(version=self.manifest.version, data_version=self.manifest.data_version)
 
-    def _input(self, asset: str) -> str:
+    def upstream_version(self, asset: str) -> str:
+        """The version of an upstream asset that this artefact was made from."""
         return self._lineage.inputs[asset].version
 
     @property
@@ -145,7 +146,7 @@ class StoredBinary(Handle):
     @property
     def preprocessed_recording(self) -> StoredRecording:
         """The very version that was written."""
-        return StoredRecording(self.roots, self.recording, self._input(StoredRecording.asset))
+        return StoredRecording(self.roots, self.recording, self.upstream_version(StoredRecording.asset))
 
     @property
     def dat_paths(self) -> dict[str, Path]:
@@ -182,7 +183,7 @@ class StoredSorting(Handle):
     @property
     def binary_dat(self) -> StoredBinary:
         """The very version that was sorted."""
-        return StoredBinary(self.roots, self.recording, self._input(StoredBinary.asset))
+        return StoredBinary(self.roots, self.recording, self.upstream_version(StoredBinary.asset))
 
     def load_recording(self) -> BaseRecording:
         """The recording that was sorted: the memory-mapped `.dat`, or the lazy recording where there is none."""
@@ -241,7 +242,7 @@ class StoredAnalyzer(Handle):
     @property
     def sorting(self) -> StoredSorting:
         """The very version whose units these are."""
-        return StoredSorting(self.roots, self.recording, self._input(StoredSorting.asset))
+        return StoredSorting(self.roots, self.recording, self.upstream_version(StoredSorting.asset))
 
     def load(self) -> SortingAnalyzer:
         """The analyzer, with its recording when that is still there.

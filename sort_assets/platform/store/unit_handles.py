@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import CurationConfig
-from sort_assets.platform.store.handles import (
-    Handle,
-    StoredAnalyzer,
-    StoredBinary,
-    StoredRecording,
-    StoredSorting,
-    read_sorting,
-)
+from sort_assets.platform.store.handles import Handle, StoredAnalyzer, StoredSorting, read_sorting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +32,7 @@ class StoredMetrics(Handle):
     @property
     def waveforms(self) -> StoredAnalyzer:
         """The very version of which they are."""
-        return StoredAnalyzer(self.roots, self.recording, self._input(StoredAnalyzer.asset))
+        return StoredAnalyzer(self.roots, self.recording, self.upstream_version(StoredAnalyzer.asset))
 
     @property
     def failed(self) -> dict[str, str]:
@@ -74,7 +67,7 @@ class StoredCuration(Handle):
     @property
     def unit_metrics(self) -> StoredMetrics:
         """The very version on which it was decided."""
-        return StoredMetrics(self.roots, self.recording, self._input(StoredMetrics.asset))
+        return StoredMetrics(self.roots, self.recording, self.upstream_version(StoredMetrics.asset))
 
     @property
     def sorting(self) -> StoredSorting:
@@ -138,7 +131,7 @@ class StoredDelivery(Handle):
     @property
     def curated_units(self) -> StoredCuration:
         """The very version that was delivered."""
-        return StoredCuration(self.roots, self.recording, self._input(StoredCuration.asset))
+        return StoredCuration(self.roots, self.recording, self.upstream_version(StoredCuration.asset))
 
     def load(self) -> dict[str, Path]:
         """The delivered files and folders by their names."""
@@ -155,10 +148,3 @@ class StoredReport(Handle):
         from sort_assets.platform.store.store import FIGURES
 
         return self.path / FIGURES / REPORT_FILE
-
-
-HANDLES: tuple[type[Handle], ...] = (
-    *(StoredRecording, StoredBinary, StoredSorting, StoredAnalyzer),
-    *(StoredMetrics, StoredCuration, StoredReport, StoredDelivery),
-)
-"""Of every result."""

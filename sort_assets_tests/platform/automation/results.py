@@ -5,12 +5,14 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from sort_assets.definitions import defs
-from sort_assets.platform.automation.staleness import RESULTS
+from sort_assets.platform.pipeline.assets import pipeline_assets
 
-CODE_VERSIONS = {spec.key.to_user_string(): spec.code_version or "" for result in RESULTS for spec in result.specs}
+CODE_VERSIONS = {
+    spec.key.to_user_string(): spec.code_version or "" for result in pipeline_assets() for spec in result.specs
+}
 UPSTREAM = {
     spec.key.to_user_string(): [dep.asset_key.to_user_string() for dep in spec.deps]
-    for result in RESULTS
+    for result in pipeline_assets()
     for spec in result.specs
 }
 

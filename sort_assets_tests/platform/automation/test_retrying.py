@@ -15,7 +15,7 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPar
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.scan import Arrivals
 from sort_assets.platform.arrivals.tick import Limits
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.store.failures import record_failure
 from sort_assets.recordings.probe_files import probe_fingerprint
 from sort_assets_tests.fixtures.home import Home

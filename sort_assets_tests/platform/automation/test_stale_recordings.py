@@ -12,7 +12,7 @@ from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.automation.refreshing import Refresh, Refresher, RefreshLimits
 from sort_assets.platform.automation.stale_recordings import stale_recordings
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.store.failures import record_failure
 from sort_assets_tests.fixtures.home import Home

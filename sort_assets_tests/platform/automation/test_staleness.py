@@ -254,6 +254,6 @@ def test_a_memory_that_is_damaged_or_of_another_instance_is_not_trusted(content:
 
 
 def test_everything_that_is_made_is_judged() -> None:
-    from sort_assets.platform.pipeline.jobs import PIPELINE
+    from sort_assets.platform.pipeline.catalog import PIPELINE
 
     assert tuple(CODE_VERSIONS) == PIPELINE

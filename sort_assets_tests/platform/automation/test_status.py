@@ -11,7 +11,7 @@ from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssets
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
-from sort_assets.platform.pipeline.jobs import PIPELINE
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.store.failures import failure_folder, record_failure
 from sort_assets.platform.store.store import Store

@@ -10,6 +10,7 @@ from sort_assets.errors import DiskFullError, MissingArtefactError
 from sort_assets.figures import across_recordings
 from sort_assets.platform.execution.figure_server import FigureServer, figure_port
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
+from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
 from sort_assets.platform.pipeline.jobs import summarize_units
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_results import COLUMNS
@@ -21,7 +22,6 @@ from sort_assets.platform.pipeline.stored_summary import (
     remove_older_summaries,
 )
 from sort_assets.platform.store.garbage import collect_garbage
-from sort_assets.platform.store.retention import DEFAULT_KEPT
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.ports import wait_for_port
@@ -115,7 +115,7 @@ def test_the_summary_is_no_recording_and_its_old_versions_do_not_pile_up(home: H
     assert store.artefact(ALL_RECORDINGS, SUMMARY).manifest.version == before[-1]
     assert store.recordings() == ["day.nwb"]
 
-    collect_garbage(store, dict.fromkeys([*DEFAULT_KEPT, SUMMARY], 1))
+    collect_garbage(store, dict.fromkeys([*DEFAULT_VERSIONS_KEPT, SUMMARY], 1))
 
     assert store.versions(ALL_RECORDINGS, SUMMARY) == before[3:]
 

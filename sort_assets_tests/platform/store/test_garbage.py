@@ -9,12 +9,12 @@ import pytest
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import DiskFullError, MissingArtefactError
+from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
 from sort_assets.platform.store.dead_staging import remains
 from sort_assets.platform.store.failures import RECORDS_KEPT, failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.garbage import FAILURE, LESSON, REMAINS, VERSION, collect_garbage
 from sort_assets.platform.store.handles import StoredBinary
 from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
-from sort_assets.platform.store.retention import DEFAULT_KEPT
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.platform.store.writers import SORTER, WRITER, kill, killed_writer, publish, start
@@ -23,12 +23,12 @@ STUCK = """
 import sys, time
 from pathlib import Path
 from sort_assets.platform.store.store import Store; from sort_assets.platform.store import garbage
-from sort_assets.platform.store.retention import DEFAULT_KEPT
+from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
 def stuck(version):
     print("renamed", flush=True)
     time.sleep(600)
 real, garbage.sync = garbage.sync, stuck
-garbage.collect_garbage(Store(Path(sys.argv[1])), DEFAULT_KEPT)
+garbage.collect_garbage(Store(Path(sys.argv[1])), DEFAULT_VERSIONS_KEPT)
 """
 
 
@@ -41,7 +41,7 @@ def test_only_the_newest_dat_stays_and_every_sorting(tmp_path: Path) -> None:
     dats = [publish(store, "binary_dat", bytes(1_000)) for _ in range(3)]
     sortings = [publish(store, "sorting") for _ in range(3)]
 
-    collected = collect_garbage(store, DEFAULT_KEPT)
+    collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert store.versions("rec", "binary_dat") == [dats[-1].manifest.version]
     assert store.artefact("rec", "binary_dat") == dats[-1]
@@ -57,7 +57,7 @@ def test_of_a_removed_version_the_figures_and_the_history_stay(tmp_path: Path) -
     old = publish(store, "waveforms")
     publish(store, "waveforms")
 
-    collect_garbage(store, DEFAULT_KEPT)
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert set(_everything(old.path)) == {"figures", "figures/raster.png", "removed.json"}
     assert json.loads((old.path / "removed.json").read_text())["version"] == old.manifest.version
@@ -67,7 +67,7 @@ def test_who_reads_a_removed_version_is_told_why_it_is_gone(tmp_path: Path) -> N
     store = Store(tmp_path)
     old = publish(store, "binary_dat").manifest.version
     publish(store, "binary_dat")
-    collect_garbage(store, DEFAULT_KEPT)
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     with pytest.raises(MissingArtefactError, match="retention removed it") as caught:
         StoredBinary(Roots(tmp_path, tmp_path), "rec", old).load_groups()
@@ -92,7 +92,7 @@ def test_the_current_version_stays_also_when_it_is_not_the_newest(tmp_path: Path
     current.unlink()
     current.symlink_to(first.manifest.version)  # as after a clock that was set back
 
-    collect_garbage(store, DEFAULT_KEPT)
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert store.versions("rec", "binary_dat") == [first.manifest.version, last.manifest.version]
 
@@ -116,10 +116,10 @@ def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:
     killed_writer(store, "sorting", tmp_path / "files", {"sorter/recording.dat": bytes(700)})
     before = _everything(store.root)
 
-    dry = collect_garbage(store, DEFAULT_KEPT, dry_run=True)
+    dry = collect_garbage(store, DEFAULT_VERSIONS_KEPT, dry_run=True)
 
     assert _everything(store.root) == before
-    assert dry == collect_garbage(store, DEFAULT_KEPT)
+    assert dry == collect_garbage(store, DEFAULT_VERSIONS_KEPT)
     assert {one.what for one in dry.removed} == {VERSION, REMAINS}
     assert dry.bytes >= 2 * 500 + 700
 
@@ -128,7 +128,7 @@ def test_remains_of_a_killed_sort_become_a_record_of_its_failure(tmp_path: Path)
     store = Store(tmp_path / "store")
     killed_writer(store, "sorting", tmp_path / "files", {"sorter/sorter.log": "clustering"}, run_id="run")
 
-    collect_garbage(store, DEFAULT_KEPT)
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert remains(store.asset_folder("rec", "sorting")) == []
     (attempt,) = failed_attempts(store, "rec", "sorting")
@@ -144,7 +144,7 @@ def test_a_link_and_a_lock_that_a_killed_writer_left_go_and_so_do_empty_folders(
     (folder / ".current-2026").symlink_to("2026")
     kill(start(SORTER, tmp_path, "dead"))
 
-    collect_garbage(store, DEFAULT_KEPT)
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -158,14 +158,14 @@ def test_a_recording_that_is_being_written_is_left_alone_entirely(tmp_path: Path
     writer = start(WRITER, store.root, "waveforms", "alive", "1", tmp_path / "files")
     before = _everything(store.root / "rec")
     try:
-        collected = collect_garbage(store, DEFAULT_KEPT)
+        collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
         assert collected.in_use == ["rec"]
         assert _everything(store.root / "rec") == before
         assert len(store.versions("other", "binary_dat")) == 1
     finally:
         kill(writer)
-    assert collect_garbage(store, DEFAULT_KEPT).in_use == []
+    assert collect_garbage(store, DEFAULT_VERSIONS_KEPT).in_use == []
     assert len(store.versions("rec", "binary_dat")) == 1
 
 
@@ -175,7 +175,7 @@ def test_a_recording_that_is_being_sorted_is_left_alone_entirely(tmp_path: Path)
         publish(store, "binary_dat")
 
     with sort_lock(store, "rec", run_id="run"):
-        collected = collect_garbage(store, DEFAULT_KEPT)
+        collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert collected.in_use == ["rec"]
     assert len(store.versions("rec", "binary_dat")) == 2
@@ -198,7 +198,7 @@ def test_a_writer_that_begins_while_a_version_is_being_removed_keeps_it(
             return real_rename(path, target)
 
         monkeypatch.setattr(Path, "rename", rename)
-        collected = collect_garbage(store, DEFAULT_KEPT)
+        collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert collected.removed == []
     assert store.artefact("rec", "binary_dat", old.manifest.version) == old
@@ -212,13 +212,13 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> No
     left = _everything(old.path)
     versions = store.versions("rec", "binary_dat")
 
-    collected = collect_garbage(store, DEFAULT_KEPT)
+    collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert "traces.dat" in left
     assert versions == [new.manifest.version]
     assert set(_everything(old.path)) == {"figures", "figures/raster.png", "removed.json"}
     assert collected.bytes == 1_000
-    assert collect_garbage(store, DEFAULT_KEPT).removed == []
+    assert collect_garbage(store, DEFAULT_VERSIONS_KEPT).removed == []
 
 
 def test_old_and_unfinished_failure_records_go_with_the_work_that_was_kept(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_old_and_unfinished_failure_records_go_with_the_work_that_was_kept(tmp_p
         (_failed(store, version) / "work").mkdir(parents=True)
         (_failed(store, version) / "work/recording.dat").write_bytes(bytes(1_000))
 
-    collected = collect_garbage(store, DEFAULT_KEPT)
+    collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert _everything(tmp_path) == newest
     assert [(one.what, one.path) for one in collected.removed] == [
@@ -251,7 +251,7 @@ def test_expired_lessons_go(tmp_path: Path) -> None:
     past = lesson.model_copy(update={"expires": datetime.now(UTC) - timedelta(days=1)})
     lessons.path(old).write_text(past.model_dump_json(), encoding="utf-8")
 
-    collected = collect_garbage(Store(tmp_path), DEFAULT_KEPT)
+    collected = collect_garbage(Store(tmp_path), DEFAULT_VERSIONS_KEPT)
 
     assert [(one.what, one.path) for one in collected.removed] == [(LESSON, "@lessons/lupin-8ch-30000Hz-CPU.json")]
     assert [lesson.shape for lesson in lessons.all()] == [good]
@@ -273,15 +273,15 @@ def test_a_recording_that_can_not_be_cleaned_does_not_stop_the_others(
         real_unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlink)
-    collected = collect_garbage(store, DEFAULT_KEPT)
+    collected = collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
     assert collected.failed == {"a": "no right to remove traces.dat"}
     assert len(store.versions("b", "binary_dat")) == 1
 
 
 def test_an_empty_store_and_one_that_is_not_there_are_clean(tmp_path: Path) -> None:
-    assert collect_garbage(Store(tmp_path), DEFAULT_KEPT).removed == []
-    assert collect_garbage(Store(tmp_path / "absent"), DEFAULT_KEPT).removed == []
+    assert collect_garbage(Store(tmp_path), DEFAULT_VERSIONS_KEPT).removed == []
+    assert collect_garbage(Store(tmp_path / "absent"), DEFAULT_VERSIONS_KEPT).removed == []
 
 
 def _record(store: Store, number: int) -> None:

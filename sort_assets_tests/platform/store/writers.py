@@ -44,6 +44,7 @@ def publish(
     run_id: str = "0123456789",
     made_from: Artefact | None = None,
     details: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Artefact:
     """A version of an asset with one file and one figure."""
     inputs = {}
@@ -53,7 +54,9 @@ def publish(
     with store.stage(recording, asset, run_id=run_id) as staging:
         (staging.path / "traces.dat").write_bytes(content)
         (staging.figures / "raster.png").write_bytes(b"picture")
-        return staging.publish(data_version="v", config={}, config_sources={}, inputs=inputs, details=details or {})
+        return staging.publish(
+            data_version="v", config=config or {}, config_sources={}, inputs=inputs, details=details or {}
+        )
 
 
 def start(code: str, *words: str | Path) -> "subprocess.Popen[bytes]":

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.curation.criteria import criteria_of
+from sort_assets.platform.pipeline.catalog import lineage
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import CHECKS, GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
-from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.unit_handles import REPORT_FILE, StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
@@ -157,7 +157,7 @@ def _attention(curated_units: StoredCuration) -> "Iterator[AttentionPoint]":
     from sort_assets.reports import AttentionPoint
 
     details, sorting = curated_units.details, curated_units.sorting
-    for step in _made_from(curated_units):
+    for step in lineage(curated_units):
         for check in step.details.get(CHECKS, []):
             if not check["passed"]:
                 level: Level = "error" if check["severity"] == "ERROR" else "warning"
@@ -204,13 +204,6 @@ def _lineage(curated_units: StoredCuration) -> "Iterator[LineageStep]":
     """From the raw recording on."""
     from sort_assets.reports import LineageStep
 
-    for step in _made_from(curated_units):
+    for step in lineage(curated_units):
         made = step.manifest.created
         yield LineageStep(step.asset, step.manifest.version, step.manifest.data_version, f"{made:%Y-%m-%d %H:%M} UTC")
-
-
-def _made_from(curated_units: StoredCuration) -> list[Handle]:
-    metrics = curated_units.unit_metrics
-    sorting = metrics.waveforms.sorting
-    binary = sorting.binary_dat
-    return [binary.preprocessed_recording, binary, sorting, metrics.waveforms, metrics, curated_units]

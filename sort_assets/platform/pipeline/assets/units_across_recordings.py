@@ -10,6 +10,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.metrics.columns import Column
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import refuse_temporary_instance
+from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
@@ -44,7 +45,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 
 @dg.asset(
     name=SUMMARY,
-    deps=["preprocessed_recording", "sorting", "unit_metrics", "curated_units"],
+    deps=list(SUMMARIZED),
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",

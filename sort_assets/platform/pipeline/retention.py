@@ -1,22 +1,18 @@
 """How many versions of each asset are kept: `SORT_ASSETS_KEEP`, and `--keep` of `sort-assets gc`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from sort_assets.config.settings import KEEP_VARIABLE, read_environment
 from sort_assets.errors import ConfigError
-from sort_assets.platform.store.handles import Handle
-from sort_assets.platform.store.unit_handles import HANDLES, StoredManualCuration
+from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT, STORED
 
-DEFAULT_KEPT: Mapping[str, int | None] = {"binary_dat": 1, "waveforms": 1, "spike_data": 3}
-"""By asset; None, and an asset that is not named, keeps every version.
-
-These are large and can be computed again. Sortings and curations are results, the others are small.
-"""
 _ALL = "all"
 
 
 def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
-    """The newest versions kept by asset: the default, changed by `SORT_ASSETS_KEEP`, changed by `chosen`.
+    """How many of the newest versions are kept by asset: the catalogue, `SORT_ASSETS_KEEP`, and `chosen` on top.
+
+    None, and an asset that is not named, keeps every version.
 
     Parameters
     ----------
@@ -28,7 +24,7 @@ def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
     ConfigError
         When a choice names no asset, or no number of at least 1.
     """
-    kept = dict(DEFAULT_KEPT)
+    kept = dict(DEFAULT_VERSIONS_KEPT)
     from_environment = [part.strip() for part in read_environment().keep.split(",")]
     for source, choices in ((KEEP_VARIABLE, [part for part in from_environment if part]), ("--keep", chosen)):
         for choice in choices:
@@ -39,12 +35,10 @@ def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
 
 def _parsed(choice: str, source: str) -> tuple[str, int | None]:
     asset, _, number = (part.strip() for part in choice.partition("="))
-    handles: tuple[type[Handle], ...] = (*HANDLES, StoredManualCuration)
-    assets = sorted(handle.asset for handle in handles)
-    if asset not in assets:
+    if asset not in STORED:
         raise ConfigError(
             f"{source} says '{choice}': there is no asset '{asset}'.",
-            remedy=f"Write like binary_dat=2, with one of {', '.join(assets)}.",
+            remedy=f"Write like binary_dat=2, with one of {', '.join(sorted(STORED))}.",
         )
     if number == _ALL:
         return asset, None

@@ -9,12 +9,11 @@ from dotenv import find_dotenv, load_dotenv
 
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import MissingArtefactError
+from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import HANDLES
 
 _KEY = re.compile(r"[A-Za-z0-9._=~@-]+")
-_HANDLES: dict[str, type[Handle]] = {handle.asset: handle for handle in HANDLES}
 
 
 def open_result(recording: str, asset: str, *, version: str | None = None, roots: Roots | None = None) -> Handle:
@@ -25,8 +24,7 @@ def open_result(recording: str, asset: str, *, version: str | None = None, roots
     recording : str
         The recording's key, as `sort-assets status` prints it, or its path below the recordings root.
     asset : str
-        "preprocessed_recording", "binary_dat", "sorting", "waveforms", "unit_metrics", "curated_units", "spike_data"
-        or "sorting_report".
+        One of the pipeline's assets: "sorting", "unit_metrics", "curated_units", …
     version : str or None
         The store's version; None is the current one.
     roots : Roots or None
@@ -41,13 +39,13 @@ def open_result(recording: str, asset: str, *, version: str | None = None, roots
         if read_environment().store is None:
             load_dotenv(find_dotenv(usecwd=True))
         roots = Roots.from_environment()
-    if asset not in _HANDLES:
+    if asset not in PIPELINE:
         raise MissingArtefactError(
-            f"There is no result called '{asset}'{_nearest(asset, list(_HANDLES))}.",
-            remedy=f"Ask for one of {', '.join(_HANDLES)}.",
+            f"There is no result called '{asset}'{_nearest(asset, list(PIPELINE))}.",
+            remedy=f"Ask for one of {', '.join(PIPELINE)}.",
         )
     key = _key(recording, roots)
-    handle = _HANDLES[asset](roots, key, version)
+    handle = pipeline_asset(asset).handle(roots, key, version)
     try:
         handle.artefact  # noqa: B018 - the current version is decided now, and what is missing is said now
     except MissingArtefactError as error:

@@ -4,7 +4,7 @@ import pytest
 
 from sort_assets.config.settings import KEEP_VARIABLE
 from sort_assets.errors import ConfigError
-from sort_assets.platform.store.retention import versions_kept
+from sort_assets.platform.pipeline.retention import versions_kept
 
 
 def test_by_default_one_dat_and_one_set_of_waveforms_and_every_result(monkeypatch: pytest.MonkeyPatch) -> None:

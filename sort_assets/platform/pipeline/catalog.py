@@ -1,0 +1,120 @@
+"""The assets of the pipeline, in the order in which they are made: the one list, from which all others derive.
+
+Jobs, sensors, staleness, status, retention, `load`, the launch of missing results and the settings of an attempt all
+follow this catalogue. To add an asset:
+
+1. Write its handle, a subclass of `Handle`: which asset it names and how people load it.
+2. Add its record to `CATALOG`, behind the asset that it is made from.
+3. Write `pipeline/assets/<name>.py` with the Dagster asset, a function of that name.
+
+This module stays light: the code location and `sort_assets.load` import it, so it imports neither Dagster nor numpy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sort_assets.platform.store.handles import Handle, StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
+from sort_assets.platform.store.unit_handles import (
+    StoredCuration,
+    StoredDelivery,
+    StoredManualCuration,
+    StoredMetrics,
+    StoredReport,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineAsset:
+    """What the platform knows of an asset of the pipeline.
+
+    Attributes
+    ----------
+    handle : type of Handle
+        Opens its artefacts; names the asset.
+    made_from : type of Handle or None
+        The result that it reads; None for the first one, which reads the raw recording.
+    config_sections : tuple of str
+        The sections of `SortingPipelineConfig` that take effect here. Whatever is made from this asset keeps them as
+        they were.
+    versions_kept : int or None
+        How many of the newest versions `sort-assets gc` keeps, unless somebody chose otherwise; None keeps all. Meant
+        for what is large and can be computed again.
+    summarized : bool
+        Whether the summary over all recordings reads it.
+    """
+
+    handle: type[Handle]
+    made_from: type[Handle] | None
+    config_sections: tuple[str, ...] = ()
+    versions_kept: int | None = None
+    summarized: bool = False
+
+    @property
+    def name(self) -> str:
+        """The asset's key in Dagster, and its folder in the store."""
+        return self.handle.asset
+
+
+CATALOG: tuple[PipelineAsset, ...] = (
+    PipelineAsset(handle=StoredRecording, made_from=None, config_sections=("recording",), summarized=True),
+    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1),
+    PipelineAsset(handle=StoredSorting, made_from=StoredBinary, config_sections=("sorter",), summarized=True),
+    PipelineAsset(handle=StoredAnalyzer, made_from=StoredSorting, config_sections=("waveform",), versions_kept=1),
+    PipelineAsset(handle=StoredMetrics, made_from=StoredAnalyzer, config_sections=("metrics",), summarized=True),
+    PipelineAsset(handle=StoredCuration, made_from=StoredMetrics, config_sections=("curation",), summarized=True),
+    PipelineAsset(handle=StoredReport, made_from=StoredCuration),
+    PipelineAsset(handle=StoredDelivery, made_from=StoredCuration, config_sections=("delivery",), versions_kept=3),
+)
+"""Every result, each after the one that it is made from."""
+
+PIPELINE: tuple[str, ...] = tuple(asset.name for asset in CATALOG)
+"""The names of the results, in the same order."""
+SUMMARIZED: tuple[str, ...] = tuple(asset.name for asset in CATALOG if asset.summarized)
+"""What the summary over all recordings reads."""
+DEFAULT_VERSIONS_KEPT: Mapping[str, int | None] = {
+    asset.name: asset.versions_kept for asset in CATALOG if asset.versions_kept is not None
+}
+"""How many versions are kept by default; of an asset that is not named, all."""
+STORED: Mapping[str, type[Handle]] = {
+    **{asset.name: asset.handle for asset in CATALOG},
+    StoredManualCuration.asset: StoredManualCuration,
+}
+"""The handles of all that the store keeps of a recording: the results, and what people decided of its units."""
+
+_BY_NAME = {asset.name: asset for asset in CATALOG}
+
+
+def pipeline_asset(name: str) -> PipelineAsset:
+    """The record of an asset.
+
+    Raises
+    ------
+    KeyError
+        When it is not in the catalogue.
+    """
+    return _BY_NAME[name]
+
+
+def from_asset(name: str) -> tuple[str, ...]:
+    """The names of an asset and of all behind it in the pipeline."""
+    return PIPELINE[PIPELINE.index(name) :]
+
+
+def upstream_assets(name: str) -> tuple[PipelineAsset, ...]:
+    """What an asset is made from, directly and indirectly, in the order in which it is made."""
+    made_from = _BY_NAME[name].made_from
+    return () if made_from is None else (*upstream_assets(made_from.asset), _BY_NAME[made_from.asset])
+
+
+def sections_decided_upstream(name: str) -> tuple[str, ...]:
+    """The sections of the configuration by which what an asset reads was made."""
+    return tuple(section for asset in upstream_assets(name) for section in asset.config_sections)
+
+
+def lineage(handle: Handle) -> list[Handle]:
+    """A result, and before it the very versions of all results that it was made from, the first one first."""
+    made_from = _BY_NAME[handle.asset].made_from
+    if made_from is None:
+        return [handle]
+    version = handle.upstream_version(made_from.asset)
+    return [*lineage(made_from(handle.roots, handle.recording, version)), handle]

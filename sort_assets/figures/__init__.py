@@ -1,34 +1,50 @@
-"""Figures of a recording and its units, each written as one PNG for the page of an asset.
+"""Figures of a recording and its units, as the asset pages of Dagster and the report show them.
 
-Nothing here knows Dagster. Every function takes SpikeInterface, probeinterface, pandas or numpy objects and a path,
-writes a PNG of 660 pixels in width and returns the path. For each `plot_*` there is a `draw_*` beside it, which returns
-the matplotlib figure unsaved. No global state of matplotlib is touched: the functions are safe in threads.
+One module per figure, with one `draw_*` that takes SpikeInterface, probeinterface, pandas or numpy objects and returns
+a matplotlib figure of 660 pixels in width; when there is nothing to plot, the figure says so in a sentence. `save`
+writes a figure as PNG. What figures share is in `style` (sizes, colours, legends), `unit_panels` (a panel for each
+unit), `unit_verdicts` (how kept and rejected units look), `channels` and `probe_layout`.
+
+To add a figure, write a module with a `draw_*`, list it here, and call it where the asset's other figures are drawn
+(`sort_assets/platform/pipeline/assets/`), or in `sort_assets.reports.figures` for the report.
+
+Nothing here knows Dagster or touches global state of matplotlib: figures can be drawn in threads.
 """
 
-from sort_assets.figures.amplitudes import plot_amplitudes
-from sort_assets.figures.correlograms import plot_correlograms
-from sort_assets.figures.drift import plot_drift
-from sort_assets.figures.kept_bar import plot_kept_fraction_bar
-from sort_assets.figures.metric_histograms import plot_metric_histograms
-from sort_assets.figures.noise import plot_noise_levels
-from sort_assets.figures.probe import plot_probe
-from sort_assets.figures.raster import plot_raster
-from sort_assets.figures.templates import plot_templates
-from sort_assets.figures.traces import plot_traces
-from sort_assets.figures.unit_positions import plot_unit_positions
-from sort_assets.figures.verdicts import MetricCriterion
+from sort_assets.figures.across_recordings import (
+    draw_failures_by_class,
+    draw_quality_over_time,
+    draw_units_per_recording,
+)
+from sort_assets.figures.amplitudes import draw_amplitudes
+from sort_assets.figures.correlograms import draw_correlograms
+from sort_assets.figures.drift import draw_drift
+from sort_assets.figures.kept_fraction_bar import draw_kept_fraction_bar
+from sort_assets.figures.metric_criterion import MetricCriterion
+from sort_assets.figures.metric_histograms import draw_metric_histograms
+from sort_assets.figures.noise import draw_noise_levels
+from sort_assets.figures.probe import draw_probe
+from sort_assets.figures.raster import draw_raster
+from sort_assets.figures.saving import save
+from sort_assets.figures.templates import draw_templates
+from sort_assets.figures.traces import draw_traces
+from sort_assets.figures.unit_positions import draw_unit_positions
 
 __all__ = [
     "MetricCriterion",
-    "plot_amplitudes",
-    "plot_correlograms",
-    "plot_drift",
-    "plot_kept_fraction_bar",
-    "plot_metric_histograms",
-    "plot_noise_levels",
-    "plot_probe",
-    "plot_raster",
-    "plot_templates",
-    "plot_traces",
-    "plot_unit_positions",
+    "draw_amplitudes",
+    "draw_correlograms",
+    "draw_drift",
+    "draw_failures_by_class",
+    "draw_kept_fraction_bar",
+    "draw_metric_histograms",
+    "draw_noise_levels",
+    "draw_probe",
+    "draw_quality_over_time",
+    "draw_raster",
+    "draw_templates",
+    "draw_traces",
+    "draw_unit_positions",
+    "draw_units_per_recording",
+    "save",
 ]

@@ -1,16 +1,19 @@
 """All recordings together: units of each, their quality over time, and what failed.
 
-The tables have one row for each recording, its key as index, and the columns that a figure names.
- Recordings stand in the order in which they were
-sorted, at equal distances: sorts come in batches, between which nothing happens for weeks.
+The tables have one row for each recording, its key as index, and the columns that a figure names. Recordings stand in
+the order in which they were sorted, at equal distances: sorts come in batches, between which nothing happens for weeks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from sort_assets.figures.style import (
     BLACK,
@@ -18,24 +21,16 @@ from sort_assets.figures.style import (
     GREY,
     LABEL_SIZE,
     LEGEND_ROW_IN,
-    LIGHT_GREY,
     ORANGE,
     SKY_BLUE,
     TICK_SIZE,
     VERMILLION,
+    add_horizontal_grid,
     add_legend_below,
-    draw_message,
+    message_figure,
     new_figure,
-    save_figure,
     style_axes,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _BARS = 265
 """Of two pixels each. Of more recordings, neighbours share a bar, which shows their mean."""
@@ -55,7 +50,7 @@ _CLASSES_NAMED = 20
 _NOTHING = "No recording has been sorted yet"
 
 
-def plot_units_per_recording(table: pd.DataFrame, path: Path) -> Path:
+def draw_units_per_recording(table: pd.DataFrame) -> Figure:
     """Draw how many units each recording has: kept, rejected, or not curated.
 
     Parameters
@@ -63,24 +58,10 @@ def plot_units_per_recording(table: pd.DataFrame, path: Path) -> Path:
     table : pd.DataFrame
         With the columns `sorted_at`, `units_found`, `units_kept` and `units_rejected`; rows without `units_found` are
         left out.
-    path : Path
-        The PNG to write.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    return save_figure(draw_units_per_recording(table), path)
-
-
-def draw_units_per_recording(table: pd.DataFrame) -> Figure:
-    """The figure that `plot_units_per_recording` saves."""
     ordered = _in_order(table, "units_found")
     if ordered.empty:
-        figure = new_figure(1.8)
-        draw_message(figure, _NOTHING, title="Units of each recording")
-        return figure
+        return message_figure(_NOTHING, title="Units of each recording")
     found = _numbers(ordered, "units_found")
     kept, rejected = _numbers(ordered, "units_kept"), _numbers(ordered, "units_rejected")
     curated = np.isfinite(kept) & np.isfinite(rejected)
@@ -110,13 +91,12 @@ def draw_units_per_recording(table: pd.DataFrame) -> Figure:
     mean_of = f", mean of {together} recordings" if together > 1 else ""
     style_axes(axes, title=counted, x_label=_label_recordings(axes, ordered), y_label=f"Units{mean_of}")
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.0))
-    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
+    add_horizontal_grid(axes)
     add_legend_below(figure)
     return figure
 
 
-def plot_quality_over_time(table: pd.DataFrame, path: Path) -> Path:
+def draw_quality_over_time(table: pd.DataFrame) -> Figure:
     """Draw the medians over units of signal-to-noise ratio, refractory violations and amplitude, and the noise.
 
     Parameters
@@ -124,24 +104,10 @@ def plot_quality_over_time(table: pd.DataFrame, path: Path) -> Path:
     table : pd.DataFrame
         With the columns `sorted_at`, `snr`, `isi_violations_percent`, `amplitude_uv` and `noise_uv`; rows without
         `sorted_at` are left out.
-    path : Path
-        The PNG to write.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    return save_figure(draw_quality_over_time(table), path)
-
-
-def draw_quality_over_time(table: pd.DataFrame) -> Figure:
-    """The figure that `plot_quality_over_time` saves."""
     ordered = _in_order(table, "sorted_at")
     if ordered.empty:
-        figure = new_figure(1.8)
-        draw_message(figure, _NOTHING, title="Quality over time")
-        return figure
+        return message_figure(_NOTHING, title="Quality over time")
     figure = new_figure(5.6 + _names_in(ordered))
     panels = figure.subplots(len(_QUALITY), 1, sharex=True)
     for axes, (column, label, colour) in zip(panels, _QUALITY, strict=True):
@@ -156,7 +122,7 @@ def draw_quality_over_time(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_failures_by_class(standing: Mapping[str, int], overcome: Mapping[str, int], path: Path) -> Path:
+def draw_failures_by_class(standing: Mapping[str, int], overcome: Mapping[str, int]) -> Figure:
     """Draw how many recordings failed, by class of the failure.
 
     Parameters
@@ -165,28 +131,11 @@ def plot_failures_by_class(standing: Mapping[str, int], overcome: Mapping[str, i
         By class, recordings with a failure that no success followed.
     overcome : Mapping[str, int]
         By class, recordings with failures that a success followed.
-    path : Path
-        The PNG to write.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    return save_figure(draw_failures_by_class(standing, overcome), path)
-
-
-def draw_failures_by_class(standing: Mapping[str, int], overcome: Mapping[str, int]) -> Figure:
-    """The figure that `plot_failures_by_class` saves."""
-    from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
-
     totals = {name: standing.get(name, 0) + overcome.get(name, 0) for name in {*standing, *overcome}}
     names = sorted((name for name, total in totals.items() if total), key=lambda name: (-totals[name], name))
     if not names:
-        figure = new_figure(1.8)
-        draw_message(figure, "No failure is on record", title="Failures by class")
-        return figure
+        return message_figure("No failure is on record", title="Failures by class")
     shown = names[:_CLASSES_NAMED]
     parts = [
         ("not made good yet", np.array([standing.get(name, 0) for name in shown]), VERMILLION),
@@ -257,8 +206,7 @@ def _draw_values(axes: Axes, values: np.ndarray, colour: str) -> None:
     above = known[values[known] > top]
     if above.size:
         axes.plot(above, np.full(above.size, top), "^", color=colour, markersize=4, clip_on=False)
-    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
+    add_horizontal_grid(axes)
 
 
 def _label_recordings(axes: Axes, ordered: pd.DataFrame) -> str:

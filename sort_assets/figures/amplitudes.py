@@ -6,25 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
 
-from sort_assets.figures.style import (
-    GREY,
-    LABEL_SIZE,
-    LIGHT_GREY,
-    NOTE_SIZE,
-    TITLE_SIZE,
-    draw_message,
-    new_figure,
-    save_figure,
-    shorten_id,
+from sort_assets.figures.style import NOTE_SIZE, add_horizontal_grid, message_figure
+from sort_assets.figures.unit_panels import (
+    label_panels,
+    most_active_units,
+    new_panels,
+    no_units,
+    style_panel,
+    title_of_choice,
+    unit_title,
 )
-from sort_assets.figures.verdicts import MARKS, UNDECIDED, most_active_units, no_units, title_of_choice
+from sort_assets.figures.unit_verdicts import MARKS, UNDECIDED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting
 
 _SUBJECT = "Spike amplitudes"
@@ -34,69 +32,6 @@ _TIME_BINS, _AMPLITUDE_BINS = 200, 48
 _MOST_DOTS = 2000
 # Of the amplitudes; a handful of artefacts would press all others onto the axis.
 _SHOWN_PERCENTILES = (0.1, 99.9)
-
-
-def plot_amplitudes(
-    sorting: BaseSorting,
-    amplitudes: np.ndarray | None,
-    path: Path,
-    *,
-    duration_s: float,
-    max_units: int = 12,
-    unit_ids: Sequence[object] | None = None,
-    verdicts: Mapping[str, str] | None = None,
-    kind: str = "",
-    unit: str = "µV",
-) -> Path:
-    """Draw the amplitude of every spike over time, a panel for each unit, and how amplitudes are distributed.
-
-    A distribution that is cut off towards zero says that spikes were missed; steps and slopes say that the electrode or
-    the neuron moved.
-
-    Parameters
-    ----------
-    sorting : BaseSorting
-        Single-segment sorting; it may hold no units.
-    amplitudes : np.ndarray or None
-        Amplitude of each spike on the main channel of its unit, shape (spikes,), in the order of
-        `sorting.to_spike_vector()`: the extension spike_amplitudes. None: they were not computed, and the figure says
-        so.
-    path : Path
-        The PNG to write.
-    duration_s : float
-        Length of the recording in seconds, above 0.
-    max_units : int
-        How many units are drawn at most: those with the most spikes. The figure states how many there are.
-    unit_ids : sequence or None
-        Draw only of these units, which are compared as text; None draws of all.
-    verdicts : Mapping[str, str] or None
-        From unit id, as text, to "kept", "rejected" or "duplicate", which decides the colour.
-    kind : str
-        What these units are, for the title: "kept".
-    unit : str
-        Unit of the amplitudes.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        When there is not one amplitude for each spike.
-    """
-    figure = draw_amplitudes(
-        sorting,
-        amplitudes,
-        duration_s=duration_s,
-        max_units=max_units,
-        unit_ids=unit_ids,
-        verdicts=verdicts,
-        kind=kind,
-        unit=unit,
-    )
-    return save_figure(figure, path)
 
 
 def draw_amplitudes(
@@ -110,22 +45,54 @@ def draw_amplitudes(
     kind: str = "",
     unit: str = "µV",
 ) -> Figure:
-    """The figure that `plot_amplitudes` saves."""
+    """Draw the amplitude of every spike over time, a panel for each unit, and how amplitudes are distributed.
+
+    A distribution that is cut off towards zero says that spikes were missed; steps and slopes say that the electrode or
+    the neuron moved.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        Single-segment sorting; it may hold no units.
+    amplitudes : np.ndarray or None
+        Amplitude of each spike on the main channel of its unit, shape (spikes,), in the order of
+        `sorting.to_spike_vector()`: the extension spike_amplitudes. None: they were not computed, and the figure says
+        so.
+    duration_s : float
+        Length of the recording in seconds, above 0.
+    max_units : int
+        How many units are drawn at most: those with the most spikes. The figure states how many there are.
+    unit_ids : sequence or None
+        Draw only of these units, which are compared as text; None draws of all.
+    verdicts : Mapping[str, str] or None
+        From unit id, as text, to "kept", "rejected" or "duplicate", which decides the colour.
+    kind : str
+        What these units are, for the title: "kept".
+    unit : str
+        Unit of the amplitudes.
+
+    Raises
+    ------
+    ValueError
+        When there is not one amplitude for each spike.
+    """
     available = len(most_active_units(sorting, sorting.get_num_units(), unit_ids))
     if available == 0 or amplitudes is None:
-        figure = new_figure(1.8)
-        draw_message(figure, "Spike amplitudes were not computed" if available else no_units(kind), title=_SUBJECT)
-        return figure
+        return message_figure("Spike amplitudes were not computed" if available else no_units(kind), title=_SUBJECT)
     spikes = sorting.to_spike_vector()
     if np.shape(amplitudes) != spikes.shape:
         raise ValueError(f"{len(spikes)} spikes need as many amplitudes, not {np.shape(amplitudes)}.")
     chosen = most_active_units(sorting, max_units, unit_ids)
 
-    columns = min(len(chosen), _COLUMNS)
-    rows = -(-len(chosen) // columns)
-    figure = new_figure(height_in=1.2 + rows * (1.8 if rows == 1 else 1.25))
-    panels = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[5, 1] * columns).reshape(rows * columns, 2)
-    for (axes, side_axes), index in zip(panels, chosen, strict=False):
+    figure, panels = new_panels(
+        len(chosen),
+        columns=_COLUMNS,
+        margin_in=1.2,
+        row_in=1.8 if len(chosen) <= _COLUMNS else 1.25,
+        axes_per_panel=2,
+        width_ratios=[5, 1],
+    )
+    for (axes, side_axes), index in zip(panels, chosen, strict=True):
         of_unit = spikes["unit_index"] == index
         unit_id = str(sorting.unit_ids[index])
         _draw_unit(
@@ -137,18 +104,14 @@ def draw_amplitudes(
             unit_id=unit_id,
             verdict=(verdicts or {}).get(unit_id, UNDECIDED),
         )
-    for axes, _ in panels[: max(len(chosen) - columns, 0)]:
+    for axes, _ in panels[:-_COLUMNS]:
         axes.tick_params(labelbottom=False)
-    for pair in panels[len(chosen) :]:
-        for axes in pair:
-            axes.set_visible(False)
-    figure.suptitle(title_of_choice(_SUBJECT, len(chosen), available, kind), fontsize=TITLE_SIZE, x=0.01, ha="left")
-    figure.supylabel(f"Amplitude, peak upward ({unit})", fontsize=LABEL_SIZE)
-    figure.supxlabel(
-        "Time (s); the narrow panels count spikes per amplitude.\n"
+    label_panels(
+        figure,
+        title=title_of_choice(_SUBJECT, len(chosen), available, kind),
+        y_label=f"Amplitude, peak upward ({unit})",
+        note="Time (s); the narrow panels count spikes per amplitude.\n"
         f"Units with more than {_MOST_DOTS:,} spikes are drawn as density, darker where there are more.",
-        fontsize=NOTE_SIZE,
-        color=GREY,
     )
     return figure
 
@@ -172,9 +135,8 @@ def _draw_unit(
         _draw_density(axes, times_s, upward, (0, duration_s), (low, high), colour)
     counts, edges = np.histogram(upward, bins=_AMPLITUDE_BINS, range=(low, high))
     side_axes.stairs(counts, edges, orientation="horizontal", fill=True, color=colour)
-    named = "" if verdict == UNDECIDED else f", {verdict}"
     axes.set_title(
-        f"Unit {shorten_id(unit_id)}{named}, {len(upward):,} spike{'' if len(upward) == 1 else 's'}",
+        f"{unit_title(unit_id, verdict)}, {len(upward):,} spike{'' if len(upward) == 1 else 's'}",
         fontsize=NOTE_SIZE,
         loc="left",
         pad=3,
@@ -182,10 +144,8 @@ def _draw_unit(
     axes.set_xlim(0, duration_s)
     for one in (axes, side_axes):
         one.set_ylim(low, high)
-        one.tick_params(labelsize=NOTE_SIZE)
-        one.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
+        style_panel(one)
+    add_horizontal_grid(axes)
     side_axes.set_xlim(left=0)
     side_axes.set_xticks([])
     side_axes.tick_params(labelleft=False, left=False)
@@ -200,8 +160,6 @@ def _draw_density(
     colour: str,
 ) -> None:
     """An image of the number of spikes per pixel, from white to the colour."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
     counts, _, _ = np.histogram2d(times_s, upward, bins=(_TIME_BINS, _AMPLITUDE_BINS), range=(x_limits, y_limits))
     filled = counts[counts > 0]
     axes.imshow(
@@ -220,7 +178,6 @@ def _draw_density(
 
 
 def _lighter(colour: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
 
     red, green, blue = (0.35 * part + 0.65 for part in to_rgb(colour))
     return red, green, blue

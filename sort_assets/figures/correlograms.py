@@ -6,26 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from sort_assets.figures.style import (
-    BLACK,
-    GREY,
-    LABEL_SIZE,
-    LIGHT_GREY,
-    NOTE_SIZE,
-    TITLE_SIZE,
-    draw_message,
-    new_figure,
-    save_figure,
-    shorten_id,
+from sort_assets.figures.style import BLACK, LIGHT_GREY, NOTE_SIZE, message_figure
+from sort_assets.figures.unit_panels import (
+    label_panels,
+    most_active_units,
+    new_panels,
+    no_units,
+    style_panel,
+    title_of_choice,
+    unit_title,
 )
-from sort_assets.figures.verdicts import MARKS, UNDECIDED, most_active_units, no_units, title_of_choice
+from sort_assets.figures.unit_verdicts import MARKS, UNDECIDED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting
 
 REFRACTORY_MS = 1.5
@@ -37,16 +33,15 @@ _WINDOW_MS = 50.0
 _BIN_MS = 0.5
 
 
-def plot_correlograms(
+def draw_correlograms(
     sorting: BaseSorting,
-    path: Path,
     *,
     max_units: int = 12,
     unit_ids: Sequence[object] | None = None,
     violations_percent: Mapping[str, float] | None = None,
     verdicts: Mapping[str, str] | None = None,
     kind: str = "",
-) -> Path:
+) -> Figure:
     """Draw, for each unit, the histogram of intervals between successive spikes and the autocorrelogram.
 
     They are computed here for the units that are drawn, in bins of 0.5 ms. In the bins of SpikeInterface's extensions,
@@ -56,8 +51,6 @@ def plot_correlograms(
     ----------
     sorting : BaseSorting
         Single-segment sorting; it may hold no units.
-    path : Path
-        The PNG to write.
     max_units : int
         How many units are drawn at most: those with the most spikes. The figure states how many there are.
     unit_ids : sequence or None
@@ -68,70 +61,39 @@ def plot_correlograms(
         From unit id, as text, to "kept", "rejected" or "duplicate", which decides the colour.
     kind : str
         What these units are, for the title: "kept".
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    figure = draw_correlograms(
-        sorting,
-        max_units=max_units,
-        unit_ids=unit_ids,
-        violations_percent=violations_percent,
-        verdicts=verdicts,
-        kind=kind,
-    )
-    return save_figure(figure, path)
-
-
-def draw_correlograms(
-    sorting: BaseSorting,
-    *,
-    max_units: int = 12,
-    unit_ids: Sequence[object] | None = None,
-    violations_percent: Mapping[str, float] | None = None,
-    verdicts: Mapping[str, str] | None = None,
-    kind: str = "",
-) -> Figure:
-    """The figure that `plot_correlograms` saves."""
     available = len(most_active_units(sorting, sorting.get_num_units(), unit_ids))
     if available == 0:
-        figure = new_figure(1.8)
-        draw_message(figure, no_units(kind), title=_SUBJECT)
-        return figure
+        return message_figure(no_units(kind), title=_SUBJECT)
     from spikeinterface.postprocessing import compute_auto_correlograms
 
     shown = sorting.select_units(sorting.unit_ids[most_active_units(sorting, max_units, unit_ids)])
     # "numba" would compile for twenty seconds to save a fraction of one.
     correlograms, lags_ms = compute_auto_correlograms(shown, window_ms=_WINDOW_MS, bin_ms=_BIN_MS, method="numpy")
 
-    columns = min(shown.get_num_units(), _COLUMNS)
-    rows = -(-shown.get_num_units() // columns)
-    figure = new_figure(height_in=1.2 + rows * (1.8 if rows == 1 else 1.25))
-    panels = figure.subplots(rows, 2 * columns, squeeze=False).reshape(rows * columns, 2)
-    for (interval_axes, lag_axes), unit_id, correlogram in zip(panels, shown.unit_ids, correlograms, strict=False):
+    figure, panels = new_panels(
+        shown.get_num_units(),
+        columns=_COLUMNS,
+        margin_in=1.2,
+        row_in=1.8 if shown.get_num_units() <= _COLUMNS else 1.25,
+        axes_per_panel=2,
+    )
+    for (interval_axes, lag_axes), unit_id, correlogram in zip(panels, shown.unit_ids, correlograms, strict=True):
         name = str(unit_id)
         intervals_ms = np.diff(shown.get_unit_spike_train(unit_id)) / sorting.sampling_frequency * 1000
         percent = (violations_percent or {}).get(name, _violations_percent(intervals_ms))
         verdict = (verdicts or {}).get(name, UNDECIDED)
         _draw_intervals(interval_axes, intervals_ms, MARKS[verdict].colour)
         _draw_correlogram(lag_axes, correlogram, lags_ms, MARKS[verdict].colour)
-        named = "" if verdict == UNDECIDED else f", {verdict}"
         interval_axes.set_title(
-            f"Unit {shorten_id(name)}{named}: {_in_words(percent)}", fontsize=NOTE_SIZE, loc="left", pad=3
+            f"{unit_title(name, verdict)}: {_format_violations(percent)}", fontsize=NOTE_SIZE, loc="left", pad=3
         )
-    for pair in panels[shown.get_num_units() :]:
-        for axes in pair:
-            axes.set_visible(False)
-    title = title_of_choice(_SUBJECT, shown.get_num_units(), available, kind)
-    figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
-    figure.supylabel(f"Count in bins of {_BIN_MS:g} ms", fontsize=LABEL_SIZE)
-    figure.supxlabel(
-        "Left: interval between successive spikes (ms). Right: lag between any two spikes (ms).\n"
+    label_panels(
+        figure,
+        title=title_of_choice(_SUBJECT, shown.get_num_units(), available, kind),
+        y_label=f"Count in bins of {_BIN_MS:g} ms",
+        note="Left: interval between successive spikes (ms). Right: lag between any two spikes (ms).\n"
         f"Shaded: refractory period of {REFRACTORY_MS:g} ms; violations are intervals within it.",
-        fontsize=NOTE_SIZE,
-        color=GREY,
     )
     return figure
 
@@ -140,7 +102,7 @@ def _violations_percent(intervals_ms: np.ndarray) -> float:
     return float(np.mean(intervals_ms < REFRACTORY_MS) * 100) if intervals_ms.size else float("nan")
 
 
-def _in_words(percent: float) -> str:
+def _format_violations(percent: float) -> str:
     return f"{percent:.2g} % violations" if np.isfinite(percent) else "no intervals"
 
 
@@ -164,6 +126,5 @@ def _draw_correlogram(axes: Axes, counts: np.ndarray, lags_ms: np.ndarray, colou
 
 def _style(axes: Axes, counts: np.ndarray) -> None:
     axes.set_ylim(0, 1.08 * max(int(counts.max(initial=0)), 1))
-    axes.tick_params(labelsize=NOTE_SIZE)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_panel(axes)
     axes.locator_params(axis="y", nbins=3, integer=True)

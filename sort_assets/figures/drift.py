@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import matplotlib
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sort_assets.figures.style import (
     BLACK,
@@ -14,18 +20,12 @@ from sort_assets.figures.style import (
     NOTE_SIZE,
     TICK_SIZE,
     VERMILLION,
-    draw_message,
+    message_figure,
     new_figure,
-    save_figure,
     style_axes,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting
 
 _TITLE = "Drift"
@@ -40,52 +40,6 @@ _SAME_ROW_UM = 1.0
 _STEPS_OF_BRIGHTNESS = 10
 
 
-def plot_drift(
-    sorting: BaseSorting,
-    depths_um: np.ndarray | None,
-    path: Path,
-    *,
-    contacts_um: np.ndarray,
-    duration_s: float,
-    amplitudes: np.ndarray | None = None,
-    unit: str = "µV",
-) -> Path:
-    """Draw the depth of every spike over time, and how far the median depth of the units moved.
-
-    Parameters
-    ----------
-    sorting : BaseSorting
-        Single-segment sorting; it may hold no units.
-    depths_um : np.ndarray or None
-        The y of each spike in micrometres, shape (spikes,), in the order of `sorting.to_spike_vector()`: of the
-        extension spike_locations. None: they were not computed, and the figure says so.
-    path : Path
-        The PNG to write.
-    contacts_um : np.ndarray
-        Positions of the contacts in micrometres, shape (contacts, 2).
-    duration_s : float
-        Length of the recording in seconds, above 0.
-    amplitudes : np.ndarray or None
-        Amplitude of each spike, shape (spikes,); the larger, the darker. None: the more spikes, the darker.
-    unit : str
-        Unit of the amplitudes.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        When there is not one depth, or amplitude, for each spike.
-    """
-    figure = draw_drift(
-        sorting, depths_um, contacts_um=contacts_um, duration_s=duration_s, amplitudes=amplitudes, unit=unit
-    )
-    return save_figure(figure, path)
-
-
 def draw_drift(
     sorting: BaseSorting,
     depths_um: np.ndarray | None,
@@ -95,16 +49,36 @@ def draw_drift(
     amplitudes: np.ndarray | None = None,
     unit: str = "µV",
 ) -> Figure:
-    """The figure that `plot_drift` saves."""
+    """Draw the depth of every spike over time, and how far the median depth of the units moved.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        Single-segment sorting; it may hold no units.
+    depths_um : np.ndarray or None
+        The y of each spike in micrometres, shape (spikes,), in the order of `sorting.to_spike_vector()`: of the
+        extension spike_locations. None: they were not computed, and the figure says so.
+    contacts_um : np.ndarray
+        Positions of the contacts in micrometres, shape (contacts, 2).
+    duration_s : float
+        Length of the recording in seconds, above 0.
+    amplitudes : np.ndarray or None
+        Amplitude of each spike, shape (spikes,); the larger, the darker. None: the more spikes, the darker.
+    unit : str
+        Unit of the amplitudes.
+
+    Raises
+    ------
+    ValueError
+        When there is not one depth, or amplitude, for each spike.
+    """
     spikes = sorting.to_spike_vector()
     for values in (depths_um, amplitudes):
         if values is not None and np.shape(values) != spikes.shape:
             raise ValueError(f"{len(spikes)} spikes need as many depths and amplitudes, not {np.shape(values)}.")
     if depths_um is None or not np.isfinite(depths_um).any():
-        figure = new_figure(1.8)
-        without_units = "No spikes found" if sorting.get_num_units() else "No units found"
-        draw_message(figure, "Spike locations were not computed" if len(spikes) else without_units, title=_TITLE)
-        return figure
+        without_spikes = "No spikes found" if sorting.get_num_units() else "No units found"
+        return message_figure("Spike locations were not computed" if len(spikes) else without_spikes, title=_TITLE)
     times_s = spikes["sample_index"] / sorting.sampling_frequency
     pitch_um = contact_pitch_um(contacts_um)
 
@@ -149,8 +123,6 @@ def median_depths_um(
     np.ndarray
         Micrometres, shape (units, bins); NaN where a unit has fewer than 5 spikes.
     """
-    import pandas as pd
-
     part = np.clip((times_s / duration_s * bins).astype(int), 0, bins - 1)
     grouped = pd.Series(depths_um).groupby(unit_index * bins + part)
     medians, counts = grouped.median(), grouped.count()
@@ -170,9 +142,6 @@ def _draw_map(
     unit: str,
 ) -> int:
     """An image in which each pixel has the largest amplitude of its spikes; returns how many spikes lie outside."""
-    from matplotlib.colors import BoundaryNorm
-    from matplotlib.ticker import MaxNLocator
-
     low_um, high_um = limits_um
     inside = (depths_um >= low_um) & (depths_um <= high_um)
     columns = np.clip((times_s[inside] / duration_s * _TIME_PIXELS).astype(int), 0, _TIME_PIXELS - 1)
@@ -207,9 +176,6 @@ def _draw_map(
 
 def _from_light_to_dark() -> Colormap:
     """A colour map that suits any colour vision, without its lightest tones, which would vanish on white."""
-    import matplotlib
-    from matplotlib.colors import ListedColormap
-
     return ListedColormap(matplotlib.colormaps["cividis_r"](np.linspace(0.1, 1, 256)))
 
 

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
+from sort_assets.figures.metric_criterion import MetricCriterion, meets_criterion
 from sort_assets.figures.style import (
     BLACK,
-    LABEL_SIZE,
     LEGEND_ROW_IN,
     LIGHT_GREY,
     NOTE_SIZE,
     TICK_SIZE,
-    TITLE_SIZE,
     add_legend_below,
-    draw_message,
-    new_figure,
-    save_figure,
+    message_figure,
 )
-from sort_assets.figures.verdicts import MARKS, MetricCriterion, numbers, unit_verdicts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from sort_assets.figures.unit_panels import label_panels, new_panels, style_panel
+from sort_assets.figures.unit_verdicts import MARKS, numbers, unit_verdicts
 
 _TITLE = "Metrics and their thresholds"
 _COLUMNS = 2
@@ -39,9 +34,9 @@ _LINEAR_RANGE = 50.0
 _SHOWN_PERCENTILES = (1.0, 99.0)
 
 
-def plot_metric_histograms(
-    metrics: pd.DataFrame, decisions: pd.DataFrame, criteria: Sequence[MetricCriterion], path: Path
-) -> Path:
+def draw_metric_histograms(
+    metrics: pd.DataFrame, decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]
+) -> Figure:
     """Draw a histogram of each metric that is a criterion, with its threshold; the side that is rejected is shaded.
 
     Parameters
@@ -52,41 +47,19 @@ def plot_metric_histograms(
         Index unit id; columns `label`, `kept`, and for each criterion its value and `<criterion>_ok`. A value there
         goes before that of `metrics`, because units may have been judged by a part of the recording.
     criteria : sequence of MetricCriterion
-    path : Path
-        The PNG to write.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    return save_figure(draw_metric_histograms(metrics, decisions, criteria), path)
-
-
-def draw_metric_histograms(
-    metrics: pd.DataFrame, decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]
-) -> Figure:
-    """The figure that `plot_metric_histograms` saves."""
     if len(decisions) == 0 or not criteria:
-        figure = new_figure(1.8)
-        draw_message(figure, "No criteria were asked" if len(decisions) else "No units found", title=_TITLE)
-        return figure
-    rows = -(-len(criteria) // _COLUMNS)
-    columns = min(len(criteria), _COLUMNS)
+        return message_figure("No criteria were asked" if len(decisions) else "No units found", title=_TITLE)
     verdict_of = np.array(list(unit_verdicts(decisions).values()))
     shown_verdicts = [verdict for verdict in MARKS if verdict in verdict_of]
-    figure = new_figure(height_in=0.8 + 1.75 * rows + LEGEND_ROW_IN * (len(shown_verdicts) + 2))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    margin_in = 0.8 + LEGEND_ROW_IN * (len(shown_verdicts) + 2)
+    figure, panels = new_panels(len(criteria), columns=_COLUMNS, margin_in=margin_in, row_in=1.75)
     beyond = False
-    for axes, criterion in zip(panels, criteria, strict=False):
+    for (axes,), criterion in zip(panels, criteria, strict=True):
         values = _values(criterion, metrics, decisions)
         beyond |= _draw_metric(axes, criterion, values, verdict_of, _count_failed(criterion, values, decisions))
-    for axes in panels[len(criteria) :]:
-        axes.set_visible(False)
     units = len(decisions)
-    title = f"{_TITLE}, {units:,} unit{'' if units == 1 else 's'}"
-    figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
-    figure.supylabel("Units", fontsize=LABEL_SIZE)
+    label_panels(figure, title=f"{_TITLE}, {units:,} unit{'' if units == 1 else 's'}", y_label="Units")
     _add_legend(figure, {verdict: int((verdict_of == verdict).sum()) for verdict in shown_verdicts}, beyond=beyond)
     return figure
 
@@ -102,7 +75,7 @@ def _count_failed(criterion: MetricCriterion, values: np.ndarray, decisions: pd.
     ok = f"{criterion.name}_ok"
     if ok in decisions:
         return int(decisions[ok].astype("boolean").eq(False).sum())
-    return int((~criterion.allows(values)).sum())
+    return int((~meets_criterion(values, criterion)).sum())
 
 
 def _draw_metric(
@@ -112,8 +85,7 @@ def _draw_metric(
     known = np.isfinite(values)
     axes.set_title(_panel_title(criterion, failed, int((~known).sum())), fontsize=NOTE_SIZE, loc="left", pad=4)
     axes.set_xlabel(criterion.label + (", without its sign" if criterion.absolute else ""), fontsize=TICK_SIZE)
-    axes.tick_params(labelsize=NOTE_SIZE)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_panel(axes)
     if not known.any():
         axes.text(0.5, 0.5, "not computed", transform=axes.transAxes, ha="center", va="center", fontsize=TICK_SIZE)
         axes.set_xticks([])
@@ -189,8 +161,6 @@ def _mark_thresholds(axes: Axes, criterion: MetricCriterion, edges: np.ndarray) 
 
 
 def _add_legend(figure: Figure, counts: dict[str, int], *, beyond: bool) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
 
     lines: dict[str, tuple[Artist, ...]] = {
         f"{verdict} ({count:,})": (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sort_assets.figures.channels import RemovedChannels, group_removed_channels
 from sort_assets.figures.style import (
@@ -13,65 +14,20 @@ from sort_assets.figures.style import (
     BLUE,
     GREY,
     LEGEND_ROW_IN,
-    LIGHT_GREY,
+    add_horizontal_grid,
     add_legend_below,
-    draw_message,
+    message_figure,
     new_figure,
     round_down,
-    save_figure,
     shorten_id,
     style_axes,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _CHANNELS_NAMED = 32
 # Of all names in a row, with a space between each.
 _CHARACTERS_IN_WIDTH = 75
 # Beyond this ratio of loudest to typical channel, the typical ones would lie on the axis.
 _LINEAR_RANGE = 10.0
-
-
-def plot_noise_levels(
-    noise_uv: np.ndarray,
-    channel_ids: Sequence[object] | np.ndarray,
-    path: Path,
-    *,
-    removed_channels: Mapping[str, str],
-    depths_um: np.ndarray | None = None,
-) -> Path:
-    """Draw the noise of every channel in microvolts.
-
-    Parameters
-    ----------
-    noise_uv : np.ndarray
-        Noise of each channel in microvolts, shape (channels,); NaN where it is not known.
-    channel_ids : sequence
-        Ids of these channels, length (channels,).
-    path : Path
-        The PNG to write.
-    removed_channels : Mapping[str, str]
-        From channel id to the reason. Those without a noise value are only listed.
-    depths_um : np.ndarray or None
-        Depth of each channel in micrometres, shape (channels,), by which channels are sorted. None keeps the order,
-        which is then expected to be that of depth.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        When the lengths differ.
-    """
-    figure = draw_noise_levels(noise_uv, channel_ids, removed_channels=removed_channels, depths_um=depths_um)
-    return save_figure(figure, path)
 
 
 def draw_noise_levels(
@@ -81,7 +37,25 @@ def draw_noise_levels(
     removed_channels: Mapping[str, str],
     depths_um: np.ndarray | None = None,
 ) -> Figure:
-    """The figure that `plot_noise_levels` saves."""
+    """Draw the noise of every channel in microvolts.
+
+    Parameters
+    ----------
+    noise_uv : np.ndarray
+        Noise of each channel in microvolts, shape (channels,); NaN where it is not known.
+    channel_ids : sequence
+        Ids of these channels, length (channels,).
+    removed_channels : Mapping[str, str]
+        From channel id to the reason. Those without a noise value are only listed.
+    depths_um : np.ndarray or None
+        Depth of each channel in micrometres, shape (channels,), by which channels are sorted. None keeps the order,
+        which is then expected to be that of depth.
+
+    Raises
+    ------
+    ValueError
+        When the lengths differ.
+    """
     noise_uv, ids = np.asarray(noise_uv, dtype=float), np.asarray(channel_ids)
     if noise_uv.shape != ids.shape or (depths_um is not None and np.shape(depths_um) != ids.shape):
         raise ValueError(f"{noise_uv.shape} noise values, {ids.shape} channel ids and the depths must match.")
@@ -89,12 +63,11 @@ def draw_noise_levels(
         order = np.argsort(depths_um, kind="stable")
         noise_uv, ids, depths_um = noise_uv[order], ids[order], np.asarray(depths_um)[order]
 
+    if not np.isfinite(noise_uv).any():
+        return message_figure("No noise values", title="Noise per channel")
     groups = group_removed_channels(removed_channels)
     # Beside removed channels, the legend names the median and the kept ones.
     figure = new_figure(3.2 + LEGEND_ROW_IN * (2 + len(groups)))
-    if not np.isfinite(noise_uv).any():
-        draw_message(figure, "No noise values", title="Noise per channel")
-        return figure
     axes = figure.add_subplot()
     kept = np.ones(len(ids), dtype=bool)
     for group in groups:
@@ -138,8 +111,7 @@ def _mark_channels(
             # A dead channel at 0 lies on the axis, and shall be seen whole.
             clip_on=False,
         )
-    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
+    add_horizontal_grid(axes)
     axes.set_xlim(-0.7, len(ids) - 0.3)
 
 

@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from probeinterface import Probe, ProbeGroup
 
 from sort_assets.figures.channels import group_removed_channels
 from sort_assets.figures.probe_layout import ProbeLayout, lay_out_probe
-from sort_assets.figures.style import BLACK, BLUE, LIGHT_GREY, add_legend_below, save_figure, style_axes
+from sort_assets.figures.style import BLACK, BLUE, LIGHT_GREY, add_legend_below, style_axes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from probeinterface import Probe, ProbeGroup
     from spikeinterface.core import BaseRecording
 
 
-def plot_probe(
-    probe_or_recording: Probe | ProbeGroup | BaseRecording, path: Path, *, removed_channels: Mapping[str, str]
-) -> Path:
+def draw_probe(
+    probe_or_recording: Probe | ProbeGroup | BaseRecording, *, removed_channels: Mapping[str, str]
+) -> Figure:
     """Draw where the contacts are, and which of them were removed.
 
     A probe that is much taller than wide lies on its side, so that ten millimetres of contacts still show. When its
@@ -32,29 +30,15 @@ def plot_probe(
     ----------
     probe_or_recording : Probe, ProbeGroup or BaseRecording
         The raw recording with its probe, removed channels included; or the probe alone.
-    path : Path
-        The PNG to write.
     removed_channels : Mapping[str, str]
         From channel id to the reason, "dead" or "noise" for example. For a probe alone, from contact id, or from the
         contact's index where the probe has no ids.
-
-    Returns
-    -------
-    Path
-        `path`.
 
     Raises
     ------
     ValueError
         When the recording has no probe.
     """
-    return save_figure(draw_probe(probe_or_recording, removed_channels=removed_channels), path)
-
-
-def draw_probe(
-    probe_or_recording: Probe | ProbeGroup | BaseRecording, *, removed_channels: Mapping[str, str]
-) -> Figure:
-    """The figure that `plot_probe` saves."""
     contact_ids, positions_um = _contacts(probe_or_recording)
     layout = lay_out_probe(positions_um)
     figure, axes = layout.new_figure(legend_rows=1 + len(set(removed_channels.values())))
@@ -126,7 +110,6 @@ def _outlines(probe_or_recording: Probe | ProbeGroup | BaseRecording) -> list[np
 
 
 def _probes(probe_or_recording: Probe | ProbeGroup | BaseRecording) -> list[Probe]:
-    from probeinterface import Probe
 
     if isinstance(probe_or_recording, Probe):
         return [probe_or_recording]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sort_assets.figures.style import DOTS_PER_INCH, FIGURE_WIDTH_IN, LEGEND_ROW_IN, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Around the plot: its label and numbers to the left and below, its title above.
 _LEFT_PX, _RIGHT_PX, _BOTTOM_PX, _TOP_PX = 84.0, 16.0, 58.0, 34.0

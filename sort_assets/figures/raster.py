@@ -6,78 +6,33 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sort_assets.figures.style import (
     BLUE,
     LABEL_SIZE,
     LEGEND_ROW_IN,
-    LIGHT_GREY,
     ORANGE,
     TICK_SIZE,
+    add_horizontal_grid,
     add_legend_below,
-    draw_message,
+    message_figure,
     new_figure,
     round_down,
-    save_figure,
     shorten_id,
     style_axes,
 )
-from sort_assets.figures.verdicts import MARKS
+from sort_assets.figures.unit_verdicts import MARKS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting
 
 _PLOT_WIDTH_PX = 530
 _UNITS_NAMED = 32
 _RATE_BINS = 300
 _SHORTEST_BIN_S = 0.02
-
-
-def plot_raster(
-    sorting: BaseSorting,
-    path: Path,
-    *,
-    duration_s: float,
-    unit_depths: np.ndarray | None = None,
-    verdicts: Sequence[str] | None = None,
-    max_spikes: int = 200_000,
-) -> Path:
-    """Draw a raster, one row for each unit, and the rate of all units together underneath.
-
-    Parameters
-    ----------
-    sorting : BaseSorting
-        Single-segment sorting; it may hold no units.
-    path : Path
-        The PNG to write.
-    duration_s : float
-        Length of the recording in seconds, above 0.
-    unit_depths : np.ndarray or None
-        Depth of each unit in micrometres, shape (units,), in the order of `sorting.unit_ids`; rows are then sorted by
-        it, the smallest at the bottom. None keeps the order of the units.
-    verdicts : sequence of str or None
-        "kept", "rejected" or "duplicate" for each unit, length (units,); their rows then have different colours.
-    max_spikes : int
-        How many spikes are drawn at most; a random choice, which the figure states. The rate counts all spikes.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        When the duration is not above 0, or there is not one depth, or verdict, for each unit.
-    """
-    figure = draw_raster(
-        sorting, duration_s=duration_s, unit_depths=unit_depths, verdicts=verdicts, max_spikes=max_spikes
-    )
-    return save_figure(figure, path)
 
 
 def draw_raster(
@@ -88,7 +43,27 @@ def draw_raster(
     verdicts: Sequence[str] | None = None,
     max_spikes: int = 200_000,
 ) -> Figure:
-    """The figure that `plot_raster` saves."""
+    """Draw a raster, one row for each unit, and the rate of all units together underneath.
+
+    Parameters
+    ----------
+    sorting : BaseSorting
+        Single-segment sorting; it may hold no units.
+    duration_s : float
+        Length of the recording in seconds, above 0.
+    unit_depths : np.ndarray or None
+        Depth of each unit in micrometres, shape (units,), in the order of `sorting.unit_ids`; rows are then sorted by
+        it, the smallest at the bottom. None keeps the order of the units.
+    verdicts : sequence of str or None
+        "kept", "rejected" or "duplicate" for each unit, length (units,); their rows then have different colours.
+    max_spikes : int
+        How many spikes are drawn at most; a random choice, which the figure states. The rate counts all spikes.
+
+    Raises
+    ------
+    ValueError
+        When the duration is not above 0, or there is not one depth, or verdict, for each unit.
+    """
     units = sorting.get_num_units()
     if not duration_s > 0:
         raise ValueError(f"A raster needs a duration above 0 s, not {duration_s}.")
@@ -97,9 +72,7 @@ def draw_raster(
     if verdicts is not None and len(verdicts) != units:
         raise ValueError(f"{units} units need as many verdicts, not {len(verdicts)}.")
     if units == 0:
-        figure = new_figure(1.8)
-        draw_message(figure, "No units found", title="Spikes")
-        return figure
+        return message_figure("No units found", title="Spikes")
 
     order = np.arange(units) if unit_depths is None else np.argsort(unit_depths, kind="stable")
     row_of_unit = np.argsort(order)
@@ -131,7 +104,6 @@ def draw_raster(
 
 
 def _add_verdicts_below(figure: Figure, counts: Mapping[str, int]) -> None:
-    from matplotlib.lines import Line2D
 
     add_legend_below(
         figure,
@@ -195,7 +167,6 @@ def _draw_rate(axes: Axes, times_s: np.ndarray, duration_s: float) -> None:
     edges_s = np.arange(max(int(duration_s / bin_s), 1) + 1) * bin_s
     counts, _ = np.histogram(times_s, bins=edges_s)
     axes.stairs(counts / bin_s, edges_s, fill=True, color=ORANGE)
-    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
+    add_horizontal_grid(axes)
     axes.set_ylim(bottom=0)
     style_axes(axes, x_label="Time (s)", y_label=f"Rate of all units (Hz)\nin bins of {bin_s:g} s")

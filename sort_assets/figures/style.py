@@ -1,20 +1,17 @@
-"""How every figure looks, and how it is saved."""
+"""How every figure looks: size, colours, text sizes, legends."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend_handler import HandlerTuple
 
 # Okabe and Ito, "Color Universal Design" (2008): distinct for people with any colour vision.
 BLACK = "#000000"
@@ -39,8 +36,8 @@ LABEL_SIZE = 10
 TICK_SIZE = 9
 NOTE_SIZE = 8
 
-_LARGE_FILE_BYTES = 120_000
-_PALETTE_COLOURS = 64
+EMPTY_HEIGHT_IN = 1.8
+"""Height of a figure that holds nothing but a sentence."""
 
 
 def new_figure(height_in: float, width_in: float = FIGURE_WIDTH_IN) -> Figure:
@@ -51,9 +48,6 @@ def new_figure(height_in: float, width_in: float = FIGURE_WIDTH_IN) -> Figure:
     height_in, width_in : float
         Size in inches, of 100 pixels each.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     layout = ConstrainedLayoutEngine(w_pad=_MARGIN_IN, h_pad=_MARGIN_IN)
     return Figure(figsize=(width_in, height_in), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
 
@@ -77,8 +71,6 @@ def add_legend_below(figure: Figure, further: Mapping[str, tuple[Artist, ...]] |
     further : Mapping or None
         Further lines: the text, and the marks that stand side by side before it.
     """
-    from matplotlib.legend_handler import HandlerTuple
-
     handles: list[Any] = []
     labels: list[str] = []
     for axes in figure.axes:
@@ -114,11 +106,19 @@ def shorten_id(identifier: object, characters: int = _CHARACTERS_OF_ID) -> str:
     return f"…{re.split('[#/:.]', end)[-1] or end}"
 
 
-def draw_message(figure: Figure, message: str, *, title: str = "") -> None:
-    """Fill an empty figure with one sentence, where there is nothing to plot."""
+def message_figure(message: str, *, title: str = "") -> Figure:
+    """A figure of one sentence, for when there is nothing to plot."""
+    figure = new_figure(EMPTY_HEIGHT_IN)
     if title:
         figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
     figure.text(0.5, 0.5, message, ha="center", va="center", fontsize=14, color=GREY)
+    return figure
+
+
+def add_horizontal_grid(axes: Axes) -> None:
+    """Light horizontal lines behind everything that is drawn."""
+    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def round_down(value: float) -> float:
@@ -127,38 +127,3 @@ def round_down(value: float) -> float:
     value *= 1 + 1e-9
     power = 10.0 ** math.floor(math.log10(value))
     return max(step for step in (1, 2, 5) if step * power <= value) * power
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, small enough for a web page.
-
-    Parameters
-    ----------
-    figure : Figure
-        Any figure; it is drawn with the Agg canvas.
-    path : Path
-        The PNG to write; its folder exists.
-
-    Returns
-    -------
-    Path
-        `path`.
-    """
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    encoded = io.BytesIO()
-    image.save(encoded, format="png", optimize=True)
-    if encoded.tell() > _LARGE_FILE_BYTES:
-        # Thousands of anti-aliased ticks compress badly; a palette without dithering looks the same and is a third.
-        encoded = io.BytesIO()
-        # Pillow's default merges rare colours: those of the few duplicates among hundreds of units.
-        palette_image = image.quantize(_PALETTE_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        palette_image.save(encoded, format="png", optimize=True)
-    path.write_bytes(encoded.getvalue())
-    return path

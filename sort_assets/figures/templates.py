@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sort_assets.figures.style import (
     BLACK,
     BLUE,
     GREY,
     NOTE_SIZE,
-    TITLE_SIZE,
-    draw_message,
-    new_figure,
+    message_figure,
     round_down,
-    save_figure,
     shorten_id,
 )
-from sort_assets.figures.verdicts import most_active_units, no_units, title_of_choice
+from sort_assets.figures.unit_panels import label_panels, most_active_units, new_panels, no_units, title_of_choice
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from spikeinterface.core import SortingAnalyzer
 
 # A spike is hardly seen on more channels, or farther away.
@@ -38,15 +33,14 @@ _CHARACTERS_IN_TITLE = 23
 _SAME_ROW_UM = 3.0
 
 
-def plot_templates(
+def draw_templates(
     analyzer: SortingAnalyzer,
-    path: Path,
     *,
     max_units: int = 24,
     unit_ids: Sequence[object] | None = None,
     kind: str = "",
     colour: str = BLUE,
-) -> Path:
+) -> Figure:
     """Draw the average waveform of each unit on its main channel and the channels around it.
 
     One small panel for each unit. Waveforms lie where their channels are; each panel has a scale of its own, given by
@@ -56,8 +50,6 @@ def plot_templates(
     ----------
     analyzer : SortingAnalyzer
         Sparse or dense, with its templates computed; it may hold no units.
-    path : Path
-        The PNG to write.
     max_units : int
         How many units are drawn at most: those with the most spikes. The figure states how many there are.
     unit_ids : sequence or None
@@ -67,52 +59,25 @@ def plot_templates(
     colour : str
         Of the waveform on the main channel.
 
-    Returns
-    -------
-    Path
-        `path`.
-
     Raises
     ------
     ValueError
         When the templates are not computed.
     """
-    figure = draw_templates(analyzer, max_units=max_units, unit_ids=unit_ids, kind=kind, colour=colour)
-    return save_figure(figure, path)
-
-
-def draw_templates(
-    analyzer: SortingAnalyzer,
-    *,
-    max_units: int = 24,
-    unit_ids: Sequence[object] | None = None,
-    kind: str = "",
-    colour: str = BLUE,
-) -> Figure:
-    """The figure that `plot_templates` saves."""
     units = len(most_active_units(analyzer.sorting, analyzer.get_num_units(), unit_ids))
     if units == 0:
-        figure = new_figure(1.8)
-        draw_message(figure, no_units(kind), title="Average waveforms")
-        return figure
+        return message_figure(no_units(kind), title="Average waveforms")
     unit_templates = _unit_templates(analyzer, most_active_units(analyzer.sorting, max_units, unit_ids))
 
-    columns = min(len(unit_templates), _COLUMNS)
-    rows = -(-len(unit_templates) // columns)
-    figure = new_figure(height_in=0.9 + rows * (2.2 if rows <= 2 else 1.66))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, unit in zip(panels, unit_templates, strict=False):
+    rows = -(-len(unit_templates) // _COLUMNS)
+    figure, panels = new_panels(len(unit_templates), columns=_COLUMNS, margin_in=0.9, row_in=2.2 if rows <= 2 else 1.66)
+    for (axes,), unit in zip(panels, unit_templates, strict=True):
         _draw_unit(axes, unit, colour)
-    for axes in panels[len(unit_templates) :]:
-        axes.set_visible(False)
-
-    title = title_of_choice("Average waveforms", len(unit_templates), units, kind)
-    figure.suptitle(title, fontsize=TITLE_SIZE, x=0.01, ha="left")
-    figure.supxlabel(
-        "Waveforms lie where their channels are on the probe; coloured is the main channel, named above.\n"
+    label_panels(
+        figure,
+        title=title_of_choice("Average waveforms", len(unit_templates), units, kind),
+        note="Waveforms lie where their channels are on the probe; coloured is the main channel, named above.\n"
         "Every panel has its own scale: its upright bar measures amplitude, its level one time.",
-        fontsize=NOTE_SIZE,
-        color=GREY,
     )
     return figure
 

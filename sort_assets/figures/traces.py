@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sort_assets.figures.channels import channel_depths_um, depth_order
 from sort_assets.figures.style import (
@@ -17,16 +19,11 @@ from sort_assets.figures.style import (
     VERMILLION,
     new_figure,
     round_down,
-    save_figure,
     shorten_id,
     style_axes,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from spikeinterface.core import BaseRecording
 
 # How far a trace may run over its neighbours. Removed channels are often the loudest, and must not hide others.
@@ -38,15 +35,14 @@ _SMALLEST_UV = 1e-9
 _BAR_BOTTOM = -2.3
 
 
-def plot_traces(
+def draw_traces(
     raw: BaseRecording,
     filtered: BaseRecording,
-    path: Path,
     *,
     start_s: float,
     duration_s: float = 0.05,
     max_channels: int = 24,
-) -> Path:
+) -> Figure:
     """Draw the raw traces (left) and the filtered ones (right), stacked by depth.
 
     Each side has a scale of its own, given by its bar, because slow potentials and offsets dwarf what filtering leaves.
@@ -58,32 +54,12 @@ def plot_traces(
         Single-segment recording before filtering. Integers are scaled to microvolts where gains are known.
     filtered : BaseRecording
         Single-segment recording on the same time axis, with all or some of the channels of `raw`.
-    path : Path
-        The PNG to write.
     start_s, duration_s : float
         Where the moment begins, from the first sample, and how long it is, in seconds. A moment that reaches past the
         end of the recording is moved to the end.
     max_channels : int
         How many channels are drawn at most, evenly spread over the depth.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    figure = draw_traces(raw, filtered, start_s=start_s, duration_s=duration_s, max_channels=max_channels)
-    return save_figure(figure, path)
-
-
-def draw_traces(
-    raw: BaseRecording,
-    filtered: BaseRecording,
-    *,
-    start_s: float,
-    duration_s: float = 0.05,
-    max_channels: int = 24,
-) -> Figure:
-    """The figure that `plot_traces` saves."""
     order = depth_order(raw)
     if len(order) > max_channels:
         order = order[np.linspace(0, len(order) - 1, max_channels).round().astype(int)]

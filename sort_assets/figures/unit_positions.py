@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sort_assets.figures.probe_layout import ProbeLayout, lay_out_probe
 from sort_assets.figures.style import (
     BLACK,
     add_legend_below,
-    draw_message,
-    new_figure,
+    message_figure,
     round_down,
-    save_figure,
     style_axes,
 )
-from sort_assets.figures.verdicts import MARKS, UNDECIDED
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from sort_assets.figures.unit_verdicts import MARKS, UNDECIDED
 
 _TITLE = "Positions of the units"
 # Estimates farther away say only that the unit is not near a contact, and would press the probe together.
@@ -35,49 +29,6 @@ _CONTACT_GREY = "#B0B0B0"
 _SMALLEST_PT, _COMMON_PT, _LARGEST_PT = 4.0, 7.0, 13.0
 
 
-def plot_unit_positions(
-    contacts_um: np.ndarray,
-    units_um: np.ndarray,
-    path: Path,
-    *,
-    verdicts: Sequence[str] | None = None,
-    sizes: np.ndarray | None = None,
-    size_label: str = "Firing rate (Hz)",
-) -> Path:
-    """Draw the contacts of a probe and the units on it.
-
-    A probe that is much taller than wide lies on its side, as in `plot_probe`.
-
-    Parameters
-    ----------
-    contacts_um : np.ndarray
-        Positions of the contacts in micrometres, shape (contacts, 2), x and y.
-    units_um : np.ndarray
-        Positions of the units in micrometres, shape (units, 2); NaN where a position is not known. Units more than
-        100 µm away from all contacts, in x or in y, are drawn at that distance, and counted.
-    path : Path
-        The PNG to write.
-    verdicts : sequence of str or None
-        "kept", "rejected", "duplicate" or "undecided" for each unit, length (units,). None: undecided.
-    sizes : np.ndarray or None
-        What the size of a mark says, shape (units,), not negative. None draws all alike.
-    size_label : str
-        What that is, with its unit in brackets.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    ValueError
-        When the lengths differ.
-    """
-    figure = draw_unit_positions(contacts_um, units_um, verdicts=verdicts, sizes=sizes, size_label=size_label)
-    return save_figure(figure, path)
-
-
 def draw_unit_positions(
     contacts_um: np.ndarray,
     units_um: np.ndarray,
@@ -86,19 +37,37 @@ def draw_unit_positions(
     sizes: np.ndarray | None = None,
     size_label: str = "Firing rate (Hz)",
 ) -> Figure:
-    """The figure that `plot_unit_positions` saves."""
-    from matplotlib.lines import Line2D
+    """Draw the contacts of a probe and the units on it.
 
+    A probe that is much taller than wide lies on its side, as in `draw_probe`.
+
+    Parameters
+    ----------
+    contacts_um : np.ndarray
+        Positions of the contacts in micrometres, shape (contacts, 2), x and y.
+    units_um : np.ndarray
+        Positions of the units in micrometres, shape (units, 2); NaN where a position is not known. Units more than
+        100 µm away from all contacts, in x or in y, are drawn at that distance, and counted.
+    verdicts : sequence of str or None
+        "kept", "rejected", "duplicate" or "undecided" for each unit, length (units,). None: undecided.
+    sizes : np.ndarray or None
+        What the size of a mark says, shape (units,), not negative. None draws all alike.
+    size_label : str
+        What that is, with its unit in brackets.
+
+    Raises
+    ------
+    ValueError
+        When the lengths differ.
+    """
     contacts_um, units_um = (np.asarray(one, dtype=float).reshape(-1, 2) for one in (contacts_um, units_um))
     verdicts = [UNDECIDED] * len(units_um) if verdicts is None else list(verdicts)
     if len(verdicts) != len(units_um) or (sizes is not None and np.shape(sizes) != (len(units_um),)):
         raise ValueError(f"{len(units_um)} units need as many verdicts and sizes.")
     known = np.isfinite(units_um).all(axis=1)
     if not known.any():
-        figure = new_figure(1.8)
         message = "No positions of the units were computed" if len(units_um) else "No units found"
-        draw_message(figure, message, title=_TITLE)
-        return figure
+        return message_figure(message, title=_TITLE)
 
     low_um, high_um = contacts_um.min(axis=0) - _FARTHEST_UM, contacts_um.max(axis=0) + _FARTHEST_UM
     drawn_um = np.clip(units_um, low_um, high_um)
@@ -179,8 +148,6 @@ class _SizeScale:
         return np.asarray(_SMALLEST_PT + (_LARGEST_PT - _SMALLEST_PT) * share)
 
     def legend_line(self, label: str) -> dict[str, tuple[Artist, ...]]:
-        from matplotlib.lines import Line2D
-
         largest = round_down(self._largest)
         shown = np.array([largest / 20, largest / 4, largest])
         marks = tuple(

@@ -11,14 +11,15 @@ import numpy as np
 from sort_assets import figures
 from sort_assets.curation.criteria import Criterion
 from sort_assets.figures.style import BLUE, VERMILLION
-from sort_assets.figures.verdicts import KEPT, UNDECIDED, MetricCriterion, numbers, unit_verdicts
+from sort_assets.figures.unit_verdicts import KEPT, UNDECIDED, numbers, unit_verdicts
 from sort_assets.reports.content import ReportFigure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-    Draw = Callable[[Path], Path]
+    Draw = Callable[[], Figure]
 
 
 def draw_unit_figures(
@@ -66,7 +67,7 @@ def draw_unit_figures(
     drawn, left_out = [], {}
     for name, title, caption, draw in units.all_figures():
         try:
-            path = draw(folder / f"{name}.png")
+            path = figures.save(draw(), folder / f"{name}.png")
         except _MissingError as missing:
             left_out[title] = str(missing)
         except Exception as error:
@@ -96,7 +97,7 @@ class _Units:
         self._sorting = sorting
         self._metrics = metrics
         self._decisions = decisions
-        self._criteria = [MetricCriterion(one.name, one.greater, one.less, one.label, one.absolute) for one in criteria]
+        self._criteria = criteria
         self._duration_s = duration_s
         self._verdicts = unit_verdicts(decisions)
         unit_ids = [str(unit_id) for unit_id in sorting.unit_ids]
@@ -110,7 +111,7 @@ class _Units:
                 "kept_fraction_bar",
                 "Kept and rejected units",
                 "How many units are kept, and what rejected the others, that which rejects most first.",
-                lambda path: figures.plot_kept_fraction_bar(self._decisions, self._criteria, path),
+                lambda: figures.draw_kept_fraction_bar(self._decisions, self._criteria),
             ),
             (
                 "unit_positions",
@@ -130,7 +131,7 @@ class _Units:
                 "metric_histograms",
                 "Metrics and thresholds",
                 "How the metrics are distributed by which units are judged; what lies in the grey part fails.",
-                lambda path: figures.plot_metric_histograms(self._metrics, self._decisions, self._criteria, path),
+                lambda: figures.draw_metric_histograms(self._metrics, self._decisions, self._criteria),
             ),
             (
                 "drift",
@@ -156,25 +157,22 @@ class _Units:
                 f"templates_{kind}",
                 f"Waveforms of {kind} units",
                 f"The average waveform of each unit on its main channel and those around it.{of_others}",
-                lambda path: figures.plot_templates(
-                    self._with("templates"), path, unit_ids=unit_ids, kind=kind, colour=colour
-                ),
+                lambda: figures.draw_templates(self._with("templates"), unit_ids=unit_ids, kind=kind, colour=colour),
             ),
             (
                 f"amplitudes_{kind}",
                 f"Amplitudes of {kind} units",
                 "A distribution that is cut off towards zero says that spikes were missed; steps and slopes say that "
                 f"electrode or neuron moved.{of_others}",
-                lambda path: self._amplitudes(path, unit_ids, kind),
+                lambda: self._amplitudes(unit_ids, kind),
             ),
             (
                 f"correlograms_{kind}",
                 f"Spike intervals of {kind} units",
                 "Intervals between successive spikes, and the autocorrelogram. A neuron alone leaves its refractory "
                 f"period empty.{of_others}",
-                lambda path: figures.plot_correlograms(
+                lambda: figures.draw_correlograms(
                     self._sorting,
-                    path,
                     unit_ids=unit_ids,
                     violations_percent=violations,
                     verdicts=self._verdicts,
@@ -208,48 +206,44 @@ class _Units:
     def _verdicts_in_order(self) -> list[str]:
         return [self._verdicts.get(str(unit_id), UNDECIDED) for unit_id in self._sorting.unit_ids]
 
-    def _positions(self, path: Path) -> Path:
+    def _positions(self) -> Figure:
         if self._analyzer is None:
             raise _MissingError("There are no waveforms, of which positions could be estimated.")
         units_um = np.column_stack([self._in_order_of_sorting("x_um"), self._in_order_of_sorting("y_um")])
         if not np.isfinite(units_um).any():
             raise _MissingError("Positions of the units were not computed.")
         rates_hz = self._in_order_of_sorting("firing_rate")
-        return figures.plot_unit_positions(
+        return figures.draw_unit_positions(
             self._analyzer.get_channel_locations()[:, :2],
             units_um,
-            path,
             verdicts=self._verdicts_in_order(),
             sizes=rates_hz if np.isfinite(rates_hz).any() else None,
         )
 
-    def _raster(self, path: Path) -> Path:
+    def _raster(self) -> Figure:
         depths_um = self._in_order_of_sorting("y_um")
-        return figures.plot_raster(
+        return figures.draw_raster(
             self._sorting,
-            path,
             duration_s=self._duration_s,
             unit_depths=depths_um if np.isfinite(depths_um).all() else None,
             verdicts=self._verdicts_in_order(),
         )
 
-    def _drift(self, path: Path) -> Path:
+    def _drift(self) -> Figure:
         analyzer = self._with("spike_locations")
-        return figures.plot_drift(
+        return figures.draw_drift(
             analyzer.sorting,
             self._of_spikes("spike_locations")["y"],
-            path,
             contacts_um=analyzer.get_channel_locations()[:, :2],
             duration_s=self._duration_s,
             amplitudes=self._of_spikes("spike_amplitudes") if analyzer.has_extension("spike_amplitudes") else None,
             unit=self._unit_of_amplitude(),
         )
 
-    def _amplitudes(self, path: Path, unit_ids: list[str], kind: str) -> Path:
-        return figures.plot_amplitudes(
+    def _amplitudes(self, unit_ids: list[str], kind: str) -> Figure:
+        return figures.draw_amplitudes(
             self._with("spike_amplitudes").sorting,
             self._of_spikes("spike_amplitudes"),
-            path,
             duration_s=self._duration_s,
             unit_ids=unit_ids,
             verdicts=self._verdicts,

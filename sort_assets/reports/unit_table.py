@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.curation.criteria import Criterion
-from sort_assets.figures.verdicts import numbers, unit_verdicts
+from sort_assets.figures.unit_verdicts import numbers, unit_verdicts
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.reports.content import UnitColumn, UnitRow, UnitTable, UnitValue
 

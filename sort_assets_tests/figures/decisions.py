@@ -5,19 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sort_assets.figures import MetricCriterion
+from sort_assets.curation.criteria import Criterion
+from sort_assets.figures.metric_criterion import meets_criterion
 
 CRITERIA = (
-    MetricCriterion("firing_rate", 0.05, None, "Firing rate (Hz)"),
-    MetricCriterion("isi_violations_percent", None, 1.0, "ISI violations (%)"),
-    MetricCriterion("snr", 5.0, None, "SNR"),
+    Criterion("firing_rate", greater=0.05),
+    Criterion("isi_violations_percent", less=1.0),
+    Criterion("snr", greater=5.0),
 )
 
 
-def decide(metrics: pd.DataFrame, criteria: Sequence[MetricCriterion] = CRITERIA) -> pd.DataFrame:
+def decide(metrics: pd.DataFrame, criteria: Sequence[Criterion] = CRITERIA) -> pd.DataFrame:
     """Judge units by the criteria alone, in the form of the decisions table."""
     decisions = pd.DataFrame(index=metrics.index)
-    allowed = {one.name: one.allows(metrics[one.name].to_numpy(float)) for one in criteria}
+    allowed = {one.name: meets_criterion(metrics[one.name].to_numpy(float), one) for one in criteria}
     decisions["kept"] = np.logical_and.reduce(list(allowed.values()))
     decisions["label"] = np.where(decisions["kept"], "good", "rejected")
     decisions["reason"] = ""

@@ -11,10 +11,8 @@ from sort_assets.figures.across_recordings import (
     draw_failures_by_class,
     draw_quality_over_time,
     draw_units_per_recording,
-    plot_failures_by_class,
-    plot_quality_over_time,
-    plot_units_per_recording,
 )
+from sort_assets.figures.saving import save
 
 
 def table_of(recordings: int, *, folder: str = "mouse") -> pd.DataFrame:
@@ -54,8 +52,8 @@ def drawn_units(axes) -> dict[str, float]:
 def test_any_number_of_recordings_gives_pictures(recordings: int, tmp_path: Path, check_png) -> None:
     table = table_of(recordings)
 
-    check_png(plot_units_per_recording(table, tmp_path / "units.png"))
-    check_png(plot_quality_over_time(table, tmp_path / "quality.png"))
+    check_png(save(draw_units_per_recording(table), tmp_path / "units.png"))
+    check_png(save(draw_quality_over_time(table), tmp_path / "quality.png"))
 
 
 @pytest.mark.parametrize("recordings", [50, 2000])
@@ -142,7 +140,7 @@ def test_failures_stand_by_class_the_commonest_first(classes: int) -> None:
 
 
 def test_failures_make_a_picture(tmp_path: Path, check_png) -> None:
-    check_png(plot_failures_by_class({"DiskFullError": 3}, {"DiskFullError": 1}, tmp_path / "failures.png"))
+    check_png(save(draw_failures_by_class({"DiskFullError": 3}, {"DiskFullError": 1}), tmp_path / "failures.png"))
 
 
 def test_without_failures_or_recordings_the_figures_say_so() -> None:

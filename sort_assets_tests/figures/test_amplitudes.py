@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import spikeinterface.core as si
 
-from sort_assets.figures.amplitudes import draw_amplitudes, plot_amplitudes
+from sort_assets.figures.amplitudes import draw_amplitudes
+from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE, VERMILLION
 
 
@@ -61,7 +62,7 @@ def test_many_spikes_become_a_density_that_counts_them_all(tmp_path: Path, check
     assert density.get_array().sum() == pytest.approx(spikes, rel=0.003)
     assert density.get_extent()[:2] == [0, 600]
     assert figure.axes[0].lines[:] == []
-    check_png(plot_amplitudes(sorting, amplitudes, tmp_path / "amplitudes.png", duration_s=600.0))
+    check_png(save(draw_amplitudes(sorting, amplitudes, duration_s=600.0), tmp_path / "amplitudes.png"))
 
 
 def test_the_units_with_the_most_spikes_are_chosen_among_those_named() -> None:
@@ -89,7 +90,7 @@ def test_a_verdict_gives_the_colour_and_is_named() -> None:
 def test_a_unit_without_spikes_keeps_its_panel(tmp_path: Path, check_png) -> None:
     sorting = si.NumpySorting.from_unit_dict({"silent": np.array([], dtype=int)}, 30_000.0)
 
-    check_png(plot_amplitudes(sorting, np.empty(0), tmp_path / "amplitudes.png", duration_s=1.0))
+    check_png(save(draw_amplitudes(sorting, np.empty(0), duration_s=1.0), tmp_path / "amplitudes.png"))
 
 
 @pytest.mark.parametrize(

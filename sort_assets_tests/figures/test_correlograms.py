@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import spikeinterface.core as si
 
-from sort_assets.figures.correlograms import draw_correlograms, plot_correlograms
+from sort_assets.figures.correlograms import draw_correlograms
+from sort_assets.figures.saving import save
 
 
 def regular_unit() -> si.BaseSorting:
@@ -51,7 +52,7 @@ def test_many_units_are_limited_to_those_with_the_most_spikes(tmp_path: Path, ch
     shown = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes[::2] if axes.get_visible()]
     assert shown == [f"Unit {unit_id}" for unit_id in most]
     assert figure.get_suptitle() == "Spike intervals of the 3 of 20 kept units with the most spikes"
-    check_png(plot_correlograms(sorting, tmp_path / "correlograms.png", max_units=3))
+    check_png(save(draw_correlograms(sorting, max_units=3), tmp_path / "correlograms.png"))
 
 
 @pytest.mark.parametrize("spikes", [0, 1])
@@ -59,7 +60,7 @@ def test_units_without_intervals_do_not_crash(spikes: int, tmp_path: Path, check
     sorting = si.NumpySorting.from_unit_dict({"a": np.arange(spikes) + 100}, 30_000.0)
 
     assert draw_correlograms(sorting).axes[0].get_title(loc="left") == "Unit a: no intervals"
-    check_png(plot_correlograms(sorting, tmp_path / "correlograms.png"))
+    check_png(save(draw_correlograms(sorting), tmp_path / "correlograms.png"))
 
 
 def test_no_units_are_said() -> None:

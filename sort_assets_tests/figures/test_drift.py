@@ -5,7 +5,8 @@ import probeinterface
 import pytest
 import spikeinterface.core as si
 
-from sort_assets.figures.drift import contact_pitch_um, draw_drift, median_depths_um, plot_drift
+from sort_assets.figures.drift import contact_pitch_um, draw_drift, median_depths_um
+from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE
 
 
@@ -93,13 +94,11 @@ def test_many_spikes_on_384_channels_give_a_small_picture(
     sorting, depths_um, amplitudes = drifting(180, 300_000, drift_um=10.0)
 
     check_png(
-        plot_drift(
-            sorting,
-            depths_um,
+        save(
+            draw_drift(
+                sorting, depths_um, contacts_um=neuropixels.contact_positions, duration_s=100.0, amplitudes=amplitudes
+            ),
             tmp_path / "drift.png",
-            contacts_um=neuropixels.contact_positions,
-            duration_s=100.0,
-            amplitudes=amplitudes,
         )
     )
 
@@ -109,13 +108,15 @@ def test_a_single_contact_has_no_pitch(single_contact: probeinterface.Probe, tmp
 
     assert contact_pitch_um(single_contact.contact_positions) is None
     check_png(
-        plot_drift(
-            sorting,
-            np.zeros(50),
+        save(
+            draw_drift(
+                sorting,
+                np.zeros(50),
+                contacts_um=single_contact.contact_positions,
+                duration_s=100.0,
+                amplitudes=amplitudes,
+            ),
             tmp_path / "drift.png",
-            contacts_um=single_contact.contact_positions,
-            duration_s=100.0,
-            amplitudes=amplitudes,
         )
     )
 

@@ -6,15 +6,16 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from sort_assets.figures import MetricCriterion
-from sort_assets.figures.metric_histograms import draw_metric_histograms, plot_metric_histograms
+from sort_assets.curation.criteria import Criterion
+from sort_assets.figures.metric_histograms import draw_metric_histograms
+from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE
 from sort_assets_tests.figures.decisions import CRITERIA, decide, metrics_of
 
-SNR = MetricCriterion("snr", 5.0, None, "SNR")
+SNR = Criterion("snr", greater=5.0)
 
 
-def panel(values: list[float], criterion: MetricCriterion = SNR) -> Axes:
+def panel(values: list[float], criterion: Criterion = SNR) -> Axes:
     metrics = metrics_of([f"u{place}" for place in range(len(values))], **{criterion.name: values})
     return draw_metric_histograms(metrics, decide(metrics, [criterion]), [criterion]).axes[0]
 
@@ -49,7 +50,7 @@ def test_the_threshold_is_drawn_and_the_side_that_is_rejected_is_shaded() -> Non
 
 
 def test_a_range_has_two_thresholds_and_no_bar_stands_on_both_sides_of_the_first() -> None:
-    criterion = MetricCriterion("snr", 5.0, 8.0, "SNR")
+    criterion = Criterion("snr", greater=5.0, less=8.0)
 
     axes = panel([3.0, 4.9, 5.1, 6.0, 9.0], criterion)
 
@@ -60,9 +61,7 @@ def test_a_range_has_two_thresholds_and_no_bar_stands_on_both_sides_of_the_first
 
 
 def test_values_over_decades_are_drawn_on_a_logarithmic_axis() -> None:
-    assert (
-        panel([0.01, 1.0, 100.0], MetricCriterion("firing_rate", 0.05, None, "Firing rate (Hz)")).get_xscale() == "log"
-    )
+    assert panel([0.01, 1.0, 100.0], Criterion("firing_rate", greater=0.05)).get_xscale() == "log"
     assert panel([6.0, 7.0, 8.0]).get_xscale() == "linear"
 
 
@@ -82,11 +81,11 @@ def test_the_values_that_were_judged_go_before_the_metrics_of_the_whole_recordin
 
 
 def test_a_criterion_without_sign_shows_magnitudes() -> None:
-    axes = panel([-9.0, 8.0, -2.0], MetricCriterion("snr", 5.0, None, "Slope", absolute=True))
+    axes = panel([-9.0, 8.0, -2.0], Criterion("snr", greater=5.0, absolute=True))
 
     assert axes.get_title(loc="left") == "at least 5: 1 fails"
     assert axes.get_xlim()[0] >= 0
-    assert axes.get_xlabel() == "Slope, without its sign"
+    assert axes.get_xlabel() == "SNR, without its sign"
 
 
 @pytest.mark.parametrize("units", [1, 500])
@@ -99,13 +98,13 @@ def test_any_number_of_units_gives_a_picture(units: int, tmp_path: Path, check_p
         snr=rng.lognormal(2, 0.5, units),
     )
 
-    check_png(plot_metric_histograms(metrics, decide(metrics), CRITERIA, tmp_path / "histograms.png"))
+    check_png(save(draw_metric_histograms(metrics, decide(metrics), CRITERIA), tmp_path / "histograms.png"))
 
 
 @pytest.mark.parametrize(
     ("unit_ids", "criteria", "message"), [([], CRITERIA, "No units found"), (["a"], [], "No criteria were asked")]
 )
-def test_nothing_to_draw_is_said(unit_ids: list[str], criteria: list[MetricCriterion], message: str) -> None:
+def test_nothing_to_draw_is_said(unit_ids: list[str], criteria: list[Criterion], message: str) -> None:
     metrics = metrics_of(unit_ids)
 
     figure = draw_metric_histograms(metrics, decide(metrics), criteria)

@@ -3,14 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sort_assets.figures.noise import draw_noise_levels, plot_noise_levels
+from sort_assets.figures.noise import draw_noise_levels
+from sort_assets.figures.saving import save
 
 
 @pytest.mark.parametrize("channels", [1, 16, 384])
 def test_any_number_of_channels_gives_a_picture(channels: int, tmp_path: Path, check_png) -> None:
     noise_uv = np.random.default_rng(0).uniform(4, 6, channels)
 
-    check_png(plot_noise_levels(noise_uv, np.arange(channels), tmp_path / "noise.png", removed_channels={}))
+    check_png(save(draw_noise_levels(noise_uv, np.arange(channels), removed_channels={}), tmp_path / "noise.png"))
 
 
 def test_channels_are_sorted_by_depth() -> None:
@@ -59,12 +60,12 @@ def test_one_very_loud_channel_does_not_press_the_others_onto_the_axis(tmp_path:
     _, typical = axes.transAxes.inverted().transform(axes.transData.transform((0, 5.0)))
     assert typical > 0.1
     assert axes.get_ylabel() == "Noise (µV), logarithmic\nabove 20 µV"
-    check_png(plot_noise_levels(noise_uv, np.arange(16), tmp_path / "noise.png", removed_channels={"9": "noise"}))
+    check_png(save(draw_noise_levels(noise_uv, np.arange(16), removed_channels={"9": "noise"}), tmp_path / "noise.png"))
 
 
 @pytest.mark.parametrize("noise_uv", [np.zeros(4), np.full(4, np.nan), np.array([np.nan, 1.0, 2.0, np.nan])])
 def test_flat_and_unknown_channels_do_not_crash(noise_uv: np.ndarray, tmp_path: Path, check_png) -> None:
-    check_png(plot_noise_levels(noise_uv, np.arange(4), tmp_path / "noise.png", removed_channels={"1": "dead"}))
+    check_png(save(draw_noise_levels(noise_uv, np.arange(4), removed_channels={"1": "dead"}), tmp_path / "noise.png"))
 
 
 def test_lengths_that_differ_are_refused() -> None:

@@ -6,7 +6,8 @@ import pytest
 import spikeinterface.core as si
 from matplotlib.figure import Figure
 
-from sort_assets.figures.probe import draw_probe, plot_probe
+from sort_assets.figures.probe import draw_probe
+from sort_assets.figures.saving import save
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -17,7 +18,7 @@ def legend_texts(figure: Figure) -> list[str]:
 def test_probes_of_every_shape_fit_the_page(name: str, tmp_path: Path, check_png, request) -> None:
     probe = request.getfixturevalue(name)
 
-    path = plot_probe(probe, tmp_path / "probe.png", removed_channels={})
+    path = save(draw_probe(probe, removed_channels={}), tmp_path / "probe.png")
 
     assert path == tmp_path / "probe.png"
     check_png(path)
@@ -72,7 +73,7 @@ def test_a_contact_without_neighbours_across_is_not_lost_among_ten_millimetres(t
     probe = probeinterface.generate_multi_columns_probe(num_columns=2, num_contact_per_column=480, xpitch=32, ypitch=20)
 
     axes = draw_probe(probe, removed_channels={}).axes[0]
-    check_png(plot_probe(probe, tmp_path / "probe.png", removed_channels={"3": "dead"}))
+    check_png(save(draw_probe(probe, removed_channels={"3": "dead"}), tmp_path / "probe.png"))
 
     axes.figure.draw_without_rendering()
     pixels = axes.transData.transform(axes.collections[0].get_offsets())
@@ -137,7 +138,7 @@ def test_labels_and_legend_lie_close_to_the_plot_and_inside_the_picture(name: st
 def test_all_channels_removed_can_be_drawn(column: probeinterface.Probe, tmp_path: Path, check_png) -> None:
     removed = {str(index): "dead" for index in range(16)}
 
-    check_png(plot_probe(column, tmp_path / "probe.png", removed_channels=removed))
+    check_png(save(draw_probe(column, removed_channels=removed), tmp_path / "probe.png"))
 
 
 def test_the_probes_of_a_group_share_one_picture(column: probeinterface.Probe) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import spikeinterface.core as si
 
-from sort_assets.figures.raster import draw_raster, plot_raster
+from sort_assets.figures.raster import draw_raster
+from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE, VERMILLION
 
 
@@ -16,7 +17,7 @@ def sorting_with(units: int, *, duration_s: float = 10.0, rate_hz: float = 5.0) 
 
 @pytest.mark.parametrize("units", [1, 8, 500])
 def test_any_number_of_units_gives_a_picture(units: int, tmp_path: Path, check_png) -> None:
-    check_png(plot_raster(sorting_with(units), tmp_path / "raster.png", duration_s=10.0))
+    check_png(save(draw_raster(sorting_with(units), duration_s=10.0), tmp_path / "raster.png"))
 
 
 def test_a_sorting_without_units_says_so(tmp_path: Path, check_png) -> None:
@@ -25,7 +26,7 @@ def test_a_sorting_without_units_says_so(tmp_path: Path, check_png) -> None:
     figure = draw_raster(sorting, duration_s=10.0)
 
     assert "No units found" in [text.get_text() for text in figure.texts]
-    check_png(plot_raster(sorting, tmp_path / "raster.png", duration_s=10.0))
+    check_png(save(draw_raster(sorting, duration_s=10.0), tmp_path / "raster.png"))
 
 
 def test_every_spike_is_drawn_at_its_time_in_the_row_of_its_unit() -> None:
@@ -79,13 +80,15 @@ def test_a_picture_of_the_most_spikes_stays_small(tmp_path: Path, check_png) -> 
     samples = np.sort(rng.integers(0, 600 * 30_000, 250_000))
     sorting = si.NumpySorting.from_samples_and_labels([samples], [rng.integers(0, 500, 250_000)], 30_000.0)
 
-    check_png(plot_raster(sorting, tmp_path / "raster.png", duration_s=600.0, unit_depths=rng.uniform(0, 3800, 500)))
+    check_png(
+        save(draw_raster(sorting, duration_s=600.0, unit_depths=rng.uniform(0, 3800, 500)), tmp_path / "raster.png")
+    )
 
 
 def test_units_without_spikes_keep_their_rows(tmp_path: Path, check_png) -> None:
     sorting = si.NumpySorting.from_unit_dict({"a": np.array([], dtype=int), "b": np.array([], dtype=int)}, 30_000.0)
 
-    check_png(plot_raster(sorting, tmp_path / "raster.png", duration_s=0.01))
+    check_png(save(draw_raster(sorting, duration_s=0.01), tmp_path / "raster.png"))
     assert draw_raster(sorting, duration_s=0.01).axes[0].get_title(loc="left") == "2 units, 0 spikes"
 
 

@@ -5,8 +5,9 @@ import pytest
 import spikeinterface.core as si
 from matplotlib.axes import Axes
 
-from sort_assets.figures.style import BLUE, VERMILLION, save_figure
-from sort_assets.figures.templates import draw_templates, plot_templates
+from sort_assets.figures.saving import save
+from sort_assets.figures.style import BLUE, VERMILLION
+from sort_assets.figures.templates import draw_templates
 
 
 def waveform_lines(panel: Axes) -> list:
@@ -22,7 +23,7 @@ def test_sparse_and_dense_analyzers_of_any_size_give_a_picture(
 ) -> None:
     analyzer = analyzer_of(request.getfixturevalue(name), units, sparse=sparse)
 
-    check_png(plot_templates(analyzer, tmp_path / "templates.png"))
+    check_png(save(draw_templates(analyzer), tmp_path / "templates.png"))
 
 
 def test_a_probe_with_384_channels_shows_a_few_around_each_unit(
@@ -35,7 +36,7 @@ def test_a_probe_with_384_channels_shows_a_few_around_each_unit(
     panels = figure.axes
     assert len(panels) == 8
     assert all(1 < len(waveform_lines(panel)) <= 9 for panel in panels)
-    check_png(save_figure(figure, tmp_path / "templates.png"))
+    check_png(save(figure, tmp_path / "templates.png"))
 
 
 def test_titles_of_24_panels_stay_inside_their_panels(neuropixels, analyzer_of) -> None:
@@ -105,7 +106,7 @@ def test_an_analyzer_without_units_says_so(column, tmp_path: Path, check_png) ->
     figure = draw_templates(analyzer)
 
     assert "No units found" in [text.get_text() for text in figure.texts]
-    check_png(plot_templates(analyzer, tmp_path / "templates.png"))
+    check_png(save(draw_templates(analyzer), tmp_path / "templates.png"))
 
 
 def test_a_unit_without_spikes_is_flat(column, tmp_path: Path, check_png) -> None:
@@ -114,7 +115,7 @@ def test_a_unit_without_spikes_is_flat(column, tmp_path: Path, check_png) -> Non
     analyzer = si.create_sorting_analyzer(sorting, recording, sparse=False, main_channel_indices=np.array([4]))
     analyzer.compute(["random_spikes", "templates"], n_jobs=1, progress_bar=False)
 
-    check_png(plot_templates(analyzer, tmp_path / "templates.png"))
+    check_png(save(draw_templates(analyzer), tmp_path / "templates.png"))
 
 
 def test_an_analyzer_without_templates_is_refused(column) -> None:

@@ -5,8 +5,9 @@ import pytest
 import spikeinterface.core as si
 from spikeinterface.preprocessing import bandpass_filter
 
+from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE, VERMILLION
-from sort_assets.figures.traces import draw_traces, plot_traces
+from sort_assets.figures.traces import draw_traces
 
 
 @pytest.mark.parametrize("name", ["single_contact", "column", "neuropixels"])
@@ -16,7 +17,7 @@ def test_recordings_of_any_size_give_a_picture(
     raw = integer_recording(request.getfixturevalue(name))
     filtered = bandpass_filter(raw, dtype="float32")
 
-    check_png(plot_traces(raw, filtered, tmp_path / "traces.png", start_s=0.05))
+    check_png(save(draw_traces(raw, filtered, start_s=0.05), tmp_path / "traces.png"))
 
 
 def test_at_most_the_wanted_channels_are_drawn_from_bottom_to_top(neuropixels, integer_recording) -> None:
@@ -101,7 +102,7 @@ def test_no_drawn_channel_may_be_left_after_filtering(column, integer_recording,
     raw = integer_recording(column)
     filtered = raw.select_channels(["AP5"])
 
-    path = plot_traces(raw, filtered, tmp_path / "traces.png", start_s=0.0, max_channels=2)
+    path = save(draw_traces(raw, filtered, start_s=0.0, max_channels=2), tmp_path / "traces.png")
 
     check_png(path)
 
@@ -109,7 +110,7 @@ def test_no_drawn_channel_may_be_left_after_filtering(column, integer_recording,
 def test_flat_recordings_do_not_crash(column, integer_recording, tmp_path: Path, check_png) -> None:
     raw = integer_recording(column, flat=True)
 
-    check_png(plot_traces(raw, bandpass_filter(raw, dtype="float32"), tmp_path / "traces.png", start_s=0.0))
+    check_png(save(draw_traces(raw, bandpass_filter(raw, dtype="float32"), start_s=0.0), tmp_path / "traces.png"))
 
 
 def test_what_a_filter_leaves_of_a_constant_is_not_drawn_as_a_signal(column) -> None:
@@ -135,7 +136,7 @@ def test_a_recording_with_missing_values_does_not_crash(column, tmp_path: Path, 
     recording.set_channel_offsets(0.0)
     recording.set_probe(column)
 
-    check_png(plot_traces(recording, recording, tmp_path / "traces.png", start_s=0.0))
+    check_png(save(draw_traces(recording, recording, start_s=0.0), tmp_path / "traces.png"))
 
 
 def test_without_gains_and_probe_the_stored_values_are_drawn(tmp_path: Path, check_png) -> None:
@@ -145,4 +146,4 @@ def test_without_gains_and_probe_the_stored_values_are_drawn(tmp_path: Path, che
     figure = draw_traces(recording, recording, start_s=0.0)
 
     assert figure.axes[0].texts[-1].get_text().endswith("stored units")
-    check_png(plot_traces(recording, recording, tmp_path / "traces.png", start_s=0.0))
+    check_png(save(draw_traces(recording, recording, start_s=0.0), tmp_path / "traces.png"))

@@ -5,7 +5,8 @@ import probeinterface
 import pytest
 from matplotlib.figure import Figure
 
-from sort_assets.figures.unit_positions import draw_unit_positions, plot_unit_positions
+from sort_assets.figures.saving import save
+from sort_assets.figures.unit_positions import draw_unit_positions
 
 
 def legend_texts(figure: Figure) -> list[str]:
@@ -20,12 +21,14 @@ def test_probes_and_units_of_every_number_fit_the_page(
     rng = np.random.default_rng(0)
     units_um = contacts_um[rng.integers(0, len(contacts_um), units)] + rng.normal(0, 20, (units, 2))
 
-    path = plot_unit_positions(
-        contacts_um,
-        units_um,
+    path = save(
+        draw_unit_positions(
+            contacts_um,
+            units_um,
+            verdicts=rng.choice(["kept", "rejected"], units).tolist(),
+            sizes=rng.lognormal(0, 1, units),
+        ),
         tmp_path / "positions.png",
-        verdicts=rng.choice(["kept", "rejected"], units).tolist(),
-        sizes=rng.lognormal(0, 1, units),
     )
 
     assert path == tmp_path / "positions.png"

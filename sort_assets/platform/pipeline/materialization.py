@@ -25,6 +25,8 @@ from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.store import FIGURES, Staging, Store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
 GROUP = "spike_sorting"
@@ -70,16 +72,25 @@ class StagedAsset:
         """How SpikeInterface is to share work among workers, as this attempt may."""
         return job_kwargs(self.sorter.config.execution)
 
-    def figure(self, title: str, draw: Callable[[Path], object]) -> None:
-        """Draw a figure into the artefact. One that fails is reported, and costs nobody the result."""
-        path = self.staging.figures / f"{title.replace(' ', '_')}.png"
+    def figure(self, title: str, draw: "Callable[[], Figure | None]") -> None:
+        """Draw a figure into the artefact; one that fails is logged, and does not fail the asset.
+
+        Parameters
+        ----------
+        title : str
+            Shown in the UI, and part of the file's name.
+        draw : callable
+            Returns the figure, or None where there is none to show.
+        """
+        from sort_assets.figures import save
+
         try:
-            draw(path)
+            figure = draw()
+            if figure is not None:
+                path = self.staging.figures / f"{title.replace(' ', '_')}.png"
+                self.figures[title] = save(figure, path)
         except Exception:
             self.context.log.warning(f"The figure '{title}' could not be drawn.", exc_info=True)
-            return
-        if path.is_file():  # there may be nothing to draw
-            self.figures[title] = path
 
     def publish(
         self,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import dagster as dg
 import pytest
 
+from sort_assets import figures
 from sort_assets.errors import DiskFullError, MissingArtefactError
-from sort_assets.figures import across_recordings
 from sort_assets.platform.execution.figure_server import FigureServer, figure_port
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
 from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
@@ -86,11 +86,11 @@ def test_without_any_recording_the_result_is_empty_and_explicit(home: Home) -> N
     assert "units_per_recording" in metadata
 
 
-def test_a_figure_that_fails_costs_nobody_the_table(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_that_fails_does_not_fail_the_table(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("no canvas")
 
-    monkeypatch.setattr(across_recordings, "plot_quality_over_time", fails)
+    monkeypatch.setattr(figures, "draw_quality_over_time", fails)
 
     metadata = summarize(home)
 

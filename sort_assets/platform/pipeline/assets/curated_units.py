@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from sort_assets.curation.curate import CuratedUnits
     from sort_assets.curation.manual import ManualCuration
-    from sort_assets.figures.verdicts import MetricCriterion
     from sort_assets.metrics.unit_metrics import UnitMetrics
 
 KEPT_CHECK = "units_kept"
@@ -68,7 +67,7 @@ def curated_units(
 ) -> dg.MaterializeResult:
     with staged(context, backend, unit_metrics=unit_metrics) as asset:
         from sort_assets.curation.curate import curate
-        from sort_assets.figures import plot_kept_fraction_bar, plot_metric_histograms
+        from sort_assets.figures import draw_kept_fraction_bar, draw_metric_histograms
         from sort_assets.metrics.tables import write_table
         from sort_assets.metrics.unit_metrics import UnitMetrics
 
@@ -93,11 +92,9 @@ def curated_units(
         (folder / HISTORY_FILE).write_text(curated.history.model_dump_json(indent=1), encoding="utf-8")
         for note in curated.notes:
             context.log.info(note)
-        asset.figure("kept and rejected", lambda path: plot_kept_fraction_bar(curated.table, _criteria(asset), path))
-        asset.figure(
-            "thresholds",
-            lambda path: plot_metric_histograms(curated.metrics.table, curated.table, _criteria(asset), path),
-        )
+        criteria = criteria_of(asset.sorter.config.curation)
+        asset.figure("kept and rejected", lambda: draw_kept_fraction_bar(curated.table, criteria))
+        asset.figure("thresholds", lambda: draw_metric_histograms(curated.metrics.table, curated.table, criteria))
         return _publish(asset, curated, manual, not_applied)
 
 
@@ -214,13 +211,6 @@ def _publish(
             _usual_yield(asset, kept),
         ],
     )
-
-
-def _criteria(asset: StagedAsset) -> "list[MetricCriterion]":
-    from sort_assets.figures.verdicts import MetricCriterion
-
-    criteria = criteria_of(asset.sorter.config.curation)
-    return [MetricCriterion(one.name, one.greater, one.less, one.label, one.absolute) for one in criteria]
 
 
 def _usual_yield(asset: StagedAsset, kept: int) -> dg.AssetCheckResult:

@@ -170,7 +170,7 @@ def _draw(
     """Draw the figures; returns the noise of each channel, in microvolts."""
     from spikeinterface.core import get_noise_levels
 
-    from sort_assets.figures import plot_noise_levels, plot_probe, plot_traces
+    from sort_assets.figures import draw_noise_levels, draw_probe, draw_traces
 
     noise = get_noise_levels(
         filtered,
@@ -178,15 +178,9 @@ def _draw(
         random_slices_kwargs={"seed": _NOISE_SEED, "num_chunks_per_segment": _NOISE_CHUNKS},
         progress_bar=False,
     )
-    asset.figure("probe", lambda path: plot_probe(raw, path, removed_channels=removed))
-    asset.figure(
-        "traces",
-        lambda path: plot_traces(raw, filtered, path, start_s=filtered.get_duration() / 2),
-    )
-    asset.figure(
-        "noise",
-        lambda path: plot_noise_levels(noise, filtered.channel_ids, path, removed_channels=removed),
-    )
+    asset.figure("probe", lambda: draw_probe(raw, removed_channels=removed))
+    asset.figure("traces", lambda: draw_traces(raw, filtered, start_s=filtered.get_duration() / 2))
+    asset.figure("noise", lambda: draw_noise_levels(noise, filtered.channel_ids, removed_channels=removed))
     noise_uv: np.ndarray = noise
     return noise_uv
 

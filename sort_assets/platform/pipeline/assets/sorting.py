@@ -135,7 +135,7 @@ def _publish(
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
     from sort_assets.checks import duplicate_fraction, holes_at_batch_edges, spikes_in_order, stability
-    from sort_assets.figures import plot_raster
+    from sort_assets.figures import draw_raster
     from sort_assets.recordings import aggregate_sortings
 
     units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
@@ -143,7 +143,7 @@ def _publish(
     recording, _ = next(iter(parts.values()))
     # Readers hand on numpy's numbers, which Dagster can't store.
     duration_s, num_samples = float(recording.get_duration()), int(recording.get_num_samples())
-    asset.figure("raster", lambda path: plot_raster(units, path, duration_s=duration_s))
+    asset.figure("raster", lambda: draw_raster(units, duration_s=duration_s))
     spikes = units.to_spike_vector()
     counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
     in_order = spikes_in_order(units, num_samples)

@@ -50,12 +50,12 @@ def spike_data(
     context: dg.AssetExecutionContext, curated_units: StoredCuration, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, curated_units=curated_units) as asset:
-        from sort_assets.figures import plot_raster
+        from sort_assets.figures import draw_raster
 
         delivery, analyzer, table = _deliver(asset, curated_units)
         kept = analyzer.sorting.select_units(analyzer.unit_ids[table["kept"].to_numpy(bool)])
         duration_s = float(curated_units.sorting.details["duration_s"])
-        asset.figure("kept units", lambda path: plot_raster(kept, path, duration_s=duration_s))
+        asset.figure("kept units", lambda: draw_raster(kept, duration_s=duration_s))
         final = asset.staging.final_path
         files: list[dict[str, str | int]] = [
             {

@@ -1,6 +1,5 @@
 """Quality metrics of the sorted units, as one table."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -20,6 +19,7 @@ from sort_assets.platform.store.unit_handles import METRICS_FILE
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
     from spikeinterface.core import SortingAnalyzer
 
 COMPLETE_CHECK = "all_metrics_computed"
@@ -76,7 +76,7 @@ def unit_metrics(
         for name, reason in failed.items():
             context.log.warning(f"The metric {name} could not be computed: {reason}")
         medians = _medians(found.table)
-        asset.figure("positions", lambda path: plot_positions(analyzer, found.table, path))
+        asset.figure("positions", lambda: _draw_positions(analyzer, found.table))
         return asset.publish(
             data_version=hash_table(found.table),
             details={
@@ -106,16 +106,15 @@ def unit_metrics(
         )
 
 
-def plot_positions(analyzer: "SortingAnalyzer", table: "pd.DataFrame", path: Path) -> None:
-    """Where the units are on the probe."""
-    import numpy as np
-
-    from sort_assets.figures import plot_unit_positions
+def _draw_positions(analyzer: "SortingAnalyzer", table: "pd.DataFrame") -> "Figure | None":
+    """Where the units are on the probe; None where the channels have no positions."""
+    from sort_assets.figures import draw_unit_positions
 
     positions_um = _positions_um(analyzer)
-    if positions_um is not None:
-        units_um = table[["x_um", "y_um"]].to_numpy(float)
-        plot_unit_positions(np.asarray(positions_um)[:, :2], units_um, path, sizes=table["firing_rate"].to_numpy(float))
+    if positions_um is None:
+        return None
+    units_um = table[["x_um", "y_um"]].to_numpy(float)
+    return draw_unit_positions(positions_um[:, :2], units_um, sizes=table["firing_rate"].to_numpy(float))
 
 
 def _medians(table: "pd.DataFrame") -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """All recordings in one table: how many units, how good, and what failed."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -30,6 +29,7 @@ from sort_assets.platform.store.store import FIGURES, Staging, Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _NEWEST = ("sorted_at", "sorter", "units_found", "units_kept", "snr", "isi_violations_percent", "noise_uv", "failure")
 _FAILURES = ("failed_at", "failed_asset", "failure", "failure_message")
@@ -98,27 +98,21 @@ def _draw(
     roots: Roots,
     warn: Callable[[str], None],
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """Draw the figures; one that fails is reported, and costs nobody the table."""
-    from sort_assets.figures.across_recordings import (
-        plot_failures_by_class,
-        plot_quality_over_time,
-        plot_units_per_recording,
-    )
+    """Draw the figures; one that fails is reported, and does not fail the table."""
+    from sort_assets import figures
 
     found = summaries.values()
-    drawings: dict[str, Callable[[Path], object]] = {
-        "units_per_recording": lambda path: plot_units_per_recording(table, path),
-        "quality_over_time": lambda path: plot_quality_over_time(table, path),
-        "failures_by_class": lambda path: plot_failures_by_class(
-            standing_failures(found), overcome_failures(found), path
-        ),
+    drawings: dict[str, Callable[[], Figure]] = {
+        "units_per_recording": lambda: figures.draw_units_per_recording(table),
+        "quality_over_time": lambda: figures.draw_quality_over_time(table),
+        "failures_by_class": lambda: figures.draw_failures_by_class(standing_failures(found), overcome_failures(found)),
     }
     shown = {}
     address = f"{roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}"
     for name, draw in drawings.items():
         path = staging.figures / f"{name}.png"
         try:
-            draw(path)
+            figures.save(draw(), path)
         except Exception as error:
             warn(f"The figure {name} could not be drawn: {type(error).__name__}: {error}")
             continue

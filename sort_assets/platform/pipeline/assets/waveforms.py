@@ -28,7 +28,7 @@ def waveforms(
     context: dg.AssetExecutionContext, sorting: StoredSorting, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, sorting=sorting) as asset:
-        from sort_assets.figures import plot_templates
+        from sort_assets.figures import draw_templates
         from sort_assets.metrics.extensions import complete_analyzer
 
         sorter = asset.sorter
@@ -41,7 +41,7 @@ def waveforms(
         )
         has_units = len(analyzer.unit_ids) > 0
         failed = complete_analyzer(analyzer, job_kwargs=asset.job_kwargs, warn=context.log.warning) if has_units else {}
-        asset.figure("templates", lambda path: plot_templates(analyzer, path))
+        asset.figure("templates", lambda: draw_templates(analyzer))
         return asset.publish(
             data_version=hash_analyzer(analyzer),
             details={"num_units": len(analyzer.unit_ids), "failed_extensions": failed},

@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sort_assets.figures.kept_bar import Rejections, count_rejections, draw_kept_fraction_bar, plot_kept_fraction_bar
+from sort_assets.figures.kept_fraction_bar import Rejections, count_rejections, draw_kept_fraction_bar
+from sort_assets.figures.saving import save
 from sort_assets_tests.figures.decisions import CRITERIA, decide, metrics_of
 
 
@@ -56,7 +57,7 @@ def test_a_picture_with_all_units_kept_shows_no_reasons(tmp_path: Path, check_pn
     decisions = decide(metrics_of(["a", "b"]))
 
     assert len(draw_kept_fraction_bar(decisions, CRITERIA).axes) == 1
-    check_png(plot_kept_fraction_bar(seven_units(), CRITERIA, tmp_path / "kept.png"))
+    check_png(save(draw_kept_fraction_bar(seven_units(), CRITERIA), tmp_path / "kept.png"))
 
 
 def test_a_unit_that_a_person_kept_counts_as_kept() -> None:

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from sort_assets.figures.metric_criterion import MetricCriterion
 from sort_assets.figures.style import (
     BLACK,
     GREY,
     NOTE_SIZE,
     TICK_SIZE,
     VERMILLION,
-    draw_message,
+    message_figure,
     new_figure,
-    save_figure,
     style_axes,
 )
-from sort_assets.figures.verdicts import DUPLICATE, KEPT, MARKS, REJECTED, MetricCriterion, unit_verdicts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from sort_assets.figures.unit_verdicts import DUPLICATE, KEPT, MARKS, REJECTED, unit_verdicts
 
 _TITLE = "Kept and rejected units"
 
 
-def plot_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion], path: Path) -> Path:
+def draw_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> Figure:
     """Draw how many units were kept, and beneath, how many each criterion rejected, that which rejects most first.
 
     Parameters
@@ -41,23 +36,9 @@ def plot_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCri
         `bombcell_label` where there is one. It may hold no units.
     criteria : sequence of MetricCriterion
         Those of the decisions.
-    path : Path
-        The PNG to write.
-
-    Returns
-    -------
-    Path
-        `path`.
     """
-    return save_figure(draw_kept_fraction_bar(decisions, criteria), path)
-
-
-def draw_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> Figure:
-    """The figure that `plot_kept_fraction_bar` saves."""
     if len(decisions) == 0:
-        figure = new_figure(1.8)
-        draw_message(figure, "No units found", title=_TITLE)
-        return figure
+        return message_figure("No units found", title=_TITLE)
     reasons = count_rejections(decisions, criteria)
     reasons_in = 0.28 * len(reasons)
     figure = new_figure(height_in=1.15 + (1.0 + reasons_in if reasons else 0))
@@ -95,7 +76,7 @@ def count_rejections(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion
     Parameters
     ----------
     decisions : pd.DataFrame
-        As for `plot_kept_fraction_bar`.
+        As for `draw_kept_fraction_bar`.
     criteria : sequence of MetricCriterion
     """
     reasons_of_units = [_reasons(row, criteria) for _, row in decisions[~decisions["kept"].astype(bool)].iterrows()]

@@ -61,7 +61,7 @@ def test_nothing_to_sort_is_a_result(module_home: Home, make: Callable[[], BaseR
     assert units_found.severity == dg.AssetCheckSeverity.WARN
     with home.instance() as instance:
         (status,) = [one for one in recording_statuses(instance, home.store) if one.recording == key]
-    assert status.unsortable == details["unsortable"]
+    assert status.results.unsortable == details["unsortable"]
     assert status.assets == dict.fromkeys(PIPELINE, True)
     assert_nothing_half_done(home, key)
 

@@ -8,13 +8,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from sort_assets.errors import StoreError
 from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_a_class, failures_of_run
 from sort_assets.platform.automation.notifications import Message
-from sort_assets.platform.automation.status import curation_of
 from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
-from sort_assets.platform.store.manifest import Manifest
+from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
 from sort_assets.platform.store.store import Store
 
 _LINES_LISTED = 20
@@ -126,14 +124,13 @@ def digest_text(
     runs = [run for run in instance.get_runs(ended) if run.job_name != apart_from]
     at_work = [run for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)) if run.job_name != apart_from]
     made = _sortings(store, runs)
-    unsortable = [(key, str(manifest.details["unsortable"])) for key, manifest in made if _is_unsortable(manifest)]
     failed = [run for run in _last_runs(runs) if run.status == dg.DagsterRunStatus.FAILURE]
     return Digest(
         since=since,
         until=until,
         arrived=_arrived(instance, since),
-        sorted_=[(key, _units(store, manifest)) for key, manifest in made if not _is_unsortable(manifest)],
-        unsortable=unsortable,
+        sorted_=[(key, results.outcome) for key, results in made if results.unsortable is None],
+        unsortable=[(key, results.unsortable) for key, results in made if results.unsortable is not None],
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
         arrivals=arrivals,
@@ -170,30 +167,12 @@ def _last_runs(runs: Sequence[dg.DagsterRun]) -> list[dg.DagsterRun]:
     return list(last.values())
 
 
-def _sortings(store: Store, runs: Sequence[dg.DagsterRun]) -> list[tuple[str, Manifest]]:
-    """The current sortings that these runs made, in the order of their keys."""
+def _sortings(store: Store, runs: Sequence[dg.DagsterRun]) -> list[tuple[str, RecordingSummary]]:
+    """The results of recordings whose current sorting these runs made, in the order of their keys."""
     run_ids = {run.run_id for run in runs}
-    found = []
-    for key in sorted({run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags}):
-        try:
-            manifest = store.artefact(key, "sorting").manifest
-        except StoreError:
-            continue  # not sorted, or not any more
-        if manifest.run_id in run_ids:
-            found.append((key, manifest))
-    return found
-
-
-def _is_unsortable(manifest: Manifest) -> bool:
-    return manifest.details.get("unsortable") is not None
-
-
-def _units(store: Store, manifest: Manifest) -> str:
-    number = manifest.details["num_units"]
-    kept = curation_of(store, manifest.recording, {"version": manifest.version}).get("num_kept")
-    curated = "" if kept is None else f", {kept} kept"
-    degraded = " (degraded)" if manifest.details.get("degraded") else ""
-    return f"{number} unit{'' if number == 1 else 's'}{curated}{degraded}"
+    keys = sorted({run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags})
+    results = ((key, recording_summary(store, key)) for key in keys)
+    return [(key, one) for key, one in results if one.run_id in run_ids]
 
 
 def _by_class(failures: Sequence[RunFailure]) -> list[tuple[str, list[RunFailure]]]:

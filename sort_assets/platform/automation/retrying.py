@@ -18,13 +18,11 @@ from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.status import RecordingStatus
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
 from sort_assets.recordings.probe_files import probe_fingerprint
 
-_UNFINISHED = {status.value for status in UNFINISHED}
 _PREPROCESSED = PIPELINE[0]
 
 
@@ -56,7 +54,7 @@ def failed_recordings(instance: dg.DagsterInstance, roots: Roots, statuses: Iter
     found = []
     rules = RecordingRules(roots)
     for status in statuses:
-        if status.last_run_status in _UNFINISHED:
+        if status.is_running:
             continue
         why = _why(instance, status)
         if why is not None:
@@ -158,12 +156,10 @@ def read_again(roots: Roots, path: str) -> bool:
 
 def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
     """The first asset that has to be made again, and class and message of what went wrong; None when nothing did."""
-    if status.failure is not None:
-        return status.failure.asset, status.failure.failure_class, status.failure.message
-    if status.last_run is None or status.last_run_status != dg.DagsterRunStatus.FAILURE.value:
-        return None
-    run = instance.get_run_by_id(status.last_run)
-    if run is None:
+    standing, run = status.results.standing, status.last_run
+    if standing is not None:
+        return standing.asset, type(standing.error).__name__, standing.error.message
+    if run is None or not status.last_run_failed:
         return None
     # It failed before any of its steps could keep a record in the store, or outside of them.
     first, *_ = failures = failures_of_run(instance, run)

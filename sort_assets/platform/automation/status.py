@@ -1,226 +1,324 @@
-"""Recordings times assets: what is done, what came out, what failed, and how the last run ended."""
+"""How each recording stands: what the store, the recording catalogue and Dagster say of it, in one model.
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+`sort-assets status`, the digest and `sort-assets retry-failed` read it.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 import dagster as dg
 
-from sort_assets.errors import RecordingKeyError
+from sort_assets.errors import RecordingKeyError, SortAssetsError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
-from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, Problem, State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
 from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
-from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
+from sort_assets.platform.pipeline.recording_results import SORTING, RecordingSummary, recording_summary
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import StoredCuration
-from sort_assets.recordings.key import RecordingKey
+from sort_assets.recordings.key import STREAM_MARK, RecordingKey
 
-_RUNS_LOOKED_AT = 20_000
-_ENDED = {
-    status.value for status in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-}
+_RUNS_READ = 20_000
 
 
-@dataclass(frozen=True)
-class Failure:
-    """The newest failed attempt of a recording that no success of the same asset followed.
-
-    Attributes
-    ----------
-    asset : str
-        What was to be made.
-    failure_class, message, remedy : str
-        The classified error.
-    stage : str or None
-        The sorter's stage.
-    time : str
-        When, in UTC, as ISO 8601.
-    run_id : str
-    attempt : int
-        Of the run; the first is 1.
-    retried : bool
-        Whether another attempt was to follow.
-    folder : str
-        Where the logs are.
-    """
-
-    asset: str
-    failure_class: str
-    message: str
-    remedy: str
-    stage: str | None
-    time: str
-    run_id: str
-    attempt: int
-    retried: bool
-    folder: str
-
-
-@dataclass(frozen=True)
-class UnregisteredStatus:
-    """Something below the recordings root that may be a recording, and is no partition.
-
-    Attributes
-    ----------
-    recording : None
-        It has no key.
-    path : str
-        Relative to the recordings root.
-    state : str
-        "waiting", "problem", "ignored" or "forgotten".
-    since : str or None
-        When it was last seen to change, in UTC, as ISO 8601.
-    problem : Problem or None
-    """
-
-    recording: None
-    path: str
-    state: str
-    since: str | None
-    problem: Problem | None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordingStatus:
-    """Where a recording stands.
+    """How a registered recording stands.
 
     Attributes
     ----------
     recording : str
         Its key.
-    assets : dict
-        By asset, whether it was materialized.
-    units : int or None
-        Units of the current sorting.
-    kept : int or None
-        Those that curation kept.
-    curated_by : str or None
-        The person who decided on them, where one did.
-    unsortable : str or None
-        Why there was nothing to sort.
-    degraded : bool
-        Whether the current sorting ran with less than was configured.
-    failure : Failure or None
-        What went wrong since.
-    last_run, last_run_status : str or None
-        The newest run of this partition.
-    path : str or None
-        Relative to the recordings root; None when the key can't be a recording's.
-    state : str
-        "registered".
-    run_wanted : bool
-        Whether the sensor is going to start a run.
-    changed : bool
-        Whether the recording is not, any more, what its results were made from.
-    vanished : str or None
-        Since when the recording is gone, in UTC, as ISO 8601.
-    problem : Problem or None
-        What is wrong with the recording since it was registered.
+    results : RecordingSummary
+        What the store says.
+    entry : CatalogEntry or None
+        What the recording catalogue says of its file or folder.
+    partition : CatalogPartition or None
+        What the recording catalogue says of its partition.
+    assets : Mapping[str, bool]
+        What Dagster says: by asset, whether it was materialized.
+    last_run : dg.DagsterRun or None
+        Its newest run.
     """
 
     recording: str
-    assets: dict[str, bool]
-    units: int | None
-    kept: int | None
-    curated_by: str | None
-    unsortable: str | None
-    degraded: bool
-    failure: Failure | None
-    last_run: str | None
-    last_run_status: str | None
-    path: str | None
-    state: str
-    run_wanted: bool
-    changed: bool
-    vanished: str | None
-    problem: Problem | None
+    results: RecordingSummary
+    entry: CatalogEntry | None
+    partition: CatalogPartition | None
+    assets: Mapping[str, bool]
+    last_run: dg.DagsterRun | None
+
+    @property
+    def path(self) -> str | None:
+        """Its path relative to the recordings root; None when the key can't be a recording's."""
+        if self.partition is not None:
+            return self.partition.path
+        return _path(self.recording)
+
+    @property
+    def run_wanted(self) -> bool:
+        """Whether the sensor `new_recordings` is going to request a run."""
+        return self.partition is not None and self.partition.run_key is not None and self.partition.requested is None
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the recording differs from what its results were made from."""
+        if self.entry is None or self.entry.fingerprint is None:
+            return False
+        return self.results.fingerprint not in (None, self.entry.fingerprint)
+
+    @property
+    def missing_since(self) -> str | None:
+        """The time since when the recording is gone, in UTC, as ISO 8601."""
+        return _iso(self.entry.missing_since) if self.entry else None
+
+    @property
+    def problem(self) -> SortAssetsError | None:
+        """What has been wrong with the recording since it was registered."""
+        return self.entry.problem if self.entry else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its newest run waits or runs."""
+        return self.last_run is not None and self.last_run.status in UNFINISHED
+
+    @property
+    def last_run_failed(self) -> bool:
+        """Whether its newest run failed."""
+        return self.last_run is not None and self.last_run.status == dg.DagsterRunStatus.FAILURE
 
     @property
     def outcome(self) -> str:
-        """In words: "8 units, 6 kept (degraded)", "unsortable: silent", "failed: DiskFullError in copying"."""
-        words = []
-        if self.unsortable is not None:
-            words.append(f"unsortable: {self.unsortable}")
-        elif self.units is not None:
-            curated = "" if self.kept is None else f", {self.kept} kept"
-            by = f" by {self.curated_by}" if self.curated_by else ""
-            degraded = " (degraded)" if self.degraded else ""
-            words.append(f"{self.units} unit{'' if self.units == 1 else 's'}{curated}{by}{degraded}")
-        if self.failure is not None:
-            what = "" if self.failure.asset == "sorting" else f"{self.failure.asset} "
-            where = f" in {self.failure.stage}" if self.failure.stage else ""
-            again = " (trying again)" if self._is_tried_again(self.failure) else ""
-            words.append(f"{what}failed: {self.failure.failure_class}{where}{again}")
-        said = ", then ".join(words)
-        since = [
-            *(["changed since"] if self.changed else []),
-            *(["recording gone"] if self.vanished else []),
-            *([f"recording: {self.problem.failure_class}"] if self.problem else []),
+        """A phrase like "8 units, 6 kept (degraded)", "unsortable: silent" or "failed: DiskFullError in copying"."""
+        results = ", then ".join(filter(None, [self.results.outcome, self._failure_phrase()]))
+        changes = [
+            *(["changed since"] if self.has_changed else []),
+            *(["recording gone"] if self.missing_since else []),
+            *([f"recording: {type(self.problem).__name__}"] if self.problem else []),
         ]
-        return "; ".join(filter(None, [said, *since]))
+        return "; ".join(filter(None, [results, *changes]))
 
-    def _is_tried_again(self, failure: Failure) -> bool:
-        return failure.retried and failure.run_id == self.last_run and self.last_run_status not in _ENDED
+    def to_dict(self) -> dict[str, Any]:
+        """The recording's object in `sort-assets status --json`."""
+        return {
+            "recording": self.recording,
+            "assets": dict(self.assets),
+            "units": self.results.units_found,
+            "kept": self.results.units_kept,
+            "curated_by": self.results.curated_by,
+            "unsortable": self.results.unsortable,
+            "degraded": bool(self.results.degraded),
+            "failure": _failure_dict(self.results),
+            "last_run": self.last_run.run_id if self.last_run else None,
+            "last_run_status": self.last_run.status.value if self.last_run else None,
+            "path": self.path,
+            "state": State.REGISTERED.value,
+            "run_wanted": self.run_wanted,
+            "changed": self.has_changed,
+            "vanished": self.missing_since,
+            "problem": _problem_dict(self.problem),
+        }
+
+    def _failure_phrase(self) -> str:
+        failure = self.results.standing
+        if failure is None:
+            return ""
+        asset = "" if failure.asset == SORTING else f"{failure.asset} "
+        stage = f" in {failure.error.stage}" if failure.error.stage else ""
+        is_retried = failure.retried and self.is_running and self.last_run and self.last_run.run_id == failure.run_id
+        return f"{asset}failed: {type(failure.error).__name__}{stage}{' (trying again)' if is_retried else ''}"
+
+
+@dataclass(frozen=True)
+class UnregisteredStatus:
+    """How a file or folder stands that may be a recording, and is no partition.
+
+    Attributes
+    ----------
+    entry : CatalogEntry
+        What the recording catalogue says of it.
+    """
+
+    entry: CatalogEntry
+
+    @property
+    def path(self) -> str:
+        """Its path relative to the recordings root."""
+        return self.entry.path
+
+    @property
+    def since(self) -> str | None:
+        """When it was last seen to change, in UTC, as ISO 8601."""
+        return _iso(self.entry.since)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its object in `sort-assets status --json`."""
+        return {
+            "recording": None,
+            "path": self.path,
+            "state": self.entry.state.value,
+            "since": self.since,
+            "problem": _problem_dict(self.entry.problem),
+        }
 
 
 def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[RecordingStatus]:
     """The status of every registered recording, in the order of their keys."""
-    known = RecordingCatalog(store.root, read_only=True)
-    rows, partitions = known.all(), {partition.key: partition for partition in known.partitions()}
-    done = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
+    catalog = RecordingCatalog(store.root, read_only=True)
+    entries, partitions = catalog.all(), {partition.key: partition for partition in catalog.partitions()}
+    materialized = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
     last_runs: dict[str, dg.DagsterRun] = {}
-    for run in instance.get_runs(limit=_RUNS_LOOKED_AT):
+    for run in instance.get_runs(limit=_RUNS_READ):
         last_runs.setdefault(run.tags.get(PARTITION_TAG, ""), run)
     statuses = []
     for key in sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)):
-        last, partition = last_runs.get(key), partitions.get(key)
-        path = _path(key) if partition is None else partition.path
-        row = None if path is None else rows.get(path)
-        sorting = store.summary(key, "sorting") or {}
-        details: dict[str, Any] = sorting.get("details", {})
-        curated = curation_of(store, key, sorting)
+        partition = partitions.get(key)
+        path = partition.path if partition else _path(key)
         statuses.append(
             RecordingStatus(
                 recording=key,
-                assets={asset: key in done[asset] for asset in PIPELINE},
-                units=details.get("num_units"),
-                kept=curated.get("num_kept"),
-                curated_by=curated.get("person"),
-                unsortable=details.get("unsortable"),
-                degraded=bool(details.get("degraded")),
-                failure=_newest_failure(store, key),
-                last_run=last.run_id if last else None,
-                last_run_status=last.status.value if last else None,
-                path=path,
-                state=State.REGISTERED.value,
-                run_wanted=partition is not None and partition.run_key is not None and partition.requested is None,
-                changed=_has_changed(store, key, row),
-                vanished=_time(row.missing_since) if row else None,
-                problem=_problem(row),
+                results=recording_summary(store, key),
+                entry=None if path is None else entries.get(path),
+                partition=partition,
+                assets={asset: key in materialized[asset] for asset in PIPELINE},
+                last_run=last_runs.get(key),
             )
         )
     return statuses
 
 
-def curation_of(store: Store, key: str, sorting: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The details of a recording's curation; empty when there is none that is newer than a sorting's manifest."""
-    curated = store.summary(key, StoredCuration.asset)
-    if curated is None or curated["version"] < sorting.get("version", ""):
-        return {}
-    details: Mapping[str, Any] = curated["details"]
-    return details
-
-
-def unregistered(store: Store) -> list[UnregisteredStatus]:
-    """What else is known to lie below the recordings root, by path; files that are no recordings are left out."""
+def unregistered_statuses(store: Store) -> list[UnregisteredStatus]:
+    """What else the catalogue has below the recordings root, by path; files that are no recordings are left out."""
     return [
-        UnregisteredStatus(None, row.path, row.state.value, _time(row.since), _problem(row))
-        for path, row in sorted(RecordingCatalog(store.root, read_only=True).all().items())
-        if row.state not in (State.REGISTERED, State.FOREIGN)
+        UnregisteredStatus(entry)
+        for _, entry in sorted(RecordingCatalog(store.root, read_only=True).all().items())
+        if entry.state not in (State.REGISTERED, State.FOREIGN)
     ]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which recordings to show; without any filter all are shown, with several those that fit any of them.
+
+    Attributes
+    ----------
+    failed, unsortable, degraded, waiting, problems, changed : bool
+    """
+
+    failed: bool = False
+    unsortable: bool = False
+    degraded: bool = False
+    waiting: bool = False
+    problems: bool = False
+    changed: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a filter."""
+        return any(astuple(self))
+
+    def fit(self, one: RecordingStatus | UnregisteredStatus) -> bool:
+        """Whether a recording is to be shown."""
+        if not self.any:
+            return True
+        if isinstance(one, UnregisteredStatus):
+            # What is ignored or forgotten may have a problem that concerns nobody.
+            state = one.entry.state
+            return (self.waiting and state is State.WAITING) or (self.problems and state is State.PROBLEM)
+        fits = (
+            self.failed and (one.results.standing is not None or one.last_run_failed),
+            self.unsortable and one.results.unsortable is not None,
+            self.degraded and bool(one.results.degraded),
+            self.waiting and one.run_wanted,
+            self.problems and (one.problem is not None or one.missing_since is not None),
+            self.changed and one.has_changed,
+        )
+        return any(fits)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen recordings.
+
+    Attributes
+    ----------
+    recordings : list of RecordingStatus
+    others : list of UnregisteredStatus
+    unmatched : dict
+        By each name that matches nothing, the nearest names.
+    """
+
+    recordings: list[RecordingStatus]
+    others: list[UnregisteredStatus]
+    unmatched: dict[str, list[str]]
+
+
+def select(
+    recordings: Sequence[RecordingStatus],
+    others: Sequence[UnregisteredStatus],
+    names: Iterable[str] = (),
+    filters: Filters = Filters(),
+) -> Selection:
+    """Choose recordings by names and filters.
+
+    Parameters
+    ----------
+    recordings, others : sequence
+    names : iterable of str
+        Keys, or paths relative to the recordings root, with wildcards as in a shell; a key without its stream names all
+        streams. None chooses all.
+    filters : Filters
+    """
+    names = list(names)
+    everything: list[RecordingStatus | UnregisteredStatus] = [*recordings, *others]
+    found = {name: [one for one in everything if matches(_names(one))] for name, matches in map(_matcher, names)}
+    chosen = {id(one) for some in found.values() for one in some}
+    known = sorted({text for one in everything for text in _names(one)})
+    return Selection(
+        [one for one in recordings if (not names or id(one) in chosen) and filters.fit(one)],
+        [one for one in others if (not names or id(one) in chosen) and filters.fit(one)],
+        {name: difflib.get_close_matches(name, known, n=3) for name, some in found.items() if not some},
+    )
+
+
+def _names(one: RecordingStatus | UnregisteredStatus) -> set[str]:
+    key = one.recording if isinstance(one, RecordingStatus) else ""
+    return {key, key.partition(STREAM_MARK)[0], one.path or ""} - {""}
+
+
+def _matcher(name: str) -> tuple[str, Callable[[set[str]], bool]]:
+    def matches(texts: set[str]) -> bool:
+        # File names may hold brackets, so the plain name is tried first.
+        return name in texts or any(fnmatchcase(text, name) for text in texts)
+
+    return name, matches
+
+
+def _failure_dict(results: RecordingSummary) -> dict[str, Any] | None:
+    failure = results.standing
+    if failure is None:
+        return None
+    error = failure.error
+    return {
+        "asset": failure.asset,
+        "failure_class": type(error).__name__,
+        "message": error.message,
+        "remedy": error.remedy,
+        "stage": error.stage,
+        "time": failure.time.isoformat(timespec="seconds"),
+        "run_id": failure.run_id,
+        "attempt": failure.attempt,
+        "retried": failure.retried,
+        "folder": str(results.failure_folder),
+    }
+
+
+def _problem_dict(error: SortAssetsError | None) -> dict[str, Any] | None:
+    return None if error is None else asdict(Problem(type(error).__name__, error.message, error.remedy))
 
 
 def _path(key: str) -> str | None:
@@ -230,46 +328,5 @@ def _path(key: str) -> str | None:
         return None
 
 
-def _has_changed(store: Store, key: str, row: CatalogEntry | None) -> bool:
-    """Whether the recording is not what its current results were made from."""
-    if row is None or row.fingerprint is None:
-        return False
-    made_from = (store.summary(key, "preprocessed_recording") or {}).get("details", {}).get("fingerprint")
-    return made_from not in (None, row.fingerprint)
-
-
-def _problem(row: CatalogEntry | None) -> Problem | None:
-    if row is None or row.problem is None:
-        return None
-    return Problem(type(row.problem).__name__, row.problem.message, row.problem.remedy)
-
-
-def _time(seconds: float | None) -> str | None:
+def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _newest_failure(store: Store, recording: str) -> Failure | None:
-    newest = [attempts[-1] for asset in PIPELINE if (attempts := _failed_attempts(store, recording, asset))]
-    standing = [attempt for attempt in newest if not was_made_good(store, attempt)]
-    if not standing:
-        return None
-    last = max(standing, key=lambda attempt: attempt.time)
-    error = last.error
-    return Failure(
-        asset=last.asset,
-        failure_class=type(error).__name__,
-        message=error.message,
-        remedy=error.remedy,
-        stage=error.stage,
-        time=last.time.isoformat(timespec="seconds"),
-        run_id=last.run_id,
-        attempt=last.attempt,
-        retried=last.retried,
-        folder=str(failure_folder(store, recording, last.asset, last.version)),
-    )
-
-
-def _failed_attempts(store: Store, recording: str, asset: str) -> list[FailedAttempt]:
-    # Of thousands of recordings few have failed.
-    there = os.path.isdir(f"{store.root}/{recording}/{asset}/{FAILED}")  # noqa: PTH112 - a Path takes several times as long
-    return failed_attempts(store, recording, asset) if there else []

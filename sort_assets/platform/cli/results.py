@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -42,17 +42,16 @@ def status(
     recordings that fit any of them are shown.
     """
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.automation.selecting import Filters, select
-    from sort_assets.platform.automation.status import recording_statuses, unregistered
+    from sort_assets.platform.automation.status import Filters, recording_statuses, select, unregistered_statuses
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store
 
     filters = Filters(failed, unsortable, degraded, waiting, problems, changed)
     with errors_in_words(), open_instance() as instance:
         store = Store(Roots.from_environment().store)
-        selection = select(recording_statuses(instance, store), unregistered(store), names, filters)
+        selection = select(recording_statuses(instance, store), unregistered_statuses(store), names, filters)
     if as_json:
-        print_json([*map(asdict, selection.recordings), *map(asdict, selection.others)])
+        print_json([*(one.to_dict() for one in selection.recordings), *(one.to_dict() for one in selection.others)])
     else:
         _print_recordings(selection.recordings)
         _print_others(selection.others, in_full=bool(names))
@@ -69,24 +68,25 @@ def _print_recordings(statuses: "list[RecordingStatus]") -> None:
     if not statuses:
         return
     columns = ("recording", "done", "outcome", "last run")
-    rows = [
-        (
-            *(one.recording, _done(one.assets), one.outcome),
-            (one.last_run_status or ("wanted" if one.run_wanted else "never")).lower(),
-        )
-        for one in statuses
-    ]
+    rows = [(one.recording, _done(one.assets), one.outcome, _last_run(one)) for one in statuses]
     print_table(columns, rows, wrapped={"recording", "outcome"}, styles={_ALL: "green"})
     for one in statuses:
-        if one.failure is not None:
-            say(f"{one.recording}: {one.failure.message} Remedy: {one.failure.remedy} Logs: {one.failure.folder}")
+        failure = one.results.standing
+        if failure is not None:
+            say(f"{one.recording}: {failure.error} Logs: {one.results.failure_folder}")
         if one.problem is not None:
-            say(f"{one.recording}: {one.problem.failure_class}: {one.problem.message} Remedy: {one.problem.remedy}")
-        if one.vanished is not None:
-            say(f"{one.recording}: the recording is gone since {one.vanished}; its results are kept.")
+            say(f"{one.recording}: {type(one.problem).__name__}: {one.problem}")
+        if one.missing_since is not None:
+            say(f"{one.recording}: the recording is gone since {one.missing_since}; its results are kept.")
 
 
-def _done(assets: dict[str, bool]) -> str:
+def _last_run(one: "RecordingStatus") -> str:
+    if one.last_run is not None:
+        return one.last_run.status.value.lower()
+    return "wanted" if one.run_wanted else "never"
+
+
+def _done(assets: Mapping[str, bool]) -> str:
     """How far the pipeline is: "all", "nothing", or "4 of 8, not unit_metrics, curated_units, …"."""
     missing = [asset for asset, is_done in assets.items() if not is_done]
     if not missing:
@@ -103,13 +103,13 @@ def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> N
     left_alone: Counter[str] = Counter()
     for one in others:
         path = name_of(one.path)
-        if one.state in ("ignored", "forgotten") and not in_full:
-            left_alone[one.state] += 1
-        elif one.problem is not None:
-            problem = one.problem
-            say(f"{path}: not registered, {problem.failure_class}: {problem.message} Remedy: {problem.remedy}")
+        state, problem = one.entry.state.value, one.entry.problem
+        if state in ("ignored", "forgotten") and not in_full:
+            left_alone[state] += 1
+        elif problem is not None:
+            say(f"{path}: not registered, {type(problem).__name__}: {problem}")
         else:
-            say(f"{path}: {one.state}, unchanged since {one.since}")
+            say(f"{path}: {state}, unchanged since {one.since}")
     if left_alone:
         said = ", ".join(f"{count} {state}" for state, count in sorted(left_alone.items()))
         say(f"Left alone: {said}. `sort-assets scan --dry-run` says which.")

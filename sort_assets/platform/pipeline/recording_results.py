@@ -1,7 +1,7 @@
-"""What came out of all recordings that have results, in one table.
+"""The results of each recording as the store holds them, and the table of all recordings that have results.
 
-Only manifests are read, never arrays, so that thousands of recordings take seconds. Whatever is missing, damaged or
-just being written is missing in the table, and costs no other recording its row.
+Only manifests and records of failures are read, never arrays, so that thousands of recordings take seconds. A result
+that is missing, damaged or being written leaves its own columns empty, and affects no other recording.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.metrics.columns import Column, Kind
-from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, was_made_good
+from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
+from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
 from sort_assets.platform.store.store import CURRENT, Store
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 SORTING = "sorting"
 INDEX = "recording"
-"""Name of the table's index; it holds the recordings' keys."""
+"""The name of the table's index, which holds the recordings' keys."""
 
 COLUMNS: tuple[Column, ...] = (
     Column("sorted_at", "text", "", "When the current sorting was finished, in UTC."),
@@ -40,22 +42,35 @@ COLUMNS: tuple[Column, ...] = (
     Column("unsortable", "text", "", "Why there was nothing to sort."),
     Column("degraded", "bool", "", "Whether memory ran out, so that the sorter ran with less than was configured."),
     Column("failure", "text", "", "Class of the newest failure that no success followed."),
-    Column("failed_asset", "text", "", "What then failed to be made."),
+    Column("failed_asset", "text", "", "The asset that failed."),
     Column("failed_at", "text", "", "When, in UTC."),
     Column("failure_message", "text", "", "What happened."),
     Column("overcome", "text", "", "Classes of failures on record that a success followed."),
 )
-"""The columns of the table, in their order; those of times hold times, not text."""
+"""The columns of the table, in their order; `_TIMES` hold times, not text."""
 _TIMES = ("sorted_at", "failed_at")
 _DTYPES: dict[Kind, str] = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingSummary:
-    """What came out of a recording: an attribute for each of `COLUMNS`.
+    """What the store says of a recording: an attribute for each of `COLUMNS`, and a few more.
 
-    None is what is not known, or not there yet. Results that were made before the current sorting are of another one,
-    and left out.
+    What is unknown, or not there yet, is None. Results that were made before the current sorting belong to another one,
+    and are left out.
+
+    Attributes
+    ----------
+    curated_by : str or None
+        The person who decided on the units, where one did.
+    run_id : str or None
+        The run that made the current sorting.
+    fingerprint : str or None
+        Fingerprint of the raw data that was preprocessed.
+    standing : FailedAttempt or None
+        The newest failed attempt that no success of the same asset followed.
+    failure_folder : Path or None
+        Folder with the record and the logs of that attempt.
     """
 
     sorted_at: datetime | None = None
@@ -66,50 +81,83 @@ class RecordingSummary:
     units_found: int | None = None
     units_kept: int | None = None
     units_rejected: int | None = None
+    curated_by: str | None = None
     snr: float | None = None
     isi_violations_percent: float | None = None
     amplitude_uv: float | None = None
     unsortable: str | None = None
     degraded: bool | None = None
-    failure: str | None = None
-    failed_asset: str | None = None
-    failed_at: datetime | None = None
-    failure_message: str | None = None
     overcome: str | None = None
+    run_id: str | None = None
+    fingerprint: str | None = None
+    standing: FailedAttempt | None = None
+    failure_folder: Path | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """The class of the standing failure."""
+        return type(self.standing.error).__name__ if self.standing else None
+
+    @property
+    def failed_asset(self) -> str | None:
+        """The asset of the standing failure."""
+        return self.standing.asset if self.standing else None
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """The time of the standing failure."""
+        return self.standing.time if self.standing else None
+
+    @property
+    def failure_message(self) -> str | None:
+        """The message of the standing failure."""
+        return self.standing.error.message if self.standing else None
+
+    @property
+    def outcome(self) -> str:
+        """The current sorting in a phrase: "8 units, 6 kept by anna (degraded)"; empty when there is none."""
+        if self.unsortable is not None:
+            return f"unsortable: {self.unsortable}"
+        if self.units_found is None:
+            return ""
+        kept = "" if self.units_kept is None else f", {self.units_kept} kept"
+        person = f" by {self.curated_by}" if self.curated_by else ""
+        degraded = " (degraded)" if self.degraded else ""
+        return f"{self.units_found} unit{'' if self.units_found == 1 else 's'}{kept}{person}{degraded}"
 
 
 def units_summary(store: Store) -> dict[str, RecordingSummary]:
-    """What came out of every recording that has a sorting or a failure on record, by key.
+    """The results of every recording that has a sorting or a failure on record, by key.
 
     Parameters
     ----------
     store : Store
     """
-    return {key: found for key in store.recordings() if (found := recording_summary(store, key)) is not None}
+    summaries = ((key, recording_summary(store, key)) for key in store.recordings())
+    return {key: summary for key, summary in summaries if _is_sorted_or_failed(store, key, summary)}
 
 
-def recording_summary(store: Store, recording: str) -> RecordingSummary | None:
-    """What came out of a recording; None when there is neither a sorting nor a failure on record."""
+def recording_summary(store: Store, recording: str) -> RecordingSummary:
+    """The results of a recording; all None when there are none.
+
+    Parameters
+    ----------
+    store : Store
+    recording : str
+        The recording's key.
+    """
     try:
-        assets = sorted(os.listdir(store.root / recording))  # noqa: PTH208 - quick
+        present = {*os.listdir(store.root / recording)}  # noqa: PTH208 - quick
     except OSError:
-        return None  # forgotten this instant, or not to be read
-    failures = _failures(store, recording, assets)
-    if not failures and not os.path.lexists(f"{store.root}/{recording}/{SORTING}/{CURRENT}"):
-        return None
-    sorting = _manifest(store, recording, SORTING)
-    made = {
-        asset: manifest
-        for asset in ("preprocessed_recording", "unit_metrics", "curated_units")
-        if asset in assets and (manifest := _manifest(store, recording, asset)) is not None
-    }
-    details, preprocessed = _details(sorting), _details(made.get("preprocessed_recording"))
-    medians = _mapping(_details(_of_sorting(made.get("unit_metrics"), sorting)).get("medians"))
-    curated = _details(_of_sorting(made.get("curated_units"), sorting))
+        return RecordingSummary()  # never processed, purged this instant, or unreadable
+    assets = [asset for asset in PIPELINE if asset in present]
+    manifests = {asset: _manifest(store, recording, asset) for asset in SUMMARIZED if asset in present}
+    sorting, preprocessed = manifests.get(SORTING), _details(manifests.get("preprocessed_recording"))
+    details = _details(sorting)
+    medians = _mapping(_details(_of_sorting(manifests.get("unit_metrics"), sorting)).get("medians"))
+    curated = _details(_of_sorting(manifests.get("curated_units"), sorting))
     units, kept = _whole(curated.get("num_units")), _whole(curated.get("num_kept"))
-    standing = [one for one in failures if not was_made_good(store, one)]
-    newest = max(standing, key=lambda one: one.time, default=None)
-    overcome = {type(one.error).__name__ for one in failures if one not in standing}
+    standing, overcome = _failures(store, recording, assets)
     return RecordingSummary(
         sorted_at=_time(_mapping(sorting).get("created")),
         sorter=_text(_mapping(_mapping(_mapping(sorting).get("config")).get("sorter")).get("name")),
@@ -119,16 +167,17 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary | None:
         units_found=_whole(details.get("num_units")),
         units_kept=kept,
         units_rejected=units - kept if units is not None and kept is not None else None,
+        curated_by=_text(curated.get("person")),
         snr=_number(medians.get("snr")),
         isi_violations_percent=_number(medians.get("isi_violations_percent")),
         amplitude_uv=_number(medians.get("amplitude_uv")),
         unsortable=_text(details.get("unsortable")),
         degraded=bool(details.get("degraded")) if sorting is not None else None,
-        failure=type(newest.error).__name__ if newest else None,
-        failed_asset=newest.asset if newest else None,
-        failed_at=newest.time if newest else None,
-        failure_message=newest.error.message if newest else None,
         overcome=", ".join(sorted(overcome)) or None,
+        run_id=_text(_mapping(sorting).get("run_id")),
+        fingerprint=_text(preprocessed.get("fingerprint")),
+        standing=standing,
+        failure_folder=failure_folder(store, recording, standing.asset, standing.version) if standing else None,
     )
 
 
@@ -159,14 +208,28 @@ def overcome_failures(summaries: Iterable[RecordingSummary]) -> Counter[str]:
     return Counter(name for summary in summaries for name in (summary.overcome or "").split(", ") if name)
 
 
-def _failures(store: Store, recording: str, assets: Iterable[str]) -> list[FailedAttempt]:
-    return [
-        attempt
-        for asset in assets
+def _failures(store: Store, recording: str, assets: Iterable[str]) -> tuple[FailedAttempt | None, set[str]]:
+    """The newest failed attempt that no success followed, and the classes of those that a success followed."""
+    standing: list[FailedAttempt] = []
+    overcome: list[FailedAttempt] = []
+    for asset in assets:
         # Of thousands of recordings few have failed.
-        if os.path.isdir(f"{store.root}/{recording}/{asset}/{FAILED}")  # noqa: PTH112 - a Path takes several times as long
-        for attempt in failed_attempts(store, recording, asset)
-    ]
+        if not os.path.isdir(f"{store.root}/{recording}/{asset}/{FAILED}"):  # noqa: PTH112 - a Path takes several times as long
+            continue
+        attempts = failed_attempts(store, recording, asset)
+        # Once the last attempt is followed by a success, so are all before it, wherever the clock was.
+        last_stands = bool(attempts) and not was_made_good(store, attempts[-1])
+        if last_stands:
+            standing.append(attempts[-1])
+        overcome += [one for one in attempts if not last_stands or was_made_good(store, one)]
+    newest = max(standing, key=lambda one: one.time, default=None)
+    return newest, {type(one.error).__name__ for one in overcome}
+
+
+def _is_sorted_or_failed(store: Store, recording: str, summary: RecordingSummary) -> bool:
+    if summary.standing is not None or summary.overcome is not None:
+        return True
+    return os.path.lexists(f"{store.root}/{recording}/{SORTING}/{CURRENT}")  # also when its manifest is damaged
 
 
 def _manifest(store: Store, recording: str, asset: str) -> dict[str, Any] | None:

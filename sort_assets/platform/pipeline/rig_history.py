@@ -1,8 +1,8 @@
-"""What other recordings of the same rig came to, for checks that ask what is usual.
+"""The results of other recordings of the same rig, for checks that ask what is usual.
 
-Nothing says on which rig a recording was made. Those count as of the same rig that have the same number of channels and
-lie in the same first folder below the recordings root; while these are too few, those with the same number of channels
-anywhere. How many units there are depends on the sorter too: only recordings of the same sorter count for it.
+Nothing states on which rig a recording was made. Recordings count as of the same rig when they have the same number of
+channels and lie in the same first folder below the recordings root; while these are too few, all recordings with the
+same number of channels count. Numbers of units depend on the sorter too: those are of recordings with the same sorter.
 """
 
 import os
@@ -15,14 +15,14 @@ from sort_assets.platform.store.store import CURRENT, Store
 from sort_assets.recordings.key import SEPARATOR
 
 NEWEST = 50
-"""So many other recordings say what is usual, those that were sorted last: rigs change over the years."""
+"""The number of other recordings to compare with, those that were sorted last: rigs change over the years."""
 _READ = 500
-"""Recordings of which the manifests are read at most."""
+"""The largest number of recordings whose manifests are read."""
 
 
 @dataclass(frozen=True)
 class RigHistory:
-    """What other recordings of a rig came to, those that were sorted last first.
+    """The results of other recordings of a rig, most recently sorted first.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class RigHistory:
     noise_uv : list of float
         Medians over channels.
     rig : str
-        Which recordings these are, in words.
+        A description of these recordings.
     """
 
     units: list[int]
@@ -43,13 +43,13 @@ class RigHistory:
 
 
 def rig_history(store: Store, recording: str, *, channels: int, sorter: str) -> RigHistory:
-    """What is known of other recordings of the same rig.
+    """The results of other recordings of the same rig.
 
     Parameters
     ----------
     store : Store
     recording : str
-        The key of the recording that is to be compared; it is left out itself.
+        The key of the recording to compare, which is left out.
     channels : int
         Its number of channels after preprocessing.
     sorter : str
@@ -81,7 +81,7 @@ def _alike(store: Store, recordings: list[str], channels: int) -> Iterator[Recor
     dated = ((_sorted_version(store, key), key) for key in recordings)
     for _, key in sorted((one for one in dated if one[0]), reverse=True)[:_READ]:
         summary = recording_summary(store, key)
-        if summary is not None and summary.channels == channels:
+        if summary.channels == channels:
             yield summary
             found += 1
         if found == NEWEST:

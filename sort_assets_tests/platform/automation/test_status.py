@@ -78,10 +78,10 @@ def test_what_came_out_is_said_in_words(home: Home, details: dict[str, Any], out
     status = _status(home)
 
     assert status.outcome == outcome
-    assert status.units == details["num_units"]
-    assert status.unsortable == details.get("unsortable")
-    assert status.degraded == details.get("degraded", False)
-    assert status.failure is None
+    assert status.results.units_found == details["num_units"]
+    assert status.results.unsortable == details.get("unsortable")
+    assert status.results.degraded == details.get("degraded", False)
+    assert status.results.standing is None
 
 
 def test_nothing_is_said_of_a_recording_that_nobody_touched(home: Home) -> None:
@@ -94,10 +94,11 @@ def test_a_recording_without_a_sorting_says_why(home: Home) -> None:
     status = _status(home)
 
     assert status.outcome == "failed: DeviceOutOfMemoryError in final clustering"
-    assert status.failure is not None
-    assert status.failure.message == "CUDA out of memory."
-    assert status.failure.folder == str(folder)
-    assert json.loads(Path(status.failure.folder, "failure.json").read_text())["run_id"] == status.failure.run_id
+    failure = status.results.standing
+    assert failure is not None
+    assert status.results.failure_message == "CUDA out of memory."
+    assert status.results.failure_folder == folder
+    assert json.loads((folder / "failure.json").read_text())["run_id"] == failure.run_id
 
 
 def test_a_success_makes_an_earlier_failure_good(home: Home) -> None:

@@ -94,7 +94,6 @@ def test_results_of_an_earlier_sorting_are_left_out(tmp_path: Path) -> None:
 
     summary = recording_summary(store, "a.nwb")
 
-    assert summary is not None
     assert summary.units_found == 3
     assert summary.units_kept is summary.snr is None
     assert summary.noise_uv == 8.5
@@ -246,5 +245,4 @@ def test_manifests_are_json_that_other_programs_wrote_too(tmp_path: Path) -> Non
 
     summary = recording_summary(store, "a.nwb")
 
-    assert summary is not None
     assert summary.sorted_at == datetime(2026, 3, 1, 11, tzinfo=UTC)

@@ -10,6 +10,8 @@ from sort_assets.errors import Diagnostic
 
 AUDIT_LOG = "watchdogs.jsonl"
 """Usual name of the file, beside the sorter's log."""
+HANG_TRACEBACK = "hang_traceback.txt"
+"""File beside the audit log: where every thread of the process was when its sorter hung. No hang, no file."""
 _WRITTEN_WITHIN_S = 2.0
 _logger = logging.getLogger(__name__)
 

@@ -18,13 +18,11 @@ from types import CodeType, FrameType, TracebackType
 from typing import BinaryIO, Self, TypeVar
 
 from sort_assets.errors import SortAssetsError, SorterTimeoutError
-from sort_assets.running.audit import AuditLog
+from sort_assets.running.audit import HANG_TRACEBACK, AuditLog
 from sort_assets.running.termination import Terminator
 
 EXIT_HUNG = 124
 """Exit status of a process that its watchdog had to end; the `timeout` command of coreutils uses the same."""
-HANG_TRACEBACK = "hang_traceback.txt"
-"""File beside the audit log: where every thread of the process was when its sorter hung. No hang, no file."""
 _STDERR = 2
 _GIL_MARGIN_S = 5.0  # longer than the last line of the audit log takes
 _ACTIVE_LOG: ContextVar[Path | None] = ContextVar("sort_assets_active_log", default=None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sort_assets.checks import holes_at_batch_edges
+from sort_assets.checks.batch_edges import holes_at_batch_edges
 from sort_assets_tests.checks.sortings import RATE_HZ, bursting, empty, neurons, silent, sorting_of
 
 BATCH_S = 2.0

@@ -5,7 +5,7 @@ import pytest
 import spikeinterface.core as si
 from spikeinterface.core.base import minimum_spike_dtype
 
-from sort_assets.checks import duplicate_fraction, spikes_in_order
+from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
 from sort_assets_tests.checks.sortings import RATE_HZ, empty, neurons, silent, sorting_of
 
 

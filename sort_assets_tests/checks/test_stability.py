@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sort_assets.checks import stability
+from sort_assets.checks.stability import stability
 from sort_assets_tests.checks.sortings import empty, neurons, silent, sorting_of
 
 

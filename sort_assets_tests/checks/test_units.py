@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sort_assets.checks import drift_within_pitch, refractory_violations
-from sort_assets.checks.drift import contact_pitch
+from sort_assets.checks.drift import contact_pitch, drift_within_pitch
+from sort_assets.checks.refractory import refractory_violations
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.metrics.tables import empty_table
 from sort_assets_tests.figures.conftest import neuropixels_like_probe

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sort_assets import checks
+from sort_assets.checks.batch_edges import holes_at_batch_edges
+from sort_assets.checks.drift import drift_within_pitch
+from sort_assets.checks.refractory import refractory_violations
+from sort_assets.checks.result import CheckResult
+from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
+from sort_assets.checks.stability import stability
+from sort_assets.checks.usual import noise_level, yield_as_usual
 from sort_assets_tests.checks.sortings import neurons, sorting_of
 
 SORTING = sorting_of(neurons(8, 300.0))
@@ -17,20 +23,20 @@ POSITIONS = np.c_[np.zeros(4), 20.0 * np.arange(4)]
 @pytest.mark.parametrize(
     "result",
     [
-        checks.spikes_in_order(SORTING, 9_000_000),
-        checks.spikes_in_order(SORTING, 1_000),
-        checks.duplicate_fraction(SORTING),
-        checks.holes_at_batch_edges(SORTING, 60_000),
-        checks.stability(SORTING, 300.0),
-        checks.refractory_violations(TABLE),
-        checks.drift_within_pitch(TABLE, POSITIONS),
-        checks.yield_as_usual(8, [7, 8, 9, 8, 8]),
-        checks.noise_level(np.full(4, 8.0, dtype="float32"), [8.0] * 5),
+        spikes_in_order(SORTING, 9_000_000),
+        spikes_in_order(SORTING, 1_000),
+        duplicate_fraction(SORTING),
+        holes_at_batch_edges(SORTING, 60_000),
+        stability(SORTING, 300.0),
+        refractory_violations(TABLE),
+        drift_within_pitch(TABLE, POSITIONS),
+        yield_as_usual(8, [7, 8, 9, 8, 8]),
+        noise_level(np.full(4, 8.0, dtype="float32"), [8.0] * 5),
     ],
     ids=lambda result: result.name,
 )
-def test_values_are_plain_finite_numbers_under_the_name_of_the_check(result: checks.CheckResult) -> None:
+def test_values_are_plain_finite_numbers_under_the_name_of_the_check(result: CheckResult) -> None:
     assert json.loads(json.dumps(dict(result.values), allow_nan=False)) == result.values
     assert {type(value) for value in result.values.values()} <= {int, float, str}
-    assert callable(getattr(checks, result.name))
+    assert callable(globals()[result.name])
     assert result.description.endswith(".")

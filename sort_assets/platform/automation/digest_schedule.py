@@ -1,6 +1,7 @@
 """The schedule that sends the digest, every morning unless `SORT_ASSETS_DIGEST_CRON` says otherwise."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
@@ -13,9 +14,11 @@ from sort_assets.config.settings import (
     Roots,
     read_environment,
 )
-from sort_assets.platform.automation.digest import Digest, digest_text
 from sort_assets.platform.automation.notifications import destinations, in_words, send
 from sort_assets.platform.store.store import Store
+
+if TYPE_CHECKING:
+    from sort_assets.platform.automation.digest import Digest
 
 UNTIL_TAG = "sort_assets/digest_until"
 """Of a run of the digest: up to when it told, which is where the next one begins."""
@@ -46,10 +49,11 @@ def send_digest() -> None:
     tell_what_happened()
 
 
-def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
+def next_digest(instance: dg.DagsterInstance, store: Store) -> "Digest":
     """What is to be told now."""
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import needs_attention
+    from sort_assets.platform.automation.digest import digest_text
 
     since = last_digest(instance)
     arrivals = needs_attention(RecordingCatalog(store.root), since.timestamp())

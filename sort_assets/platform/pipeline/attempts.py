@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.backends import SorterBackend
 from sort_assets.backends.oom_schedule import changed_fields
 from sort_assets.config import ExecutionConfig, SortingPipelineConfig
 from sort_assets.errors import OutOfMemoryError, SortAssetsError, StepCrashedError
@@ -18,6 +17,9 @@ from sort_assets.platform.pipeline.retries import Decision, decide
 from sort_assets.platform.store.dead_staging import logs_of_a_sort
 from sort_assets.platform.store.failures import LOGS, FailedAttempt, failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.store import Staging, Store
+
+if TYPE_CHECKING:
+    from sort_assets.backends import SorterBackend
 
 WORK = "work"
 """In the record of a failed attempt: its working folder, where that is kept."""
@@ -40,7 +42,7 @@ class Attempt:
 
     store: Store
     staging: Staging
-    sorter: SorterBackend
+    sorter: "SorterBackend"
     log: Callable[[str], None]
 
     def __post_init__(self) -> None:

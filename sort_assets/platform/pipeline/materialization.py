@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.backends import SorterBackend, create_backend
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.config.section import Section
 from sort_assets.config.settings import Roots
@@ -27,6 +26,7 @@ from sort_assets.platform.store.store import FIGURES, Staging, Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sort_assets.backends import SorterBackend
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
 GROUP = "spike_sorting"
@@ -62,7 +62,7 @@ class StagedAsset:
     staging: Staging
     roots: Roots
     resolved: ResolvedConfig
-    sorter: SorterBackend
+    sorter: "SorterBackend"
     inputs: Mapping[str, Handle]
     attempt: Attempt
     figures: dict[str, Path] = field(default_factory=dict)
@@ -181,6 +181,7 @@ def staged(
     dagster.Failure
         For every other failure, with its class, its remedy, what the sorter last wrote and what was tried.
     """
+    from sort_assets.backends import create_backend
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
     die_with_run_worker()

@@ -18,8 +18,7 @@ from sort_assets.platform.store.failures import FAILURE_NAME, failure_folder, re
 from sort_assets.platform.store.folders import entries
 from sort_assets.platform.store.locks import Locked, exclusive_lock, is_locked
 from sort_assets.platform.store.owners import Owner, read_owner
-from sort_assets.running.audit import AUDIT_LOG
-from sort_assets.running.in_process import HANG_TRACEBACK
+from sort_assets.running.audit import AUDIT_LOG, HANG_TRACEBACK
 from sort_assets.running.job import OUTPUT_FILE
 
 if TYPE_CHECKING:

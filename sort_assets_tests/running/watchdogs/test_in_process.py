@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.running.audit import AUDIT_LOG, AuditLog
-from sort_assets.running.in_process import EXIT_HUNG, HANG_TRACEBACK
+from sort_assets.running.audit import AUDIT_LOG, HANG_TRACEBACK, AuditLog
+from sort_assets.running.in_process import EXIT_HUNG
 from sort_assets_tests.running.watchdogs.events import names
 
 PREPARED = """

@@ -13,20 +13,15 @@ from sort_assets.machine.preflight import inspect_disk
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.handles import UNGROUPED, StoredRecording
-from sort_assets.running.in_process import InProcessTerminator
-from sort_assets.running.watchdogs.activity import ProcessActivity
-from sort_assets.running.watchdogs.base import Watchdog, Watchdogs
-from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
-from sort_assets.running.watchdogs.io_stall import IoStallWatchdog
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
     from sort_assets.recordings.dat_file import DatDescription
+    from sort_assets.running.watchdogs.base import Watchdogs
 
 COMPLETE_CHECK = "complete_and_not_clipped"
 RESOLUTION_CHECK = "resolves_the_noise"
@@ -65,6 +60,7 @@ def binary_dat(
     backend: dg.ResourceParam[RecordingConfigResolver],
 ) -> dg.MaterializeResult:
     with staged(context, backend, preprocessed_recording=preprocessed_recording) as asset:
+        from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import split_recording
         from sort_assets.recordings.dat_file import read_description
 
@@ -121,8 +117,14 @@ def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:
     return inspect_disk(asset.staging.path, expected_bytes + reserve)
 
 
-def _watchdogs(asset: StagedAsset) -> Watchdogs:
+def _watchdogs(asset: StagedAsset) -> "Watchdogs":
     """What watches over the writing: a disk that fills up, and a disk or share that does not answer."""
+    from sort_assets.running.in_process import InProcessTerminator
+    from sort_assets.running.watchdogs.activity import ProcessActivity
+    from sort_assets.running.watchdogs.base import Watchdog, Watchdogs
+    from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
+    from sort_assets.running.watchdogs.io_stall import IoStallWatchdog
+
     execution = asset.sorter.config.execution
     terminator = InProcessTerminator(execution.terminate_grace_s)
     watchdogs: list[Watchdog] = []

@@ -215,7 +215,7 @@ def _publish(
 
 def _usual_yield(asset: StagedAsset, kept: int) -> dg.AssetCheckResult:
     """Against what other recordings of this rig came to."""
-    from sort_assets.checks import yield_as_usual
+    from sort_assets.checks.usual import yield_as_usual
     from sort_assets.platform.pipeline.rig_history import rig_history
 
     sorter = asset.sorter.config.sorter.name

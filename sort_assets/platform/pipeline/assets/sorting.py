@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
 from sort_assets.errors import SortAssetsError
-from sort_assets.machine.versions import torch_cuda_version
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.platform.execution.leases import CPU, device_lease, on_device
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
@@ -20,7 +18,6 @@ from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.preflight_check import preflight_check
-from sort_assets.platform.pipeline.progress import StepObserver
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.sort_memory_profiles import SortMemoryProfiles
 from sort_assets.platform.store.content_hash import hash_sorting
@@ -76,6 +73,8 @@ def sorting(
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.settings import check_unit_settings
+        from sort_assets.machine.versions import torch_cuda_version
+        from sort_assets.platform.pipeline.progress import StepObserver
 
         sorter = asset.sorter
         sorter.check_ready()
@@ -134,7 +133,10 @@ def _publish(
     lessons: SortMemoryProfiles,
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
-    from sort_assets.checks import duplicate_fraction, holes_at_batch_edges, spikes_in_order, stability
+    from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
+    from sort_assets.checks.batch_edges import holes_at_batch_edges
+    from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
+    from sort_assets.checks.stability import stability
     from sort_assets.figures import draw_raster
     from sort_assets.recordings import aggregate_sortings
 

@@ -63,7 +63,8 @@ def unit_metrics(
     context: dg.AssetExecutionContext, waveforms: StoredAnalyzer, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, waveforms=waveforms) as asset:
-        from sort_assets.checks import drift_within_pitch, refractory_violations
+        from sort_assets.checks.drift import drift_within_pitch
+        from sort_assets.checks.refractory import refractory_violations
         from sort_assets.metrics.tables import write_table
         from sort_assets.metrics.unit_metrics import compute_unit_metrics
 

@@ -13,9 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sort_assets.errors import SortAssetsError
-from sort_assets.recordings.formats.reading import open_hdf5, readable
+from sort_assets.recordings.formats.reading import natural_order, open_hdf5, readable
 from sort_assets.recordings.formats.table import find_format, folder_members
-from sort_assets.recordings.natural_order import natural_order
 
 _NWB_GENERAL = {
     name: name

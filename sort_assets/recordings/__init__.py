@@ -1,4 +1,12 @@
-"""Opening recordings, preparing them for sorting, and making synthetic ones."""
+"""Recordings: what they are called, how they are opened, and how they are prepared for sorting.
+
+- `key`: the name of a recording in the platform; `headers`, `fingerprint`: what a recording is, before it is computed;
+- `formats`: the formats that can be opened. **A format is added there**: a module of its own and a row in
+  `formats/table.py` (docs/how-to/add-a-format.md);
+- `opening`: one file, or a folder of files that belong one after the other; `probes`, `probe_files`: their channels;
+- `preprocessing`, `steps`, `bad_channels`: from the raw recording to the one that is sorted; `dat_file` writes it;
+- `preflight`, `inspection`: checks before the sort; `groups`: sorting shanks and tetrodes one by one.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,25 +37,25 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Boundary": "opening",
     "FORMATS": "formats.table",
     "RecordingFormat": "formats.table",
+    "recognise": "formats.table",
+    "sortable_streams": "formats.table",
     "aggregate_recordings": "groups",
     "aggregate_sortings": "groups",
-    "boundaries": "opening",
-    "freeze": "preprocessing",
-    "open_recording": "opening",
-    "prepare": "preprocessing",
-    "recognise": "formats.table",
-    "refuse_pickles": "pickle_guard",
-    "require_probe": "probes",
-    "sortable_streams": "formats.table",
     "split_recording": "groups",
+    "Boundary": "opening",
+    "boundaries": "opening",
+    "open_recording": "opening",
+    "refuse_pickles": "pickle_guard",
+    "freeze": "preprocessing",
+    "prepare": "preprocessing",
+    "require_probe": "probes",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # Whoever imports one module of this package, such as the code location, need not import them all.
+    # Dagster's code location imports `key`, and must not import numpy with it.
     if name in _MODULES:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

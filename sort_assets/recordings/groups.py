@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.errors import ConfigError
-from sort_assets.recordings.natural_order import natural_order
+from sort_assets.recordings.formats.reading import natural_order
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,8 @@ def apply_step(
 ) -> BaseRecording:
     """Apply one step, lazily where the step allows it.
 
-    Steps that look at random parts of the recording get a fixed seed unless `params` has one, so that the same
-    configuration always makes the same recording.
+    Steps that estimate something from random parts of the recording get a fixed seed unless `params` has one, so that
+    the same configuration always makes the same recording.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def apply_step(
         )
     _check_band(recording, name, params)
     try:
-        return functions[name](recording, **_with_seed(functions[name], params))
+        with _one_blas_thread() if name != CORRECT_MOTION else nullcontext():
+            return functions[name](recording, **_with_seed(functions[name], params))
     except ConfigError:
         raise
     except (TypeError, ValueError, AssertionError, LookupError, AttributeError, ImportError) as error:
@@ -140,6 +142,14 @@ def freeze_motion(
     preset = get_motion_parameters_preset(params.get("preset", DEFAULT_MOTION_PRESET))
     interpolation = preset["interpolate_motion_kwargs"] | params.get("interpolate_motion_kwargs", {})
     return corrected, {"folder": MOTION_FOLDER, **interpolation}
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """Let BLAS use one thread: with several, the sums of a whitening matrix differ in their last bits at each call."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _spikeinterface_steps() -> dict[str, Callable[..., BaseRecording]]:

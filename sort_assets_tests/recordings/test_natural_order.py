@@ -1,4 +1,4 @@
-from sort_assets.recordings.natural_order import natural_order
+from sort_assets.recordings.formats.reading import natural_order
 
 
 def test_numbers_are_counted_not_spelled() -> None:

@@ -30,10 +30,10 @@ from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
     count_samples,
+    natural_order,
     read_first_and_last_sample,
     readable,
 )
-from sort_assets.recordings.natural_order import natural_order
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
 

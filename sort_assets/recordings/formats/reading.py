@@ -1,7 +1,8 @@
-"""What several formats share: telling damaged files from foreign ones, and choosing a stream."""
+"""What several formats share: telling damaged files from foreign ones, choosing a stream, the order of files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,4 +166,25 @@ def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> s
     raise StreamError(
         f"'{path}' has no stream '{stream}' that can be sorted.",
         remedy=f"Set recording.stream to one of: {listed}." if available else "Check the file's content.",
+    )
+
+
+def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key that compares runs of digits as numbers: "part_2" comes before "part_10".
+
+    Parameters
+    ----------
+    text : str
+        A file name or the name of a group.
+
+    Returns
+    -------
+    tuple
+        Comparable with the key of any other text.
+    """
+    parts = re.split(r"([0-9]+)", text)
+    # The end comes before any further part; with the text itself there, "1" and "01" always have the same order.
+    return (
+        *((0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in parts if part),
+        (-1, 0, text),
     )

@@ -28,10 +28,10 @@ from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     choose_stream,
     count_samples,
+    natural_order,
     read_first_and_last_sample,
     readable,
 )
-from sort_assets.recordings.natural_order import natural_order
 from sort_assets.recordings.probes import attach_neuropixels
 
 if TYPE_CHECKING:

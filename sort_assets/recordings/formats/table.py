@@ -17,7 +17,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError
 from sort_assets.recordings.formats import intan, maxwell, nwb, open_ephys, spikeglx, spikeinterface_folders
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
-from sort_assets.recordings.natural_order import natural_order
+from sort_assets.recordings.formats.reading import natural_order
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording

@@ -1,4 +1,4 @@
-"""The thresholds of a `CurationConfig` as criteria, and the verdict of each on each unit."""
+"""The thresholds of a `CurationConfig` as criteria, and which units meet them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Criterion:
     name : str
         Column of the table of metrics.
     greater, less : float or None
-        Smallest and largest value that is allowed, themselves included; None does not ask.
+        Smallest and largest value that is allowed, themselves included; None sets no bound.
     absolute : bool
-        Whether the sign of the value is left out.
+        Whether the sign of the value is ignored.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Criterion:
 
     @property
     def missing_fails(self) -> bool:
-        """Whether a unit fails of which this metric alone is missing, while other units have it."""
+        """Whether a unit fails when it lacks this metric while other units have it."""
         return self.name in _MISSING_FAILS
 
     @property
@@ -82,12 +82,12 @@ class Criterion:
         return {"greater": self.greater, "less": self.less, "abs": self.absolute}
 
     def asked(self) -> str:
-        """What is allowed, in words: "at least 5"."""
+        """What is allowed: "at least 5"."""
         bounds = [(self.greater, "at least"), (self.less, "at most")]
         return " and ".join(f"{word} {self._number(bound)}" for bound, word in bounds if bound is not None)
 
     def broken(self, value: float) -> str:
-        """How a value breaks it, in words: "SNR 3.2 (at least 5)"."""
+        """How a value violates it: "SNR 3.2 (at least 5)"."""
         return f"{self.words} {self._number(value)} ({self.asked()})"
 
     def _number(self, value: float) -> str:
@@ -154,17 +154,17 @@ def unknown_name(where: str, what: str, name: str, known: Iterable[str]) -> Conf
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What the criteria say of each unit.
+class CriteriaResults:
+    """Whether each unit meets each criterion.
 
     Attributes
     ----------
     passed : pd.DataFrame
-        Index `unit_id`, one column per criterion, of the type "boolean"; missing where it can't be judged.
+        Index `unit_id`, one column per criterion, of the type "boolean"; missing where it could not be applied.
     values : pd.DataFrame
-        The metrics that were judged, as floats, of the same shape.
+        The values of the metrics, as floats, of the same shape.
     notes : tuple of str
-        Criteria that could be judged of no unit, in words.
+        Sentences on the criteria that could not be applied to any unit.
     """
 
     criteria: tuple[Criterion, ...]
@@ -173,11 +173,11 @@ class Verdicts:
     notes: tuple[str, ...] = field(default=())
 
     def rejects(self, unit_id: str) -> bool:
-        """Whether a criterion fails of a unit."""
+        """Whether the unit fails a criterion."""
         return any(self._verdict(unit_id, each) is False for each in self.criteria)
 
     def reason(self, unit_id: str) -> str:
-        """Why a unit passes or does not, in words."""
+        """A sentence on why a unit passes or fails."""
         broken, unjudged = [], []
         for each in self.criteria:
             value, verdict = self._value(unit_id, each), self._verdict(unit_id, each)
@@ -201,13 +201,15 @@ class Verdicts:
         return None if verdict is pd.NA else bool(verdict)
 
 
-def judge(table: pd.DataFrame, criteria: tuple[Criterion, ...], failed: Mapping[str, str] | None = None) -> Verdicts:
-    """Judge every unit by every criterion.
+def apply_criteria(
+    table: pd.DataFrame, criteria: tuple[Criterion, ...], failed: Mapping[str, str] | None = None
+) -> CriteriaResults:
+    """Apply every criterion to every unit.
 
-    A metric that is missing in all rows was not computed, or failed: that criterion is not judged, rejects nobody, and
-    is named in the notes. A metric that is missing of some units fails them where it means that there is nothing to
-    trust (number of spikes, firing rate, SNR, waveform deviation, and `sliding_rp_violation`); otherwise it is not
-    judged of these units.
+    A metric that is missing in all rows was not computed, or failed: its criterion is not applied, rejects no unit, and
+    is named in the notes. Where a metric is missing for some units, they fail if that means that there is nothing to
+    trust (number of spikes, firing rate, SNR, waveform deviation, and `sliding_rp_violation`); otherwise the criterion
+    is not applied to them.
 
     Parameters
     ----------
@@ -238,7 +240,7 @@ def judge(table: pd.DataFrame, criteria: tuple[Criterion, ...], failed: Mapping[
             why = _why_missing(each.name, failed or {})
             notes.append(f"The criterion on {each.words} was not judged: {why.rstrip('.')}.")
         passed[each.name] = verdict
-    return Verdicts(criteria, passed, values, tuple(notes))
+    return CriteriaResults(criteria, passed, values, tuple(notes))
 
 
 def numbers(table: pd.DataFrame, column: str) -> pd.Series:
@@ -252,7 +254,7 @@ def numbers(table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _why_missing(column: str, failed: Mapping[str, str]) -> str:
-    """Why no unit has a metric. Failures go by the name of the metric, of which a column is a part."""
+    """Why no unit has a metric. Failures are listed by metric, and a metric may have several columns."""
     source = _SOURCES.get(column, column)
     if source in failed:
         return failed[source]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sort_assets.config import CurationConfig, MetricsConfig
+from sort_assets.config import CurationConfig, MetricsConfig, SortingPipelineConfig
 from sort_assets.curation.bombcell import bombcell_labels, bombcell_thresholds
-from sort_assets.curation.criteria import criteria_of, judge
-from sort_assets.curation.decisions import DUPLICATE, Decision, decide, decisions_table
+from sort_assets.curation.criteria import apply_criteria, criteria_of
+from sort_assets.curation.decisions import DUPLICATE, UnitDecision, decide, decisions_table
 from sort_assets.curation.duplicates import COINCIDENCE_MS, Duplicate, find_duplicates
 from sort_assets.curation.history import (
     CurationHistory,
@@ -26,7 +26,8 @@ from sort_assets.curation.manual import ManualCuration, manual_decisions
 from sort_assets.curation.merging import MergeSuggestion, suggest_merges
 from sort_assets.errors import CurationError
 from sort_assets.metrics.compiled import keep_compiled
-from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, in_words
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, format_error
+from sort_assets.metrics.metric_names import check_metric_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class CuratedUnits:
     Attributes
     ----------
     table : pd.DataFrame
-        The decision on every unit after merges and splits, kept or not; columns as `columns.decision_columns` declares.
+        The decision on every unit after merges and splits, kept or not; columns as `decision_columns` declares.
     metrics : UnitMetrics
         The metrics of the same units.
     history : CurationHistory
@@ -64,6 +65,19 @@ class CuratedUnits:
     sorting: BaseSorting
     suggestions: tuple[MergeSuggestion, ...]
     notes: tuple[str, ...]
+
+
+def check_unit_settings(config: SortingPipelineConfig) -> None:
+    """Check that all configured metrics, columns and thresholds exist, before hours are spent on a sort.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest name.
+    """
+    check_metric_names(config.metrics)
+    criteria_of(config.curation)
+    bombcell_thresholds(config.curation)
 
 
 def curate(
@@ -182,33 +196,33 @@ class _Curator:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _automatic_decisions(self) -> dict[UnitId, Decision]:
+    def _automatic_decisions(self) -> dict[UnitId, UnitDecision]:
         """What criteria, Bombcell and duplicates decide of the units of the sorter."""
-        decisions = self._judge(self.ids, self.metrics)[0]
+        decisions = self._decide(self.ids, self.metrics)[0]
         self._note_labels("Thresholds and Bombcell", decisions, self._rules())
         if self.config.remove_duplicates:
             passing = [unit_id for unit_id in self.ids if decisions[unit_id].kept]
             none: list[Duplicate] = []
-            duplicates = self._alone(
+            duplicates = self._try(
                 "Duplicates were not looked for",
                 lambda: find_duplicates(self.analyzer, passing, self.config.duplicate_overlap),
                 none,
             )
-            dropped = {each.unit_id: Decision(DUPLICATE, False, each.reason, "duplicates") for each in duplicates}
+            dropped = {each.unit_id: UnitDecision(DUPLICATE, False, each.reason, "duplicates") for each in duplicates}
             rule = {"duplicate_overlap": self.config.duplicate_overlap, "coincidence_ms": COINCIDENCE_MS}
             self._note_labels("Duplicates", dropped, {"spikeinterface.remove_redundant_units": rule})
             decisions |= dropped
         return decisions
 
-    def _judge(
+    def _decide(
         self, ids: list[UnitId], metrics: UnitMetrics
-    ) -> tuple[dict[UnitId, Decision], Callable[[dict[UnitId, Decision]], pd.DataFrame]]:
+    ) -> tuple[dict[UnitId, UnitDecision], Callable[[dict[UnitId, UnitDecision]], pd.DataFrame]]:
         """What criteria and Bombcell decide, and what makes the table of decisions."""
-        verdicts = judge(metrics.table, self.criteria, metrics.failed)
+        results = apply_criteria(metrics.table, self.criteria, metrics.failed)
         labels, notes = bombcell_labels(metrics.table, self.config, metrics.failed)
-        self.notes += [*verdicts.notes, *notes]
-        decisions = {unit_id: decide(str(unit_id), verdicts, str(labels[str(unit_id)]), self.config) for unit_id in ids}
-        return decisions, lambda final: decisions_table(ids, final, verdicts, labels, self.config)
+        self.notes += [*results.notes, *notes]
+        decisions = {unit_id: decide(str(unit_id), results, str(labels[str(unit_id)]), self.config) for unit_id in ids}
+        return decisions, lambda final: decisions_table(ids, final, results, labels, self.config)
 
     def _rules(self) -> dict[str, Any]:
         return {
@@ -222,7 +236,7 @@ class _Curator:
         if preset is None:
             return []
         none: tuple[list[MergeSuggestion], tuple[str, ...]] = ([], ())
-        suggestions, notes = self._alone(
+        suggestions, notes = self._try(
             "Merges were not suggested", lambda: suggest_merges(self.analyzer, unit_ids, preset), none
         )
         self.notes += notes
@@ -255,7 +269,7 @@ class _Curator:
 
         made = [str(unit_id) for unit_id in ids if unit_id not in set(self.ids)]
 
-        measured = self._alone("Units that were merged or split have no metrics", self._measure_made, None)
+        measured = self._try("Units that were merged or split have no metrics", self._measure_made, None)
         order = [str(unit_id) for unit_id in ids]
         table = self.metrics.table.reindex(order)
         if measured is None:
@@ -279,38 +293,38 @@ class _Curator:
         self,
         ids: list[UnitId],
         metrics: UnitMetrics,
-        decisions: dict[UnitId, Decision],
+        decisions: dict[UnitId, UnitDecision],
         made_by_merge: dict[UnitId, str],
     ) -> pd.DataFrame:
         """The table: what was decided before of units that are still there, and of new ones by the same rules."""
-        judged, make_table = self._judge(ids, metrics)
-        words = manual_decisions(self.manual) if self.manual is not None else {}
+        by_rules, make_table = self._decide(ids, metrics)
+        by_person = manual_decisions(self.manual) if self.manual is not None else {}
         final = {}
         for unit_id in ids:
-            decision = decisions.get(unit_id, judged[unit_id])
-            word = words.get(unit_id)
+            decision = decisions.get(unit_id, by_rules[unit_id])
+            manual = by_person.get(unit_id)
             if unit_id in made_by_merge:
                 decision = decision.made(made_by_merge[unit_id], "merge")
-            elif word is not None and word.made:
-                decision = decision.made(word.made, "person" if word.by_person else "merge")
-            final[unit_id] = decision.overruled(word) if word is not None else decision
+            elif manual is not None and manual.made:
+                decision = decision.made(manual.made, "person" if manual.by_person else "merge")
+            final[unit_id] = decision.overruled(manual) if manual is not None else decision
         return make_table(final)
 
-    def _note_labels(self, title: str, decisions: Mapping[UnitId, Decision], made_by: dict[str, Any]) -> None:
+    def _note_labels(self, title: str, decisions: Mapping[UnitId, UnitDecision], made_by: dict[str, Any]) -> None:
         labels = {unit_id: each.label for unit_id, each in decisions.items()}
         reasons = {str(unit_id): each.reason for unit_id, each in decisions.items()}
         self.steps.append(
             HistoryStep(title=title, made_by=made_by, curation=curation_of(self.ids, labels=labels), reasons=reasons)
         )
 
-    def _alone(self, what: str, compute: Callable[[], Result], otherwise: Result) -> Result:
+    def _try(self, what: str, compute: Callable[[], Result], otherwise: Result) -> Result:
         """What one part computes; when it fails, the others go on, and its reason is kept in words."""
         try:
             return compute()
         except FAILURES_OF_THE_MACHINE:
             raise
         except Exception as error:
-            self.notes.append(f"{what}: {in_words(error).rstrip('.')}.")
+            self.notes.append(f"{what}: {format_error(error).rstrip('.')}.")
             return otherwise
 
     def _measure_all(self, analyzer: SortingAnalyzer) -> UnitMetrics:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sort_assets.curation.history import UnitId
-from sort_assets.curation.light_analyzer import in_memory_subset
+from sort_assets.curation.in_memory_subset import in_memory_subset
 
 if TYPE_CHECKING:
     import numpy as np

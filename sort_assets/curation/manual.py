@@ -165,32 +165,34 @@ def manual_decisions(manual: ManualCuration) -> dict[UnitId, ManualDecision]:
     A unit that was merged keeps the labels that all of its parts share, as SpikeInterface does; parts of a split unit
     keep its labels.
     """
-    words: dict[UnitId, ManualDecision] = {}
+    decisions: dict[UnitId, ManualDecision] = {}
     for step in manual.steps:
         curation, person = step.curation, step.made_by.get("person")
         user = str(person or manual.user)
         maker = f"by {person}" if person else "automatically"
         for said in curation["manual_labels"]:
-            word = words.get(said["unit_id"], ManualDecision())
+            decision = decisions.get(said["unit_id"], ManualDecision())
             # Whoever labels a unit that was taken out before has it back.
-            words[said["unit_id"]] = replace(word, labels={**word.labels, **said["labels"]}, removed=False, user=user)
+            decisions[said["unit_id"]] = replace(
+                decision, labels={**decision.labels, **said["labels"]}, removed=False, user=user
+            )
         for unit_id in curation["removed"]:
-            words[unit_id] = replace(words.get(unit_id, ManualDecision()), removed=True, user=user)
+            decisions[unit_id] = replace(decisions.get(unit_id, ManualDecision()), removed=True, user=user)
         for merge in curation["merges"]:
-            parts = [words.pop(unit_id, ManualDecision()) for unit_id in merge["unit_ids"]]
+            parts = [decisions.pop(unit_id, ManualDecision()) for unit_id in merge["unit_ids"]]
             shared = {
                 category: labels
                 for category, labels in parts[0].labels.items()
                 if all(part.labels.get(category) == labels for part in parts)
             }
             made = f"Merged of {', '.join(map(str, merge['unit_ids']))} {maker}"
-            words[merge["new_unit_id"]] = ManualDecision(shared, made=made, by_person=bool(person), user=user)
+            decisions[merge["new_unit_id"]] = ManualDecision(shared, made=made, by_person=bool(person), user=user)
         for split in curation["splits"]:
-            word = words.pop(split["unit_id"], ManualDecision())
+            decision = decisions.pop(split["unit_id"], ManualDecision())
             made = f"Split from {split['unit_id']} {maker}"
             for new in split["new_unit_ids"]:
-                words[new] = ManualDecision(word.labels, made=made, by_person=bool(person), user=user)
-    return words
+                decisions[new] = ManualDecision(decision.labels, made=made, by_person=bool(person), user=user)
+    return decisions
 
 
 def current_user() -> str:

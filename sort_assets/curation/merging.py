@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.curation.history import UnitId, curation_of, restructure
-from sort_assets.curation.light_analyzer import in_memory_subset
+from sort_assets.curation.in_memory_subset import in_memory_subset
 from sort_assets.metrics.extensions import has_positions
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.config.units import DeliveryConfig
-from sort_assets.curation.columns import DECISIONS
+from sort_assets.curation.decisions import DECISIONS
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.metrics.columns import UNIT_METRICS, Column
 from sort_assets.recordings.opening import Boundary

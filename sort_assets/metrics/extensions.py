@@ -104,8 +104,8 @@ def has_positions(analyzer: SortingAnalyzer) -> bool:
     return analyzer.get_probegroup() is not None
 
 
-def in_words(error: Exception) -> str:
-    """An exception of somebody else's code, as a reason."""
+def format_error(error: Exception) -> str:
+    """An exception of a library as a reason: its class and message."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else f"It stopped with {type(error).__name__}."
 
@@ -120,5 +120,5 @@ def _compute(analyzer: SortingAnalyzer, names: Sequence[str], job_kwargs: Mappin
         except FAILURES_OF_THE_MACHINE:
             raise
         except Exception as error:
-            return in_words(error)
+            return format_error(error)
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, in_words, why_missing
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, format_error, why_missing
 
 if TYPE_CHECKING:
     from spikeinterface.core import SortingAnalyzer
@@ -46,7 +46,7 @@ def principal_components(analyzer: SortingAnalyzer, job_kwargs: Mapping[str, Any
         except FAILURES_OF_THE_MACHINE:
             raise
         except Exception as error:
-            unavailable_reason = in_words(error)
+            unavailable_reason = format_error(error)
         try:
             yield unavailable_reason
         finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sort_assets.config.units import MetricsConfig
 from sort_assets.metrics.columns import PCA_METRICS, UNIT_METRICS
 from sort_assets.metrics.compiled import keep_compiled
-from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, has_positions, in_words, why_missing
+from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, format_error, has_positions, why_missing
 from sort_assets.metrics.metric_names import NEVER_COMPUTED, check_metric_names, metric_families
 from sort_assets.metrics.own_metrics import OWN_METRICS, NotPossibleError, isi_violations_percent
 from sort_assets.metrics.principal_components import principal_components
@@ -176,7 +176,7 @@ class _Computation:
             except NotPossibleError as reason:
                 self._failed[name] = str(reason)
             except Exception as error:
-                self._failed[name] = in_words(error)
+                self._failed[name] = format_error(error)
             else:
                 for column, values in found.items():
                     self._values[column] = {
@@ -199,7 +199,7 @@ class _Computation:
             except FAILURES_OF_THE_MACHINE:
                 raise
             except Exception as error:
-                self._failed |= dict.fromkeys(names, in_words(error))
+                self._failed |= dict.fromkeys(names, format_error(error))
                 return
             self._compute(family, names, some, shared)
             del shared
@@ -222,7 +222,7 @@ class _Computation:
             except FAILURES_OF_THE_MACHINE:
                 raise
             except Exception as error:
-                self._failed[name] = in_words(error)
+                self._failed[name] = format_error(error)
                 continue
             fields = getattr(result, "_fields", None)
             found = result._asdict() if fields else {next(iter(metric.metric_columns)): result}

@@ -34,7 +34,7 @@ def draw_unit_figures(
 ) -> tuple[list[ReportFigure], dict[str, str]]:
     """Draw every figure that a report shows of its units.
 
-    A figure that fails is left out, and costs nobody the others. Without units nothing is drawn.
+    A figure that fails is left out; the others are drawn. Without units nothing is drawn.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ import pytest
 import spikeinterface.core as si
 
 from sort_assets.config import CurationConfig, MetricsConfig
-from sort_assets.curation.columns import decision_columns
 from sort_assets.curation.curate import CuratedUnits, curate
+from sort_assets.curation.decisions import decision_columns
 from sort_assets.curation.history import curation_of, hash_spikes, plain_ids, replay
 from sort_assets.curation.manual import ManualCuration
 from sort_assets.errors import CurationError

@@ -86,7 +86,7 @@ def test_what_needs_a_missing_extension_is_left_out_with_its_reason(curated: Cur
     ]
 
 
-def test_a_figure_that_fails_costs_nobody_the_others(curated: Curated, tmp_path: Path) -> None:
+def test_a_figure_that_fails_does_not_stop_the_others(curated: Curated, tmp_path: Path) -> None:
     (tmp_path / "raster.png").mkdir()
     kept = curated.decisions[curated.decisions["kept"]].index[:1]
     sorting = curated.analyzer.sorting.select_units([curated.analyzer.unit_ids[0]])

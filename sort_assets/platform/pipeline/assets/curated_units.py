@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.curation.columns import DECISIONS, decision_columns
 from sort_assets.curation.criteria import criteria_of
+from sort_assets.curation.decisions import DECISIONS, decision_columns
 from sort_assets.errors import ConfigError, MissingRecordingError
 from sort_assets.platform.pipeline.assets.observed import curation_settings, manual_curation
 from sort_assets.platform.pipeline.check_results import check_results

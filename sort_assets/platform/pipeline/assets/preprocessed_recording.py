@@ -64,7 +64,7 @@ def preprocessed_recording(
         import numpy as np
 
         from sort_assets.backends import create_backend
-        from sort_assets.curation.settings import check_unit_settings
+        from sort_assets.curation.curate import check_unit_settings
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.fingerprint import fingerprint
         from sort_assets.recordings.preflight import inspect_recording

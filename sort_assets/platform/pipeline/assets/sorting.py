@@ -72,7 +72,7 @@ def sorting(
     context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
-        from sort_assets.curation.settings import check_unit_settings
+        from sort_assets.curation.curate import check_unit_settings
         from sort_assets.machine.versions import torch_cuda_version
         from sort_assets.platform.pipeline.progress import StepObserver
 

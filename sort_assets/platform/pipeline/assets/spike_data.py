@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.config import RecordingConfig
-from sort_assets.curation.columns import decision_columns
+from sort_assets.curation.decisions import decision_columns
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import delivery_settings
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver

@@ -18,6 +18,7 @@ from sort_assets.platform.pipeline.assets.observed import manual_curation
 from sort_assets.platform.pipeline.catalog import from_asset
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.details import ManualCurationDetails
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.store import Store
 from sort_assets.platform.store.unit_handles import MANUAL_FILE, StoredCuration, StoredManualCuration
@@ -301,7 +302,7 @@ def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: Ma
             config={},
             config_sources={},
             inputs={},
-            details={"user": None if manual is None else manual.user},
+            details=ManualCurationDetails(user=None if manual is None else manual.user),
         )
     seen = {
         "by": "nobody: automatic" if manual is None else manual.user,

@@ -102,7 +102,7 @@ def run_demo(instance: dg.DagsterInstance, roots: Roots, say: Callable[[str], No
         units_found=len(units.unit_ids),
         units_true=NUM_UNITS,
         units_well_detected=int((accuracy >= WELL_DETECTED).sum()),
-        units_kept=StoredCuration(roots, registered.key).details["num_kept"],
+        units_kept=StoredCuration(roots, registered.key).details.num_kept,
         mean_accuracy=float(accuracy.mean()),
         delivered=[str(file) for file in StoredDelivery(roots, registered.key).load().values()],
         report=str(StoredReport(roots, registered.key).load()),

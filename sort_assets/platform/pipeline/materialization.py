@@ -19,6 +19,7 @@ from sort_assets.platform.pipeline.catalog import sections_decided_upstream
 from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG, RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
+from sort_assets.platform.store.details import Details, StoredCheck
 from sort_assets.platform.store.handles import Handle, StoredBinary
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.store import FIGURES, Staging, Store
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 GROUP = "spike_sorting"
 OWNERS = ["team:electrophysiology"]
-CHECKS = "checks"
-"""In the details of a manifest: what the asset's checks came to."""
 _DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
@@ -96,7 +95,7 @@ class StagedAsset:
         self,
         *,
         data_version: str,
-        details: Mapping[str, Any],
+        details: Details,
         metadata: Mapping[str, Any],
         config: SortingPipelineConfig | None = None,
         checks: list[dg.AssetCheckResult] | None = None,
@@ -108,8 +107,8 @@ class StagedAsset:
         ----------
         data_version : str
             Hash of the content.
-        details : Mapping[str, Any]
-            What the asset's handle needs; plain JSON. What the checks came to is kept beside it, for the report.
+        details : Details
+            What the asset's handle and other readers need. The results of the checks are added to it, for the report.
         metadata : Mapping[str, Any]
             Shown in the UI, besides the figures, the configuration and the version.
         config : SortingPipelineConfig or None
@@ -123,7 +122,7 @@ class StagedAsset:
             config=ran,
             config_sources=self.resolved.chosen,
             inputs={name: handle.input_version for name, handle in self.inputs.items()},
-            details={**details, CHECKS: [_plain(check) for check in checks or []]},
+            details=details.model_copy(update={"checks": tuple(map(_stored, checks or []))}),
         )
         shown = {title.replace(" ", "_"): self._image(title, path) for title, path in self.figures.items()}
         return dg.MaterializeResult(
@@ -149,13 +148,13 @@ class StagedAsset:
         return dg.MetadataValue.md(f"![{title}]({self.address(path.name)})")
 
 
-def _plain(check: dg.AssetCheckResult) -> dict[str, Any]:
-    return {
-        "name": check.check_name,
-        "passed": check.passed,
-        "severity": check.severity.value,
-        "description": check.description,
-    }
+def _stored(check: dg.AssetCheckResult) -> StoredCheck:
+    return StoredCheck(
+        name=str(check.check_name),
+        passed=check.passed,
+        severity=check.severity.value,
+        description=check.description,
+    )
 
 
 @contextmanager

@@ -10,12 +10,19 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, cast
 
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingArtefactError, RecordingError, SortAssetsError
-from sort_assets.platform.store.manifest import InputVersion, Manifest
+from sort_assets.platform.store.details import (
+    BinaryDetails,
+    Details,
+    RecordingDetails,
+    SortingDetails,
+    WaveformsDetails,
+)
+from sort_assets.platform.store.manifest import DetailsT, InputVersion, Manifest
 from sort_assets.platform.store.store import Artefact, Store
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ UNGROUPED = ""
 
 
 @dataclass(frozen=True)
-class Handle:
+class Handle(Generic[DetailsT]):
     """A version of an asset of a recording.
 
     Parameters
@@ -46,6 +53,7 @@ class Handle:
     version: str | None = None
 
     asset: ClassVar[str]
+    details_model: ClassVar[type[Details]] = Details
 
     @cached_property
     def artefact(self) -> Artefact:
@@ -67,10 +75,16 @@ class Handle:
         """How the artefact was made."""
         return self.artefact.manifest
 
-    @property
-    def details(self) -> dict[str, Any]:
-        """What the asset that wrote the artefact left for its readers."""
-        return self.manifest.details
+    @cached_property
+    def details(self) -> DetailsT:
+        """What the asset that wrote the artefact left for its readers.
+
+        Raises
+        ------
+        DamagedArtefactError
+            When this version of sort_assets does not understand them.
+        """
+        return cast(DetailsT, self.manifest.details_as(self.details_model))
 
     @property
     def input_version(self) -> InputVersion:
@@ -93,20 +107,21 @@ class Handle:
             return removed
 
 
-class StoredRecording(Handle):
+class StoredRecording(Handle[RecordingDetails]):
     """The preprocessed recording: not its samples, but how to open and prepare the raw file again."""
 
     asset = "preprocessed_recording"
+    details_model = RecordingDetails
 
     @property
     def config(self) -> SortingPipelineConfig:
         """The configuration with which it is opened: nothing is left to estimate from the data."""
-        return SortingPipelineConfig.model_validate(self.details["frozen_config"])
+        return SortingPipelineConfig.model_validate(self.details.frozen_config)
 
     @property
     def raw_path(self) -> Path:
         """The raw recording's file or folder."""
-        return self.roots.recordings / str(self.details["raw_path"])
+        return self.roots.recordings / self.details.raw_path
 
     def load(self) -> BaseRecording:
         """The filtered recording in microvolts, lazily.
@@ -121,9 +136,9 @@ class StoredRecording(Handle):
         from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
 
         raw_path, probe_file = self.raw_path, self.config.recording.probe_file
-        if raw_path.exists() and fingerprint(raw_path) != self.details["fingerprint"]:
+        if raw_path.exists() and fingerprint(raw_path) != self.details.fingerprint:
             raise _changed(raw_path)
-        if probe_file is not None and probe_fingerprint(raw_path, probe_file) != self.details["probe_fingerprint"]:
+        if probe_file is not None and probe_fingerprint(raw_path, probe_file) != self.details.probe_fingerprint:
             raise _changed(find_probe_file(raw_path, probe_file))
 
         backend = create_backend(self.config)
@@ -138,10 +153,11 @@ def _changed(path: Path) -> RecordingError:
     )
 
 
-class StoredBinary(Handle):
+class StoredBinary(Handle[BinaryDetails]):
     """The `.dat`, one per group when the recording is split; none when the sorter needs none."""
 
     asset = "binary_dat"
+    details_model = BinaryDetails
 
     @property
     def preprocessed_recording(self) -> StoredRecording:
@@ -151,7 +167,7 @@ class StoredBinary(Handle):
     @property
     def dat_paths(self) -> dict[str, Path]:
         """The files by group; the only file of a recording that is not split stands under ``""``."""
-        return {group: self.path / name for group, name in self.details["dat_files"].items()}
+        return {group: self.path / name for group, name in self.details.dat_files.items()}
 
     def load_groups(self) -> dict[str, BaseRecording]:
         """The memory-mapped recordings by group."""
@@ -175,10 +191,11 @@ class StoredBinary(Handle):
         return groups[UNGROUPED] if set(groups) == {UNGROUPED} else aggregate_recordings(groups)
 
 
-class StoredSorting(Handle):
+class StoredSorting(Handle[SortingDetails]):
     """Spike trains."""
 
     asset = "sorting"
+    details_model = SortingDetails
 
     @property
     def binary_dat(self) -> StoredBinary:
@@ -214,7 +231,7 @@ class StoredSorting(Handle):
             When somebody put pickled data among the properties.
         """
         sorting = read_sorting(self.path)
-        sorting.shift_times(self.details["start_time_s"])
+        sorting.shift_times(self.details.start_time_s)
         return sorting
 
 
@@ -234,10 +251,11 @@ def read_sorting(folder: Path) -> BaseSorting:
     return NumpyFolderSorting(folder / SORTING_FOLDER)
 
 
-class StoredAnalyzer(Handle):
+class StoredAnalyzer(Handle[WaveformsDetails]):
     """Waveforms and templates, as a SpikeInterface `SortingAnalyzer`."""
 
     asset = "waveforms"
+    details_model = WaveformsDetails
 
     @property
     def sorting(self) -> StoredSorting:

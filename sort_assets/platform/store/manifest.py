@@ -4,13 +4,16 @@ import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sort_assets.errors import DamagedArtefactError
+from sort_assets.platform.store.details import Details
 
 MANIFEST_NAME = "manifest.json"
+
+DetailsT = TypeVar("DetailsT", bound=Details)
 
 _PACKAGES = (
     "sort-assets",
@@ -70,7 +73,7 @@ class Manifest(BaseModel):
     files : dict
         Size in bytes of every file, by its path within the artefact.
     details : dict
-        What the asset's handle needs to open it, and numbers worth keeping.
+        What the asset's handle needs to open it, and numbers worth keeping, as stored; `details_as` reads them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,6 +91,23 @@ class Manifest(BaseModel):
     inputs: dict[str, InputVersion]
     files: dict[str, int]
     details: dict[str, Any]
+
+    def details_as(self, model: type[DetailsT]) -> DetailsT:
+        """The details as the model of the asset.
+
+        Raises
+        ------
+        DamagedArtefactError
+            When they can't be understood.
+        """
+        try:
+            return model.model_validate(self.details)
+        except ValidationError as error:
+            raise DamagedArtefactError(
+                f"The manifest of {self.asset} of '{self.recording}', version {self.version}, has other details than "
+                f"this version of sort_assets reads: {error}",
+                remedy="Update sort_assets, or materialize this asset again.",
+            ) from error
 
 
 def read_manifest(folder: Path) -> Manifest:

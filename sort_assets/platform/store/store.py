@@ -28,6 +28,7 @@ from sort_assets.platform.store.dead_staging import (
     living_staging,
     remove_dead_staging,
 )
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.folders import entries, remove_empty
 from sort_assets.platform.store.locks import exclusive_lock, is_locked
 from sort_assets.platform.store.manifest import (
@@ -110,7 +111,7 @@ class Staging:
         config: Mapping[str, Any],
         config_sources: Mapping[str, str],
         inputs: Mapping[str, InputVersion],
-        details: Mapping[str, Any],
+        details: Details,
     ) -> Artefact:
         """Complete the artefact with its manifest and make it the current version, atomically."""
         manifest = Manifest(
@@ -126,7 +127,7 @@ class Staging:
             packages=package_versions(),
             inputs=dict(inputs),
             files=file_sizes(self.path),
-            details=dict(details),
+            details=details.to_json(),
         )
         for path in (*self.path.rglob("*"), self.path):
             sync(path)

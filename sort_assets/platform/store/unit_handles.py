@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import CurationConfig
+from sort_assets.platform.store.details import (
+    CurationDetails,
+    DeliveryDetails,
+    ManualCurationDetails,
+    MetricsDetails,
+    ReportDetails,
+)
 from sort_assets.platform.store.handles import Handle, StoredAnalyzer, StoredSorting, read_sorting
 
 if TYPE_CHECKING:
@@ -24,10 +31,11 @@ MANUAL_FILE = "manual_curation.json"
 REPORT_FILE = "report.html"
 
 
-class StoredMetrics(Handle):
+class StoredMetrics(Handle[MetricsDetails]):
     """The quality metrics of the sorted units."""
 
     asset = "unit_metrics"
+    details_model = MetricsDetails
 
     @property
     def waveforms(self) -> StoredAnalyzer:
@@ -37,7 +45,7 @@ class StoredMetrics(Handle):
     @property
     def failed(self) -> dict[str, str]:
         """Why metrics could not be computed, by metric."""
-        return dict(self.details["failed"])
+        return dict(self.details.failed)
 
     def load(self) -> pd.DataFrame:
         """The table, one row per unit; its columns are declared in `sort_assets.metrics.columns`."""
@@ -46,10 +54,11 @@ class StoredMetrics(Handle):
         return read_table(self.path / METRICS_FILE)
 
 
-class StoredManualCuration(Handle):
+class StoredManualCuration(Handle[ManualCurationDetails]):
     """What a person decided of a recording's units, imported with `sort-assets import-curation`."""
 
     asset = "manual_curation"
+    details_model = ManualCurationDetails
 
     def load(self) -> ManualCuration | None:
         """The decisions; None when the person went back to the automatic curation."""
@@ -59,10 +68,11 @@ class StoredManualCuration(Handle):
         return ManualCuration.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-class StoredCuration(Handle):
+class StoredCuration(Handle[CurationDetails]):
     """Which units are kept and why; merges and splits are applied."""
 
     asset = "curated_units"
+    details_model = CurationDetails
 
     @property
     def unit_metrics(self) -> StoredMetrics:
@@ -113,7 +123,7 @@ class StoredCuration(Handle):
         """
         sorting = read_sorting(self.path)
         kept = sorting.select_units(sorting.unit_ids[self.decisions()["kept"].to_numpy(bool)])
-        kept.shift_times(self.sorting.details["start_time_s"])
+        kept.shift_times(self.sorting.details.start_time_s)
         return kept
 
     def load_analyzer(self, *, job_kwargs: Mapping[str, Any] | None = None) -> SortingAnalyzer:
@@ -123,10 +133,11 @@ class StoredCuration(Handle):
         return replay(self.unit_metrics.waveforms.load(), self.history, job_kwargs=dict(job_kwargs or {}))
 
 
-class StoredDelivery(Handle):
+class StoredDelivery(Handle[DeliveryDetails]):
     """The curated units in the forms that analyses read."""
 
     asset = "spike_data"
+    details_model = DeliveryDetails
 
     @property
     def curated_units(self) -> StoredCuration:
@@ -135,13 +146,14 @@ class StoredDelivery(Handle):
 
     def load(self) -> dict[str, Path]:
         """The delivered files and folders by their names."""
-        return {name: self.path / name for name in self.details["files"]}
+        return {name: self.path / name for name in self.details.files}
 
 
-class StoredReport(Handle):
+class StoredReport(Handle[ReportDetails]):
     """The report of a recording: one HTML page."""
 
     asset = "sorting_report"
+    details_model = ReportDetails
 
     def load(self) -> Path:
         """The page, which any browser opens."""

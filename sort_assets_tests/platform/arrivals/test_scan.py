@@ -17,6 +17,7 @@ from sort_assets.platform.arrivals.observations import RAW
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.arrivals.tick import Limits
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.store.details import Details
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home
@@ -185,7 +186,7 @@ def test_a_recording_that_changed_is_stale_and_reported_and_not_sorted_again(
     shutil.copy(small_file, path)
     lab.arrive()
     with lab.home.store.stage("day.nwb", "sorting", run_id="run") as staging:
-        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
     shutil.copy(other_file, path)
 
     changing, changed, later = lab.look(), lab.look(QUIET_S), lab.look(QUIET_S)

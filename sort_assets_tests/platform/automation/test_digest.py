@@ -21,6 +21,7 @@ from sort_assets.platform.automation.digest_schedule import (
     time_zone,
 )
 from sort_assets.platform.automation.failed_runs import RunFailure
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.automation.receivers import Webhook, webhook
@@ -43,7 +44,7 @@ def _ended(instance: dg.DagsterInstance, recording: str, status: dg.DagsterRunSt
 def _sorted(instance: dg.DagsterInstance, store: Store, recording: str, **details: Any) -> None:
     run_id = _ended(instance, recording, dg.DagsterRunStatus.SUCCESS)
     with store.stage(recording, "sorting", run_id=run_id) as staging:
-        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=details)
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details(**details))
 
 
 def _failed(instance: dg.DagsterInstance, recording: str, why: str = "The worker has died.") -> None:

@@ -16,6 +16,7 @@ from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.scan import Arrivals
 from sort_assets.platform.arrivals.tick import Limits
 from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import record_failure
 from sort_assets.recordings.probe_files import probe_fingerprint
 from sort_assets_tests.fixtures.home import Home
@@ -52,7 +53,9 @@ def _preprocess(home: Home, key: str, *, details: Mapping[str, Any] | None = Non
     """Publish what a run with these settings of the recording leaves, as far as a retry reads it."""
     config = {"recording": RecordingConfig(**recording).model_dump(mode="json")}
     with home.store.stage(key, "preprocessed_recording", run_id="earlier-run") as staging:
-        staging.publish(data_version="v", config=config, config_sources={}, inputs={}, details=details or {})
+        staging.publish(
+            data_version="v", config=config, config_sources={}, inputs={}, details=Details(**(details or {}))
+        )
 
 
 def _rules(home: Home, rule: str) -> None:

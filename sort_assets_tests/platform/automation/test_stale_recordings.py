@@ -14,6 +14,7 @@ from sort_assets.platform.automation.refreshing import Refresh, Refresher, Refre
 from sort_assets.platform.automation.stale_recordings import stale_recordings
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import record_failure
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.automation.results import report_results
@@ -57,7 +58,7 @@ class Lab:
     def store(self, key: str, asset: str, **details: str) -> None:
         """Put a result into the store."""
         with self.home.store.stage(key, asset, run_id="0123456789") as staging:
-            staging.publish(data_version="1", config={}, config_sources={}, inputs={}, details=details)
+            staging.publish(data_version="1", config={}, config_sources={}, inputs={}, details=Details(**details))
 
     def look(self) -> Refresh:
         return self.refresher.look(self.instance, self.home.roots)

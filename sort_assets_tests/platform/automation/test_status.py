@@ -13,6 +13,7 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPar
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import failure_folder, record_failure
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home, make_home
@@ -30,7 +31,7 @@ def home(tmp_path: Path) -> Home:
 
 def _sorting(store: Store, run_id: str = "run", **details: Any) -> None:
     with store.stage("day.nwb", "sorting", run_id=run_id) as staging:
-        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=details)
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details(**details))
 
 
 def _failure(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.platform.execution.figure_server import FigureServer
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.ports import free_port, wait_for_port
 
@@ -25,7 +26,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
         (staging.figures / "notes.txt").write_bytes(b"text")
         (staging.figures / "link.png").symlink_to(tmp_path / "outside.png")
         (staging.figures / "link.html").symlink_to(tmp_path / "outside.html")
-        artefact = staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+        artefact = staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
     (tmp_path / "outside.png").write_bytes(PNG)
     (tmp_path / "outside.html").write_text("outside", encoding="utf-8")
     port = free_port()

@@ -7,6 +7,7 @@ import numpy as np
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 
 from sort_assets.platform.store.content_hash import hash_sorting
+from sort_assets.platform.store.details import SortingDetails
 from sort_assets.platform.store.handles import StoredBinary, StoredSorting
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home, cheap
@@ -37,17 +38,13 @@ def publish_sorting(home: Home, key: str, units: BaseSorting, *, run_id: str = "
             config=binary.manifest.config,
             config_sources={},
             inputs={"binary_dat": binary.input_version},
-            details={
-                "num_units": len(units.unit_ids),
-                "num_spikes": int(units.to_spike_vector().size),
-                "duration_s": float(recording.get_duration()),
-                "start_time_s": float(recording.get_start_time()),
-                "device": "CPU",
-                "unsortable": None,
-                "unsortable_groups": {},
-                "degraded": False,
-                "scaled": {},
-            },
+            details=SortingDetails(
+                num_units=len(units.unit_ids),
+                num_spikes=int(units.to_spike_vector().size),
+                duration_s=float(recording.get_duration()),
+                start_time_s=float(recording.get_start_time()),
+                device="CPU",
+            ),
         )
 
 

@@ -42,6 +42,7 @@ import dagster as dg
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import staged
 from sort_assets.platform.pipeline.partitions import recordings
+from sort_assets.platform.store.details import AssetDetails
 from sort_assets.platform.store.unit_handles import StoredMetrics
 
 
@@ -51,7 +52,7 @@ def spike_counts(
 ) -> dg.MaterializeResult:
     with staged(context, backend, unit_metrics=unit_metrics) as asset:
         (asset.staging.path / "count.txt").write_text("42")
-        return asset.publish(data_version="42", details={}, metadata={"spikes": 42})
+        return asset.publish(data_version="42", details=AssetDetails(), metadata={"spikes": 42})
 '''
 SCRIPT = """\
 import json, sys

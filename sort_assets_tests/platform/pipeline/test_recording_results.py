@@ -19,6 +19,7 @@ from sort_assets.platform.pipeline.recording_results import (
     units_summary,
 )
 from sort_assets.platform.pipeline.rig_history import rig_history
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import record_failure
 from sort_assets.platform.store.manifest import MANIFEST_NAME
 from sort_assets.platform.store.store import Store
@@ -33,7 +34,9 @@ def put(store: Store, recording: str, asset: str, details: dict[str, Any], sorte
     """Publish a result that is nothing but its manifest."""
     with store.stage(recording, asset, run_id="0123456789") as staging:
         config = {"sorter": {"name": sorter}}
-        return staging.publish(data_version="v", config=config, config_sources={}, inputs={}, details=details).path
+        return staging.publish(
+            data_version="v", config=config, config_sources={}, inputs={}, details=Details(**details)
+        ).path
 
 
 def fill(store: Store, recording: str, **sorting: Any) -> None:

@@ -124,7 +124,7 @@ def test_the_delivery_holds_the_kept_units_and_says_what_is_absent(done: Sorted)
     for index, unit in enumerate(unit for unit in done.units.unit_ids if str(unit) not in PLANTED):
         times = done.units.get_unit_spike_train(unit) / done.units.sampling_frequency
         np.testing.assert_allclose(units.iloc[index]["spike_times"], times, atol=1e-9)
-    assert any("Species" in words for words in stored.details["absent"])
+    assert any("Species" in words for words in stored.details.absent)
     assert "Species" in (path.parent / "README.txt").read_text(encoding="utf-8")
 
 
@@ -172,7 +172,7 @@ def test_other_thresholds_decide_otherwise_on_the_same_metrics(done: Sorted) -> 
     run = done.home.materialize(done.key, "curated_units", config=cheap(curation={"min_snr": 1000.0}))
 
     assert run.success
-    assert StoredCuration(done.home.roots, done.key).details["num_kept"] == 0
+    assert StoredCuration(done.home.roots, done.key).details.num_kept == 0
     assert done.home.store.artefact(done.key, "unit_metrics").manifest.version == before
     assert checks_of(done.home, run.run_id)["units_kept"] == (False, "WARN")
     history = json.loads((done.home.store.artefact(done.key, "curated_units").path / "history.json").read_text())

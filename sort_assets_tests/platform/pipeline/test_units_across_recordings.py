@@ -21,6 +21,7 @@ from sort_assets.platform.pipeline.stored_summary import (
     load_summary,
     remove_older_summaries,
 )
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.garbage import collect_garbage
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
@@ -104,7 +105,7 @@ def test_the_summary_is_no_recording_and_its_old_versions_do_not_pile_up(home: H
     fill(store, "day.nwb")
     for number in range(VERSIONS_KEPT + 3):
         with store.stage(ALL_RECORDINGS, SUMMARY, run_id=f"{number:08}") as staging:
-            staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+            staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
     before = store.versions(ALL_RECORDINGS, SUMMARY)
     (store.asset_folder(ALL_RECORDINGS, SUMMARY) / "00000000T000000000-interrupted").mkdir()
 
@@ -124,7 +125,7 @@ def test_a_version_that_is_current_stays_also_when_it_is_old(home: Home) -> None
     store = Store(home.roots.store)
     for number in range(VERSIONS_KEPT + 2):
         with store.stage(ALL_RECORDINGS, SUMMARY, run_id=f"{number:08}") as staging:
-            staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+            staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
     oldest = store.versions(ALL_RECORDINGS, SUMMARY)[0]
     current = store.asset_folder(ALL_RECORDINGS, SUMMARY) / "current"
     current.unlink()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.store import Artefact, Store
 
 WRITER = """
@@ -26,22 +27,24 @@ with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id="dead") as stagi
 LINKER = """
 import sys, time
 from pathlib import Path
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.store import Store
 def stuck(*paths):
     print("linked", flush=True)
     time.sleep(600)
 Path.replace = stuck
 with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id="dead") as staging:
-    staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+    staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
 """
 PUBLISHER = """
 import sys
 from pathlib import Path
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.store import Store
 for turn in range(60):
     with Store(Path(sys.argv[1])).stage("rec", "binary_dat", run_id=f"{sys.argv[2]}{turn:04d}") as staging:
         (staging.path / "traces.dat").write_bytes(b"x")
-        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={})
+        staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
 """
 
 ABANDONER = """
@@ -57,7 +60,9 @@ for turn in range(400):
 def _publish(store: Store, content: bytes, *, asset: str = "binary_dat") -> Artefact:
     with store.stage("rec", asset, run_id="0123456789") as staging:
         (staging.path / "traces.dat").write_bytes(content)
-        return staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details={"n": len(content)})
+        return staging.publish(
+            data_version="v", config={}, config_sources={}, inputs={}, details=Details(n=len(content))
+        )
 
 
 def test_the_current_artefact_is_the_last_one_published(tmp_path: Path) -> None:
@@ -69,7 +74,7 @@ def test_the_current_artefact_is_the_last_one_published(tmp_path: Path) -> None:
 
     assert current == second
     assert (current.path / "traces.dat").read_bytes() == b"second"
-    assert store.artefact("rec", "binary_dat", first.manifest.version).manifest.details == {"n": 3}
+    assert store.artefact("rec", "binary_dat", first.manifest.version).manifest.details == {"format_version": 1, "n": 3}
     assert store.versions("rec", "binary_dat") == [first.manifest.version, second.manifest.version]
 
 

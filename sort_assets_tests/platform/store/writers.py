@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.manifest import InputVersion
 from sort_assets.platform.store.store import Artefact, Store
 
@@ -55,7 +56,7 @@ def publish(
         (staging.path / "traces.dat").write_bytes(content)
         (staging.figures / "raster.png").write_bytes(b"picture")
         return staging.publish(
-            data_version="v", config=config or {}, config_sources={}, inputs=inputs, details=details or {}
+            data_version="v", config=config or {}, config_sources={}, inputs=inputs, details=Details(**(details or {}))
         )
 
 

@@ -15,6 +15,7 @@ from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedA
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.details import BinaryDetails
 from sort_assets.platform.store.handles import UNGROUPED, StoredRecording
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def binary_dat(
         if not sorter.writes_dat:
             return asset.publish(
                 data_version=hash_json({"needed": False, "recording": preprocessed_recording.manifest.data_version}),
-                details={"dat_files": {}},
+                details=BinaryDetails(dat_files={}),
                 metadata={"dat": f"Not needed: {sorter.name} reads the recording itself.", "bytes": 0},
                 checks=[
                     dg.AssetCheckResult(check_name=name, passed=True) for name in (COMPLETE_CHECK, RESOLUTION_CHECK)
@@ -96,7 +97,7 @@ def binary_dat(
         num_bytes = sum(description.num_bytes for description in written.values())
         return asset.publish(
             data_version=hash_json({group: asdict(description) for group, description in written.items()}),
-            details={"dat_files": dat_files},
+            details=BinaryDetails(dat_files=dat_files),
             metadata={
                 "bytes": num_bytes,
                 "mb_per_s": num_bytes / 1e6 / seconds,

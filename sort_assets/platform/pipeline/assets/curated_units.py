@@ -19,6 +19,7 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.tables import column_schema, units_table
 from sort_assets.platform.store.content_hash import hash_arrays, hash_sorting, hash_table
+from sort_assets.platform.store.details import CurationDetails
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.platform.store.store import Store
 from sort_assets.platform.store.unit_handles import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE, StoredMetrics
@@ -95,7 +96,7 @@ def curated_units(
         criteria = criteria_of(asset.sorter.config.curation)
         asset.figure("kept and rejected", lambda: draw_kept_fraction_bar(curated.table, criteria))
         asset.figure("thresholds", lambda: draw_metric_histograms(curated.metrics.table, curated.table, criteria))
-        return _publish(asset, curated, manual, not_applied)
+        return _publish(asset, unit_metrics, curated, manual, not_applied)
 
 
 def _persons_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
@@ -156,13 +157,17 @@ def _epoch(analyzer: "SortingAnalyzer", epoch: str) -> tuple[int, int]:
 
 
 def _publish(
-    asset: StagedAsset, curated: "CuratedUnits", manual: "ManualCuration | None", not_applied: str | None
+    asset: StagedAsset,
+    unit_metrics: StoredMetrics,
+    curated: "CuratedUnits",
+    manual: "ManualCuration | None",
+    not_applied: str | None,
 ) -> dg.MaterializeResult:
     table = curated.table
     kept = int(table["kept"].sum())
     labels = {str(label): int(count) for label, count in table["label"].value_counts().items()}
     rejected_by = _rejected_by(table)
-    suggestions = [suggestion.words for suggestion in curated.suggestions]
+    suggestions = tuple(suggestion.words for suggestion in curated.suggestions)
     notes = "\n".join(f"- {note}" for note in curated.notes)
     columns = decision_columns(asset.sorter.config.curation)
     in_words = [column.name for column in DECISIONS]
@@ -176,16 +181,16 @@ def _publish(
         person = dg.AssetCheckResult(check_name=PERSON_CHECK, passed=True, description=applied)
     return asset.publish(
         data_version=_data_version(curated),
-        details={
-            "num_units": len(table),
-            "num_kept": kept,
-            "labels": labels,
-            "rejected_by": rejected_by,
-            "notes": list(curated.notes),
-            "suggestions": suggestions,
-            "person": None if manual is None else manual.user,
-            "persons_work_not_applied": not_applied,
-        },
+        details=CurationDetails(
+            num_units=len(table),
+            num_kept=kept,
+            labels=labels,
+            rejected_by=rejected_by,
+            notes=tuple(curated.notes),
+            suggestions=suggestions,
+            person=None if manual is None else manual.user,
+            persons_work_not_applied=not_applied,
+        ),
         metadata={
             "units": len(table),
             "kept": kept,
@@ -194,7 +199,7 @@ def _publish(
             **{f"rejected_by_{name}": count for name, count in rejected_by.items()},
             **({"curated_by": manual.user} if manual is not None else {}),
             **({"notes": dg.MetadataValue.md(notes)} if notes else {}),
-            **({"merge_suggestions": dg.MetadataValue.json(suggestions)} if suggestions else {}),
+            **({"merge_suggestions": dg.MetadataValue.json(list(suggestions))} if suggestions else {}),
             "decisions": units_table(table, columns, in_words),
             # A table of its own: a wider one widens the page with it, which cuts off its figures.
             "criteria": units_table(table, columns, values),
@@ -208,18 +213,18 @@ def _publish(
                 metadata={"units": len(table), "kept": kept},
             ),
             person,
-            _usual_yield(asset, kept),
+            _usual_yield(asset, unit_metrics, kept),
         ],
     )
 
 
-def _usual_yield(asset: StagedAsset, kept: int) -> dg.AssetCheckResult:
+def _usual_yield(asset: StagedAsset, unit_metrics: StoredMetrics, kept: int) -> dg.AssetCheckResult:
     """Against what other recordings of this rig came to."""
     from sort_assets.checks.usual import yield_as_usual
     from sort_assets.platform.pipeline.rig_history import rig_history
 
     sorter = asset.sorter.config.sorter.name
-    channels = int(asset.inputs["unit_metrics"].details["channels"])
+    channels = unit_metrics.details.channels
     history = rig_history(Store(asset.roots.store), asset.staging.recording, channels=channels, sorter=sorter)
     (result,) = check_results([yield_as_usual(kept, history.units_kept)])
     return result

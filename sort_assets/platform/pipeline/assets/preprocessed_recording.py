@@ -17,6 +17,7 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.details import RecordingDetails
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
 
@@ -109,15 +110,15 @@ def preprocessed_recording(
         files = boundaries(filtered)
         return asset.publish(
             data_version=hash_json(chain),
-            details={
-                "raw_path": key.path,
-                "fingerprint": seen,
+            details=RecordingDetails(
+                raw_path=key.path,
+                fingerprint=seen,
                 **probe,
-                "frozen_config": frozen.config.model_dump(mode="json"),
-                "channels": filtered.get_num_channels(),
-                "sampling_hz": float(filtered.sampling_frequency),
-                "median_noise_uv": noise_uv,
-            },
+                frozen_config=frozen.config.model_dump(mode="json"),
+                channels=filtered.get_num_channels(),
+                sampling_hz=float(filtered.sampling_frequency),
+                median_noise_uv=noise_uv,
+            ),
             metadata={
                 "channels": filtered.get_num_channels(),
                 "sampling_hz": float(filtered.sampling_frequency),

@@ -21,6 +21,7 @@ from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.sort_memory_profiles import SortMemoryProfiles
 from sort_assets.platform.store.content_hash import hash_sorting
+from sort_assets.platform.store.details import SortingDetails
 from sort_assets.platform.store.handles import UNGROUPED, StoredBinary, StoredSorting
 
 if TYPE_CHECKING:
@@ -162,21 +163,21 @@ def _publish(
     result = asset.publish(
         data_version=hash_sorting(units),
         config=asset.sorter.config,
-        details={
-            "num_units": len(counts),
-            "num_spikes": int(spikes.size),
-            "excess_spikes": excess,
-            "duration_s": duration_s,
-            "start_time_s": float(recording.get_start_time()),
-            "device": lessons.device,
-            "effective_params": params,
-            "unsortable": unsortable,
-            "unsortable_groups": {group: error.message for group, error in nothing.items()},
-            "degraded": degraded,
-            "scaled": scaled,
-            "failed_attempts": [one.failure for one in earlier],
-            "lesson": lessons.origin,
-        },
+        details=SortingDetails(
+            num_units=len(counts),
+            num_spikes=int(spikes.size),
+            excess_spikes=excess,
+            duration_s=duration_s,
+            start_time_s=float(recording.get_start_time()),
+            device=lessons.device,
+            effective_params=params,
+            unsortable=unsortable,
+            unsortable_groups={group: error.message for group, error in nothing.items()},
+            degraded=degraded,
+            scaled=scaled,
+            failed_attempts=tuple(one.failure for one in earlier),
+            lesson=lessons.origin,
+        ),
         metadata={
             "units": len(counts),
             "spikes": int(spikes.size),

@@ -9,10 +9,11 @@ import dagster as dg
 from sort_assets.curation.criteria import criteria_of
 from sort_assets.platform.pipeline.catalog import lineage
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.materialization import CHECKS, GROUP, OWNERS, StagedAsset, staged
+from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
+from sort_assets.platform.store.details import AssetDetails, ReportDetails
 from sort_assets.platform.store.unit_handles import REPORT_FILE, StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
@@ -54,7 +55,7 @@ def sorting_report(
             metrics=metrics,
             decisions=decisions,
             criteria=criteria_of(curated_units.config),
-            duration_s=float(sorting.details["duration_s"]),
+            duration_s=sorting.details.duration_s,
         )
         for title, reason in left_out.items():
             context.log.info(f"The figure '{title}' is left out: {reason}")
@@ -71,7 +72,7 @@ def sorting_report(
                     "attention": [[point.level, point.message] for point in content.attention],
                 }
             ),
-            details={"attention": len(content.attention), "figures_left_out": left_out},
+            details=ReportDetails(attention=len(content.attention), figures_left_out=left_out),
             first={
                 "report": dg.MetadataValue.md(f"[**Open the report**]({address})"),
                 "result": content.headline,
@@ -128,18 +129,18 @@ def _loading(key: str) -> str:
 
 def _headline(curated_units: StoredCuration) -> str:
     details = curated_units.details
-    if not details["num_units"]:
+    if not details.num_units:
         return "There are no units."
-    by = f", decided by {details['person']}" if details["person"] else ""
-    return f"{details['num_kept']} of {details['num_units']} units are kept{by}."
+    by = f", decided by {details.person}" if details.person else ""
+    return f"{details.num_kept} of {details.num_units} units are kept{by}."
 
 
 def _no_units(curated_units: StoredCuration) -> "NoUnits | None":
     from sort_assets.reports import NoUnits
 
-    if curated_units.details["num_units"]:
+    if curated_units.details.num_units:
         return None
-    reason = curated_units.sorting.details["unsortable"]
+    reason = curated_units.sorting.details.unsortable
     return NoUnits(
         reason=reason or "The sorter found no units.",
         remedy="Look at the traces and the noise of preprocessed_recording: was the probe in tissue, and connected? "
@@ -158,20 +159,20 @@ def _attention(curated_units: StoredCuration) -> "Iterator[AttentionPoint]":
 
     details, sorting = curated_units.details, curated_units.sorting
     for step in lineage(curated_units):
-        for check in step.details.get(CHECKS, []):
-            if not check["passed"]:
-                level: Level = "error" if check["severity"] == "ERROR" else "warning"
-                message = check["description"] or f"The check {check['name']} does not pass."
-                yield AttentionPoint(level, message, source=f"{step.asset}, {check['name']}")
-    for group, reason in sorting.details["unsortable_groups"].items():
-        if group and not sorting.details["unsortable"]:
+        for check in step.manifest.details_as(AssetDetails).checks:
+            if not check.passed:
+                level: Level = "error" if check.severity == "ERROR" else "warning"
+                message = check.description or f"The check {check.name} does not pass."
+                yield AttentionPoint(level, message, source=f"{step.asset}, {check.name}")
+    for group, reason in sorting.details.unsortable_groups.items():
+        if group and not sorting.details.unsortable:
             words = f"Nothing could be sorted on the channels of {group}: {reason}"
             yield AttentionPoint("warning", words, source="sorting")
-    for name, reason in curated_units.unit_metrics.waveforms.details.get("failed_extensions", {}).items():
+    for name, reason in curated_units.unit_metrics.waveforms.details.failed_extensions.items():
         yield AttentionPoint("note", f"{name} could not be computed: {reason}", source="waveforms")
-    for note in details["notes"]:
+    for note in details.notes:
         yield AttentionPoint("note", note, source="curated_units")
-    for suggestion in details["suggestions"]:
+    for suggestion in details.suggestions:
         remedy = "Look at them in Phy, or set curation.apply_merges: true."
         yield AttentionPoint("note", suggestion, remedy, "curated_units")
 
@@ -180,17 +181,17 @@ def _summary(curated_units: StoredCuration) -> "Iterator[SummaryNumber]":
     from sort_assets.reports import SummaryNumber
 
     details, sorting = curated_units.details, curated_units.sorting
-    medians = curated_units.unit_metrics.details["medians"]
+    medians = curated_units.unit_metrics.details.medians
     recording = sorting.binary_dat.preprocessed_recording.details
     config = sorting.manifest.config
-    yield SummaryNumber("Units kept", f"{details['num_kept']} of {details['num_units']}")
-    yield SummaryNumber("Spikes", f"{sorting.details['num_spikes']:,}", "of all units")
-    yield SummaryNumber("Duration", _duration(float(sorting.details["duration_s"])))
-    if "channels" in recording:
-        yield SummaryNumber("Channels", str(recording["channels"]), f"noise {recording['median_noise_uv']:.3g} µV")
-    yield SummaryNumber("Sorter", config["sorter"]["name"], f"on {sorting.details['device']}")
-    if medians.get("snr") is not None:
-        yield SummaryNumber("Signal to noise", f"{medians['snr']:.3g}", "median of all units")
+    yield SummaryNumber("Units kept", f"{details.num_kept} of {details.num_units}")
+    yield SummaryNumber("Spikes", f"{sorting.details.num_spikes:,}", "of all units")
+    yield SummaryNumber("Duration", _duration(sorting.details.duration_s))
+    if recording.channels is not None and recording.median_noise_uv is not None:
+        yield SummaryNumber("Channels", str(recording.channels), f"noise {recording.median_noise_uv:.3g} µV")
+    yield SummaryNumber("Sorter", config["sorter"]["name"], f"on {sorting.details.device}")
+    if (snr := medians.get("snr")) is not None:
+        yield SummaryNumber("Signal to noise", f"{snr:.3g}", "median of all units")
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolve
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
+from sort_assets.platform.store.details import DeliveryDetails
 from sort_assets.platform.store.unit_handles import StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
@@ -54,7 +55,7 @@ def spike_data(
 
         delivery, analyzer, table = _deliver(asset, curated_units)
         kept = analyzer.sorting.select_units(analyzer.unit_ids[table["kept"].to_numpy(bool)])
-        duration_s = float(curated_units.sorting.details["duration_s"])
+        duration_s = curated_units.sorting.details.duration_s
         asset.figure("kept units", lambda: draw_raster(kept, duration_s=duration_s))
         final = asset.staging.final_path
         files: list[dict[str, str | int]] = [
@@ -69,7 +70,7 @@ def spike_data(
         absent = list(delivery.absent)
         return asset.publish(
             data_version=delivery.content,
-            details={"files": [one["file"] for one in files], "absent": absent},
+            details=DeliveryDetails(files=tuple(str(one["file"]) for one in files), absent=tuple(absent)),
             metadata={
                 "units": len(table) if asset.sorter.config.delivery.include_failed_units else int(table["kept"].sum()),
                 "delivered_to": dg.MetadataValue.path(final / FOLDER),
@@ -118,7 +119,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         analyzer,
         table,
         config.delivery,
-        start_time_s=float(sorting.details["start_time_s"]),
+        start_time_s=sorting.details.start_time_s,
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),
     )

@@ -13,6 +13,7 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.tables import column_schema, plain_value, units_table
 from sort_assets.platform.store.content_hash import hash_table
+from sort_assets.platform.store.details import MetricsDetails
 from sort_assets.platform.store.handles import StoredAnalyzer
 from sort_assets.platform.store.unit_handles import METRICS_FILE
 
@@ -80,12 +81,12 @@ def unit_metrics(
         asset.figure("positions", lambda: _draw_positions(analyzer, found.table))
         return asset.publish(
             data_version=hash_table(found.table),
-            details={
-                "num_units": len(found.table),
-                "channels": analyzer.get_num_channels(),
-                "medians": medians,
-                "failed": failed,
-            },
+            details=MetricsDetails(
+                num_units=len(found.table),
+                channels=analyzer.get_num_channels(),
+                medians=medians,
+                failed=failed,
+            ),
             metadata={
                 "units": len(found.table),
                 "dagster/row_count": len(found.table),

@@ -25,6 +25,7 @@ from sort_assets.platform.pipeline.recording_results import (
 from sort_assets.platform.pipeline.stored_summary import ALL_RECORDINGS, SUMMARY, SUMMARY_FILE, remove_older_summaries
 from sort_assets.platform.pipeline.tables import plain_value, table_column
 from sort_assets.platform.store.content_hash import hash_table
+from sort_assets.platform.store.details import SummaryDetails
 from sort_assets.platform.store.store import FIGURES, Staging, Store
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
             version = hash_table(table)
             numbers = _numbers(summaries)
             artefact = staging.publish(
-                data_version=version, config={}, config_sources={}, inputs={}, details=dict(numbers)
+                data_version=version, config={}, config_sources={}, inputs={}, details=SummaryDetails(**numbers)
             )
         remove_older_summaries(store)
         return dg.MaterializeResult(

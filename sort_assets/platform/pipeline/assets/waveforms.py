@@ -8,6 +8,7 @@ from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_analyzer
+from sort_assets.platform.store.details import WaveformsDetails
 from sort_assets.platform.store.handles import ANALYZER_FOLDER, StoredSorting
 
 
@@ -44,7 +45,7 @@ def waveforms(
         asset.figure("templates", lambda: draw_templates(analyzer))
         return asset.publish(
             data_version=hash_analyzer(analyzer),
-            details={"num_units": len(analyzer.unit_ids), "failed_extensions": failed},
+            details=WaveformsDetails(num_units=len(analyzer.unit_ids), failed_extensions=failed),
             metadata={
                 "units": len(analyzer.unit_ids),
                 "waveforms": int(analyzer.get_extension("random_spikes").get_data().size),

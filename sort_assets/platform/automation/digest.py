@@ -1,30 +1,42 @@
-"""The digest: what happened to recordings since a point in time, for somebody who has just come in."""
+"""The digest: what happened to recordings since the last digest, sent every morning.
+
+`SORT_ASSETS_DIGEST_CRON` sets another time, `SORT_ASSETS_NOTIFY` where it goes. A digest that nobody received is
+repeated by the next one.
+"""
 
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
+from tzlocal import get_localzone_name
 
+from sort_assets.config.settings import (
+    DEFAULT_DIGEST_CRON,
+    DIGEST_CRON_VARIABLE,
+    NOTIFY_VARIABLE,
+    Roots,
+    read_environment,
+)
 from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_a_class, failures_of_run
-from sort_assets.platform.automation.notifications import Message
+from sort_assets.platform.automation.notifications import Message, destinations, format_undelivered, send
 from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
 from sort_assets.platform.store.store import Store
 
+UNTIL_TAG = "sort_assets/digest_until"
+"""Tag of a run that sent a digest: the time up to which it reported, where the next one begins."""
+_FIRST_PERIOD = timedelta(days=1)
+_SEND_RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 _LINES_LISTED = 20
 _FAILED_RUNS_READ = 200
 _PAGE = 1000
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dataclass(frozen=True)
@@ -37,17 +49,17 @@ class Digest:
     arrived : sequence of str
         Keys of the recordings that were registered.
     sorted_ : sequence of tuple
-        Key, and what came out: "8 units (degraded)".
+        Key and outcome, like "8 units (degraded)".
     unsortable : sequence of tuple
         Key, and why there was nothing to sort.
     failed : sequence of RunFailure
-        Of each recording whose last run failed, what went wrong; of runs without a recording too.
+        What went wrong in the last run of each recording, where it failed, and in failed runs without a recording.
     failed_unread : int
-        Failed runs besides, that were too many to look into.
+        Number of further failed runs, which were too many to read.
     arrivals : sequence of tuple
-        Path, and in a sentence why it is no recording yet: waiting, unreadable, changed, vanished.
+        Path, and a sentence about what is wrong with it: unreadable, changed, gone.
     unfinished : int
-        Runs that are queued or at work at the end.
+        Number of runs that were queued or running at the end.
     """
 
     since: datetime
@@ -62,7 +74,7 @@ class Digest:
 
     @property
     def nothing_happened(self) -> bool:
-        """Whether there is nothing to tell; runs that are still at work are not news."""
+        """Whether there is nothing to report; runs that are still running are no news."""
         return not any(self.counts.values())
 
     @property
@@ -78,7 +90,7 @@ class Digest:
 
     @property
     def message(self) -> Message:
-        """The digest in words."""
+        """The digest as a message."""
         counts = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
         sections = [
             f"From {_local(self.since)} to {_local(self.until)}:",
@@ -89,24 +101,24 @@ class Digest:
                 f"Failed, {failure_class} ({len(failures)})\n{failures_of_a_class(failures)}"
                 for failure_class, failures in _by_class(self.failed)
             ),
-            f"Failed besides: {self.failed_unread} runs; see the UI." if self.failed_unread else "",
-            _section("No recordings yet, or not as they were", map(": ".join, self.arrivals)),
-            f"Runs that are queued or at work: {self.unfinished}" if self.unfinished else "",
+            f"{self.failed_unread} more runs failed; see the UI." if self.failed_unread else "",
+            _section("Recordings with problems, or changed", map(": ".join, self.arrivals)),
+            f"Runs that are queued or running: {self.unfinished}" if self.unfinished else "",
         ]
         return Message(f"sort_assets: {counts or 'nothing happened'}", "\n\n".join(filter(None, sections)))
 
 
-def digest_text(
+def make_digest(
     instance: dg.DagsterInstance,
     store: Store,
     since: datetime,
     arrivals: Sequence[tuple[str, str]] = (),
     *,
-    apart_from: str | None = None,
+    without_job: str | None = None,
 ) -> Digest:
     """What happened since a point in time.
 
-    Only what has changed since is looked at: the time does not grow with the number of known recordings.
+    Only what has changed since is read, so the time does not grow with the number of registered recordings.
 
     Parameters
     ----------
@@ -115,14 +127,14 @@ def digest_text(
     since : datetime
         With its time zone.
     arrivals : sequence of tuple
-        Path and sentence, of what lies below the recordings root and is no recording yet, or not as it was.
-    apart_from : str or None
-        A job that does not count.
+        Path and sentence of what is wrong below the recordings root.
+    without_job : str or None
+        A job whose runs are left out.
     """
     until = datetime.now(UTC)
     ended = dg.RunsFilter(updated_after=since, updated_before=until, statuses=_ENDED)
-    runs = [run for run in instance.get_runs(ended) if run.job_name != apart_from]
-    at_work = [run for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)) if run.job_name != apart_from]
+    runs = [run for run in instance.get_runs(ended) if run.job_name != without_job]
+    running = [run for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED])) if run.job_name != without_job]
     made = _sortings(store, runs)
     failed = [run for run in _last_runs(runs) if run.status == dg.DagsterRunStatus.FAILURE]
     return Digest(
@@ -134,7 +146,7 @@ def digest_text(
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
         arrivals=arrivals,
-        unfinished=len(at_work),
+        unfinished=len(running),
     )
 
 
@@ -196,3 +208,85 @@ def _section(title: str, lines: Iterable[str]) -> str:
 
 def _local(moment: datetime) -> str:
     return f"{moment.astimezone():%A %d %B, %H:%M}"
+
+
+@dg.op(retry_policy=_SEND_RETRIES, out=dg.Out(dg.Nothing))
+def send_news(context: dg.OpExecutionContext) -> None:
+    """Send what happened since the last digest, if anything did."""
+    digest = next_digest(context.instance, Store(Roots.from_environment().store))
+    message = digest.message
+    context.log.info(f"{message.title}\n\n{message.text}")
+    context.add_output_metadata({**digest.counts, "text": dg.MetadataValue.text(f"{message.title}\n\n{message.text}")})
+    to = destinations()
+    if to and not digest.nothing_happened:
+        undelivered = send(message, to)
+        if len(undelivered) == len(to):
+            raise dg.Failure(f"The digest reached nobody: {format_undelivered(undelivered)}.")
+        if undelivered:
+            context.log.warning(f"The digest did not reach everybody: {format_undelivered(undelivered)}.")
+    context.instance.add_run_tags(context.run_id, {UNTIL_TAG: digest.until.isoformat()})
+
+
+@dg.job(description="Sends what happened to recordings since the last digest.")
+def send_digest() -> None:
+    """A single op, which takes a second or two."""
+    send_news()
+
+
+def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
+    """The digest that is to be sent now."""
+    from sort_assets.platform.arrivals.catalog import RecordingCatalog
+    from sort_assets.platform.arrivals.folder_report import needs_attention
+
+    since = last_digest(instance)
+    arrivals = needs_attention(RecordingCatalog(store.root), since.timestamp())
+    return make_digest(instance, store, since, arrivals, without_job=send_digest.name)
+
+
+def last_digest(instance: dg.DagsterInstance) -> datetime:
+    """The time up to which the last digest reported; a day ago when there was none."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=send_digest.name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+    )
+    until = records[0].dagster_run.tags.get(UNTIL_TAG) if records else None
+    return datetime.fromisoformat(until) if until else datetime.now(UTC) - _FIRST_PERIOD
+
+
+def digest_schedule(cron: str) -> dg.ScheduleDefinition:
+    """The schedule at the times of a cron expression; with one that is invalid, at the default time."""
+    try:
+        return _schedule(cron, "")
+    except dg.DagsterInvalidDefinitionError:  # it would keep the whole code location from loading
+        return _schedule(DEFAULT_DIGEST_CRON, f"{DIGEST_CRON_VARIABLE} is '{cron}', which is no cron expression. ")
+
+
+def _schedule(cron: str, complaint: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name="morning_digest",
+        job=send_digest,
+        cron_schedule=cron,
+        execution_timezone=time_zone(),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"{complaint}Sends the digest to the URLs of {NOTIFY_VARIABLE}; idle while it is not set.",
+    )
+    def morning_digest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if complaint:
+            context.log.warning(f"{complaint}The digest is sent at '{cron}' instead.")
+        if not destinations():
+            return dg.SkipReason(f"{complaint}{NOTIFY_VARIABLE} is not set.")
+        return dg.RunRequest()
+
+    return morning_digest
+
+
+def time_zone() -> str:
+    """The time zone of this machine, in which the cron expression is read; UTC where its name is unknown."""
+    try:
+        name = get_localzone_name()
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return "UTC"
+    return name
+
+
+morning_digest = digest_schedule(read_environment().digest_cron)

@@ -149,8 +149,8 @@ def send(
     return [Undelivered(where, reason) for where, reason in zip(to, reasons, strict=True) if reason]
 
 
-def in_words(undelivered: Iterable[Undelivered]) -> str:
-    """Where a message did not arrive, and why, as a phrase."""
+def format_undelivered(undelivered: Iterable[Undelivered]) -> str:
+    """The destinations that a message did not reach, and why, as a phrase."""
     return "; ".join(map(str, undelivered))
 
 

@@ -122,7 +122,7 @@ def digest(is_sent: bool, as_json: bool) -> None:
     """Show what the morning digest would say; with --send, try out the settings for notifications."""
     from sort_assets.config.settings import NOTIFY_VARIABLE, Roots
     from sort_assets.errors import ConfigError
-    from sort_assets.platform.automation.digest_schedule import next_digest
+    from sort_assets.platform.automation.digest import next_digest
     from sort_assets.platform.automation.notifications import check_destinations, destinations, send
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store

@@ -10,14 +10,15 @@ import pytest
 import tzlocal.unix
 
 from sort_assets.config.settings import DEFAULT_DIGEST_CRON, NOTIFY_VARIABLE
-from sort_assets.platform.automation import digest_schedule as digest_schedule_module
-from sort_assets.platform.automation.digest import Digest, digest_text
-from sort_assets.platform.automation.digest_schedule import (
+from sort_assets.platform.automation import digest as digest_module
+from sort_assets.platform.automation.digest import (
     UNTIL_TAG,
+    Digest,
     digest_schedule,
     last_digest,
+    make_digest,
     send_digest,
-    tell_what_happened,
+    send_news,
     time_zone,
 )
 from sort_assets.platform.automation.failed_runs import RunFailure
@@ -67,7 +68,7 @@ def test_it_says_what_arrived_and_what_came_out_of_it(home: Home) -> None:
         _failed(instance, "bad.nwb")
         _ended(instance, "tomorrow.nwb", dg.DagsterRunStatus.STARTED)
 
-        digest = digest_text(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO, [("new.nwb", "It still grows.")])
+        digest = make_digest(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO, [("new.nwb", "It still grows.")])
 
     assert digest.arrived == ["bad.nwb", "good.nwb", "silent.nwb", "tight.nwb"]
     assert digest.sorted_ == [("good.nwb", "8 units"), ("tight.nwb", "1 unit (degraded)")]
@@ -79,8 +80,8 @@ def test_it_says_what_arrived_and_what_came_out_of_it(home: Home) -> None:
         "Unsortable (1)\n- silent.nwb: no channel ever changes",
         "Failed, the run itself (1)\nRecording: bad.nwb\n",
         "What happened: The worker has died.\nWhat to do: See the run, then launch it again.\nRun: http://127.0.0.1:3000/",
-        "No recordings yet, or not as they were (1)\n- new.nwb: It still grows.",
-        "Runs that are queued or at work: 1",
+        "Recordings with problems, or changed (1)\n- new.nwb: It still grows.",
+        "Runs that are queued or running: 1",
     ):
         assert words in digest.message.text
 
@@ -89,7 +90,7 @@ def test_a_real_failure_is_told_with_its_class_and_its_remedy(home: Home) -> Non
     home.materialize(home.add_partition("gone.nwb"), "preprocessed_recording")
 
     with home.instance() as instance:
-        digest = digest_text(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO)
+        digest = make_digest(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO)
 
     assert "Failed, MissingRecordingError (1)\nRecording: gone.nwb\n" in digest.message.text
     assert "What to do: Check the path" in digest.message.text
@@ -104,7 +105,7 @@ def test_what_happened_before_is_not_told_again(home: Home) -> None:
         since = datetime.now(UTC)
         _observed(instance, "old.nwb")  # it changed; it did not arrive
 
-        digest = digest_text(instance, home.store, since)
+        digest = make_digest(instance, home.store, since)
 
     assert digest.nothing_happened
     assert digest.message.title == "sort_assets: nothing happened"
@@ -115,7 +116,7 @@ def test_a_failure_that_a_later_run_made_good_is_no_news(home: Home) -> None:
         _failed(instance, "day.nwb")
         _sorted(instance, home.store, "day.nwb", num_units=8)
 
-        digest = digest_text(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO)
+        digest = make_digest(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO)
 
     assert digest.failed == []
     assert digest.sorted_ == [("day.nwb", "8 units")]
@@ -136,7 +137,7 @@ def test_a_long_night_stays_a_message_that_somebody_reads() -> None:
     assert "and 980 more\n" in message.text
     assert message.text.count("What to do: Clean.") == 1
     assert "and 289 more times\n" in message.text
-    assert "Failed besides: 7 runs" in message.text
+    assert "7 more runs failed" in message.text
     assert len(message.text.splitlines()) < 60
 
 
@@ -170,7 +171,7 @@ def test_what_nobody_could_be_told_is_told_by_the_next_one(home: Home, hook: Web
 
     assert not failed.success
     (failure,) = [event for event in failed.all_events if event.is_step_failure]
-    assert "Nobody could be told: URL 1" in str(failure.step_failure_data.user_failure_data.description)
+    assert "The digest reached nobody: URL 1" in str(failure.step_failure_data.user_failure_data.description)
     assert hook.titles == ["sort_assets: 1 sorted"]
 
 
@@ -179,7 +180,7 @@ def _without_retries(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
     @dg.job(name=send_digest.name)
     def once() -> None:
-        tell_what_happened.with_retry_policy(dg.RetryPolicy(max_retries=0))()
+        send_news.with_retry_policy(dg.RetryPolicy(max_retries=0))()
 
     return once.execute_in_process(instance=instance, raise_on_error=False)
 
@@ -224,8 +225,6 @@ def test_the_time_zone_is_that_of_the_machine(variable: str, name: str, monkeypa
 
 
 def test_a_machine_whose_time_zone_has_no_name_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        digest_schedule_module, "get_localzone_name", lambda: "local"
-    )  # as a copied /etc/localtime gives
+    monkeypatch.setattr(digest_module, "get_localzone_name", lambda: "local")  # as a copied /etc/localtime gives
 
     assert time_zone() == "UTC"

@@ -20,7 +20,7 @@ from sort_assets.platform.automation.notifications import (
     Undelivered,
     check_destinations,
     destinations,
-    in_words,
+    format_undelivered,
     run_link,
     send,
 )
@@ -63,7 +63,7 @@ def test_one_that_is_out_of_reach_keeps_no_other_from_being_told(monkeypatch: py
         undelivered = _send_to(monkeypatch, f"json://127.0.0.1:{free_port()}", hook.url, "slack://nonsense")
 
         assert hook.titles == [MESSAGE.title]
-        assert in_words(undelivered) == (
+        assert format_undelivered(undelivered) == (
             "URL 1 of SORT_ASSETS_NOTIFY (json://…): no connection; "
             "URL 3 of SORT_ASSETS_NOTIFY (slack://…): Apprise can't use it"
         )
@@ -99,7 +99,7 @@ def test_no_secret_is_logged_printed_or_returned(
         undelivered = _send_to(monkeypatch, url, timeout_s=0.5)
 
     ours = [record.getMessage() for record in caplog.records if record.name != "mail.log"]  # the test's own server
-    said = [in_words(undelivered), repr(undelivered), repr(destinations()), *ours, *capfd.readouterr()]
+    said = [format_undelivered(undelivered), repr(undelivered), repr(destinations()), *ours, *capfd.readouterr()]
     assert len(undelivered) == 1
     assert PASSWORD in os.environ[NOTIFY_VARIABLE]
     assert [text for text in said if PASSWORD in text or "127.0.0.1" in text] == []

@@ -63,7 +63,7 @@ import sort_assets
 from sort_assets.definitions import defs
 from sort_assets.platform.automation.stale_recordings import stale_recordings
 from sort_assets.platform.automation.staleness import StalenessReader
-from sort_assets.platform.automation.summarizing import SUMMARIZED
+from sort_assets.platform.automation.summary import SUMMARIZED
 from sort_assets.platform.execution.home import open_instance
 from sort_assets.platform.pipeline.catalog import sections_decided_upstream
 from sort_assets.platform.pipeline.retention import versions_kept

@@ -15,9 +15,9 @@ import pytest
 
 from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.errors import DiskFullError, SorterTimeoutError
-from sort_assets.platform.automation import failure_sensor
+from sort_assets.platform.automation import failure_messages
 from sort_assets.platform.automation.failed_runs import failures_of_run
-from sort_assets.platform.automation.failure_sensor import QUIET_S, TRIES, recording_failed
+from sort_assets.platform.automation.failure_messages import QUIET_S, recording_failed
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets_tests.fixtures.home import Home
@@ -54,7 +54,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(failure_sensor, "time", clock)
+    monkeypatch.setattr(failure_messages, "time", clock)
     return clock
 
 
@@ -131,7 +131,7 @@ def test_a_failed_recording_is_told_with_its_class_its_remedy_and_the_link(
     assert lines["What happened"].endswith("gone.nwb' does not exist.")
     assert lines["What to do"].startswith("Check the path")
     assert lines["Run"] == f"http://127.0.0.1:3000/runs/{run_id}"
-    assert said == f"Told: {message['title']}."
+    assert said == f"Sent: {message['title']}."
 
 
 def test_the_stage_and_the_place_of_the_logs_are_told(daemon: Daemon, tmp_path: Any) -> None:
@@ -250,23 +250,19 @@ def test_an_exception_that_nobody_classified_is_told(daemon: Daemon, hook: Webho
     assert "What happened: no such thing" in hook.received[0]["message"]
 
 
-def test_a_message_that_did_not_arrive_is_sent_again_and_said_in_the_log(
-    daemon: Daemon, hook: Webhook, clock: Clock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+def test_a_message_that_can_not_be_delivered_is_logged_and_not_sent_again(
+    daemon: Daemon, hook: Webhook, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hook.status = 503
     _fail(daemon.instance, "day.nwb")
 
     failed = daemon.tick()
-    too_soon = daemon.tick()
     hook.status = 200
-    clock.ahead_s += 61
-    again = daemon.tick()
+    later = daemon.tick()
 
-    title = "sort_assets: sorting of day.nwb failed: DiskFullError"
-    assert failed == f"Not told: {title}."
-    assert too_soon == "No run has failed."
-    assert again == f"Told: {title}."
-    assert hook.titles == [title]
+    assert failed == "Not delivered: sort_assets: sorting of day.nwb failed: DiskFullError."
+    assert later == "No run has failed."
+    assert hook.titles == []
     logged = caplog.text + capfd.readouterr().err
     assert "URL 1 of SORT_ASSETS_NOTIFY (json://…): the server answered with status 503" in logged
     assert "What to do: Free some space." in logged
@@ -275,34 +271,15 @@ def test_a_message_that_did_not_arrive_is_sent_again_and_said_in_the_log(
     assert PASSWORD not in daemon.cursor
 
 
-def test_a_message_that_never_arrives_is_given_up(daemon: Daemon, hook: Webhook, clock: Clock) -> None:
-    hook.status = 503
+def test_a_cursor_of_the_version_that_sent_messages_again_is_read(daemon: Daemon, hook: Webhook) -> None:
+    earlier = json.loads(daemon.cursor or "{}")
+    unsent = {"title": "Old.", "text": "Old.", "to": [1], "tries": 1, "not_before": 0.0}
+    daemon.cursor = json.dumps({**earlier, "unsent": [unsent]})
     _die(daemon.instance, "day.nwb")
 
-    said = []
-    for _ in range(TRIES + 2):
-        said.append(daemon.tick())
-        clock.ahead_s += 6 * 3600
+    daemon.tick()
 
-    given_up = "Not told, and given up: sort_assets: a run of sort_recording of day.nwb failed."
-    assert said[TRIES - 1 :] == [given_up, "No run has failed.", "No run has failed."]
-    assert json.loads(daemon.cursor or "")["unsent"] == []
-
-
-def test_only_those_are_told_again_whom_it_did_not_reach(
-    daemon: Daemon, hook: Webhook, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with webhook() as other:
-        monkeypatch.setenv(NOTIFY_VARIABLE, f"{hook.url} {other.url}")
-        other.status = 500
-        _die(daemon.instance, "day.nwb")
-        daemon.tick()
-        other.status = 200
-        clock.ahead_s += 61
-
-        daemon.tick()
-
-        assert len(hook.received) == len(other.received) == 1
+    assert hook.titles == ["sort_assets: a run of sort_recording of day.nwb failed"]
 
 
 def test_nothing_is_told_of_what_failed_before_it_was_switched_on(
@@ -318,7 +295,7 @@ def test_nothing_is_told_of_what_failed_before_it_was_switched_on(
     daemon.tick()
 
     assert off == "SORT_ASSETS_NOTIFY is not set."
-    assert on == "From now on, failed runs are told."
+    assert on == "Failed runs are reported from now on."
     assert hook.titles == ["sort_assets: a run of sort_recording of after.nwb failed"]
 
 
@@ -326,7 +303,7 @@ def test_nothing_is_told_of_what_failed_before_it_was_switched_on(
 def test_a_cursor_of_somebody_else_starts_anew(daemon: Daemon, spoil: Callable[[object], str | None]) -> None:
     daemon.cursor = spoil(daemon.cursor)
 
-    assert daemon.tick() == "From now on, failed runs are told."
+    assert daemon.tick() == "Failed runs are reported from now on."
 
 
 def test_a_run_that_can_not_be_read_does_not_keep_others_from_being_told(daemon: Daemon, hook: Webhook) -> None:

@@ -1,8 +1,10 @@
-"""The sensor that tells people about failed runs, soon after, and not forty times.
+"""The sensor `recording_failed`: a message about failed runs, soon after they failed, and one for many of a kind.
 
-What fails in the same way again is held back for a while, and then told in one message; the while doubles for as long
-as it goes on. Dagster's own run-failure sensors can't do that: they are called once for each run, and never again for
-a message that did not arrive.
+Failures of a class that was reported lately are held back for a while, and then reported in one message. The while
+doubles for as long as such failures go on. Dagster's own run-failure sensors can't do that, since they are called once
+for each run.
+
+A message that can't be delivered is logged, and not sent again: the digest names whatever still stands.
 """
 
 import time
@@ -13,39 +15,35 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.platform.automation.failed_runs import UNCLASSIFIED, RunFailure, failures_of_a_class, failures_of_run
-from sort_assets.platform.automation.notifications import Message, destinations, in_words, send
+from sort_assets.platform.automation.notifications import Message, destinations, format_undelivered, send
 
-EVERY_S = 30
+INTERVAL_S = 30
 QUIET_S = 900.0
-"""After a message about one class of failure: no other about it. A sort that fails at once does so within a minute,
-so this sums up what a full disk does to a whole queue."""
+"""Time after a message about a class of failures in which no other message about that class is sent.
+
+A sort that fails immediately does so within a minute, so this sums up what a full disk does to a whole queue.
+"""
 LONGEST_QUIET_S = 4 * 3600.0
-"""While one thing goes on: at most a handful of messages in a night."""
-TRIES = 5
-"""Of a message that does not arrive; with the waits between them, during about an hour and a half."""
-_WAIT_S = 60.0
-_WAIT_GROWS = 4.0
+"""Longest time between two messages about a class of failures that goes on: a handful of messages in a night."""
 _RUNS_PER_TICK = 50
 _RUNS_NAMED = 11
-_MESSAGES_KEPT = 20
-_RETRIES_PER_TICK = 2  # at up to `SEND_TIMEOUT_S` each, within the 60 s of a tick
 
 _FAILURES: Final = dg.DagsterEventType.RUN_FAILURE
 
 
 class Suppression(BaseModel):
-    """A class of failure that was told lately.
+    """Failures of a class that was reported lately, and that are held back.
 
     Attributes
     ----------
     until : float
-        When it may be told again, in seconds since 1970.
+        When the class may be reported again, in seconds since 1970.
     length_s : float
-        How long this quiet is in all.
+        Length of the suppression in all.
     runs : list of str
         The first of the runs that failed meanwhile.
     count : int
-        How many did.
+        Number of all runs that failed meanwhile.
     """
 
     until: float
@@ -54,66 +52,40 @@ class Suppression(BaseModel):
     count: int = 0
 
 
-class PendingMessage(BaseModel):
-    """A message that did not arrive everywhere.
-
-    Attributes
-    ----------
-    title, text : str
-    to : list of int
-        The destinations that lack it, by their number.
-    tries : int
-        How often it was sent.
-    not_before : float
-        When to try again, in seconds since 1970.
-    """
-
-    title: str
-    text: str
-    to: list[int]
-    tries: int = 0
-    not_before: float = 0.0
-
-
 class SensorState(BaseModel):
-    """What the sensor remembers from tick to tick, as its cursor.
+    """The sensor's cursor.
 
     Attributes
     ----------
     after : int
-        The event of the last failure that was looked at.
+        The event of the last failure that was handled.
     quiet : dict
-        By class of failure.
-    unsent : list of PendingMessage
+        The suppressions, by class of failures.
     """
 
     after: int
     quiet: dict[str, Suppression] = Field(default_factory=dict)
-    unsent: list[PendingMessage] = Field(default_factory=list)
 
 
 @dg.sensor(
     name="recording_failed",
-    minimum_interval_seconds=EVERY_S,
+    minimum_interval_seconds=INTERVAL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=f"Tells about failed runs wherever {NOTIFY_VARIABLE} says; idle while it says nothing.",
+    description=f"Sends messages about failed runs to the URLs of {NOTIFY_VARIABLE}; idle while it is not set.",
 )
 def recording_failed(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Tell about the runs that have failed since the last tick."""
+    """Send a message about the runs that have failed since the last tick."""
     if not destinations():
-        # Whoever sets it later does not want to hear of all that failed before.
+        # Whoever sets it later does not want messages about all that failed before.
         context.update_cursor(None)
         return dg.SensorResult(skip_reason=f"{NOTIFY_VARIABLE} is not set.")
     state = _state(context)
     if state is None:
         state = SensorState(after=_newest_failure(context.instance))
-        return dg.SensorResult(skip_reason="From now on, failed runs are told.", cursor=state.model_dump_json())
-    now = time.time()
-    told = _retry(state, context, now)
-    if message := _message(_due(state, _new_failures(state, context), context, now)):
-        everybody = [destination.number for destination in destinations()]
-        told.append(_send(state, PendingMessage(title=message.title, text=message.text, to=everybody), context, now))
-    return dg.SensorResult(skip_reason=" ".join(told) or "No run has failed.", cursor=state.model_dump_json())
+        return dg.SensorResult(skip_reason="Failed runs are reported from now on.", cursor=state.model_dump_json())
+    message = _message(_due(state, _new_failures(state, context), context, time.time()))
+    reason = _send(message, context) if message else "No run has failed."
+    return dg.SensorResult(skip_reason=reason, cursor=state.model_dump_json())
 
 
 def _state(context: dg.SensorEvaluationContext) -> SensorState | None:
@@ -122,7 +94,7 @@ def _state(context: dg.SensorEvaluationContext) -> SensorState | None:
     try:
         return SensorState.model_validate_json(context.cursor)
     except ValidationError:
-        context.log.warning("The cursor is not one of this sensor; failed runs are told from now on.")
+        context.log.warning("The cursor is not one of this sensor; failed runs are reported from now on.")
         return None
 
 
@@ -132,7 +104,7 @@ def _newest_failure(instance: dg.DagsterInstance) -> int:
 
 
 def _new_failures(state: SensorState, context: dg.SensorEvaluationContext) -> dict[str, list[RunFailure]]:
-    """The runs that have failed since, by what went wrong; one failure for each run and class."""
+    """The runs that have failed since the last tick, by class: one failure for each run and class."""
     new: dict[str, list[RunFailure]] = {}
     records = context.instance.fetch_run_status_changes(
         dg.RunStatusChangeRecordsFilter(event_type=_FAILURES, after_storage_id=state.after),
@@ -149,7 +121,7 @@ def _new_failures(state: SensorState, context: dg.SensorEvaluationContext) -> di
 def _due(
     state: SensorState, new: dict[str, list[RunFailure]], context: dg.SensorEvaluationContext, now: float
 ) -> dict[str, tuple[list[RunFailure], int]]:
-    """What is to be told now: by class, failures to name, and how many there are in all. The rest is held back."""
+    """What to report now: by class, the failures to name, and the number of all. The rest is held back."""
     due = {}
     for failure_class in sorted({*new, *state.quiet}):
         found, quiet = new.get(failure_class, []), state.quiet.get(failure_class)
@@ -178,10 +150,10 @@ def _failures(run_id: str, context: dg.SensorEvaluationContext) -> dict[str, Run
         return {}
     try:
         failures = failures_of_run(context.instance, run)
-    except Exception as error:  # one damaged event log must not keep all others from being told
+    except Exception as error:  # a damaged event log must not suppress all other messages
         context.log.warning(f"What went wrong in run {run_id} can't be read.", exc_info=True)
-        words = f"Its event log can't be read ({type(error).__name__})."
-        failures = [RunFailure(run_id, run.job_name, "", "", UNCLASSIFIED, words, "See the run.")]
+        reason = f"Its event log can't be read ({type(error).__name__})."
+        failures = [RunFailure(run_id, run.job_name, "", "", UNCLASSIFIED, reason, "See the run.")]
     return {one.failure_class: one for one in reversed(failures)}
 
 
@@ -204,31 +176,13 @@ def _message(due: dict[str, tuple[list[RunFailure], int]]) -> Message | None:
     return Message(f"sort_assets: {title}", "\n\n".join(texts))
 
 
-def _retry(state: SensorState, context: dg.SensorEvaluationContext, now: float) -> list[str]:
-    """Send what did not arrive again; returns what became of it."""
-    waiting = [message for message in state.unsent if message.not_before <= now][:_RETRIES_PER_TICK]
-    state.unsent = [message for message in state.unsent if message not in waiting]
-    return [_send(state, message, context, now) for message in waiting]
-
-
-def _send(state: SensorState, message: PendingMessage, context: dg.SensorEvaluationContext, now: float) -> str:
-    """Send a message, and keep it where it did not arrive; returns what became of it."""
-    to = [destination for destination in destinations() if destination.number in message.to]
-    undelivered = send(Message(message.title, message.text), to)
+def _send(message: Message, context: dg.SensorEvaluationContext) -> str:
+    """Send a message; returns whether it was delivered, in a sentence."""
+    undelivered = send(message)
     if not undelivered:
-        return f"Told: {message.title}."
-    tries = message.tries + 1
-    again = tries < TRIES
+        return f"Sent: {message.title}."
     context.log.warning(
-        f"This could not be told, and {'is tried again' if again else 'is given up'}: {in_words(undelivered)}.\n"
+        f"This message was not delivered; the digest names what still stands. {format_undelivered(undelivered)}.\n"
         f"{message.title}\n{message.text}"
     )
-    if again:
-        wait_s = _WAIT_S * _WAIT_GROWS**message.tries
-        numbers = [one.destination.number for one in undelivered]
-        late = message.model_copy(update={"to": numbers, "tries": tries, "not_before": now + wait_s})
-        state.unsent.append(late)
-        for dropped in state.unsent[:-_MESSAGES_KEPT]:
-            context.log.warning(f"Too many messages wait; this one is given up: {dropped.title}")
-        state.unsent = state.unsent[-_MESSAGES_KEPT:]
-    return f"Not told{'' if again else ', and given up'}: {message.title}."
+    return f"Not delivered: {message.title}."

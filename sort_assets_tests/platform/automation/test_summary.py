@@ -5,9 +5,15 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from sort_assets.platform.automation import summarizing
-from sort_assets.platform.automation.summarizing import SummaryState, SummaryTick, SummaryTiming, look
-from sort_assets.platform.automation.summary_sensor import NAME, results_changed
+from sort_assets.platform.automation import summary
+from sort_assets.platform.automation.summary import (
+    NAME,
+    SummaryState,
+    SummaryTick,
+    SummaryTiming,
+    results_changed,
+    tick,
+)
 from sort_assets.platform.pipeline.jobs import summarize_units
 from sort_assets_tests.fixtures.home import Home
 
@@ -24,7 +30,7 @@ class Watch:
     def tick(self, later_s: float = 60.0) -> SummaryTick:
         self.now += later_s
         state = SummaryState.from_cursor(self.cursor)
-        found = look(self.instance, state, sensor=NAME, timing=TIMING, clock=lambda: self.now)
+        found = tick(self.instance, state, sensor=NAME, timing=TIMING, clock=lambda: self.now)
         self.cursor = found.state.model_dump_json()
         return found
 
@@ -98,7 +104,7 @@ def test_a_failed_run_changes_the_summary(watch: Watch) -> None:
 
 
 def test_a_summary_that_fails_does_not_ask_for_the_next(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summarizing, "_FAILURES_LOOKED_AT", 1)  # then those of summaries hide all others
+    monkeypatch.setattr(summary, "_FAILURES_READ", 1)  # then those of summaries hide all others
     for _ in range(2):
         watch.run(dg.DagsterRunStatus.FAILURE)
 
@@ -155,7 +161,7 @@ def test_a_clock_that_is_set_back_does_not_stop_it(watch: Watch) -> None:
 
 def test_the_sensor_keeps_its_state_in_its_cursor(watch: Watch) -> None:
     watch.result()
-    seen = look(watch.instance, SummaryState(), sensor=NAME).state.seen
+    seen = tick(watch.instance, SummaryState(), sensor=NAME).state.seen
     cursor = SummaryState(seen=seen, first_change=1.0, last_change=1.0).model_dump_json()
 
     asked = results_changed(dg.build_sensor_context(instance=watch.instance, cursor=cursor))

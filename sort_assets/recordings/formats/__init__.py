@@ -1,1 +1,1 @@
-"""The formats that can be opened: one module each, and the table of them."""
+"""The formats that can be opened: a module for each, with its reader, and the table of them in `table`."""

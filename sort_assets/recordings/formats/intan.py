@@ -6,9 +6,14 @@ Only the amplifier channels are sorted. Intan knows the electrodes' numbers and 
 
 from __future__ import annotations
 
-from collections.abc import Set
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+from neo.rawio.intanrawio import IntanRawIO
+from spikeinterface.core import BaseRecording  # noqa: TID253
+from spikeinterface.extractors.neoextractors.intan import IntanRecordingExtractor  # noqa: TID253
 
 from sort_assets.errors import StreamError, UnreadableRecordingError
 from sort_assets.recordings.formats.reading import (
@@ -19,11 +24,6 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 
-if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
-
-    from sort_assets.recordings.formats.intan_recording import IntanRecording
-
 STREAM = "amplifier"
 MAGIC_NUMBERS = {".rhd": 0xC6912702, ".rhs": 0xD69127AC}
 """What the files begin with, little-endian; from Intan's "RHD2000/RHS2000 data file formats"."""
@@ -32,17 +32,7 @@ HEADER_NAMES = frozenset({"info.rhd", "info.rhs"})
 TIME_NAME = "time.dat"
 """Sample numbers (int32) in such a folder."""
 _AMPLIFIER_STREAM_ID = "0"
-
-
-def may_be_intan_file(name: str) -> bool:
-    """Whether a file of this name may be a recording that is one file."""
-    # neo reads no names in capital letters.
-    return name.endswith(tuple(MAGIC_NUMBERS)) and name not in HEADER_NAMES
-
-
-def may_be_intan_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
-    """Whether a folder with these entries looks like a recording with one file per signal type or channel."""
-    return TIME_NAME in entries and not HEADER_NAMES.isdisjoint(entries)
+_CHUNK_SAMPLES = 1_000_000
 
 
 def is_intan(path: Path) -> bool:
@@ -105,13 +95,43 @@ def open_intan(path: Path, stream: str | None) -> BaseRecording:
     return recording
 
 
-def _extract(path: Path, header: Path) -> IntanRecording:
-    from sort_assets.recordings.formats.intan_recording import IntanRecording
+class IntanRecording(IntanRecordingExtractor):  # type: ignore[misc]
+    """SpikeInterface's extractor of Intan's amplifiers, with a check of the sample numbers that bounds its memory.
 
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process. neo's own
+    check (up to 0.14.6, the newest when this was written) copies the numbers: for an hour at 30 kHz, 2 s and 0.9 GB at
+    each opening, instead of 0.3 s and the file's own pages. It also writes a line of its message for each jump, of
+    which a damaged file has millions.
+    """
+
+    @classmethod
+    def get_neo_io_reader(cls, raw_class: str, **neo_kwargs: Any) -> IntanRawIO:  # noqa: ARG003
+        reader = _IntanReader(**neo_kwargs)
+        reader.parse_header()
+        return reader
+
+    @property
+    def first_sample_number(self) -> int:
+        """Number of the first sample; may be negative, where a trigger is sample 0."""
+        return int(np.ravel(self.neo_reader.sample_numbers[:1])[0])
+
+
+class _IntanReader(IntanRawIO):  # type: ignore[misc]
+    @property
+    def sample_numbers(self) -> np.ndarray:
+        """Numbers of the samples, memory-mapped, of shape (samples,), (samples, 1) or (blocks, samples in a block)."""
+        numbers = self._raw_data["timestamp"]
+        return np.asanyarray(numbers[0] if isinstance(numbers, list) else numbers)
+
+    def _assert_timestamp_continuity(self) -> None:
+        _check_sample_numbers(self.sample_numbers, self.filename, float(self._global_info["sampling_rate"]))
+
+
+def _extract(path: Path, header: Path) -> IntanRecording:
     with readable(path):
         try:
             return IntanRecording(header, stream_id=_AMPLIFIER_STREAM_ID)
-        # What neo 0.14.6, SpikeInterface and numpy raise; everything else is reported as it is.
+        # The messages of neo 0.14.6, SpikeInterface 0.105.3 and numpy; everything else is reported as it is.
         except IndexError as error:
             raise UnreadableRecordingError(
                 f"'{header}' is truncated: its header is not complete.", remedy=COPY_AGAIN
@@ -151,7 +171,7 @@ def _check_beginning(path: Path) -> None:
 def _check_sizes(folder: Path) -> int:
     """Samples per channel, by the file of the sample numbers, with which the others have to agree.
 
-    neo cuts to what fits, without a word.
+    neo (up to 0.14.6) silently cuts to what fits.
     """
     num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4)
     if num_samples == 0:
@@ -183,12 +203,35 @@ def _check_channels(folder: Path, recording: BaseRecording, num_samples: int) ->
         raise UnreadableRecordingError(
             f"'{folder}' lacks the samples of {len(missing)} channels: {', '.join(missing[:5])}.", remedy=COPY_AGAIN
         )
-    # neo gives the files to the channels in the order of their names, whatever the header's (NeuralEnsemble/
-    # python-neo#1599), and takes every file below the folder whose name has "amp" in it.
+    # neo (up to 0.14.6) assigns the files to the channels in the order of their names, whatever the header's order
+    # (NeuralEnsemble/python-neo#1599), and takes every file below the folder whose name contains "amp".
     taken = sorted(file.name for file in folder.glob("**/*.dat") if "amp" in file.name)
     if taken != expected:
         raise UnreadableRecordingError(
             f"The amplifier files of '{folder}' are not those of its header, one for each channel and in this order.",
             remedy="Remove other .dat files from the folder; if there are none, restore the channels' original order "
             "in Intan's software and save the recording again.",
+        )
+
+
+def _check_sample_numbers(numbers: np.ndarray, path: Path, rate_hz: float) -> None:
+    per_row = numbers.shape[1] if numbers.ndim == 2 else 1
+    rows = max(1, _CHUNK_SAMPLES // per_row)
+    jumps, first_jump, before = 0, "", None
+    for start, stop in pairwise([*range(0, len(numbers), rows), len(numbers)]):
+        chunk = np.ravel(numbers[start:stop]).astype(np.int64)
+        steps = np.diff(chunk, prepend=chunk[:1] - 1 if before is None else before)
+        (at,) = np.nonzero(steps != 1)
+        if at.size and not jumps:
+            seen = (start * per_row + int(at[0])) / rate_hz
+            first_jump = f"{seen:.3f} s after its beginning, by {(int(steps[at[0]]) - 1) / rate_hz:.3f} s"
+        jumps += at.size
+        before = chunk[-1:]
+    if jumps:
+        raise UnreadableRecordingError(
+            f"The sample numbers of '{path}' jump in {jumps} places, first {first_jump}: samples were lost, or files "
+            "were joined that do not follow each other.",
+            remedy="Use the original files, one for each continuous part; those in one folder are sorted as one "
+            "recording. Lost samples can't be restored.",
+            jumps=int(jumps),
         )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import h5py
 import numpy as np
+from probeinterface import Probe
+from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
 
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
 from sort_assets.recordings.formats.reading import (
@@ -18,14 +21,12 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 
-if TYPE_CHECKING:
-    import h5py
-    from spikeinterface.core import BaseRecording
-
 COUNTS_AT_ZERO = 512
-"""The chips' converters have 10 bits, and their middle is no voltage."""
-
+"""Count at 0 V: the middle of the range of the chips' 10-bit converters."""
+ELECTRODE_SIZE_UM = {"width": 5.45, "height": 9.3}
+"""Size of the chips' electrodes, as in `probeinterface.read_maxwell`."""
 PLUGIN_VARIABLE = "HDF5_PLUGIN_PATH"
+"""Environment variable of HDF5: the folders in which it looks for plugins."""
 
 _OLD_LAYOUT_VERSION = 20160704
 _OLD_LAYOUT_STREAM = "well000"
@@ -76,8 +77,6 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
     MissingPluginError
         When its samples are compressed, and the plugin that reads them is not installed.
     """
-    from sort_assets.recordings.formats.maxwell_recording import MaxwellRecording
-
     with open_hdf5(path) as file, readable(path):
         recorded = _recorded(file)
         well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
@@ -86,6 +85,65 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
         recording = MaxwellRecording(path, well_name, rec_name)
     read_first_and_last_sample(recording, path)
     return recording
+
+
+class MaxwellRecording(BaseRecording):  # type: ignore[misc]
+    """One well of a Maxwell file, read directly from the HDF5 dataset.
+
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process. In place of
+    neo's reader, which (up to 0.14.6, the newest when this was written) refuses maps that name a channel twice, assumes
+    that the rows of the samples are the rows of the map, and downloads a plugin unless told not to at each loading.
+
+    Parameters
+    ----------
+    file_path : str or Path
+        The `.h5` file.
+    stream_id : str
+        The well.
+    rec_name : str or None
+        The recording in the file; None in the layout of the first MaxOne.
+    """
+
+    def __init__(self, file_path: str | Path, stream_id: str, rec_name: str | None = None) -> None:
+        file_path = Path(file_path).absolute()
+        with h5py.File(file_path, "r") as file:
+            well = read_well(file, stream_id, rec_name)
+            dtype = file[well.samples_path].dtype
+        BaseRecording.__init__(self, well.sampling_hz, [str(channel) for channel in well.channels], dtype)
+        self.stream_id = stream_id
+        self.add_recording_segment(_MaxwellSegment(file_path, well))
+        self.set_channel_gains(well.gain_to_uv)
+        # Where the signal is 0, so that no offset is left wherever nothing filters it away.
+        self.set_channel_offsets(-COUNTS_AT_ZERO * well.gain_to_uv)
+        self.set_probe(_probe(well))
+        self.set_property("electrode", well.electrodes)
+        names = zip(well.channels, well.electrodes, strict=True)
+        self.set_property("channel_name", np.array([f"ch{channel} elec{electrode}" for channel, electrode in names]))
+        if well.doubled:
+            self.annotate(doubled_channels=well.doubled)
+        self.extra_requirements.append("h5py")
+        self._kwargs = {"file_path": str(file_path), "stream_id": stream_id, "rec_name": rec_name}
+
+
+class _MaxwellSegment(BaseRecordingSegment):  # type: ignore[misc]
+    def __init__(self, file_path: Path, well: Well) -> None:
+        BaseRecordingSegment.__init__(self, sampling_frequency=well.sampling_hz, t_start=None)
+        self._file = h5py.File(file_path, "r")
+        self._samples = self._file[well.samples_path]
+        self._rows = well.rows
+
+    def get_num_samples(self) -> int:
+        return int(self._samples.shape[1])
+
+    def get_traces(self, start_frame: int, end_frame: int, channel_indices: Any = None) -> np.ndarray:
+        rows = self._rows if channel_indices is None else self._rows[channel_indices]
+        if rows.size == 0:
+            return np.empty((end_frame - start_frame, 0), self._samples.dtype)
+        # One block that holds all rows, and the rows out of it: HDF5 is slow at reading scattered ones.
+        first, last = int(rows.min()), int(rows.max())
+        block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
+        wanted = rows - first
+        return (block if np.array_equal(wanted, np.arange(len(block))) else block[wanted]).T
 
 
 @dataclass(frozen=True)
@@ -144,8 +202,8 @@ def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
         place = file[f"wells/{well_name}/{rec_name}"]
         mapping, samples_path = place["settings/mapping"][:], f"{place.name}/groups/routed/raw"
         sampling_hz = float(place["settings/sampling"][0])
-        # The map may name channels that were not recorded, such as those of stimulation (NeuralEnsemble/
-        # python-neo#1702), or the same one twice.
+        # The map may name channels that were not recorded, such as those of stimulation, or the same one twice; neo
+        # (up to 0.14.6) then can't open the file (NeuralEnsemble/python-neo#1702).
         if "channels" in place["groups/routed"]:
             channels_of_rows = place["groups/routed/channels"][:]
     num_rows = file[samples_path].shape[0]
@@ -180,6 +238,14 @@ def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
     )
 
 
+def _probe(well: Well) -> Probe:
+    probe = Probe(ndim=2, si_units="um", manufacturer="Maxwell Biosystems")
+    probe.set_contacts(positions=well.positions_um, shapes="rect", shape_params=ELECTRODE_SIZE_UM)
+    probe.annotate_contacts(electrode=well.electrodes)
+    probe.set_device_channel_indices(np.arange(len(well.channels)))
+    return probe
+
+
 def _gain_to_uv(settings: h5py.Group) -> float:
     if "lsb" in settings:
         return float(settings["lsb"][0]) * 1e6
@@ -204,8 +270,6 @@ def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None]]:
 
 def _check_samples(path: Path, samples: h5py.Dataset) -> None:
     """Read one sample of all channels, and tell a missing plugin from damage."""
-    import h5py
-
     _search_plugin_folder()
     try:
         samples[:, :1]
@@ -224,8 +288,6 @@ def _check_samples(path: Path, samples: h5py.Dataset) -> None:
 
 def _search_plugin_folder() -> None:
     """Let HDF5 search the folder that the environment names now: it reads the variable only once, when it starts."""
-    import h5py
-
     folders = [folder for folder in os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep) if folder]
     searched = {h5py.h5pl.get(index) for index in range(h5py.h5pl.size())}
     for folder in reversed(folders):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
+from spikeinterface.core import BaseRecording  # noqa: TID253
+from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor  # noqa: TID253
 
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.formats.reading import (
@@ -17,11 +19,7 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 
-if TYPE_CHECKING:
-    import h5py
-    from spikeinterface.core import BaseRecording
-
-# Where NWB keeps signals; elsewhere in the file only templates and analyses stand.
+# The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
 _SIGNAL_GROUPS = ("acquisition", "processing")
 _TIMESTAMPS_FOR_RATE = 1000
 
@@ -63,8 +61,6 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
     UnreadableRecordingError
         When the file is damaged.
     """
-    from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor
-
     rates = _rates(path)
     if not rates:
         raise UnreadableRecordingError(
@@ -100,8 +96,6 @@ def _rates(path: Path) -> dict[str, float]:
 
 
 def _electrical_series(file: h5py.File) -> Iterator[h5py.Group]:
-    import h5py
-
     groups = [file[name] for name in reversed(_SIGNAL_GROUPS) if name in file]
     while groups:
         group = groups.pop()

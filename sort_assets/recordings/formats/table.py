@@ -1,8 +1,12 @@
-"""The one table of the formats that can be opened.
+"""The table of the formats that can be opened.
 
-A format is recognised by name and header, never by trying every reader. To add one, write how it is recognised,
-which streams it has and how one is opened, and add a line to `FORMATS`. A plain binary file is in none of them: it
-is what the recording's configuration says.
+A format is recognised by name and header, never by trying every reader. To add one, write its module here, with
+``is_NAME(path)``, ``NAME_streams(path)`` and ``open_NAME(path, stream)``, and add a row to `FORMATS` with the rule by
+which its files or folders are found by name (docs/how-to/add-a-format.md). A plain binary file is in no row: it is what
+the recording's configuration says.
+
+The rules by name are asked for every file below the recordings root, so this module imports no reader: that of a format
+is imported when a recording is recognised or opened.
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError
-from sort_assets.recordings.formats import intan, maxwell, nwb, open_ephys, spikeglx, spikeinterface_folders
+from sort_assets.recordings.formats import open_ephys, spikeglx, spikeinterface_folders
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
 from sort_assets.recordings.formats.reading import natural_order
 
@@ -32,10 +37,10 @@ class RecordingFormat:
     name : str
         Short name, shown and stored.
     description : str
-        One line for people.
+        One line, shown to people.
     may_be_file : callable
-        ``may_be_file(name) -> bool``: whether a file of this name may be such a recording. Touches no disk: it is asked
-        of every file below the recordings root, again and again.
+        ``may_be_file(name) -> bool``: whether a file of this name may be such a recording. Touches no disk: it is
+        called for every file below the recordings root at every scan.
     may_be_folder : callable
         ``may_be_folder(name, entries) -> bool``: whether a folder of this name, which directly holds files and folders
         of these names, may be such a recording. Touches no disk either.
@@ -61,6 +66,16 @@ class RecordingFormat:
     may_grow: bool = False
 
 
+def _reader(format_name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The functions `recognises`, `streams` and `open` of the module named like the format, imported on first use."""
+    names = (f"is_{format_name}", f"{format_name}_streams", f"open_{format_name}")
+    return tuple(partial(_call, f"sort_assets.recordings.formats.{format_name}", name) for name in names)  # type: ignore[return-value]
+
+
+def _call(module: str, function: str, *arguments: Any) -> Any:
+    return getattr(import_module(module), function)(*arguments)
+
+
 def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
     return (spikeinterface_folders.STREAM,)
 
@@ -73,33 +88,26 @@ def _ending(*suffixes: str) -> Callable[[str], bool]:
     return lambda name: name.lower().endswith(suffixes)
 
 
+def _is_intan_name(name: str) -> bool:
+    # neo (up to 0.14.6) reads no names in capital letters. The headers of folders are no recordings on their own.
+    return name.endswith((".rhd", ".rhs")) and name not in ("info.rhd", "info.rhs")
+
+
+def _holds_intan_names(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
+    return "time.dat" in entries and not entries.isdisjoint({"info.rhd", "info.rhs"})
+
+
 FORMATS = (
+    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", _ending(".nwb"), _never, *_reader("nwb")),
     RecordingFormat(
-        "nwb",
-        "Neurodata Without Borders (.nwb)",
-        _ending(".nwb"),
-        _never,
-        nwb.is_nwb,
-        nwb.nwb_streams,
-        nwb.open_nwb,
-    ),
-    RecordingFormat(
-        "maxwell",
-        "MaxWell Biosystems MaxOne and MaxTwo (.h5)",
-        _ending(".h5"),
-        _never,
-        maxwell.is_maxwell,
-        maxwell.maxwell_streams,
-        maxwell.open_maxwell,
+        "maxwell", "MaxWell Biosystems MaxOne and MaxTwo (.h5)", _ending(".h5"), _never, *_reader("maxwell")
     ),
     RecordingFormat(
         "spikeglx",
         "SpikeGLX run (Neuropixels)",
         _never,
         spikeglx.may_be_spikeglx_folder,
-        spikeglx.is_spikeglx,
-        spikeglx.spikeglx_streams,
-        spikeglx.open_spikeglx,
+        *_reader("spikeglx"),
         may_grow=True,
     ),
     RecordingFormat(
@@ -107,18 +115,14 @@ FORMATS = (
         "Open Ephys session (binary)",
         _never,
         open_ephys.may_be_open_ephys_folder,
-        open_ephys.is_open_ephys,
-        open_ephys.open_ephys_streams,
-        open_ephys.open_open_ephys,
+        *_reader("open_ephys"),
     ),
     RecordingFormat(
         "intan",
         "Intan (.rhd, .rhs, or a folder with info.rhd or info.rhs)",
-        intan.may_be_intan_file,
-        intan.may_be_intan_folder,
-        intan.is_intan,
-        intan.intan_streams,
-        intan.open_intan,
+        _is_intan_name,
+        _holds_intan_names,
+        *_reader("intan"),
     ),
     RecordingFormat(
         "spikeinterface_binary",
@@ -164,7 +168,12 @@ def find_format(path: Path, config: RecordingConfig | None = None) -> RecordingF
         raise MissingRecordingError(
             f"'{path}' does not exist.", remedy="Check the path, and that the disk or share is mounted."
         )
-    return next((one for one in _candidates(config) if one.recognises(path)), None)
+    candidates = _candidates(config)
+    if path.is_dir():
+        # By names first, so that the readers of other formats are not imported.
+        entries = {entry.name for entry in path.iterdir()}
+        candidates = tuple(one for one in candidates if one.may_be_folder(path.name, entries))
+    return next((one for one in candidates if one.recognises(path)), None)
 
 
 def recognise(path: Path, config: RecordingConfig | None = None) -> RecordingFormat:

@@ -9,7 +9,7 @@ SLOW_AT_A_TIME ?= 3
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := demo
-.PHONY: install demo up lint test-fast test test-all system
+.PHONY: install demo up lint docs test-fast test test-all system
 
 install: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation, in site/index.html.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # While working: linters, types, import contracts, and every test that takes seconds.
 test-fast: lint

@@ -19,7 +19,7 @@ from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 from sort_assets.platform.arrivals.folder_report import report_folder
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.scan import Arrivals
+from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.execution.home import open_instance, prepare_home
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.recordings.key import RecordingKey
@@ -53,15 +53,15 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
     reader.prepare(60.0)
     now = 1e6
     with open_instance() as instance:
-        arrivals = Arrivals(instance, roots, reader, sensor="new_recordings", clock=lambda: now)
+        scanner = RecordingScanner(instance, roots, reader, sensor="new_recordings", clock=lambda: now)
 
         def look(what: str) -> int:
             start = time.perf_counter()
-            found = arrivals.look(0)
+            found = scanner.tick(0)
             report_folder(instance, roots, known)
             print(
                 f"{what}: {time.perf_counter() - start:.2f} s, {len(found.registered)} registered, "
-                f"{found.waiting} waiting, {found.left} left (load {os.getloadavg()[0]:.1f})"
+                f"{found.waiting} waiting, {found.unread} left (load {os.getloadavg()[0]:.1f})"
             )
             return len(found.registered)
 
@@ -69,7 +69,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
             path = roots.recordings / f"day{index // PER_FOLDER:03d}" / f"{index:06d}.nwb"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"x")
-        arrivals.look(0)
+        scanner.tick(0)
         rows = known.all().values()
         known.put(*(replace(row, state=State.REGISTERED, read_stamp=row.stamp, fingerprint="x") for row in rows))
         keys = {row.path: str(RecordingKey(row.path)) for row in rows}

@@ -1,8 +1,8 @@
-"""What is known of everything that ever lay below the recordings root: one SQLite file in the store.
+"""The recording catalogue: everything that was ever found below the recordings root, in one SQLite file of the store.
 
-It answers, for each file or folder that may be a recording, whether it is new, complete, unchanged, registered, or why
-not, so that a look at 50,000 known recordings opens none of them. Results do not depend on it: when it is lost, all
-recordings are looked at once more.
+For each file or folder that may be a recording it says whether it is complete, unchanged, registered, or why not, so
+that a scan of 50,000 known recordings opens none of them. Results do not depend on it: when it is lost, all recordings
+are read once more.
 """
 
 import json
@@ -20,6 +20,7 @@ from sort_assets.platform.store.locks import exclusive_lock
 CATALOG_NAME = "@recordings.sqlite"
 _LOCK_NAME = "@recordings.lock"
 _LAYOUT = 1
+_WALK_POSITION = "walked_to"
 _BUSY_TIMEOUT_S = 20.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS recordings (
@@ -51,16 +52,17 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 
 
 class RecordingCatalog:
-    """The file, opened when it is used and created when it is missing.
+    """The catalogue's file, opened by each method and created when it is missing.
 
-    Any number of processes may use it. Each method is one transaction; who changes what he has read holds `exclusive`.
+    Any number of processes may use it. Each method is one transaction; a caller that changes what it has read before
+    holds the lock of `exclusive` meanwhile.
 
     Parameters
     ----------
     store : Path
         The store's root.
     read_only : bool
-        Whether nothing is to be written; where the file is missing, nothing is known.
+        Whether nothing is to be written; where the file is missing, the catalogue is empty.
     """
 
     def __init__(self, store: Path, *, read_only: bool = False) -> None:
@@ -69,49 +71,57 @@ class RecordingCatalog:
 
     @contextmanager
     def exclusive(self, *, wait: bool = True) -> Iterator[None]:
-        """Nobody else registers or forgets recordings meanwhile.
+        """Hold the lock without which nobody registers or forgets recordings.
 
         Raises
         ------
         Locked
-            When somebody does, and `wait` is off.
+            When another process holds it, and `wait` is off.
         """
         with exclusive_lock(self.file.with_name(_LOCK_NAME), wait=wait, make_folder=True):
             yield
 
     def all(self) -> dict[str, CatalogEntry]:
-        """Everything known, by path."""
+        """All entries, by path."""
         with self._open() as connection:
-            return {
-                known.path: known for known in map(_known, connection.execute(f"SELECT {_COLUMNS} FROM recordings"))
-            }
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM recordings")
+            return {entry.path: entry for entry in map(_entry, rows)}
 
     def get(self, path: str) -> CatalogEntry | None:
-        """What is known of one path."""
+        """The entry of a path."""
         with self._open() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM recordings WHERE path = ?", [os.fsencode(path)]
             ).fetchone()
-        return _known(row) if row else None
+        return _entry(row) if row else None
 
     def counts(self) -> dict[State, int]:
-        """How many are in each state."""
+        """The number of entries by state."""
         with self._open() as connection:
             rows = connection.execute("SELECT state, COUNT(*) FROM recordings GROUP BY state")
             return {State(state): int(count) for state, count in rows}
 
     def with_problems(self, limit: int | None = None) -> list[CatalogEntry]:
-        """Those with a problem and those that are gone, by path; what was forgotten is left out."""
+        """Entries with a problem and missing ones, by path; without those that a person forgot."""
         with self._open() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM recordings WHERE (problem IS NOT NULL OR vanished IS NOT NULL) AND state <> ?"
                 " ORDER BY path LIMIT ?",
                 [State.FORGOTTEN.value, -1 if limit is None else limit],
             )
-            return [*map(_known, rows)]
+            return [*map(_entry, rows)]
+
+    def unregistered(self) -> list[CatalogEntry]:
+        """Entries of what may be a recording and is no partition, by path; files known to be none are left out."""
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM recordings WHERE state NOT IN (?, ?) ORDER BY path",
+                [State.REGISTERED.value, State.FOREIGN.value],
+            )
+            return [*map(_entry, rows)]
 
     def missing_with_fingerprint(self, fingerprint: str) -> list[str]:
-        """Paths of the recordings that are gone and had this content, by path."""
+        """Paths of the missing recordings that had this content, in order."""
         with self._open() as connection:
             rows = connection.execute(
                 "SELECT path FROM recordings WHERE vanished IS NOT NULL AND fingerprint = ? ORDER BY path",
@@ -120,9 +130,9 @@ class RecordingCatalog:
             return [os.fsdecode(path) for (path,) in rows]
 
     def bind_to_instance(self, instance: str) -> bool:
-        """Note for which Dagster instance this is known; returns whether it was another one until now.
+        """Note the Dagster instance that the catalogue belongs to; returns whether it was another one until now.
 
-        What was registered there is no partition here: it is going to arrive once more.
+        What was registered in another instance is no partition of this one, so it arrives once more.
         """
         with self._open() as connection:
             before = _note(connection, "instance")
@@ -137,20 +147,20 @@ class RecordingCatalog:
             return True
 
     def changed_since(self, since: float) -> list[str]:
-        """Paths of the recordings whose content has changed since some time, by path."""
+        """Paths of the recordings whose content has changed since a time, in order."""
         with self._open() as connection:
             rows = connection.execute("SELECT path FROM recordings WHERE changed >= ? ORDER BY path", [since])
             return [os.fsdecode(path) for (path,) in rows]
 
-    def put(self, *known: CatalogEntry) -> None:
-        """Remember, in place of what was known of the same paths."""
+    def put(self, *entries: CatalogEntry) -> None:
+        """Write entries, in place of those of the same paths."""
         with self._open() as connection:
             connection.executemany(
-                f"REPLACE INTO recordings ({_COLUMNS}) VALUES ({_marks(_COLUMNS)})", map(_row, known)
+                f"REPLACE INTO recordings ({_COLUMNS}) VALUES ({_marks(_COLUMNS)})", map(_row, entries)
             )
 
     def remove(self, *paths: str) -> None:
-        """Know nothing more of some paths and of their partitions."""
+        """Remove the entries of some paths, and their partitions."""
         encoded = [[os.fsencode(path)] for path in paths]
         with self._open() as connection:
             connection.executemany("DELETE FROM recordings WHERE path = ?", encoded)
@@ -167,7 +177,7 @@ class RecordingCatalog:
             ]
 
     def put_partitions(self, *partitions: CatalogPartition) -> None:
-        """Remember, in place of what was known of the same keys."""
+        """Write partitions, in place of those of the same keys."""
         with self._open() as connection:
             connection.executemany(
                 f"REPLACE INTO partitions ({_PARTITION_COLUMNS}) VALUES ({_marks(_PARTITION_COLUMNS)})",
@@ -175,12 +185,12 @@ class RecordingCatalog:
             )
 
     def remove_partitions(self, *keys: str) -> None:
-        """Know nothing more of some partitions."""
+        """Remove partitions from the catalogue."""
         with self._open() as connection:
             connection.executemany("DELETE FROM partitions WHERE key = ?", [[key] for key in keys])
 
     def pending_runs(self, limit: int) -> list[CatalogPartition]:
-        """Partitions for which a run is wanted and not yet asked for, those that wait longest first."""
+        """Partitions that wait for a run that was not requested yet, in the order in which they were registered."""
         with self._open() as connection:
             rows = connection.execute(
                 f"SELECT {_PARTITION_COLUMNS} FROM partitions JOIN recordings USING (path)"
@@ -191,7 +201,7 @@ class RecordingCatalog:
             return [*map(_partition, rows)]
 
     def num_pending_runs(self) -> int:
-        """For how many partitions a run is wanted and not yet asked for."""
+        """The number of partitions that wait for a run that was not requested yet."""
         with self._open() as connection:
             (count,) = connection.execute(
                 "SELECT COUNT(*) FROM partitions JOIN recordings USING (path)"
@@ -201,7 +211,7 @@ class RecordingCatalog:
             return int(count)
 
     def request_run(self, key: str, run_key: str, assets: tuple[str, ...] | None = None) -> bool:
-        """Ask the next look at the folder for a run; returns whether the partition is known."""
+        """Have the sensor's next tick request a run; returns whether the catalogue has the partition."""
         with self._open() as connection:
             changed = connection.execute(
                 "UPDATE partitions SET run_key = ?, run_assets = ?, requested = NULL WHERE key = ?",
@@ -210,36 +220,44 @@ class RecordingCatalog:
             return changed.rowcount > 0
 
     def mark_requested(self, keys: Iterable[str], tick: int) -> None:
-        """Note which look asks for the runs that are wanted for these partitions."""
+        """Note the tick that requests the runs of these partitions."""
         with self._open() as connection:
             connection.executemany("UPDATE partitions SET requested = ? WHERE key = ?", [[tick, key] for key in keys])
 
-    def begin_tick(self, arrived: int) -> int:
-        """Begin a look at the folder; returns its number.
+    def begin_tick(self, delivered: int) -> int:
+        """Begin a tick of the sensor; returns its number.
 
         Parameters
         ----------
-        arrived : int
-            Number of the last look whose requests have certainly arrived; they are done with. Those of later ones may
-            have been lost, and are made again.
+        delivered : int
+            Number of the last tick whose requests Dagster has certainly received, so that they are done. Those of later
+            ticks may have been lost, and are made again.
         """
         with self._open() as connection:
             connection.execute(
                 "UPDATE partitions SET run_key = NULL, run_assets = NULL, requested = NULL WHERE requested <= ?",
-                [arrived],
+                [delivered],
             )
             connection.execute("UPDATE partitions SET requested = NULL WHERE requested IS NOT NULL")
-            tick = max(arrived, int(_note(connection, "tick") or 0)) + 1
+            tick = max(delivered, int(_note(connection, "tick") or 0)) + 1
             _set_note(connection, "tick", str(tick))
             return tick
 
+    def walk_position(self) -> tuple[str, ...]:
+        """Where the next walk through the recordings root continues; empty for its beginning."""
+        return tuple(json.loads(self.note(_WALK_POSITION) or "[]"))
+
+    def set_walk_position(self, position: tuple[str, ...]) -> None:
+        """Keep where the next walk through the recordings root continues."""
+        self.set_note(_WALK_POSITION, json.dumps(position))
+
     def note(self, name: str) -> str | None:
-        """A single fact about all of it."""
+        """A named value that belongs to no single recording."""
         with self._open() as connection:
             return _note(connection, name)
 
     def set_note(self, name: str, value: str) -> None:
-        """Keep a single fact about all of it."""
+        """Keep a named value that belongs to no single recording."""
         with self._open() as connection:
             _set_note(connection, name, value)
 
@@ -247,7 +265,7 @@ class RecordingCatalog:
         if not self._read_only:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             return sqlite3.connect(self.file, timeout=_BUSY_TIMEOUT_S)
-        # One of no size is about to be made by somebody else.
+        # An empty file is about to be filled by another process.
         if self.file.exists() and self.file.stat().st_size > 0:
             return sqlite3.connect(f"{self.file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
         return sqlite3.connect(":memory:")
@@ -260,7 +278,7 @@ class RecordingCatalog:
                 if layout > _LAYOUT:
                     raise StorageError(
                         f"'{self.file}' was written by a newer sort_assets.",
-                        remedy="Update this installation, or remove the file: recordings are then looked at once more.",
+                        remedy="Update this installation, or remove the file: recordings are then read once more.",
                     )
                 if layout < _LAYOUT:
                     connection.executescript(f"{_TABLES} PRAGMA user_version = {_LAYOUT};")
@@ -271,7 +289,7 @@ class RecordingCatalog:
             raise StorageError(
                 f"'{self.file}' can't be used: {error}.",
                 remedy="Check that the store's disk is mounted, writable and not full. If the file is damaged, remove "
-                "it: recordings are then looked at once more, and what was forgotten has to be forgotten again.",
+                "it: recordings are then read once more, and what was forgotten has to be forgotten again.",
             ) from error
 
 
@@ -283,31 +301,28 @@ def _marks(columns: str) -> str:
     return ", ".join("?" for _ in columns.split(","))
 
 
-def _known(row: tuple[Any, ...]) -> CatalogEntry:
-    path, state, stamp, since, settled, checked, settings, fingerprint, problem, changed, vanished = row
-    error = None if problem is None else SortAssetsError.from_dict(json.loads(problem))
+def _entry(row: tuple[Any, ...]) -> CatalogEntry:
+    path, state, stamp, since, read_stamp, checked_at, settings, fingerprint, problem, changed_at, missing_since = row
     return CatalogEntry(
-        *(
-            os.fsdecode(path),
-            State(state),
-            stamp,
-            since,
-            settled,
-            checked,
-            settings,
-            fingerprint,
-            error,
-            changed,
-            vanished,
-        )
+        path=os.fsdecode(path),
+        state=State(state),
+        stamp=stamp,
+        since=since,
+        read_stamp=read_stamp,
+        checked_at=checked_at,
+        settings=settings,
+        fingerprint=fingerprint,
+        problem=None if problem is None else SortAssetsError.from_dict(json.loads(problem)),
+        changed_at=changed_at,
+        missing_since=missing_since,
     )
 
 
-def _row(known: CatalogEntry) -> tuple[Any, ...]:
-    problem = None if known.problem is None else json.dumps(known.problem.to_dict())
+def _row(entry: CatalogEntry) -> tuple[Any, ...]:
+    problem = None if entry.problem is None else json.dumps(entry.problem.to_dict())
     return (
-        *(os.fsencode(known.path), known.state.value, known.stamp, known.since, known.read_stamp, known.checked_at),
-        *(known.settings, known.fingerprint, problem, known.changed_at, known.missing_since),
+        *(os.fsencode(entry.path), entry.state.value, entry.stamp, entry.since, entry.read_stamp, entry.checked_at),
+        *(entry.settings, entry.fingerprint, problem, entry.changed_at, entry.missing_since),
     )
 
 

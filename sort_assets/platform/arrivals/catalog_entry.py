@@ -1,4 +1,4 @@
-"""What is known of one recording on disk, and of one partition of it."""
+"""What the recording catalogue has of one file or folder, and of one partition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,25 +8,25 @@ from sort_assets.errors import SortAssetsError
 
 
 class State(StrEnum):
-    """What became of a file or folder that may be a recording."""
+    """What a file or folder that may be a recording is at present."""
 
     WAITING = "waiting"
-    """Not yet complete, as far as anybody can tell."""
+    """Not complete yet, as far as can be told."""
     REGISTERED = "registered"
     """A partition for each of its streams."""
     PROBLEM = "problem"
-    """It can't become one; `CatalogEntry.problem` says why."""
+    """It can't be registered; `CatalogEntry.problem` says why."""
     FOREIGN = "foreign"
-    """Named like a recording, and none."""
+    """Named like a recording, but none."""
     IGNORED = "ignored"
-    """A rule says so."""
+    """Ignored by a rule or sidecar."""
     FORGOTTEN = "forgotten"
-    """A person said so."""
+    """Removed by a person, with `sort-assets forget`."""
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What is known of one file or folder.
+    """What the catalogue has of one file or folder.
 
     Attributes
     ----------
@@ -34,21 +34,23 @@ class CatalogEntry:
         Relative to the recordings root.
     state : State
     stamp : str
-        Size and times of its files when last seen.
+        Sizes and times of its files when it was last seen.
     since : float
         When this stamp was first seen, in seconds since 1970.
     read_stamp : str or None
-        The stamp at which its content was last read, whatever came of it.
+        The stamp at which its content was last read, with or without success.
     checked_at : float
-        When that was.
+        When it was last read or refused, in seconds since 1970.
     settings : str
-        Which rules file and sidecar its settings were made from.
+        Identifies the rules file and sidecar that its settings come from, and the settings.
     fingerprint : str or None
-        Of its content, when last read.
+        Of its content, when it was last read.
     problem : SortAssetsError or None
-        Why it is no partition, or what is wrong with it since.
-    changed_at, missing_since : float or None
-        Since when it differs from what was registered first; since when it is gone.
+        Why it can't be registered, or what has been wrong with it since it was.
+    changed_at : float or None
+        When its content was last found to differ from before, in seconds since 1970.
+    missing_since : float or None
+        Since when it is no longer there, in seconds since 1970.
     """
 
     path: str
@@ -66,7 +68,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class CatalogPartition:
-    """What is known of one partition.
+    """What the catalogue has of one partition.
 
     Attributes
     ----------
@@ -77,13 +79,13 @@ class CatalogPartition:
     versions : Mapping[str, str]
         By asset, the data version that was last observed.
     run_key : str or None
-        Names the run that is wanted for it, once for ever; None when none is.
+        Dagster's run key of the run that it waits for, unique for ever; None when it waits for none.
     run_assets : tuple of str or None
         What that run is to materialize; None is everything.
     requested : int or None
-        The look at the folder that asked for the run.
+        The tick that requested the run.
     forgotten : bool
-        Whether a person forgot this stream of its recording, so that it is no partition any more.
+        Whether a person forgot this stream of the recording, so that it is no longer a partition.
     """
 
     key: str
@@ -97,7 +99,7 @@ class CatalogPartition:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why something is no partition, or what is wrong with it since.
+    """Why something can't be registered, or what has been wrong with it since it was, as plain text.
 
     Attributes
     ----------
@@ -108,3 +110,8 @@ class Problem:
     failure_class: str
     message: str
     remedy: str
+
+    @classmethod
+    def from_error(cls, error: SortAssetsError) -> "Problem":
+        """Take class, message and remedy of an error."""
+        return cls(type(error).__name__, error.message, error.remedy)

@@ -1,161 +1,108 @@
-"""What becomes of a file or folder that may be a recording: decided here, done by a look at the recordings root.
+"""Deciding what is to be done about one candidate: is it known, ignored, complete, or still being written?
 
-Nothing is read or written to decide, except for a sidecar that nobody has read yet.
+Nothing is read or written to decide, except for a sidecar that was not read before.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
+from sort_assets.platform.arrivals.actions import Ignore, Keep, Read, Refuse, Update, Wait
 from sort_assets.platform.arrivals.candidates import Candidate
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.observations import settings_hash
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.probe_files import find_probe_file
 
-_TRY_AGAIN_S = {True: 600.0, False: 3600.0}
-"""Seconds until what could not be read is tried again: where the disk or share may be the reason, and otherwise."""
+_RETRY_STORAGE_S = 600.0
+"""Time until a recording is read again that could not be read because of its disk or share."""
+_RETRY_CONTENT_S = 3600.0
+"""Time until a recording is read again that could not be read for any other reason."""
 
 
-class Outcome(StrEnum):
-    """What is to be done with a candidate."""
-
-    SETTLED = "settled"
-    """Nothing: `CatalogEntry.state` says what it is."""
-    IGNORED = "ignored"
-    """Nothing, since a rule says so."""
-    WAITING = "waiting"
-    """It is not complete."""
-    DUE = "due"
-    """It is complete and has to be read."""
-    REFUSED = "refused"
-    """`Verdict.problem` keeps it from being read."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What becomes of a candidate.
-
-    Attributes
-    ----------
-    outcome : Outcome
-    known : CatalogEntry
-        What is known of it, with what was seen now.
-    settings : RecordingSettings or None
-        What is said of it; None where that is not needed, or can't be read.
-    problem : SortAssetsError or None
-    complete_at : float or None
-        Of one that waits for quiet, when it is complete if nothing changes; in seconds since 1970.
-    """
-
-    outcome: Outcome
-    known: CatalogEntry
-    settings: RecordingSettings | None = None
-    problem: SortAssetsError | None = None
-    complete_at: float | None = None
-
-
-@dataclass(frozen=True)
-class FolderRules:
-    """What the walk must know: what rules and sidecars say, and which folders are recordings already.
-
-    A person may have registered a folder of files as one recording, with no rule that says so.
-    """
-
-    rules: RecordingRules
-    rows: Mapping[str, CatalogEntry]
-
-    def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether nothing in a folder is a recording."""
-        return self.rules.ignores_folder(relative, sidecar)
-
-    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether a folder is one recording, its files concatenated."""
-        row = self.rows.get(relative)
-        is_one = row is not None and row.state in (State.REGISTERED, State.FORGOTTEN)
-        return is_one or self.rules.concatenates(relative, sidecar)
-
-    def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether a file is a plain binary that is described."""
-        return self.rules.describes_binary(relative, sidecar)
-
-
-def is_settled(found: Candidate, row: CatalogEntry, rules: RecordingRules, now: float) -> bool:
-    """Whether nothing has to be done about a known candidate, decided without a look at its rules."""
-    if row.state is State.FORGOTTEN:
-        return True
-    if row.stamp != found.stamp or row.missing_since is not None or not _same_sources(row, rules, found):
-        return False
-    if row.state is State.IGNORED:
-        return True
-    if row.read_stamp != found.stamp:
-        return False
-    # A time of checking that lies in the future is that of a clock that went wrong.
-    return row.problem is None or 0 <= now - row.checked_at < _TRY_AGAIN_S[_may_pass(row.problem)]
-
-
-def judge(found: Candidate, row: CatalogEntry | None, rules: RecordingRules, now: float) -> Verdict:
-    """Decide about a candidate that is new, has changed, or of which something else is said.
+def classify_candidate(
+    candidate: Candidate, entry: CatalogEntry | None, rules: RecordingRules, now: float
+) -> Keep | Update | Ignore | Wait | Read | Refuse:
+    """Decide what is to be done about a candidate.
 
     Parameters
     ----------
-    found : Candidate
-    row : CatalogEntry or None
-        What was known of it.
+    candidate : Candidate
+    entry : CatalogEntry or None
+        What the catalogue has of it.
     rules : RecordingRules
     now : float
         In seconds since 1970.
     """
-    known = replace(row or CatalogEntry(found.relative, State.WAITING, since=now), missing_since=None)
-    unchanged = row is not None and row.stamp == found.stamp
-    if not unchanged or now < known.since:
-        known = replace(known, stamp=found.stamp, since=now)
+    if entry is not None and _is_up_to_date(candidate, entry, rules, now):
+        return Keep(entry, candidate.sidecar)
+    seen = replace(entry or CatalogEntry(candidate.relative, State.WAITING, since=now), missing_since=None)
+    same_files = entry is not None and entry.stamp == candidate.stamp
+    if not same_files or now < seen.since:
+        seen = replace(seen, stamp=candidate.stamp, since=now)
     try:
-        settings = rules.settings_of(found.relative, found.sidecar)
+        settings = rules.settings_of(candidate.relative, candidate.sidecar)
     except SortAssetsError as problem:
-        return Verdict(Outcome.REFUSED, known, problem=problem)
-    said = _said(found, settings, rules)
-    same_said = known.settings.partition(" ")[2] == said
-    known = replace(known, settings=f"{_source(rules, found)} {said}")
+        return Refuse(seen, problem)
+    declared = _declared(candidate, settings, rules)
+    same_settings = seen.settings.partition(" ")[2] == declared
+    seen = replace(seen, settings=f"{_source(rules, candidate)} {declared}")
     if settings.ignore:
-        return Verdict(Outcome.IGNORED, replace(known, state=State.IGNORED), settings)
-    if known.state is State.IGNORED:
+        return Ignore(replace(seen, state=State.IGNORED), settings.ignored_by)
+    if seen.state is State.IGNORED:
         # As if it arrived now: rules that are empty for a moment, while they are saved, start nothing.
-        known = replace(known, state=State.WAITING, since=now, read_stamp=None)
-    if unchanged and same_said and known.read_stamp == found.stamp and known.problem is None:
-        return Verdict(Outcome.SETTLED, known, settings)
-    complete_at = known.since + settings.arrival.quiet_s
-    # What is seen for the first time is looked at once more, however long ago it says that it was written.
-    quiet = settings.arrival.quiet_s == 0 or (unchanged and now >= complete_at)
-    if found.complete and _is_complete(found, settings, known, quiet=quiet):
-        return Verdict(Outcome.DUE, known, settings)
-    waiting = known if known.state is State.REGISTERED else replace(known, state=State.WAITING)
-    waits_for_quiet = found.complete and settings.arrival.marker is None
-    return Verdict(Outcome.WAITING, waiting, settings, complete_at=complete_at if waits_for_quiet else None)
+        seen = replace(seen, state=State.WAITING, since=now, read_stamp=None)
+    if same_files and same_settings and seen.read_stamp == candidate.stamp and seen.problem is None:
+        return Update(seen)
+    complete_at = seen.since + settings.arrival.quiet_s
+    # A candidate that is new is seen a second time before it counts as quiet, however old its files say they are.
+    is_quiet = settings.arrival.quiet_s == 0 or (same_files and now >= complete_at)
+    if candidate.complete and _is_complete(candidate, settings, seen, is_quiet=is_quiet):
+        return Read(seen, candidate, settings)
+    if seen.state is not State.REGISTERED:
+        seen = replace(seen, state=State.WAITING)
+    waits_for_quiet = candidate.complete and settings.arrival.marker is None
+    return Wait(seen, candidate, settings, complete_at if waits_for_quiet else None)
 
 
-def _is_complete(found: Candidate, settings: RecordingSettings, known: CatalogEntry, *, quiet: bool) -> bool:
-    if known.read_stamp == found.stamp:
+def _is_up_to_date(candidate: Candidate, entry: CatalogEntry, rules: RecordingRules, now: float) -> bool:
+    """Whether neither the files nor what is declared about them has changed, decided without resolving any rules."""
+    if entry.state is State.FORGOTTEN:
+        return True
+    if entry.stamp != candidate.stamp or entry.missing_since is not None or not _same_sources(entry, rules, candidate):
+        return False
+    if entry.state is State.IGNORED:
+        return True
+    if entry.read_stamp != candidate.stamp:
+        return False
+    if entry.problem is None:
+        return True
+    may_pass = isinstance(entry.problem, StorageError | StalledIoError)
+    # A time of checking that lies in the future was written while the clock was wrong.
+    return 0 <= now - entry.checked_at < (_RETRY_STORAGE_S if may_pass else _RETRY_CONTENT_S)
+
+
+def _is_complete(candidate: Candidate, settings: RecordingSettings, seen: CatalogEntry, *, is_quiet: bool) -> bool:
+    if seen.read_stamp == candidate.stamp:
         return True  # it was complete before
     marker = settings.arrival.marker
     if marker is None:
-        return quiet
-    inside, beside = found.path / marker, found.path.with_name(found.path.name + marker)
+        return is_quiet
+    path = candidate.path
     try:
-        return (inside if found.path.is_dir() else beside).exists()
+        return (path / marker if path.is_dir() else path.with_name(path.name + marker)).exists()
     except OSError:  # no file can have such a name
         return False
 
 
-def _source(rules: RecordingRules, found: Candidate) -> str:
-    return _short_hash(rules.version, found.sidecar_stamp)
+def _source(rules: RecordingRules, candidate: Candidate) -> str:
+    """Identifies the rules file and the sidecar that a candidate's settings come from."""
+    return _short_hash(rules.version, candidate.sidecar_stamp)
 
 
 @lru_cache(maxsize=4096)
@@ -164,34 +111,31 @@ def _short_hash(*parts: str) -> str:
     return hashlib.blake2b(os.fsencode("\0".join(parts)), digest_size=8).hexdigest()
 
 
-def _said(found: Candidate, settings: RecordingSettings, rules: RecordingRules) -> str:
-    said = settings_hash(settings)
-    probe_file = _probe_file(found, settings)
+def _declared(candidate: Candidate, settings: RecordingSettings, rules: RecordingRules) -> str:
+    """Identifies the settings of a candidate, and the content of the probe file that they name."""
+    declared = settings_hash(settings)
+    probe_file = _probe_file(candidate, settings)
     if probe_file is None:
-        return said
-    return f"{said} {json.dumps([rules.file_stamp(probe_file), str(probe_file)])}"
+        return declared
+    return f"{declared} {json.dumps([rules.file_stamp(probe_file), str(probe_file)])}"
 
 
-def _probe_file(found: Candidate, settings: RecordingSettings) -> Path | None:
-    """The probe file that is named for a recording; None where there is none. What is wrong is told when it is read."""
+def _probe_file(candidate: Candidate, settings: RecordingSettings) -> Path | None:
+    """The probe file that the settings name; None where there is none. Reading it says what is wrong with it."""
     named = [(layer.overrides.get("recording") or {}).get("probe_file") for layer in settings.layers]
     last = next((name for name in reversed(named) if name), None)
     try:
-        return None if last is None else find_probe_file(found.path, last)
+        return None if last is None else find_probe_file(candidate.path, last)
     except SortAssetsError:
         return None
 
 
-def _same_sources(row: CatalogEntry, rules: RecordingRules, found: Candidate) -> bool:
-    source, _, said = row.settings.partition(" ")
-    if source != _source(rules, found):
+def _same_sources(entry: CatalogEntry, rules: RecordingRules, candidate: Candidate) -> bool:
+    source, _, declared = entry.settings.partition(" ")
+    if source != _source(rules, candidate):
         return False
-    probe = said.partition(" ")[2]
+    probe = declared.partition(" ")[2]
     if not probe:
         return True
     stamp, probe_file = json.loads(probe)
     return bool(stamp == rules.file_stamp(Path(probe_file)))
-
-
-def _may_pass(problem: SortAssetsError) -> bool:
-    return isinstance(problem, StorageError | StalledIoError)

@@ -1,42 +1,68 @@
-"""The recordings root as an asset: how many recordings are there, and which could not be registered and why."""
+"""The recordings root as an asset: how many recordings there are, which need attention, and why."""
+
+from dataclasses import asdict, dataclass
 
 import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
-from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, Problem, State
 from sort_assets.platform.arrivals.observations import DATA_VERSION_TAG
 from sort_assets.platform.pipeline.assets.observed import recordings_root
 from sort_assets.platform.pipeline.recording_rules import RULES_PROBLEM
 from sort_assets.platform.store.content_hash import hash_json
 
 _REPORTED = "reported"
-_ROWS = 200
+_MAX_ROWS = 200
 _COLUMNS = ("path", "what", "message", "remedy")
 
 
-def report_folder(instance: dg.DagsterInstance, roots: Roots, known: RecordingCatalog) -> bool:
-    """Observe the recordings root, if there is news; returns whether there was."""
-    counts = known.counts()
-    with_problems = known.with_problems(_ROWS)
-    rules_problem = known.note(RULES_PROBLEM) or ""
-    content = {
-        "registered": counts.get(State.REGISTERED, 0),
-        "troubled": [_row(one) for one in with_problems],
-        "rules": rules_problem,
-    }
-    version = hash_json(content)
-    if known.note(_REPORTED) == version:
+@dataclass(frozen=True)
+class Notice:
+    """A recording that needs attention, since it has a problem or is missing.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the recordings root.
+    what : str
+        Its state, with ", gone" when it is missing.
+    message, remedy : str
+    """
+
+    path: str
+    what: str
+    message: str
+    remedy: str
+
+    @classmethod
+    def of(cls, entry: CatalogEntry) -> "Notice":
+        """What to say about an entry with a problem, or a missing one."""
+        what = entry.state.value if entry.missing_since is None else f"{entry.state.value}, gone"
+        if entry.problem is None:
+            return cls(entry.path, what, "It is no longer there.", "Its results are kept.")
+        problem = Problem.from_error(entry.problem)
+        return cls(entry.path, what, f"{problem.failure_class}: {problem.message}", problem.remedy)
+
+
+def report_folder(instance: dg.DagsterInstance, roots: Roots, catalog: RecordingCatalog) -> bool:
+    """Observe the recordings root if it differs from the last observation; returns whether it did."""
+    counts = catalog.counts()
+    rows = [asdict(Notice.of(entry)) for entry in catalog.with_problems(_MAX_ROWS)]
+    rules_problem = catalog.note(RULES_PROBLEM) or ""
+    num_registered = counts.get(State.REGISTERED, 0)
+    version = hash_json({"registered": num_registered, "troubled": rows, "rules": rules_problem})
+    if catalog.note(_REPORTED) == version:
         return False
     instance.report_runless_asset_event(
         dg.AssetObservation(
             asset_key=recordings_root.key,
-            description=f"{content['registered']} recordings are registered; {len(with_problems)} need a look.",
+            description=f"{num_registered} recordings are registered; {len(rows)} need a look.",
             metadata={
                 "path": dg.MetadataValue.path(roots.recordings),
                 **{state.value: counts.get(state, 0) for state in State},
                 "need_a_look": dg.MetadataValue.table(
-                    [dg.TableRecord(_row(one)) for one in with_problems],
+                    [dg.TableRecord(row) for row in rows],
                     # Dagster can't tell the columns of a table without rows.
                     schema=dg.TableSchema([dg.TableColumn(column) for column in _COLUMNS]),
                 ),
@@ -45,39 +71,22 @@ def report_folder(instance: dg.DagsterInstance, roots: Roots, known: RecordingCa
             tags={DATA_VERSION_TAG: version},
         )
     )
-    known.set_note(_REPORTED, version)
+    catalog.set_note(_REPORTED, version)
     return True
 
 
-def needs_attention(known: RecordingCatalog, since: float) -> list[tuple[str, str]]:
-    """What could not be registered, or is gone, or has changed, since some time: path, and a sentence.
+def needs_attention(catalog: RecordingCatalog, since: float) -> list[tuple[str, str]]:
+    """What could not be registered, is missing or has changed, since a time: path, and a sentence.
 
     Parameters
     ----------
-    known : RecordingCatalog
+    catalog : RecordingCatalog
     since : float
         In seconds since 1970.
     """
-    told = []
-    for one in known.with_problems():
-        row = _row(one)
-        if max(one.since, one.missing_since or 0.0) >= since:
-            told.append((one.path, f"{row['message']} {row['remedy']}"))
-    return [*told, *((path, "It has changed; what was made of it is stale.") for path in known.changed_since(since))]
-
-
-def _row(known: CatalogEntry) -> dict[str, str]:
-    what = f"{known.state}, gone" if known.missing_since is not None else known.state.value
-    if known.problem is None:
-        return {
-            "path": known.path,
-            "what": what,
-            "message": "It is no longer there.",
-            "remedy": "Its results are kept.",
-        }
-    return {
-        "path": known.path,
-        "what": what,
-        "message": f"{type(known.problem).__name__}: {known.problem.message}",
-        "remedy": known.problem.remedy,
-    }
+    entries = [one for one in catalog.with_problems() if max(one.since, one.missing_since or 0.0) >= since]
+    notices = [Notice.of(entry) for entry in entries]
+    return [
+        *((notice.path, f"{notice.message} {notice.remedy}") for notice in notices),
+        *((path, "It has changed; what was made of it is stale.") for path in catalog.changed_since(since)),
+    ]

@@ -1,8 +1,8 @@
-"""What is reported to Dagster of a recording that lies on disk, and of what rules and sidecar say of it."""
+"""The observations of a recording that Dagster gets: its files on disk, and what rules and sidecar say about it."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,54 @@ class Observed:
     metadata: Mapping[str, Any]
 
 
-def raw_observed(path: Path, header: RecordingHeader, stream: StreamHeader) -> Observed:
-    """What is seen of a recording's stream."""
+@dataclass(frozen=True)
+class ObservedStream:
+    """What is to be reported of one stream of a recording.
+
+    Attributes
+    ----------
+    key : str
+        The partition's key.
+    observed : Mapping[str, Observed]
+        By asset.
+    """
+
+    key: str
+    observed: Mapping[str, Observed]
+
+
+def observe_streams(
+    path: Path, relative: str, header: RecordingHeader, settings: RecordingSettings, forgotten: Container[str]
+) -> tuple[ObservedStream, ...]:
+    """What is to be reported of a recording, by stream.
+
+    Parameters
+    ----------
+    path : Path
+        Where the recording is.
+    relative : str
+        The same, relative to the recordings root.
+    header : RecordingHeader
+    settings : RecordingSettings
+    forgotten : container of str
+        Keys of the streams that are left out.
+
+    Raises
+    ------
+    RecordingKeyError
+        When the path can't become a key.
+    ConfigError
+        When the settings are not valid.
+    """
+    keys = [(RecordingKey(relative, stream.name), stream) for stream in header.streams]
+    return tuple(
+        ObservedStream(str(key), {RAW: _observe_files(path, header, stream)} | _observe_settings(key, path, settings))
+        for key, stream in keys
+        if str(key) not in forgotten
+    )
+
+
+def _observe_files(path: Path, header: RecordingHeader, stream: StreamHeader) -> Observed:
     metadata = {
         "path": dg.MetadataValue.path(path),
         "bytes": header.num_bytes,
@@ -68,23 +114,11 @@ def raw_observed(path: Path, header: RecordingHeader, stream: StreamHeader) -> O
     return Observed(header.fingerprint, metadata)
 
 
-def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
-    """What rules and sidecar say of a recording, by asset.
+def _observe_settings(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
+    """What rules and sidecar say about a recording, by asset.
 
-    The version of a section is the hash of what in it differs from the defaults, of the probe file's content, and of
-    what is stated of session and subject: new fields in a new version of ours make nothing stale.
-
-    Parameters
-    ----------
-    key : RecordingKey
-    path : Path
-        Where the recording is.
-    settings : RecordingSettings
-
-    Raises
-    ------
-    ConfigError
-        When the layers do not fit each other.
+    The version of a section is the hash of what differs in it from the defaults, of the probe file's content, and of
+    what is declared about session and subject: new fields in a new version of sort_assets make nothing stale.
     """
     further = [] if key.stream is None else [ConfigLayer("recording key", {"recording": {"stream": key.stream}})]
     resolved = settings.resolve(DEFAULT_PRESET, further)
@@ -95,15 +129,15 @@ def settings_observed(key: RecordingKey, path: Path, settings: RecordingSettings
         if "recording" in sections and resolved.config.recording.probe_file is not None:
             content["probe"] = probe_fingerprint(path, resolved.config.recording.probe_file)
         if asset == _DELIVERY:
-            content |= facts_of(settings)
+            content |= _facts(settings)
         chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] in sections}
         metadata = {"settings": dg.MetadataValue.json(content), "chosen_by": dg.MetadataValue.json(chosen)}
         observed[asset] = Observed(hash_json(content), metadata | _sources(settings))
     return observed
 
 
-def facts_of(settings: RecordingSettings) -> dict[str, Any]:
-    """What is stated of session and subject, plain."""
+def _facts(settings: RecordingSettings) -> dict[str, Any]:
+    """What is declared about session and subject, as plain values."""
     return {
         name: part.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         for name, part in (("session", settings.session), ("subject", settings.subject))
@@ -125,7 +159,7 @@ def report(instance: dg.DagsterInstance, key: str, observed: Mapping[str, Observ
 
 
 def report_missing(instance: dg.DagsterInstance, key: str, path: Path, version: str | None) -> None:
-    """Report that a recording is gone; its data version, and so all that was made of it, stays."""
+    """Report that a recording is missing; its data version stays, so that no result becomes stale."""
     instance.report_runless_asset_event(
         dg.AssetObservation(
             asset_key=RAW,
@@ -138,7 +172,7 @@ def report_missing(instance: dg.DagsterInstance, key: str, path: Path, version: 
 
 
 def settings_hash(settings: RecordingSettings) -> str:
-    """Hash of what is said, wherever it is said."""
+    """Hash of what is declared, wherever it is declared."""
     content = [
         [[layer.preset, layer.overrides] for layer in settings.layers],
         [settings.ignore, settings.sort, settings.concatenate, settings.streams],

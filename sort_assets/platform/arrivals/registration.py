@@ -1,4 +1,4 @@
-"""From a path to partitions: what `sort-assets register` and the sensor `new_recordings` do with a recording."""
+"""Making a recording's streams partitions, as `sort-assets register` and the sensor `new_recordings` both do."""
 
 import time
 import uuid
@@ -9,20 +9,14 @@ from pathlib import Path
 import dagster as dg
 
 from sort_assets.config.presets import DEFAULT_PRESET
-from sort_assets.config.rules import RecordingSettings, find_sidecar
+from sort_assets.config.rules import find_sidecar
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError, SortAssetsError
+from sort_assets.platform.arrivals.actions import Register
 from sort_assets.platform.arrivals.candidates import stamp_of
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
-from sort_assets.platform.arrivals.observations import (
-    RAW,
-    Observed,
-    raw_observed,
-    report,
-    report_missing,
-    settings_observed,
-)
+from sort_assets.platform.arrivals.observations import RAW, ObservedStream, observe_streams, report, report_missing
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
@@ -30,7 +24,7 @@ from sort_assets.platform.store.atomic import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.formats.table import find_format, folder_entries
-from sort_assets.recordings.headers import RecordingHeader, read_header
+from sort_assets.recordings.headers import read_header
 from sort_assets.recordings.key import RecordingKey
 
 _LOCK = "registering.lock"
@@ -39,7 +33,7 @@ _ID = "sort_assets_id"
 
 @dataclass(frozen=True)
 class Registered:
-    """What registering a recording did.
+    """A partition that registering a recording led to.
 
     Attributes
     ----------
@@ -56,7 +50,7 @@ class Registered:
 def find_recordings(folder: Path) -> list[Path]:
     """Every recording directly inside a folder, in natural order.
 
-    Damaged ones are among them, so that `register_recording` can say of each what is wrong with it.
+    Damaged ones are included, so that `register_recording` can say what is wrong with each.
 
     Raises
     ------
@@ -78,9 +72,9 @@ def find_recordings(folder: Path) -> list[Path]:
 
 
 def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -> list[Registered]:
-    """Make a recording a partition for each of its streams, at once, and report what was seen of it.
+    """Make a partition of each stream of a recording at once, and report what was observed.
 
-    What a person registers is no longer forgotten, and its sort is left to the person.
+    A recording that a person registers is no longer forgotten, and no run is requested for it.
 
     Parameters
     ----------
@@ -109,16 +103,18 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
     rules.keep()
     settings = rules.settings_of(relative, find_sidecar(located, roots.recordings))
     config = settings.resolve(DEFAULT_PRESET).config.recording
-    # Of what is read now: a file that still grows is going to differ.
+    # Taken before reading, so that a file that still grows counts as changed afterwards.
     stamp = stamp_of(located) if located.exists() else ""
     header = read_header(located, config, streams=settings.streams)
-    known = RecordingCatalog(roots.store)
-    with known.exclusive():
-        known.bind_to_instance(instance_id(instance))
-        before = known.get(relative) or CatalogEntry(relative, State.WAITING)
-        known.put_partitions(*(replace(one, forgotten=False) for one in known.partitions([relative])))
-        seen = replace(before, state=State.REGISTERED, stamp=stamp, missing_since=None, since=time.time())
-        return Registration(instance, roots, known).settle(seen, settings, header, start=False)
+    catalog = RecordingCatalog(roots.store)
+    with catalog.exclusive():
+        catalog.bind_to_instance(instance_id(instance))
+        before = catalog.get(relative) or CatalogEntry(relative, State.WAITING)
+        catalog.put_partitions(*(replace(one, forgotten=False) for one in catalog.partitions([relative])))
+        entry = replace(before, state=State.REGISTERED, stamp=stamp, missing_since=None, since=time.time())
+        streams = observe_streams(located, relative, header, settings, forgotten=())
+        register = Register(entry, settings, header, streams)
+        return Registration(instance, roots, catalog).register_streams(register, start=False)
 
 
 @dataclass(frozen=True)
@@ -129,100 +125,86 @@ class Registration:
     ----------
     instance : DagsterInstance
     roots : Roots
-    known : RecordingCatalog
-        The caller is `exclusive` with it.
+    catalog : RecordingCatalog
+        The caller holds its lock, `RecordingCatalog.exclusive`.
     clock : callable
         The time of day in seconds since 1970.
     """
 
     instance: dg.DagsterInstance
     roots: Roots
-    known: RecordingCatalog
+    catalog: RecordingCatalog
     clock: Callable[[], float] = time.time
 
-    def settle(
-        self, seen: CatalogEntry, settings: RecordingSettings, header: RecordingHeader, *, start: bool
-    ) -> list[Registered]:
+    def register_streams(self, register: Register, *, start: bool) -> list[Registered]:
         """Add the partitions that are missing, report what is new about each, and remember all of it.
-
-        Streams that a person forgot are left out.
 
         Repeating it, after a crash for example, does no harm.
 
         Parameters
         ----------
-        seen : CatalogEntry
-            What was known of the recording, with the stamp that it has now.
-        settings : RecordingSettings
-        header : RecordingHeader
+        register : Register
         start : bool
-            Whether runs are wanted for what was never sorted.
+            Whether to request runs for what was never sorted.
 
         Raises
         ------
         RecordingKeyError
             When a path can't become a key.
-        ConfigError
-            When the settings are not valid.
         """
-        path = self.roots.recordings / seen.path
-        remembered = {partition.key: partition for partition in self.known.partitions([seen.path])}
-        forgotten = {partition.key for partition in remembered.values() if partition.forgotten}
-        named = [(RecordingKey(seen.path, stream.name), stream) for stream in header.streams]
-        streams = [(key, stream) for key, stream in named if str(key) not in forgotten]
-        keys = [key for key, _ in streams]
-        before = [remembered.get(str(key), CatalogPartition(str(key), seen.path)) for key in keys]
-        reports = [
-            {RAW: raw_observed(path, header, stream)} | settings_observed(key, path, settings)
-            for key, stream in streams
-        ]
-        new = _add_partitions(self.instance, [str(key) for key in keys])
+        entry, header, settings = register.entry, register.header, register.settings
+        path = self.roots.recordings / entry.path
+        before = {partition.key: partition for partition in self.catalog.partitions([entry.path])}
+        new = _add_partitions(self.instance, [stream.key for stream in register.streams])
         partitions, registered = [], []
-        for partition, reported in zip(before, reports, strict=True):
-            key = partition.key
-            self._report(key, path, reported, partition)
-            news = key not in remembered or seen.fingerprint != header.fingerprint
+        for stream in register.streams:
+            key = stream.key
+            partition = before.get(key, CatalogPartition(key, entry.path))
+            self._report(stream, path, partition)
+            arrived = key not in before
+            is_new = arrived or entry.fingerprint != header.fingerprint
             if not settings.sort and partition.run_assets is None:
                 partition = replace(partition, run_key=None)  # the rule came in time
-            elif start and settings.sort and news and self._never_sorted(key, partition, arrived=key not in remembered):
+            elif start and settings.sort and is_new and self._never_sorted(key, partition, arrived=arrived):
                 partition = replace(partition, run_key=f"{key}:{header.fingerprint}", run_assets=None, requested=None)
-            versions = {asset: observed.version for asset, observed in reported.items()}
+            versions = {asset: observed.version for asset, observed in stream.observed.items()}
             partitions.append(replace(partition, versions=versions))
             registered.append(Registered(key, key in new))
-        self.known.put_partitions(*partitions)
-        present = {str(key) for key, _ in named}
-        self._let_streams_go(path, (one for key, one in remembered.items() if key not in present and not one.forgotten))
+        self.catalog.put_partitions(*partitions)
+        present = {str(RecordingKey(entry.path, stream.name)) for stream in header.streams}
+        self._report_missing_streams(
+            path, (one for key, one in before.items() if key not in present and not one.forgotten)
+        )
         now = self.clock()
-        changed = seen.fingerprint is not None and seen.fingerprint != header.fingerprint
-        self.known.put(
+        changed = entry.fingerprint is not None and entry.fingerprint != header.fingerprint
+        self.catalog.put(
             replace(
-                seen,
-                state=State.REGISTERED if keys else State.FORGOTTEN,
-                read_stamp=seen.stamp,
+                entry,
+                state=State.REGISTERED if register.streams else State.FORGOTTEN,
+                read_stamp=entry.stamp,
                 checked_at=now,
                 fingerprint=header.fingerprint,
                 problem=None,
-                changed_at=now if changed else seen.changed_at,
+                changed_at=now if changed else entry.changed_at,
             )
         )
         return registered
 
-    def _report(self, key: str, path: Path, reported: dict[str, Observed], partition: CatalogPartition) -> None:
-        differing = {
-            asset: observed for asset, observed in reported.items() if partition.versions.get(asset) != observed.version
-        }
-        what = f"Seen at {path}." if RAW not in partition.versions else f"Changed since it was last seen at {path}."
-        report(self.instance, key, differing, what)
+    def _report(self, stream: ObservedStream, path: Path, partition: CatalogPartition) -> None:
+        known = partition.versions
+        different = {asset: seen for asset, seen in stream.observed.items() if known.get(asset) != seen.version}
+        description = f"Changed since it was last seen at {path}." if RAW in known else f"Seen at {path}."
+        report(self.instance, stream.key, different, description)
 
-    def _let_streams_go(self, path: Path, partitions: Iterable[CatalogPartition]) -> None:
-        """Report what a recording no longer holds, a well or a probe: its partition and results stay."""
+    def _report_missing_streams(self, path: Path, partitions: Iterable[CatalogPartition]) -> None:
+        """Report the wells or probes that a recording no longer holds; their partitions and results stay."""
         for partition in partitions:
             if RAW in partition.versions:
                 report_missing(self.instance, partition.key, path, partition.versions[RAW])
-            self.known.put_partitions(replace(partition, versions={}, run_key=None, run_assets=None, requested=None))
+            self.catalog.put_partitions(replace(partition, versions={}, run_key=None, run_assets=None, requested=None))
 
     def _never_sorted(self, key: str, partition: CatalogPartition, *, arrived: bool) -> bool:
-        """Whether a first result is still to come; of one that arrives, whether nobody has worked on it at all."""
+        """Whether it has no sorting yet; of one that arrives, whether nobody has worked on it at all."""
         store = Store(self.roots.store)
         if arrived:
             return not (store.root / key).exists()
@@ -233,7 +215,7 @@ class Registration:
 
 
 def instance_id(instance: dg.DagsterInstance) -> str:
-    """Tells an instance from another one in the same place, after somebody has removed its home and begun anew."""
+    """Identify an instance: another one in the same folder, made after its home was removed, has another id."""
     file = Path(instance.root_directory) / _ID
     if not file.exists():
         write_atomically(file, uuid.uuid4().hex)
@@ -241,33 +223,33 @@ def instance_id(instance: dg.DagsterInstance) -> str:
 
 
 def remember_problem(
-    known: RecordingCatalog, seen: CatalogEntry, problem: SortAssetsError, *, was_read: bool, now: float
+    catalog: RecordingCatalog, entry: CatalogEntry, problem: SortAssetsError, *, was_read: bool, now: float
 ) -> bool:
-    """Keep why a recording can't be registered; returns whether that is news.
+    """Keep why a recording can't be registered; returns whether the problem is a new one.
 
     Parameters
     ----------
     was_read : bool
-        Whether its content is the problem, so that reading it again as it is does not help.
+        Whether its content is the problem, so that reading it again does not help unless it changes.
     now : float
         Seconds since 1970.
     """
-    news = seen.problem is None or seen.problem.to_dict() != problem.to_dict()
-    known.put(
+    is_new = entry.problem is None or entry.problem.to_dict() != problem.to_dict()
+    catalog.put(
         replace(
-            seen,
-            state=seen.state if seen.state is State.REGISTERED else State.PROBLEM,
-            read_stamp=seen.stamp if was_read else seen.read_stamp,
+            entry,
+            state=entry.state if entry.state is State.REGISTERED else State.PROBLEM,
+            read_stamp=entry.stamp if was_read else entry.read_stamp,
             checked_at=now,
             problem=problem,
         )
     )
-    return news
+    return is_new
 
 
 def _add_partitions(instance: dg.DagsterInstance, keys: list[str]) -> set[str]:
-    """Add the keys that are not there; returns those."""
-    # Dagster looks first and inserts then: two processes that add the same key at once, and one of them fails.
+    """Add the keys that are not there yet, and return them."""
+    # Dagster checks first and inserts afterwards: when two processes add the same key at once, one of them fails.
     with exclusive_lock(Path(instance.root_directory) / _LOCK, wait=True):
         new = {key for key in keys if not instance.has_dynamic_partition(RECORDINGS_PARTITIONS, key)}
         if new:

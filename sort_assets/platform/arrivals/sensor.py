@@ -10,7 +10,8 @@ from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, sort_recording
 
 NAME = "new_recordings"
-_SAID_AT_MOST = 20
+_MAX_LINES = 20
+"""The most warnings, and the most other changes, that one tick logs."""
 _DAEMON = "SENSOR"
 _SILENT_S = 120.0
 """Age of the last heartbeat from which on the daemon counts as stopped; it sends one every 30 s."""
@@ -22,40 +23,42 @@ _SILENT_S = 120.0
     minimum_interval_seconds=read_environment().scan_interval_s,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Looks for recordings below SORT_ASSETS_RECORDINGS. One that is complete, because nothing in it changes any "
-        "more, becomes a partition and is sorted, as `sort_assets.yaml` and its sidecar say. "
-        "`sort-assets scan --dry-run` says what it would do, `sort-assets status` what became of each recording."
+        "Looks for recordings below SORT_ASSETS_RECORDINGS. A recording that is complete, because nothing in it changes"
+        " any more, becomes a partition and is sorted, as `sort_assets.yaml` and its sidecar say. "
+        "`sort-assets scan --dry-run` shows what it would do, `sort-assets status` where each recording stands."
     ),
 )
 def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    # What a tick needs would slow down every process that imports the code location.
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import report_folder
     from sort_assets.platform.arrivals.header_reader import shared_header_reader
-    from sort_assets.platform.arrivals.scan import Arrivals
-    from sort_assets.platform.arrivals.tick import summary
+    from sort_assets.platform.arrivals.scanner import RecordingScanner
+    from sort_assets.platform.arrivals.tick import summarize
     from sort_assets.platform.store.locks import Locked
 
     try:
         roots = Roots.from_environment()
-        look = Arrivals(context.instance, roots, shared_header_reader, sensor=NAME).look(int(context.cursor or 0))
-        known = RecordingCatalog(roots.store)
-        said = ", ".join(summary(look, known))
-        if look.waiting or look.left:
+        scanner = RecordingScanner(context.instance, roots, shared_header_reader, sensor=NAME)
+        result = scanner.tick(delivered=int(context.cursor or 0))
+        catalog = RecordingCatalog(roots.store)
+        summary = ", ".join(summarize(result, catalog))
+        if result.waiting or result.unread:
             shared_header_reader.prepare()
         else:
             shared_header_reader.close()
-        report_folder(context.instance, roots, known)
+        report_folder(context.instance, roots, catalog)
     except Locked:
-        return dg.SensorResult(skip_reason="Another look, or a `sort-assets` command, is at work.")
+        return dg.SensorResult(skip_reason="Another scan, or a `sort-assets` command, is at work.")
     except (SortAssetsError, OSError) as error:
         # An error would be shown with a stack trace that helps nobody, and the daemon would try again at once.
         context.log.warning(str(error))
         return dg.SensorResult(skip_reason=str(error))
-    for lines, log in ((look.warnings, context.log.warning), (look.news, context.log.info)):
-        for line in lines[:_SAID_AT_MOST]:
+    for lines, log in ((result.warnings, context.log.warning), (result.changes, context.log.info)):
+        for line in lines[:_MAX_LINES]:
             log(line)
-        if len(lines) > _SAID_AT_MOST:
-            log(f"And {len(lines) - _SAID_AT_MOST} more; see `sort-assets status`.")
+        if len(lines) > _MAX_LINES:
+            log(f"And {len(lines) - _MAX_LINES} more; see `sort-assets status`.")
     requests = [
         dg.RunRequest(
             run_key=partition.run_key,
@@ -63,12 +66,12 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             asset_selection=[dg.AssetKey(asset) for asset in partition.run_assets or PIPELINE],
             tags={PRIORITY_TAG: str(SENSOR_PRIORITY)},
         )
-        for partition in look.requests
+        for partition in result.requests
     ]
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else f"Nothing to start: {said}.",
-        cursor=str(look.tick),
+        skip_reason=None if requests else f"Nothing to start: {summary}.",
+        cursor=str(result.tick),
     )
 
 

@@ -1,4 +1,4 @@
-"""How much a look at the recordings root does at most, and what it came to."""
+"""How much a tick of the sensor may do, and what came of a scan."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a look does at most.
+    """How much a scan does at most.
 
     Attributes
     ----------
     walk_s : float
-        Seconds after which the walk through the folder stops, to go on in the next look.
+        Seconds after which the walk through the folder stops; the next tick continues it.
     read_s : float
-        Seconds, from the beginning of the look, after which no further recording is read.
+        Seconds, from the beginning of the scan, after which no further recording is read.
     requests : int
-        Runs that a look asks for; Dagster makes about three in a second, within the tick.
+        Run requests of a tick; Dagster makes about three runs in a second, within the tick.
     unfinished_runs : int
-        Runs of the sensor that wait or run at the same time; so a folder full of old recordings fills no queue, and
-        what is still to come can be changed by a rule.
+        Runs of the sensor that are queued or at work at the same time. A folder full of old recordings does not fill
+        the queue, and a rule can still change what has not been requested.
     """
 
     walk_s: float = 10.0
@@ -32,52 +32,54 @@ class Limits:
 
 @dataclass
 class ScanResult:
-    """What a look came to.
+    """What came of a scan.
 
     Attributes
     ----------
     tick : int
-        Its number.
+        Its number; 0 when it is not one of the sensor.
     requests : list of CatalogPartition
-        Runs that are wanted now.
+        Runs that are requested now.
     registered : list of str
-        New partitions.
-    news : list of str
-        What else happened, for people.
+        Keys of new partitions.
+    changes : list of str
+        What else happened, in sentences.
     warnings : list of str
-        What went wrong, each said once.
-    waiting, left : int
-        Recordings that are not complete; and complete ones for which there was no time.
+        What went wrong, in sentences; each problem is reported once.
+    waiting : int
+        Recordings that are not complete.
+    unread : int
+        Complete recordings for which there was no time.
     complete_at : list of float
-        When those that wait for quiet are complete, if nothing changes; in seconds since 1970.
+        When those that wait for quiet are complete if nothing changes until then, in seconds since 1970.
     finished : bool
-        Whether the walk came to the end of the folder.
+        Whether the walk reached the end of the folder.
     """
 
     tick: int
     requests: list[CatalogPartition] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
-    news: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     waiting: int = 0
-    left: int = 0
+    unread: int = 0
     complete_at: list[float] = field(default_factory=list)
-    finished: bool = True
+    finished: bool = False
 
 
-def summary(look: ScanResult, known: RecordingCatalog) -> Iterator[str]:
-    """What a look came to, in a few words each."""
-    if look.registered:
-        yield f"{len(look.registered)} new"
-    if look.waiting:
-        yield f"{look.waiting} not yet complete"
-    if look.left:
-        yield f"{look.left} complete, and for the next look"
-    if wanted := known.num_pending_runs():
-        yield f"{wanted} wait for their run"
-    counts = known.counts()
-    yield f"{counts.get(State.REGISTERED, 0)} recordings are registered"
+def summarize(result: ScanResult, catalog: RecordingCatalog) -> Iterator[str]:
+    """What came of a scan and what the catalogue holds, in a few words each."""
+    if result.registered:
+        yield f"{len(result.registered)} new"
+    if result.waiting:
+        yield f"{result.waiting} not yet complete"
+    if result.unread:
+        yield f"{result.unread} complete and left to the next tick"
+    if pending := catalog.num_pending_runs():
+        yield f"{pending} waiting for a run"
+    counts = catalog.counts()
+    yield f"{counts.get(State.REGISTERED, 0)} recordings registered"
     if problems := counts.get(State.PROBLEM, 0):
-        yield f"{problems} can't be (`sort-assets status --problems`)"
-    if not look.finished:
-        yield "the folder was not looked through to its end, which the next look does"
+        yield f"{problems} with problems (`sort-assets status --problems`)"
+    if not result.finished:
+        yield "the rest of the folder left to the next tick"

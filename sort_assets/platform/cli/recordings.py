@@ -1,4 +1,4 @@
-"""Commands about which recordings there are: `register`, `scan`, `forget`, `purge`, `retry-failed`."""
+"""Commands about recordings: `register`, `scan`, `forget`, `purge`, `retry-failed`."""
 
 import sys
 from contextlib import closing
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from sort_assets.config.settings import Roots
-    from sort_assets.platform.arrivals.preview import Finding
+    from sort_assets.platform.arrivals.dry_run import PlannedRecording
+    from sort_assets.platform.arrivals.header_reader import HeaderReader
     from sort_assets.platform.arrivals.removal import Results
     from sort_assets.platform.arrivals.resolver import RecordingMatch
 
-_NEXT_LOOK = "at the next look of the sensor new_recordings"
+_NEXT_TICK = "at the next tick of the sensor new_recordings"
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--each", is_flag=True, help="Of a folder, register every recording directly inside.")
+@click.option("--each", is_flag=True, help="Register every recording directly inside a folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
-    """Make recordings below the recordings root partitions, and print their keys.
+    """Register recordings below the recordings root as partitions, and print their keys.
 
-    A file with several streams (wells, probes) gives one key each; a folder of files is one recording, its files
-    concatenated in natural order. What was forgotten is known again.
+    A file with several streams (wells, probes) gives one key per stream. A folder of files is one recording: its files
+    are concatenated in natural order. A recording that was forgotten comes back.
     """
     from sort_assets.platform.arrivals.registration import find_recordings, register_recording
     from sort_assets.platform.execution.home import open_instance, prepare_home
@@ -56,13 +57,13 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be registered, and of everything else why not.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be registered, and why everything else would not.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def scan(dry_run: bool, as_json: bool) -> None:
     """Register every recording below the recordings root that is complete now.
 
-    What is new is looked at twice, with the quiet period of the rules in between (60 s unless they say otherwise), to
-    see whether it still grows; Ctrl-C meanwhile does no harm. The runs that are wanted are started by the sensor.
+    New recordings are checked twice, with the quiet period of the rules in between (60 s by default), to see whether
+    they still grow; Ctrl-C meanwhile does no harm. The sensor new_recordings starts the runs.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.header_reader import HeaderReader
@@ -71,35 +72,37 @@ def scan(dry_run: bool, as_json: bool) -> None:
     with errors_in_words():
         roots = Roots.from_environment() if dry_run else prepare_home()
         with open_instance() as instance, closing(HeaderReader()) as reader:
-            act = _preview if dry_run else _scan
+            command = _print_plan if dry_run else _scan
             try:
-                act(instance, roots, reader, as_json)
+                command(instance, roots, reader, as_json)
             except KeyboardInterrupt:
-                complain("Interrupted; what was registered stays registered, and the rest can be scanned again.")
+                complain("Interrupted. What was registered stays registered; run the command again for the rest.")
                 sys.exit(130)
 
 
-def _preview(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: bool) -> None:
+def _print_plan(instance: "dg.DagsterInstance", roots: "Roots", reader: "HeaderReader", as_json: bool) -> None:
     from collections import Counter
 
-    from sort_assets.platform.arrivals.preview import Preview
+    from sort_assets.platform.arrivals.dry_run import DryRun
 
-    with errors.status("Looking") as shown:
-        preview = Preview(instance, roots, reader, lambda words: shown.update(name_of(words)))
-        findings = list(preview.findings())
-    if preview.rules_problem is not None:
-        complain(f"{preview.rules_problem} Until then the last good rules count; without any, nothing is registered.")
+    with errors.status("Scanning") as shown:
+        dry_run = DryRun(instance, roots, reader, lambda text: shown.update(name_of(text)))
+        recordings = list(dry_run.recordings())
+    if dry_run.rules_problem is not None:
+        complain(
+            f"{dry_run.rules_problem} Until then the last good rules are in force; without any, nothing is registered."
+        )
     if as_json:
-        print_json([asdict(one) for one in findings])
+        print_json([asdict(one) for one in recordings])
         return
-    for one in findings:
-        say(_finding_in_words(one))
-    counts = Counter(one.what for one in findings)
-    say(", ".join(f"{count} {what}" for what, count in counts.most_common()) or "There is nothing that may be one.")
+    for one in recordings:
+        say(_format_planned(one))
+    counts = Counter(one.what for one in recordings)
+    say(", ".join(f"{count} {what}" for what, count in counts.most_common()) or "Nothing there may be a recording.")
 
 
-def _finding_in_words(one: "Finding") -> str:
-    from sort_assets.platform.arrivals.preview import NEW, PROBLEM
+def _format_planned(one: "PlannedRecording") -> str:
+    from sort_assets.platform.arrivals.dry_run import NEW, PROBLEM
 
     what = one.what
     if one.problem is not None:
@@ -111,42 +114,49 @@ def _finding_in_words(one: "Finding") -> str:
     return f"{name_of(one.path)}: {what}{f'. {one.why}' if one.why else ''}"
 
 
-def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: Any, as_json: bool) -> None:
+def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: "HeaderReader", as_json: bool) -> None:
     from sort_assets.platform.arrivals.catalog import RecordingCatalog
-    from sort_assets.platform.arrivals.preview import Scan
-    from sort_assets.platform.arrivals.sensor import launch_problem
+    from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
+    from sort_assets.platform.arrivals.sensor import NAME, launch_problem
 
-    with errors.status("Looking") as shown:
-        look = Scan(instance, roots, reader, lambda words: shown.update(name_of(words))).run()
-    wanted = RecordingCatalog(roots.store).num_pending_runs()
-    trouble = launch_problem(instance) if wanted else None
+    with errors.status("Scanning") as shown:
+        result = RecordingScanner(
+            instance,
+            roots,
+            reader,
+            sensor=NAME,
+            limits=WITHOUT_LIMITS,
+            on_progress=lambda text: shown.update(name_of(text)),
+        ).scan_until_quiet()
+    pending = RecordingCatalog(roots.store).num_pending_runs()
+    problem = launch_problem(instance) if pending else None
     if as_json:
-        summary = {"registered": look.registered, "news": look.news, "warnings": look.warnings}
-        left = {"waiting": look.waiting, "not_read": look.left}
-        print_json({**summary, **left, "runs_wanted": wanted, "not_launched_because": trouble})
+        done = {"registered": result.registered, "news": result.changes, "warnings": result.warnings}
+        left = {"waiting": result.waiting, "not_read": result.unread}
+        print_json({**done, **left, "runs_wanted": pending, "not_launched_because": problem})
         return
-    for key in look.registered:
+    for key in result.registered:
         say(f"registered: {key}")
-    for line in look.news:
+    for line in result.changes:
         say(line)
-    for line in look.warnings:
+    for line in result.warnings:
         complain(line)
-    say(f"{len(look.registered)} registered, {look.waiting} not complete. `sort-assets status` says more.")
-    if look.left:
-        complain(f"{look.left} could not be read, since the process that reads them did not start; see above.")
-    if wanted:
-        say(f"{wanted} runs are wanted; they start {_NEXT_LOOK}, some at a time.")
-    if trouble:
-        complain(trouble)
+    say(f"{len(result.registered)} registered, {result.waiting} not complete. `sort-assets status` shows more.")
+    if result.unread:
+        complain(f"{result.unread} not read, because the process that reads headers did not start. Scan again.")
+    if pending:
+        say(f"{pending} runs are waiting; they start {_NEXT_TICK}, a few at a time.")
+    if problem:
+        complain(problem)
 
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="KEY_OR_PATH...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def forget(names: tuple[str, ...], as_json: bool) -> None:
-    """Remove partitions, and ignore their recordings from then on; results stay in the store.
+    """Remove partitions, and ignore their recordings from now on. Results stay in the store.
 
-    A key with a stream, like plate.h5@well003, forgets that stream alone. `sort-assets register` makes known again.
+    A key with a stream, such as plate.h5@well003, forgets only that stream. `sort-assets register` brings it back.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.removal import RecordingRemover
@@ -158,10 +168,10 @@ def forget(names: tuple[str, ...], as_json: bool) -> None:
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
-            naming, forgetting = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
+            resolver, remover = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
             for name in names:
                 with others_go_on(name, failed):
-                    forgotten.append(forgetting.forget(naming.find(name)))
+                    forgotten.append(remover.forget(resolver.find(name)))
     if as_json:
         print_json([asdict(one) for one in forgotten])
     else:
@@ -173,32 +183,32 @@ def forget(names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="KEY_OR_PATH...")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
 def purge(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Forget recordings, and remove everything that was made of them. The raw data stays."""
+    """Forget recordings and delete all their results. The raw data stays."""
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.removal import RecordingRemover
     from sort_assets.platform.arrivals.resolver import RecordingResolver
     from sort_assets.platform.execution.home import open_instance
 
     if as_json and not yes:
-        raise click.UsageError("With --json nobody can be asked; add --yes.")
+        raise click.UsageError("--json can't ask for confirmation; add --yes.")
     failed: list[str] = []
     purged: list[dict[str, Any]] = []
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
-            naming, forgetting = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
-            found: list[RecordingMatch] = []
+            resolver, remover = RecordingResolver(instance, roots), RecordingRemover(instance, roots)
+            matches: list[RecordingMatch] = []
             for name in names:
                 with others_go_on(name, failed):
-                    found.append(naming.find(name))
-            if found and not yes:
-                _ask(found, [one for named in found for one in forgetting.results(named)])
-            for named in found:
-                with others_go_on(named.path or named.keys[0], failed):
-                    forgotten, results = forgetting.purge(named)
+                    matches.append(resolver.find(name))
+            if matches and not yes:
+                _confirm(matches, [one for match in matches for one in remover.results(match)])
+            for match in matches:
+                with others_go_on(match.path or match.keys[0], failed):
+                    forgotten, results = remover.purge(match)
                     purged.append({**asdict(forgotten), "removed": [asdict(one) for one in results]})
     if as_json:
         print_json(purged)
@@ -210,27 +220,27 @@ def purge(names: tuple[str, ...], yes: bool, as_json: bool) -> None:
     sys.exit(1 if failed else 0)
 
 
-def _ask(found: "list[RecordingMatch]", results: "list[Results]") -> None:
-    for named in found:
-        say(f"To be forgotten: {', '.join(named.keys) or name_of(named.path or '')}")
+def _confirm(matches: "list[RecordingMatch]", results: "list[Results]") -> None:
+    for match in matches:
+        say(f"To be forgotten: {', '.join(match.keys) or name_of(match.path or '')}")
     for one in results:
         say(f"To be removed: {one.key} ({', '.join(one.assets) or 'nothing finished'}, {decimal(one.bytes)})")
     total = decimal(sum(one.bytes for one in results))
-    click.confirm(f"Remove {total} for good? The raw data stays", abort=True)
+    click.confirm(f"Delete {total} for good? The raw data stays", abort=True)
 
 
 @click.command("retry-failed")
 @click.argument("names", nargs=-1, metavar="[KEY_OR_PATH...]")
-@click.option("--class", "failure_class", metavar="CLASS", help="Only what failed with this class of error.")
+@click.option("--class", "failure_class", metavar="CLASS", help="Retry only what failed with this class of error.")
 @click.option("--unreadable", is_flag=True, help="Also read again what could not be registered.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be tried again.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be retried.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def retry_failed(
     names: tuple[str, ...], failure_class: str | None, unreadable: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Try again what failed, from the asset that failed on; without names, of all recordings.
+    """Retry what failed, from the asset that failed onwards; without names, for all recordings.
 
-    What was unsortable has not failed. A path that could not be read or registered is read again.
+    An unsortable recording has not failed. A path that could not be registered is read again.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.resolver import RecordingResolver
@@ -241,17 +251,17 @@ def retry_failed(
     from sort_assets.platform.store.store import Store
 
     not_done: list[str] = []
-    named: list[RecordingMatch] = []
+    matches: list[RecordingMatch] = []
     retried: list[retrying.Failed] = []
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
             if names:
-                naming = RecordingResolver(instance, roots)
+                resolver = RecordingResolver(instance, roots)
                 for name in names:
                     with others_go_on(name, not_done):
-                        named.append(naming.find(name))
-            keys = {key for one in named for key in one.keys}
+                        matches.append(resolver.find(name))
+            keys = {key for match in matches for key in match.keys}
             statuses = recording_statuses(instance, Store(roots.store))
             failed = retrying.failed_recordings(
                 instance, roots, [one for one in statuses if not names or one.recording in keys]
@@ -261,21 +271,21 @@ def retry_failed(
                     if not (dry_run or one.wanted):
                         retrying.want_again(instance, roots, one)
                     retried.append(one)
-            paths = retrying.unreadable(roots, named, everything=unreadable and not names)
+            paths = retrying.unreadable(roots, matches, everything=unreadable and not names)
             read_again = [path for path in paths if dry_run or retrying.read_again(roots, path)]
-            trouble = launch_problem(instance) if retried or read_again else None
+            problem = launch_problem(instance) if retried or read_again else None
     if as_json:
         runs = [asdict(one) for one in retried]
-        print_json({"runs": runs, "read_again": read_again, "dry_run": dry_run, "not_launched_because": trouble})
+        print_json({"runs": runs, "read_again": read_again, "dry_run": dry_run, "not_launched_because": problem})
     else:
         for one in retried:
             say(f"{one.key}: {', '.join(one.assets)} (failed with {one.failure_class}: {one.message})")
         for path in read_again:
-            say(f"{name_of(path)}: is read again")
+            say(f"{name_of(path)}: to be read again")
         if retried or read_again:
-            say(f"{'That would happen' if dry_run else 'That happens'} {_NEXT_LOOK}.")
+            say(f"This {'would happen' if dry_run else 'happens'} {_NEXT_TICK}.")
         elif not not_done:
             say("Nothing of what you named has failed." if names else "Nothing has failed.")
-    if trouble:
-        complain(trouble)
+    if problem:
+        complain(problem)
     sys.exit(1 if not_done else 0)

@@ -6,7 +6,7 @@ from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
-from sort_assets.platform.arrivals.scan import Arrivals
+from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets_tests.fixtures.home import Home
@@ -25,20 +25,20 @@ class Lab:
         self.tick = 0
         self.limits = Limits(walk_s=60.0, read_s=120.0)
 
-    def look(self, later_s: float = 0.0) -> ScanResult:
+    def scan(self, later_s: float = 0.0) -> ScanResult:
         """Look, some seconds later; the requests of the look before have arrived."""
         self.now += later_s
-        arrivals = Arrivals(
+        scanner = RecordingScanner(
             self.instance, self.home.roots, self.reader, sensor="s", limits=self.limits, clock=lambda: self.now
         )
-        look = arrivals.look(self.tick)
+        look = scanner.tick(self.tick)
         self.tick = look.tick
         return look
 
     def arrive(self) -> ScanResult:
         """See it, and look again when it has been quiet for long enough."""
-        self.look()
-        return self.look(QUIET_S)
+        self.scan()
+        return self.scan(QUIET_S)
 
     def keys(self) -> set[str]:
         return set(self.instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))

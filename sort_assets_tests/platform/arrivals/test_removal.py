@@ -9,7 +9,7 @@ import pytest
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.scan import Arrivals
+from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets_tests.fixtures.home import Home
@@ -33,7 +33,7 @@ def _look(home: Home) -> list[str]:
     reader = HeaderReader(timeout_s=60.0)
     try:
         with home.instance() as instance:
-            return Arrivals(instance, home.roots, reader, sensor="s").register_complete().registered
+            return RecordingScanner(instance, home.roots, reader, sensor="s").scan().registered
     finally:
         reader.close()
 

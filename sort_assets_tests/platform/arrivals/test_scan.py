@@ -46,7 +46,7 @@ def _versions(lab: Lab, key: str, asset: str = RAW) -> list[str | None]:
 def test_a_recording_becomes_a_partition_when_nothing_in_it_changes_any_more(lab: Lab, small_file: Path) -> None:
     shutil.copy(small_file, lab.root / "day.nwb")
 
-    first, early, quiet, later = lab.look(), lab.look(QUIET_S - 1), lab.look(1), lab.look(30)
+    first, early, quiet, later = lab.scan(), lab.scan(QUIET_S - 1), lab.scan(1), lab.scan(30)
 
     assert (first.waiting, early.waiting, quiet.waiting, later.waiting) == (1, 1, 0, 0)
     assert lab.keys() == {"day.nwb"}
@@ -64,13 +64,13 @@ def test_a_file_that_grows_for_a_minute_is_waited_for(lab: Lab, small_file: Path
     path = lab.root / "growing.nwb"
     path.write_bytes(content[:1000])
     for end in range(2000, 8000, 1000):
-        look = lab.look(10)
+        look = lab.scan(10)
         assert (look.waiting, look.warnings, look.registered) == (1, [], [])
         path.write_bytes(content[:end])
     path.write_bytes(content)
 
-    lab.look(10)
-    look = lab.look(QUIET_S)
+    lab.scan(10)
+    look = lab.scan(QUIET_S)
 
     assert look.registered == ["growing.nwb"]
 
@@ -80,12 +80,12 @@ def test_a_marker_file_says_complete_in_place_of_quiet(lab: Lab, small_file: Pat
     shutil.copy(small_file, lab.root / "day.nwb")
     recording, _ = make_ground_truth(duration_s=0.5, num_channels=4, num_units=2)
     write_spikeinterface_binary(recording, lab.root / "folder")
-    assert lab.look().waiting == 2
-    assert lab.look(10 * QUIET_S).waiting == 2
+    assert lab.scan().waiting == 2
+    assert lab.scan(10 * QUIET_S).waiting == 2
 
     (lab.root / "day.nwb.done").touch()
     (lab.root / "folder" / ".done").touch()
-    look = lab.look()
+    look = lab.scan()
 
     assert look.registered == ["day.nwb", "folder"]
 
@@ -123,10 +123,10 @@ def test_a_folder_that_a_person_registered_as_one_recording_stays_one(lab: Lab, 
         shutil.copy(small_file, lab.root / "session" / f"part_{part}.nwb")
     register_recording(lab.instance, lab.root / "session", lab.home.roots)
 
-    looks = lab.arrive(), lab.look(QUIET_S)
+    looks = lab.arrive(), lab.scan(QUIET_S)
 
     assert lab.keys() == {"session"}
-    assert all(look.warnings == look.news == look.requests == [] for look in looks)
+    assert all(look.warnings == look.changes == look.requests == [] for look in looks)
     assert lab.state("session") is State.REGISTERED
 
 
@@ -137,7 +137,7 @@ def test_what_can_not_be_read_is_reported_once_and_read_again_when_it_was_copied
     shutil.copy(small_file, path)
     cut_second_half(path)
 
-    told, silent = lab.arrive(), lab.look(QUIET_S)
+    told, silent = lab.arrive(), lab.scan(QUIET_S)
     shutil.copy(small_file, path)
     again = lab.arrive()
 
@@ -161,7 +161,7 @@ def test_what_could_not_be_read_is_tried_again_after_a_while_without_a_word(
     original = lab.reader.read
     monkeypatch.setattr(lab.reader, "read", lambda path, *a, **k: read.append(path) or original(path, *a, **k))
 
-    soon, later = lab.look(60), lab.look(24 * 3600)
+    soon, later = lab.scan(60), lab.scan(24 * 3600)
 
     assert soon.warnings == later.warnings == []
     assert len(read) == 1
@@ -189,11 +189,11 @@ def test_a_recording_that_changed_is_stale_and_reported_and_not_sorted_again(
         staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=Details())
     shutil.copy(other_file, path)
 
-    changing, changed, later = lab.look(), lab.look(QUIET_S), lab.look(QUIET_S)
+    changing, changed, later = lab.scan(), lab.scan(QUIET_S), lab.scan(QUIET_S)
 
     assert changing.waiting == 1
-    assert changed.news == ["day.nwb has changed; what was made of it is stale."]
-    assert changed.requests == later.requests == later.news == []
+    assert changed.changes == ["day.nwb has changed; what was made of it is stale."]
+    assert changed.requests == later.requests == later.changes == []
     new, old = _versions(lab, "day.nwb")
     assert new != old
 
@@ -220,7 +220,7 @@ def test_touching_a_file_changes_nothing(lab: Lab, small_file: Path) -> None:
 
     look = lab.arrive()
 
-    assert (look.news, look.requests) == ([], [])
+    assert (look.changes, look.requests) == ([], [])
     assert len(_versions(lab, "day.nwb")) == 1
 
 
@@ -230,15 +230,15 @@ def test_a_recording_that_vanished_keeps_its_results_and_is_reported_once(lab: L
     lab.arrive()
     (lab.root / "day.nwb").unlink()
 
-    gone, still = lab.look(), lab.look()
+    gone, still = lab.scan(), lab.scan()
     shutil.copy(small_file, lab.root / "day.nwb")
-    back = lab.look()
-    lab.look(QUIET_S)
+    back = lab.scan()
+    lab.scan(QUIET_S)
 
     assert gone.warnings == ["day.nwb is no longer there. Its results are kept."]
     assert still.warnings == []
     assert lab.keys() == {"day.nwb", "stays.nwb"}
-    assert back.news == ["day.nwb is there again."]
+    assert back.changes == ["day.nwb is there again."]
     # The same content came back, so nothing is stale.
     assert len(set(_versions(lab, "day.nwb"))) == 1
 
@@ -249,10 +249,10 @@ def test_a_share_that_is_not_mounted_makes_nothing_vanish(lab: Lab, small_file: 
     (lab.root / "day.nwb").unlink()
 
     with pytest.raises(StorageError, match="is empty, though recordings of it are registered"):
-        lab.look()
+        lab.scan()
     lab.root.rmdir()
     with pytest.raises(StorageError, match="can't be listed"):
-        lab.look()
+        lab.scan()
 
     known = lab.known.get("day.nwb")
     assert known is not None
@@ -263,21 +263,21 @@ def test_a_rules_file_with_errors_is_said_once_and_the_last_good_one_counts(lab:
     lab.rules("rules:\n- match: ignored/\n  ignore: true\n")
     (lab.root / "ignored").mkdir()
     shutil.copy(small_file, lab.root / "ignored" / "day.nwb")
-    lab.look()
+    lab.scan()
     lab.rules("rules:\n- match: ignored/\n  ignroe: true\n")
 
-    told, silent = lab.look(), lab.look(QUIET_S)
+    told, silent = lab.scan(), lab.scan(QUIET_S)
     shutil.copy(small_file, lab.root / "day.nwb")
     look = lab.arrive()
     lab.rules("rules: []")
-    mended = lab.look()
+    mended = lab.scan()
 
     (warning,) = told.warnings
     assert "line 3" in warning
     assert "the nearest is 'ignore'" in warning
     assert silent.warnings == look.warnings == []
     assert look.registered == ["day.nwb"]
-    assert mended.news == ["The rules file is valid again."]
+    assert mended.changes == ["The rules file is valid again."]
 
 
 def test_a_sidecar_with_errors_stops_its_recording_alone(lab: Lab, small_file: Path) -> None:
@@ -286,10 +286,10 @@ def test_a_sidecar_with_errors_stops_its_recording_alone(lab: Lab, small_file: P
     sidecar = lab.root / "a.nwb.sort_assets.yaml"
     sidecar.write_text("sorter: {nam: kilosort4}")
 
-    told, silent = lab.arrive(), lab.look(QUIET_S)
+    told, silent = lab.arrive(), lab.scan(QUIET_S)
     registered = lab.keys()
     sidecar.write_text("sorter: {name: mountainsort5}")
-    look = lab.look(QUIET_S)
+    look = lab.scan(QUIET_S)
 
     assert told.warnings == []  # it was said at the first look
     assert silent.warnings == []
@@ -306,7 +306,7 @@ def test_an_ignored_recording_is_registered_when_the_rule_is_gone(lab: Lab, smal
     ignored = lab.state("day.nwb")
     lab.rules("")
 
-    at_once, look = lab.look(QUIET_S), lab.look(QUIET_S)
+    at_once, look = lab.scan(QUIET_S), lab.scan(QUIET_S)
 
     assert ignored is State.IGNORED
     assert at_once.registered == []  # a file that is being saved is empty for a moment
@@ -331,7 +331,7 @@ def test_a_rule_that_comes_later_still_stops_what_was_not_yet_asked_for(lab: Lab
     first = lab.arrive()
     lab.rules("rules: [{match: '1.nwb', sort: false}, {match: '2.nwb', ignore: true}]")
 
-    later = [lab.look(), lab.look(), lab.look()]
+    later = [lab.scan(), lab.scan(), lab.scan()]
 
     assert [one.key for one in first.requests] == ["0.nwb"]
     assert [look.requests for look in later] == [[], [], []]
@@ -345,7 +345,7 @@ def test_no_run_is_asked_for_a_recording_that_is_gone(lab: Lab, small_file: Path
     (lab.root / "a.nwb").unlink()
     lab.limits = replace(lab.limits, requests=5)
 
-    look = lab.look()
+    look = lab.scan()
 
     assert [one.key for one in look.requests] == ["b.nwb"]
 
@@ -356,7 +356,7 @@ def test_a_folder_that_a_rule_ignores_is_not_taken_for_an_empty_disk(lab: Lab, s
     lab.arrive()
     lab.rules("rules: [{match: rig/, ignore: true}]")
 
-    looks = lab.look(), lab.look()
+    looks = lab.scan(), lab.scan()
     ignored = lab.state("rig/day.nwb"), lab.known.partitions(["rig/day.nwb"])
     lab.rules("")
     back = lab.arrive()
@@ -376,10 +376,10 @@ def test_the_mount_point_of_a_disk_that_is_away_is_told_and_nothing_is_gone(lab:
     for name in ("a.nwb", "b.nwb"):
         (lab.root / "disk" / name).unlink()
 
-    told, silent = lab.look(), lab.look()
+    told, silent = lab.scan(), lab.scan()
     for name in ("a.nwb", "b.nwb"):
         shutil.copy(small_file, lab.root / "disk" / name)
-    lab.look()
+    lab.scan()
 
     (warning,) = told.warnings
     assert "is empty, though recordings in it are registered" in warning
@@ -391,7 +391,7 @@ def test_a_first_rules_file_with_mistakes_lets_nothing_pass(lab: Lab, small_file
     lab.rules("rules: [{match: archive/, ignroe: true}]")
     shutil.copy(small_file, lab.root / "day.nwb")
 
-    told, silent = lab.arrive(), lab.look(QUIET_S)
+    told, silent = lab.arrive(), lab.scan(QUIET_S)
     lab.rules("rules: [{match: archive/, ignore: true}]")
     mended = lab.arrive()
 
@@ -409,7 +409,7 @@ def test_another_dagster_home_gets_all_partitions_and_sorts_nothing_again(lab: L
     for key in ("sorted.nwb", "new.nwb"):
         lab.instance.delete_dynamic_partition(RECORDINGS_PARTITIONS, key)
 
-    look = lab.look(QUIET_S)
+    look = lab.scan(QUIET_S)
 
     assert look.registered == ["new.nwb", "sorted.nwb"]
     assert [one.key for one in look.requests] == ["new.nwb"]
@@ -423,7 +423,7 @@ def test_a_recording_that_was_moved_is_said_to_be_the_same(lab: Lab, small_file:
 
     look = lab.arrive()
 
-    assert any("after.nwb has the content of before.nwb" in line for line in look.news)
+    assert any("after.nwb has the content of before.nwb" in line for line in look.changes)
 
 
 def test_a_second_probe_leaves_the_first_ones_partition_as_it_is(lab: Lab) -> None:
@@ -449,7 +449,7 @@ def test_notes_in_the_folder_of_a_recording_change_nothing(lab: Lab) -> None:
 
     look = lab.arrive()
 
-    assert (look.news, look.requests) == ([], [])
+    assert (look.changes, look.requests) == ([], [])
     assert len(_versions(lab, "folder")) == 1
 
 
@@ -460,7 +460,7 @@ def test_names_that_are_no_text_do_not_stop_the_others(lab: Lab, small_file: Pat
     (folder / "a|b.nwb.sort_assets.yaml").write_text("preset: mountainsort5")
     shutil.copy(small_file, lab.root / "day.nwb")
 
-    looks = lab.arrive(), lab.look(QUIET_S)
+    looks = lab.arrive(), lab.scan(QUIET_S)
 
     assert "day.nwb" in looks[0].registered
     assert any("Rename the file or the folder" in warning for warning in looks[0].warnings)
@@ -485,8 +485,8 @@ def test_requests_that_were_lost_with_the_daemon_are_made_again(lab: Lab, small_
     lost = lab.arrive().requests
 
     lab.tick = before  # Dagster keeps the cursor only when it has dealt with the requests
-    again = lab.look().requests
-    arrived = lab.look().requests
+    again = lab.scan().requests
+    arrived = lab.scan().requests
 
     assert [one.run_key for one in lost] == [one.run_key for one in again]
     assert arrived == []
@@ -502,7 +502,7 @@ def test_only_so_many_runs_are_asked_for_and_the_others_later(lab: Lab, small_fi
         lab.instance.add_run(
             dg.DagsterRun(job_name="j", status=dg.DagsterRunStatus.STARTED, tags={"dagster/sensor_name": "s"})
         )
-    second, third = lab.look(), lab.look()
+    second, third = lab.scan(), lab.scan()
 
     assert len(lab.keys()) == 5
     assert [len(look.requests) for look in (first, second, third)] == [2, 1, 1]
@@ -517,7 +517,7 @@ def test_many_at_once_are_all_registered_once_over_many_short_looks(lab: Lab, sm
     looks = 0
 
     while len(registered) < number and looks < 400:
-        registered += lab.look(QUIET_S).registered
+        registered += lab.scan(QUIET_S).registered
         looks += 1
 
     assert looks > 3
@@ -529,7 +529,7 @@ def test_a_look_that_died_after_the_partition_was_added_is_repeated(
     lab: Lab, small_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(small_file, lab.root / "day.nwb")
-    lab.look()
+    lab.scan()
 
     class KilledError(BaseException):
         """Stands for a SIGKILL at this very place, where no real one can be aimed."""
@@ -540,9 +540,9 @@ def test_a_look_that_died_after_the_partition_was_added_is_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(RecordingCatalog, "put_partitions", die)
         with pytest.raises(KilledError):
-            lab.look(QUIET_S)
+            lab.scan(QUIET_S)
     killed = lab.keys()
-    look = lab.look(QUIET_S)
+    look = lab.scan(QUIET_S)
 
     assert killed == {"day.nwb"}
     assert [one.key for one in look.requests] == ["day.nwb"]
@@ -570,7 +570,7 @@ def test_odd_names_become_partitions(lab: Lab, small_file: Path, name: str, key:
 def test_a_name_that_is_too_long_for_a_key_is_reported_once(lab: Lab, small_file: Path) -> None:
     shutil.copy(small_file, lab.root / f"{'ü' * 100}.nwb")
 
-    told, silent = lab.arrive(), lab.look(QUIET_S)
+    told, silent = lab.arrive(), lab.scan(QUIET_S)
 
     (warning,) = told.warnings
     assert "RecordingKeyError" in warning
@@ -586,7 +586,7 @@ def test_a_hundred_thousand_unrelated_files_cost_little_and_are_not_remembered(l
     shutil.copy(small_file, lab.root / "day.nwb")
     lab.limits = Limits(walk_s=2.0, read_s=60.0)
 
-    looks = lab.look(), lab.look(QUIET_S)
+    looks = lab.scan(), lab.scan(QUIET_S)
 
     assert all(look.finished for look in looks)
     assert lab.known.counts() == {State.REGISTERED: 1}

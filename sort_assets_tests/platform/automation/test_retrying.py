@@ -13,7 +13,7 @@ from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsEr
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.scan import Arrivals
+from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.arrivals.tick import Limits
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.store.details import Details
@@ -233,9 +233,9 @@ def test_the_next_look_of_the_sensor_starts_it_and_the_one_after_does_not(home: 
 
     try:
         with home.instance() as instance:
-            arrivals = Arrivals(instance, home.roots, reader, sensor="s", limits=Limits(read_s=60.0))
-            look = arrivals.look(0)
-            after = arrivals.look(look.tick)
+            scanner = RecordingScanner(instance, home.roots, reader, sensor="s", limits=Limits(read_s=60.0))
+            look = scanner.tick(0)
+            after = scanner.tick(look.tick)
     finally:
         reader.close()
 

@@ -48,7 +48,7 @@ def lab(shared_lab: Lab) -> Lab:
     """Everything as it was at first, and results of both recordings that were just made."""
     shared_lab.rules(RULES)
     (shared_lab.root / SIDECAR).unlink(missing_ok=True)
-    shared_lab.look(QUIET_S)
+    shared_lab.scan(QUIET_S)
     for key in (FIRST, SECOND):
         report_results(shared_lab.instance, key)
     return shared_lab
@@ -75,7 +75,7 @@ def _stale(lab: Lab) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def test_nothing_is_stale_when_it_was_just_made(lab: Lab) -> None:
-    lab.look(QUIET_S)
+    lab.scan(QUIET_S)
 
     assert _stale(lab) == {}
 
@@ -101,7 +101,7 @@ def test_an_edited_rule_makes_stale_what_it_is_about(
     assert before in RULES
 
     lab.rules(RULES.replace(before, after))
-    look = lab.look(1)
+    look = lab.scan(1)
 
     assert look.warnings == []
     assert _stale(lab) == {FIRST: stale}
@@ -113,7 +113,7 @@ def test_what_changes_no_result_makes_nothing_stale_and_facts_only_the_delivery(
     text += "  - match: another.nwb\n    recording: {freq_min: 100}\n    sorter: {params: {scheme: '3'}}\n"
 
     lab.rules(text)
-    look = lab.look(1)
+    look = lab.scan(1)
 
     assert look.warnings == []
     assert lab.observed(FIRST, "delivery_settings")[0].metadata["settings"].value["session"] == {"lab": "Doe lab"}
@@ -122,11 +122,11 @@ def test_what_changes_no_result_makes_nothing_stale_and_facts_only_the_delivery(
 
 def test_an_edit_that_is_taken_back_makes_nothing_stale(lab: Lab) -> None:
     lab.rules(RULES.replace("freq_min: 250", "freq_min: 260"))
-    lab.look(1)
+    lab.scan(1)
     assert FIRST in _stale(lab)
 
     lab.rules(RULES)
-    lab.look(1)
+    lab.scan(1)
 
     assert _stale(lab) == {}
 
@@ -134,7 +134,7 @@ def test_an_edit_that_is_taken_back_makes_nothing_stale(lab: Lab) -> None:
 def test_a_sidecar_makes_stale_its_own_recording(lab: Lab) -> None:
     (lab.root / SIDECAR).write_text("recording: {freq_max: 5000}\n", encoding="utf-8")
 
-    look = lab.look(1)
+    look = lab.scan(1)
 
     assert look.warnings == []
     assert _stale(lab) == {SECOND: {"preprocessed_recording": ("recording_settings",)}}
@@ -143,7 +143,7 @@ def test_a_sidecar_makes_stale_its_own_recording(lab: Lab) -> None:
 def test_an_edited_probe_file_makes_stale_what_uses_it(lab: Lab) -> None:
     _write_probe(lab.root / PROBE, pitch_um=25.0)
 
-    lab.look(QUIET_S)
+    lab.scan(QUIET_S)
 
     assert _stale(lab) == {FIRST: {"preprocessed_recording": ("recording_settings",)}}
 
@@ -184,7 +184,7 @@ def test_a_recording_without_results_has_none_that_are_stale(lab: Lab, small_fil
     shutil.copy(small_file, lab.root / "c.nwb")
     lab.arrive()
     lab.rules(RULES.replace("a.nwb", "'*'"))
-    lab.look(1)
+    lab.scan(1)
 
     assert set(statuses(lab.instance, "c.nwb").values()) == {"missing"}
     assert _stale(lab).keys() == {SECOND}
@@ -209,7 +209,7 @@ def test_a_real_run_reports_what_it_was_made_from(lab: Lab) -> None:
     assert statuses(lab.instance, SECOND)["preprocessed_recording"] == "fresh"
 
     lab.rules(RULES.replace("a.nwb", "'*'"))
-    lab.look(1)
+    lab.scan(1)
 
     assert _stale(lab)[SECOND]["preprocessed_recording"] == ("recording_settings",)
 

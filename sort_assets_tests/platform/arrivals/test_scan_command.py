@@ -9,8 +9,7 @@ from pathlib import Path
 
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
-from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.preview import (
+from sort_assets.platform.arrivals.dry_run import (
     CHANGED,
     FOREIGN,
     FORGOTTEN,
@@ -21,10 +20,11 @@ from sort_assets.platform.arrivals.preview import (
     PROBLEM,
     REGISTERED,
     WAITING,
-    Finding,
-    Preview,
-    Scan,
+    DryRun,
+    PlannedRecording,
 )
+from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home
@@ -37,9 +37,9 @@ def _rules(home: Home, text: str) -> None:
     (home.roots.recordings / "sort_assets.yaml").write_text(text, encoding="utf-8")
 
 
-def _preview(home: Home, reader: HeaderReader) -> dict[str, Finding]:
+def _dry_run(home: Home, reader: HeaderReader) -> dict[str, PlannedRecording]:
     with home.instance() as instance:
-        return {one.path: one for one in Preview(instance, home.roots, reader).findings()}
+        return {one.path: one for one in DryRun(instance, home.roots, reader).recordings()}
 
 
 def _everything(folder: Path) -> dict[str, bytes]:
@@ -69,7 +69,7 @@ def test_it_says_of_everything_what_would_happen_and_why(
     assert home.invoke("forget", "left.nwb").status == 0
     (root / "gone.nwb").unlink()
 
-    found = _preview(home, reader)
+    found = _dry_run(home, reader)
 
     assert {path: one.what for path, one in found.items()} == {
         "day.nwb": NEW,
@@ -99,7 +99,7 @@ def test_it_writes_nothing_at_all(home: Home, reader: HeaderReader, small_file: 
     home.link(small_file, "day.nwb")
     before = _everything(home.folder)
 
-    _preview(home, reader)
+    _dry_run(home, reader)
 
     assert _everything(home.folder) == before
     assert not RecordingCatalog(home.roots.store).file.exists()
@@ -110,10 +110,10 @@ def test_a_recording_that_was_copied_long_ago_need_not_be_looked_at_twice(
 ) -> None:
     _rules(home, "arrival: {quiet_s: 0.6}")
     shutil.copy(small_file, home.roots.recordings / "day.nwb")
-    fresh = _preview(home, reader)["day.nwb"]
+    fresh = _dry_run(home, reader)["day.nwb"]
     time.sleep(0.7)
 
-    quiet = _preview(home, reader)["day.nwb"]
+    quiet = _dry_run(home, reader)["day.nwb"]
 
     assert (fresh.what, quiet.what) == (WAITING, NEW)
 
@@ -125,7 +125,7 @@ def test_a_recording_that_was_replaced_has_changed(home: Home, reader: HeaderRea
     (home.roots.recordings / "day.nwb").unlink()
     write_nwb(recording, home.roots.recordings / "day.nwb")
 
-    assert _preview(home, reader)["day.nwb"].what == CHANGED
+    assert _dry_run(home, reader)["day.nwb"].what == CHANGED
 
 
 def test_the_commands_preview_and_register_what_is_complete(home: Home, small_file: Path) -> None:
@@ -174,7 +174,8 @@ def test_what_is_new_is_looked_at_again_after_the_quiet_period_and_what_grows_is
             file.write(b"x")
 
     with home.instance() as instance:
-        look = Scan(instance, home.roots, reader, tell).run()
+        scanner = RecordingScanner(instance, home.roots, reader, sensor="s", limits=WITHOUT_LIMITS, on_progress=tell)
+        look = scanner.scan_until_quiet()
 
     assert look.registered == ["day.nwb"]
     assert look.waiting == 1

@@ -1,0 +1,207 @@
+"""`sort-assets scan --dry-run`: the plan of a scan as people read it; nothing is written."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from sort_assets.config.settings import Roots
+from sort_assets.errors import OutsideRecordingsRootError, SortAssetsError
+from sort_assets.platform.arrivals.actions import (
+    Action,
+    Ignore,
+    IgnoreFolder,
+    Keep,
+    MarkForeign,
+    MarkMissing,
+    Read,
+    Refuse,
+    Register,
+    Update,
+    Wait,
+)
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
+from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.plan import plan, plan_registration
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.pipeline.recording_rules import RecordingRules
+from sort_assets.recordings.fingerprint import is_clutter
+
+NEW = "would be registered"
+REGISTERED = "registered"
+CHANGED = "changed"
+WAITING = "not complete"
+IGNORED = "ignored"
+FORGOTTEN = "forgotten"
+FOREIGN = "no recording"
+PROBLEM = "problem"
+OUTSIDE = "outside the root"
+GONE = "gone"
+
+
+@dataclass(frozen=True)
+class PlannedRecording:
+    """What a scan would do about something that may be a recording.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the recordings root.
+    what : str
+        One of the phrases above.
+    keys : tuple of str
+        Partitions that it has, or would get.
+    why : str
+        The reason, as a sentence; empty where there is nothing to add.
+    problem : Problem or None
+    """
+
+    path: str
+    what: str
+    keys: tuple[str, ...] = ()
+    why: str = ""
+    problem: Problem | None = None
+
+
+class DryRun:
+    """Makes the plan of a scan, and says what each of its actions means.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    roots : Roots
+    reader : HeaderReader
+    on_progress : callable
+        Called with a sentence about how far it has come.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        roots: Roots,
+        reader: HeaderReader,
+        on_progress: Callable[[str], object] = str,
+    ) -> None:
+        self._root, self._reader, self._on_progress = roots.recordings, reader, on_progress
+        self._catalog = RecordingCatalog(roots.store, read_only=True)
+        self._entries = self._catalog.all()
+        self._partitions: dict[str, list[CatalogPartition]] = {}
+        for partition in self._catalog.partitions():
+            self._partitions.setdefault(partition.path, []).append(partition)
+        self._present = set(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
+        self._rules = RecordingRules(roots)
+
+    @property
+    def rules_problem(self) -> SortAssetsError | None:
+        """What is wrong with the rules file; then the last good rules are in force."""
+        return self._rules.problem
+
+    def recordings(self) -> Iterator[PlannedRecording]:
+        """What would be done about everything that may be a recording, and about each folder that is ignored.
+
+        Raises
+        ------
+        StorageError
+            When the recordings root can't be listed, or is empty though recordings in it are registered.
+        """
+        for action in plan(self._root, self._rules, self._entries, on_progress=self._on_progress):
+            planned = self._describe(action)
+            if planned is not None:
+                yield planned
+
+    def _describe(self, action: Action) -> PlannedRecording | None:
+        """What an action means; None for one that is of no interest to people."""
+        match action:
+            case Keep(entry) | Update(entry):
+                return self._describe_known(entry, action.sidecar if isinstance(action, Keep) else None)
+            case Ignore(entry):
+                return PlannedRecording(entry.path, IGNORED, why=f"By {action.by}.")
+            case IgnoreFolder(path, sidecar):
+                by = self._rules.settings_of(path, sidecar).ignored_by
+                return PlannedRecording(path, IGNORED, why=f"The folder and all that is in it, by {by}.")
+            case Wait(entry):
+                why = _waits_for(action, time.time())
+                if why is None:  # it is only to be seen a second time
+                    return self._describe_read(Read(entry, action.candidate, action.settings))
+                return PlannedRecording(entry.path, WAITING, self._keys(entry), why)
+            case Read():
+                return self._describe_read(action)
+            case Refuse(entry, problem):
+                what = OUTSIDE if isinstance(problem, OutsideRecordingsRootError) else PROBLEM
+                keys = self._keys(entry) if action.was_read else ()
+                return PlannedRecording(entry.path, what, keys, problem=Problem.from_error(problem))
+            case MarkForeign(entry):
+                return PlannedRecording(entry.path, FOREIGN)
+            case Register():
+                return self._describe_registration(action)
+            case MarkMissing(entry):
+                return self._describe_missing(entry)
+            case _:
+                return None
+
+    def _describe_known(self, entry: CatalogEntry, sidecar: Path | None) -> PlannedRecording | None:
+        path = entry.path
+        if entry.state is State.FORGOTTEN:
+            return PlannedRecording(path, FORGOTTEN)
+        if entry.missing_since is not None:
+            is_there = os.path.lexists(self._root / path)
+            return self._describe_missing(entry) if entry.state is State.REGISTERED and not is_there else None
+        if entry.state is State.IGNORED:
+            return PlannedRecording(path, IGNORED, why=f"By {self._rules.settings_of(path, sidecar).ignored_by}.")
+        if entry.problem is not None:
+            return PlannedRecording(path, PROBLEM, self._keys(entry), problem=Problem.from_error(entry.problem))
+        if entry.state is State.REGISTERED:
+            return PlannedRecording(path, REGISTERED, self._keys(entry))
+        return PlannedRecording(path, FOREIGN)
+
+    def _describe_missing(self, entry: CatalogEntry) -> PlannedRecording:
+        return PlannedRecording(entry.path, GONE, self._keys(entry), "It is no longer there; its results are kept.")
+
+    def _describe_read(self, read: Read) -> PlannedRecording | None:
+        self._on_progress(f"Reading {read.entry.path}")
+        action = plan_registration(read, self._reader, self._catalog)
+        if isinstance(action, Wait):
+            return PlannedRecording(read.entry.path, WAITING, self._keys(read.entry), "It changed while it was read.")
+        return None if action is None else self._describe(action)
+
+    def _describe_registration(self, register: Register) -> PlannedRecording:
+        path, keys = register.entry.path, tuple(stream.key for stream in register.streams)
+        if not set(keys) <= self._present:
+            return PlannedRecording(path, NEW, keys)
+        if register.entry.fingerprint not in (None, register.header.fingerprint):
+            return PlannedRecording(path, CHANGED, keys, "What was made of it would be stale.")
+        return PlannedRecording(path, REGISTERED, keys)
+
+    def _keys(self, entry: CatalogEntry) -> tuple[str, ...]:
+        """The partitions that a recording has."""
+        keys = (partition.key for partition in self._partitions.get(entry.path, []))
+        return tuple(sorted(key for key in keys if key in self._present))
+
+
+def _waits_for(wait: Wait, now: float) -> str | None:
+    """What a recording waits for, as a sentence; None when it only has to be seen a second time."""
+    arrival = wait.settings.arrival
+    if not wait.candidate.complete:
+        return "A file in it has the name of a partial copy."
+    if arrival.marker is not None:
+        return f"It waits for its marker '{arrival.marker}'."
+    try:
+        age = now - _last_change(wait.candidate.path)
+    except FileNotFoundError:
+        return "It is being removed."
+    if age >= arrival.quiet_s:
+        return None
+    return f"It changed {max(age, 0):.0f} s ago; it is complete after {arrival.quiet_s:g} s of quiet."
+
+
+def _last_change(path: Path) -> float:
+    """When a file, or any file in a folder, was last written or put there; in seconds since 1970."""
+    files = [path]
+    if path.is_dir():
+        files += [Path(folder, name) for folder, _, names in os.walk(path) for name in names if not is_clutter(name)]
+    stats = [file.lstat() for file in files]
+    return max(max(stat.st_mtime, stat.st_ctime) for stat in stats)

@@ -1,0 +1,273 @@
+"""Planning a scan: what is to be done about everything below the recordings root.
+
+Nothing is written. `plan` walks the folder and decides by names, sizes and times; `plan_registration` reads the header
+of one recording that the plan says is to be read.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sort_assets.config.presets import DEFAULT_PRESET
+from sort_assets.config.rules import RULES_FILE
+from sort_assets.errors import (
+    MissingRecordingError,
+    SortAssetsError,
+    StorageError,
+    UnknownFormatError,
+    UnreadableRecordingError,
+)
+from sort_assets.platform.arrivals.actions import (
+    Action,
+    Drop,
+    EndWalk,
+    Exclude,
+    IgnoreFolder,
+    Keep,
+    MarkForeign,
+    MarkMissing,
+    Read,
+    ReadResult,
+    Reappear,
+    Refuse,
+    Register,
+    Wait,
+)
+from sort_assets.platform.arrivals.candidates import (
+    Candidate,
+    Checkpoint,
+    Position,
+    Refusal,
+    find_candidates,
+    stamp_of,
+)
+from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
+from sort_assets.platform.arrivals.classification import classify_candidate
+from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.observations import observe_streams
+from sort_assets.platform.pipeline.recording_rules import RecordingRules
+from sort_assets.recordings.formats.reading import not_allowed
+
+_PROGRESS_EVERY = 500
+"""Number of candidates after which progress is reported."""
+
+
+def plan(
+    root: Path,
+    rules: RecordingRules,
+    entries: Mapping[str, CatalogEntry],
+    *,
+    after: Position = (),
+    deadline: float = float("inf"),
+    clock: Callable[[], float] = time.time,
+    on_progress: Callable[[str], object] = str,
+) -> Iterator[Action]:
+    """Plan what is to be done about everything below the recordings root.
+
+    The actions come while the folder is walked, so they may be carried out while the plan is still being made. When no
+    rules are in force, nothing is planned, since nobody knows how a recording is to be treated.
+
+    Parameters
+    ----------
+    root : Path
+        The recordings root.
+    rules : RecordingRules
+    entries : Mapping[str, CatalogEntry]
+        What the catalogue has, by path.
+    after : tuple of str
+        The position at which an earlier walk stopped.
+    deadline : float
+        When to stop the walk, on the clock of `time.monotonic`.
+    clock : callable
+        The time of day in seconds since 1970.
+    on_progress : callable
+        Called with a sentence about how far the walk has come.
+
+    Raises
+    ------
+    StorageError
+        When the recordings root can't be listed, or is empty though recordings in it are registered.
+    """
+    if rules.problem is not None and not rules.in_force:
+        return
+    seen: set[str] = set()
+    refused: list[str] = []
+    stopped_at: Position | None = None
+    folder_rules = FolderRules(rules, entries)
+    for found in find_candidates(root, folder_rules, after=after, with_checkpoints=True):
+        yield from folder_rules.take_ignored()
+        if not isinstance(found, Checkpoint):
+            path = found.relative
+            seen.add(path)
+            entry = entries.get(path)
+            if len(seen) % _PROGRESS_EVERY == 0:
+                on_progress(f"{len(seen)} candidates checked, at {path}")
+            if isinstance(found, Refusal):
+                refused.append(path)
+                yield _refuse(found, entry, clock())
+                continue  # the walk may only stop at a candidate or checkpoint
+            if entry is not None and entry.missing_since is not None:
+                yield Reappear(path)
+            yield _plan_candidate(found, entry, rules, clock())
+        if time.monotonic() > deadline:
+            stopped_at = found.position
+            break
+    yield from folder_rules.take_ignored()
+    not_found = [entry for path, entry in entries.items() if path not in seen and _is_between(after, path, stopped_at)]
+    yield from _plan_not_found(root, not_found, refused, entries, clock)
+    yield EndWalk(stopped_at)
+
+
+def plan_registration(
+    read: Read, reader: HeaderReader, catalog: RecordingCatalog, clock: Callable[[], float] = time.time
+) -> ReadResult | None:
+    """Read the header of a recording, and decide what is to be done with it; None when it is gone meanwhile.
+
+    Parameters
+    ----------
+    read : Read
+    reader : HeaderReader
+    catalog : RecordingCatalog
+        Knows which of its streams a person has forgotten.
+    clock : callable
+        The time of day in seconds since 1970.
+    """
+    path, entry, settings = read.candidate.path, read.entry, read.settings
+    try:
+        config = settings.resolve(DEFAULT_PRESET).config.recording
+        try:
+            header = reader.read(path, config, streams=settings.streams)
+        except UnknownFormatError:
+            if config.format is not None or path.is_dir():
+                raise
+            return MarkForeign(replace(entry, state=State.FOREIGN, read_stamp=entry.stamp, checked_at=clock()))
+        stamp = stamp_of(path)
+        if stamp != read.candidate.stamp:  # somebody wrote to it while it was read
+            return Wait(replace(entry, stamp=stamp, since=clock()), read.candidate, settings)
+        forgotten = {one.key for one in catalog.partitions([entry.path]) if one.forgotten}
+        return Register(entry, settings, header, observe_streams(path, entry.path, header, settings, forgotten))
+    except (MissingRecordingError, FileNotFoundError):
+        return None
+    except SortAssetsError as problem:
+        return Refuse(entry, problem, was_read=True)
+    except OSError as error:
+        return Refuse(entry, not_allowed(path, error), was_read=True)
+
+
+@dataclass(frozen=True)
+class FolderRules:
+    """What the walk asks about folders and plain binary files: rules, sidecars, and what is registered already.
+
+    A person may have registered a folder of files as one recording, with no rule that says so.
+    """
+
+    rules: RecordingRules
+    entries: Mapping[str, CatalogEntry]
+    _ignored: list[IgnoreFolder] = field(default_factory=list)
+
+    def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether nothing in a folder is a recording."""
+        ignores = self.rules.ignores_folder(relative, sidecar)
+        if ignores:
+            self._ignored.append(IgnoreFolder(relative, sidecar))
+        return ignores
+
+    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether a folder is one recording, its files concatenated."""
+        entry = self.entries.get(relative)
+        is_one = entry is not None and entry.state in (State.REGISTERED, State.FORGOTTEN)
+        return is_one or self.rules.concatenates(relative, sidecar)
+
+    def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
+        """Whether a file is a plain binary that is described."""
+        return self.rules.describes_binary(relative, sidecar)
+
+    def take_ignored(self) -> list[IgnoreFolder]:
+        """The folders that were ignored since the last call."""
+        taken = [*self._ignored]
+        self._ignored.clear()
+        return taken
+
+
+def _plan_candidate(candidate: Candidate, entry: CatalogEntry | None, rules: RecordingRules, now: float) -> Action:
+    try:
+        return classify_candidate(candidate, entry, rules, now)
+    except (OSError, ValueError) as error:  # the others are classified all the same
+        if isinstance(error, SortAssetsError):
+            problem: SortAssetsError = error
+        else:
+            problem = UnreadableRecordingError(
+                f"'{candidate.location}' can't be examined: {type(error).__name__}: {error}.",
+                remedy="Rename it, or ignore it with a rule.",
+            )
+        return _refuse(Refusal(candidate.position, problem), entry, now)
+
+
+def _refuse(refusal: Refusal, entry: CatalogEntry | None, now: float) -> Keep | Refuse:
+    if entry is None:
+        return Refuse(CatalogEntry(refusal.relative, State.PROBLEM, since=now), refusal.problem)
+    return Keep(entry) if entry.state is State.FORGOTTEN else Refuse(entry, refusal.problem)
+
+
+def _plan_not_found(
+    root: Path,
+    not_found: Iterable[CatalogEntry],
+    refused: Iterable[str],
+    entries: Mapping[str, CatalogEntry],
+    clock: Callable[[], float],
+) -> Iterator[Action]:
+    """What the walk did not find is gone, unless it is only out of sight."""
+    never_registered: list[str] = []
+    emptied: set[str] = set()
+    for entry in not_found:
+        path = entry.path
+        hidden = any(path.startswith(f"{folder}/") for folder in (*refused, *emptied))
+        if hidden or entry.state is State.FORGOTTEN:
+            continue
+        if entry.missing_since is not None:
+            yield Keep(entry)
+        elif entry.state not in (State.REGISTERED, State.IGNORED):
+            never_registered.append(path)
+        elif os.path.lexists(root / path):
+            if entry.state is State.REGISTERED:
+                # Without its settings, it is classified anew when the walk finds it again.
+                yield Exclude(replace(entry, state=State.IGNORED, settings=""))
+        elif entry.state is State.IGNORED:
+            never_registered.append(path)
+        elif _is_empty(root):
+            raise StorageError(
+                f"The recordings root '{root}' is empty, though recordings of it are registered.",
+                remedy="Mount the disk or share that holds them. If they are gone for good, `sort-assets forget` them.",
+            )
+        elif _is_empty(root / (top := path.split("/")[0])):
+            emptied.add(top)
+            yield _refuse(Refusal((top,), _emptied(root / top)), entries.get(top), clock())
+        else:
+            yield MarkMissing(replace(entry, missing_since=clock()))
+    yield from (Drop(path) for path in never_registered if path not in emptied)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder is there and holds nothing, like the mount point of a disk that is not mounted."""
+    try:
+        return folder.is_dir() and all(
+            entry.name.startswith(".") or entry.name == RULES_FILE for entry in folder.iterdir()
+        )
+    except OSError:
+        return True
+
+
+def _emptied(folder: Path) -> StorageError:
+    return StorageError(
+        f"The folder '{folder}' is empty, though recordings in it are registered.",
+        remedy="Mount the disk or share that belongs there. If the recordings are gone for good, remove the folder.",
+        path=str(folder),
+    )
+
+
+def _is_between(after: Position, path: str, stopped_at: Position | None) -> bool:
+    position = tuple(path.split("/"))
+    return position > after and (stopped_at is None or position <= stopped_at)

@@ -7,7 +7,7 @@ import dagster as dg
 from sort_assets.platform.arrivals.sensor import new_recordings
 from sort_assets.platform.automation.digest import morning_digest, send_digest
 from sort_assets.platform.automation.failure_messages import recording_failed
-from sort_assets.platform.automation.stale_recordings import stale_recordings
+from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.automation.summary import results_changed
 from sort_assets.platform.execution.executor import local_executor
 from sort_assets.platform.pipeline.assets import pipeline_assets

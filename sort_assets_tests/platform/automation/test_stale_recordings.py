@@ -10,8 +10,8 @@ import pytest
 from sort_assets.errors import RecordingError, SortAssetsError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
-from sort_assets.platform.automation.refreshing import Refresh, Refresher, RefreshLimits
-from sort_assets.platform.automation.stale_recordings import stale_recordings
+from sort_assets.platform.automation.stale_results.requests import RefreshLimits, RefreshPlan, RefreshPlanner
+from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.store.details import Details
@@ -36,7 +36,7 @@ class Lab:
     def __init__(self, home: Home, instance: dg.DagsterInstance) -> None:
         self.home, self.instance = home, instance
         self.known = RecordingCatalog(home.roots.store)
-        self.refresher = Refresher("s")
+        self.planner = RefreshPlanner("s")
 
     def fill(self) -> None:
         """Make three recordings, with results."""
@@ -60,14 +60,14 @@ class Lab:
         with self.home.store.stage(key, asset, run_id="0123456789") as staging:
             staging.publish(data_version="1", config={}, config_sources={}, inputs={}, details=Details(**details))
 
-    def look(self) -> Refresh:
-        return self.refresher.look(self.instance, self.home.roots)
+    def plan(self) -> RefreshPlan:
+        return self.planner.plan(self.instance, self.home.roots)
 
     def requested(self) -> dict[str, tuple[str, ...]]:
         """What is asked for now, by recording."""
         return {
             request.partition_key or "": tuple(key.to_user_string() for key in request.asset_selection or ())
-            for request in self.look().requests
+            for request in self.plan().requests
         }
 
     def run(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
@@ -94,9 +94,9 @@ def lab(home: Home, filled: Home) -> Iterator[Lab]:
 
 
 def test_nothing_is_asked_for_when_nothing_has_changed(lab: Lab) -> None:
-    refresh = lab.look()
+    plan = lab.plan()
 
-    assert (refresh.requests, refresh.stale, refresh.unread) == ([], 0, 0)
+    assert (plan.requests, plan.stale, plan.unread) == ([], 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_exactly_the_stale_part_is_made_again_behind_everything_else(
 ) -> None:
     lab.change("b.nwb", changed)
 
-    (request,) = lab.look().requests
+    (request,) = lab.plan().requests
 
     assert request.partition_key == "b.nwb"
     assert tuple(key.to_user_string() for key in request.asset_selection or ()) == made_again
@@ -142,13 +142,13 @@ def test_what_was_never_sorted_is_left_to_the_other_sensor(lab: Lab) -> None:
 
 def test_a_recording_at_which_a_run_is_at_work_waits(lab: Lab) -> None:
     lab.change("a.nwb")
-    (request,) = lab.look().requests
+    (request,) = lab.plan().requests
     lab.run(request, dg.DagsterRunStatus.STARTED)
 
-    refresh = lab.look()
+    plan = lab.plan()
 
-    assert refresh.requests == []
-    assert refresh.left == {"a run waits or is at work": 1}
+    assert plan.requests == []
+    assert plan.skipped == {"a run is queued or running": 1}
 
 
 def test_a_run_of_a_range_keeps_all_its_recordings_busy(lab: Lab) -> None:
@@ -162,10 +162,10 @@ def test_a_run_of_a_range_keeps_all_its_recordings_busy(lab: Lab) -> None:
 
 def test_what_was_tried_in_vain_is_not_tried_again_until_something_else_changes(lab: Lab) -> None:
     lab.change("a.nwb")
-    (request,) = lab.look().requests
+    (request,) = lab.plan().requests
     lab.run(request, dg.DagsterRunStatus.FAILURE)
-    assert lab.look().left == {"tried like this before, in vain": 1}
-    assert lab.look().requests == []
+    assert lab.plan().skipped == {"requested before, without success": 1}
+    assert lab.plan().requests == []
 
     lab.change("a.nwb", version="third")
 
@@ -174,11 +174,11 @@ def test_what_was_tried_in_vain_is_not_tried_again_until_something_else_changes(
 
 def test_the_same_settings_are_tried_again_after_others_were_in_force(lab: Lab) -> None:
     lab.change("a.nwb")
-    (there,) = lab.look().requests
+    (there,) = lab.plan().requests
     lab.run(there, dg.DagsterRunStatus.SUCCESS)
     report_results(lab.instance, "a.nwb", *PIPELINE[2:])
     lab.change("a.nwb", version="first")
-    (back,) = lab.look().requests
+    (back,) = lab.plan().requests
     lab.run(back, dg.DagsterRunStatus.SUCCESS)
     report_results(lab.instance, "a.nwb", *PIPELINE[2:])
 
@@ -193,10 +193,10 @@ def test_what_a_person_tried_in_vain_after_the_change_is_not_tried_again(lab: La
         lab.change(key)
     _fail(lab, "a.nwb")
 
-    refresh = lab.look()
+    plan = lab.plan()
 
-    assert [request.partition_key for request in refresh.requests] == ["b.nwb"]
-    assert refresh.left == {"failed since it became stale": 1}
+    assert [request.partition_key for request in plan.requests] == ["b.nwb"]
+    assert plan.skipped == {"failed since it became stale": 1}
 
 
 def _fail(lab: Lab, key: str) -> None:
@@ -220,10 +220,10 @@ def test_what_holds_nothing_to_sort_is_sorted_again_only_from_other_input(lab: L
     lab.change("a.nwb", "sorter_settings")
     lab.change("b.nwb", "recording_settings")
 
-    refresh = lab.look()
+    plan = lab.plan()
 
-    assert [request.partition_key for request in refresh.requests] == ["b.nwb"]
-    assert refresh.left == {"nothing to sort in it": 1}
+    assert [request.partition_key for request in plan.requests] == ["b.nwb"]
+    assert plan.skipped == {"nothing to sort in it": 1}
 
 
 def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: Lab) -> None:
@@ -234,9 +234,9 @@ def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: L
         CatalogEntry("b.nwb", State.REGISTERED, problem=RecordingError("It is cut off.", remedy="Copy it again.")),
     )
     lab.known.request_run("c.nwb", "retry")
-    refresh = lab.look()
-    assert refresh.requests == []
-    assert sum(refresh.left.values()) == len(refresh.left) == 3
+    plan = lab.plan()
+    assert plan.requests == []
+    assert sum(plan.skipped.values()) == len(plan.skipped) == 3
 
     (partition,) = lab.known.partitions(["c.nwb"])
     lab.known.put_partitions(replace(partition, run_key=None, forgotten=True))
@@ -245,12 +245,12 @@ def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: L
 
 
 def test_runs_are_asked_for_a_few_at_a_time(lab: Lab) -> None:
-    lab.refresher = Refresher("s", RefreshLimits(requests=2, unfinished_runs=2))
+    lab.planner = RefreshPlanner("s", RefreshLimits(requests=2, unfinished_runs=2))
     for key in KEYS:
         lab.change(key)
-    first = lab.look()
+    first = lab.plan()
     assert [request.partition_key for request in first.requests] == ["a.nwb", "b.nwb"]
-    assert first.left == {"for a later tick": 1}
+    assert first.skipped == {"for a later tick": 1}
 
     lab.run(first.requests[0], dg.DagsterRunStatus.STARTED)
     lab.run(first.requests[1], dg.DagsterRunStatus.SUCCESS)

@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.automation.read_events import FILE_NAME
-from sort_assets.platform.automation.staleness import CODE, StalenessReader
+from sort_assets.platform.automation.stale_results.event_cache import FILE_NAME
+from sort_assets.platform.automation.stale_results.staleness import CODE, StalenessReader
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home

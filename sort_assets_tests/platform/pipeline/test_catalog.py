@@ -61,8 +61,8 @@ import dagster as dg
 
 import sort_assets
 from sort_assets.definitions import defs
-from sort_assets.platform.automation.stale_recordings import stale_recordings
-from sort_assets.platform.automation.staleness import StalenessReader
+from sort_assets.platform.automation.stale_results.sensor import stale_recordings
+from sort_assets.platform.automation.stale_results.staleness import StalenessReader
 from sort_assets.platform.automation.summary import SUMMARIZED
 from sort_assets.platform.execution.home import open_instance
 from sort_assets.platform.pipeline.catalog import sections_decided_upstream

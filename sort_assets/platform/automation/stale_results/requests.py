@@ -1,4 +1,4 @@
-"""Deciding which stale results are made again: never more than helps, and never what a person would not."""
+"""The runs to request for stale results: only those that can help, and none that a person has reason to avoid."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
-from sort_assets.platform.automation.staleness import StalenessReader, StaleRecording
+from sort_assets.platform.automation.stale_results.staleness import StalenessReader, StaleRecording
 from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
 from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, STALE_PRIORITY, UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
+from sort_assets.platform.pipeline.recording_results import recording_summary
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets.platform.store.store import Store
@@ -32,9 +33,9 @@ class RefreshLimits:
     read_s : float
         Seconds after which no further events of results are read.
     requests : int
-        Runs that a tick asks for.
+        Number of runs that a tick requests.
     unfinished_runs : int
-        Runs of the sensor that wait or run at the same time; what is still to come can be changed by a rule.
+        Number of the sensor's runs that are queued or running; rules can still change what comes later.
     """
 
     read_s: float = 10.0
@@ -43,31 +44,39 @@ class RefreshLimits:
 
 
 @dataclass
-class Refresh:
-    """What a tick came to.
+class RefreshPlan:
+    """The result of a tick.
 
     Attributes
     ----------
     requests : list of dg.RunRequest
     stale, unread : int
-        Recordings with stale results, and those for which there was no time.
-    left : Counter
-        How many stale recordings are left alone, by reason.
+        Number of recordings with stale results, and of those that there was no time to read.
+    skipped : Counter
+        Number of stale recordings for which nothing is requested, by reason.
     """
 
     requests: list[dg.RunRequest] = field(default_factory=list)
     stale: int = 0
     unread: int = 0
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> Iterator[str]:
+        """The result in a few phrases."""
+        yield f"recordings with stale results: {self.stale}" if self.stale else "Nothing is stale"
+        for reason, count in self.skipped.most_common():
+            yield f"{reason}: {count}"
+        if self.unread:
+            yield f"{self.unread} are read in the next ticks"
 
 
-class Refresher:
-    """Decides which stale results are made again. It remembers what it has found out; one in a process is enough.
+class RefreshPlanner:
+    """Plans which stale results are made again. It remembers what it has read; a process needs only one.
 
     Parameters
     ----------
     sensor : str
-        Name of the sensor that asks for the runs; its unfinished runs are counted.
+        Name of the sensor that requests the runs; its unfinished runs are counted.
     limits : RefreshLimits
     """
 
@@ -76,48 +85,48 @@ class Refresher:
         self._reader = StalenessReader()
         self._reasons: dict[str, str] = {}
 
-    def look(self, instance: dg.DagsterInstance, roots: Roots) -> Refresh:
-        """Find what is stale, and ask for runs of that part of the pipeline.
+    def plan(self, instance: dg.DagsterInstance, roots: Roots) -> RefreshPlan:
+        """Find what is stale, and plan runs of that part of the pipeline.
 
         Raises
         ------
         StorageError
-            When it can't be read what is known of the recordings.
+            When the recording catalogue can't be read.
         """
         found = self._reader.read(instance, seconds=self._limits.read_s)
-        refresh = Refresh(stale=len(found.stale), unread=found.unread)
+        plan = RefreshPlan(stale=len(found.stale), unread=found.unread)
         if not found.stale:
-            return refresh
+            return plan
         unfinished = self._unfinished_runs(instance)
         room = self._limits.unfinished_runs - sum(
             run.tags.get("dagster/sensor_name") == self._sensor for run in unfinished
         )
         busy = set(_recordings_of(instance, unfinished))
-        known = RecordingCatalog(roots.store)
-        rows, partitions = known.all(), {one.key: one for one in known.partitions()}
+        catalog = RecordingCatalog(roots.store)
+        entries, partitions = catalog.all(), {one.key: one for one in catalog.partitions()}
         for recording in found.stale:
             partition = partitions.get(recording.key)
-            row = None if partition is None or partition.forgotten else rows.get(partition.path)
+            entry = None if partition is None or partition.forgotten else entries.get(partition.path)
             if recording.key in busy:
-                reason: str | None = "a run waits or is at work"
-            elif partition is None or row is None or row.state is not State.REGISTERED:
-                reason = "unknown to new_recordings, ignored or forgotten"
+                reason: str | None = "a run is queued or running"
+            elif partition is None or entry is None or entry.state is not State.REGISTERED:
+                reason = "not in the recording catalogue, ignored or forgotten"
             elif partition.run_key is not None:
                 reason = "about to be sorted by new_recordings"
-            elif row.missing_since is not None:
-                reason = "gone"
-            elif row.problem is not None:
+            elif entry.missing_since is not None:
+                reason = "no longer on disk"
+            elif entry.problem is not None:
                 reason = "with a problem, see `sort-assets status`"
-            elif len(refresh.requests) >= min(room, self._limits.requests):
+            elif len(plan.requests) >= min(room, self._limits.requests):
                 reason = "for a later tick"
             else:
                 run_key = f"{recording.key}:{hash_json({'state': recording.state})}"
                 reason = self._reason(instance, Store(roots.store), recording, run_key)
                 if reason is None:
-                    refresh.requests.append(_request(Store(roots.store), recording, run_key))
+                    plan.requests.append(_request(Store(roots.store), recording, run_key))
             if reason is not None:
-                refresh.left[reason] += 1
-        return refresh
+                plan.skipped[reason] += 1
+        return plan
 
     def _unfinished_runs(self, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
         return [*instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED]))]
@@ -125,14 +134,14 @@ class Refresher:
     def _reason(
         self, instance: dg.DagsterInstance, store: Store, recording: StaleRecording, run_key: str
     ) -> str | None:
-        """Why a run would not help; None when it may. What was found stays true for the same run key."""
+        """Why a run would not help; None when it may. A reason stays true for the same run key."""
         if run_key not in self._reasons:
             reason = None
             if instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: run_key}), limit=1):
-                reason = "tried like this before, in vain"
+                reason = "requested before, without success"
             elif recording.since is not None and _failed_after(store, recording, recording.since):
                 reason = "failed since it became stale"
-            elif not _has_other_input(recording) and _is_unsortable(store, recording.key):
+            elif not _has_other_input(recording) and recording_summary(store, recording.key).unsortable is not None:
                 reason = "nothing to sort in it"
             if reason is None:
                 return None
@@ -150,7 +159,7 @@ def _request(store: Store, recording: StaleRecording, run_key: str) -> dg.RunReq
 
 
 def _from_what_is_there(store: Store, recording: StaleRecording) -> tuple[str, ...]:
-    """What has to be made again, and before it what the store no longer has."""
+    """What has to be made again, and whatever it is made from that the store no longer has."""
     again = set(recording.rest)
     for asset in reversed(PIPELINE):
         if asset in again:
@@ -177,22 +186,15 @@ def _failed_after(store: Store, recording: StaleRecording, since: float) -> bool
 
 
 def _has_other_input(recording: StaleRecording) -> bool:
-    """Whether the sorter is going to read something else, and not only to run otherwise."""
+    """Whether the sorter is going to read other data, and not only to run with other settings."""
     before = PIPELINE[: PIPELINE.index(_SORTING)]
     return any(asset in before for asset in recording.causes) or any(
         name in before for name in recording.causes.get(_SORTING, ())
     )
 
 
-def _is_unsortable(store: Store, key: str) -> bool:
-    try:
-        return store.artefact(key, _SORTING).manifest.details.get("unsortable") is not None
-    except SortAssetsError:
-        return False  # the run is going to say what is wrong with it
-
-
 def _recordings_of(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> Iterator[str]:
-    """The recordings that runs are about, also those of a range of partitions."""
+    """The recordings of runs, including those of a range of partitions."""
     for run in runs:
         if PARTITION_TAG in run.tags:
             yield run.tags[PARTITION_TAG]
@@ -201,12 +203,3 @@ def _recordings_of(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> I
             keys = list(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
             if first in keys and last in keys:
                 yield from keys[keys.index(first) : keys.index(last) + 1]
-
-
-def summary(refresh: Refresh) -> Iterator[str]:
-    """What a tick came to, in a few words each."""
-    yield f"recordings with stale results: {refresh.stale}" if refresh.stale else "Nothing is stale"
-    for reason, count in refresh.left.most_common():
-        yield f"{reason}: {count}"
-    if refresh.unread:
-        yield f"{refresh.unread} are looked at in the next ticks"

@@ -1,7 +1,7 @@
-"""Events of results that have been read, kept for the next process.
+"""A cache of the events of results, kept for the next process.
 
-Dagster's daemon starts its code server anew every minute, and reading an event takes a millisecond. It is a cache: when
-it is lost, or belongs to another instance, everything is read once more.
+Dagster's daemon starts its code server anew every minute, and reading an event takes a millisecond. When the cache is
+lost, or belongs to another instance, all events are read once more.
 """
 
 import json
@@ -25,16 +25,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReadEvent:
-    """An event that says what there is.
+    """What is needed of an event, a materialization or an observation.
 
     Attributes
     ----------
     time : float
         In seconds since 1970.
     version, code_version : str or None
-        Its data version, and the version of the code that made it.
+        The data version, and the version of the code that made it.
     made_from : Mapping[str, int or None]
-        By upstream asset, the number of the event that says what was read; None where there was none.
+        By upstream asset, the number of the event of what was read; None where there was none.
     """
 
     time: float
@@ -43,25 +43,25 @@ class ReadEvent:
     made_from: Mapping[str, int | None]
 
 
-class ReadEvents:
-    """Events by asset and number, kept in a file.
+class EventCache:
+    """Events by asset and number, in a file.
 
     Parameters
     ----------
     file : Path
-        Made when something is added.
+        Created when an event is added.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     @classmethod
-    def of_instance(cls, instance: dg.DagsterInstance) -> "ReadEvents":
-        """Those of an instance, in its home."""
+    def of_instance(cls, instance: dg.DagsterInstance) -> "EventCache":
+        """The cache of an instance, in its home."""
         return cls(Path(instance.root_directory) / FILE_NAME)
 
     def load(self, instance: dg.DagsterInstance) -> dict[str, dict[int, ReadEvent]]:
-        """All of them; none when they belong to another instance than this, whose numbers mean something else."""
+        """All events; none when they belong to another instance, whose numbers mean something else."""
         events: dict[str, dict[int, ReadEvent]] = {}
         if not self._file.exists():
             return events
@@ -80,7 +80,7 @@ class ReadEvents:
         return {}
 
     def add(self, asset: str, events: Mapping[int, ReadEvent]) -> None:
-        """Keep some more."""
+        """Add events of an asset."""
         rows = [(asset, number, json.dumps(asdict(event))) for number, event in events.items()]
         try:
             with self._open() as connection:
@@ -96,7 +96,7 @@ class ReadEvents:
 
 
 def _is_of(instance: dg.DagsterInstance, asset: str, events: Mapping[int, ReadEvent]) -> bool:
-    """Whether an instance has the newest of these events, at that time, or has removed it."""
+    """Whether an instance has the newest of these events, with the same time."""
     number = max(events)
     wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[number])
     for fetch in (instance.fetch_materializations, instance.fetch_observations):

@@ -1,12 +1,12 @@
-"""Which results are stale, of all recordings at once, by the rule that Dagster's UI follows.
+"""Which results are stale, of all recordings at once, by the rule of Dagster's UI.
 
-A result is stale when its asset has another code version than made it, other upstream assets, or when the data version
-of one of those has changed since. Dagster's tag `dagster/input_data_version` does not say so: for a partitioned asset
-that is only observed it always holds the hash of nothing (1.13.27). As the UI does, this compares the event that a
+A result is stale when the code version of its asset has changed, when its asset has other upstream assets, or when the
+data version of one of these has changed since. Dagster's tag `dagster/input_data_version` can't tell: for a partitioned
+asset that is only observed it always holds the hash of nothing (1.13.27). Like the UI, this compares the event that a
 result was made from with the newest one.
 
-Dagster's storage finds the newest event of each partition fast. What a result was made from stands inside its event,
-which takes 1 ms to read; each is read once, and kept in a file for the next process.
+Dagster finds the newest event of each partition fast. What a result was made from is in its event, and reading an event
+takes 1 ms; each is read once, and kept in a file for the next process.
 """
 
 import time
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from sort_assets.platform.arrivals.observations import DATA_VERSION_TAG
-from sort_assets.platform.automation.read_events import ReadEvent, ReadEvents
+from sort_assets.platform.automation.stale_results.event_cache import EventCache, ReadEvent
 from sort_assets.platform.pipeline.assets import pipeline_assets
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.store.handles import StoredSorting
 
 CODE = "its code"
-"""In place of an upstream asset, where the asset's own code is the cause."""
+"""The cause where the asset's own code has changed, in place of an upstream asset."""
 
 _CODE_VERSION_TAG = "dagster/code_version"
 _POINTER_TAG = "dagster/input_event_pointer/"
@@ -38,14 +38,14 @@ class StaleRecording:
     ----------
     key : str
     causes : Mapping[str, tuple of str]
-        By stale asset, the upstream assets that have changed, or `CODE`; in the order in which they are made.
+        By stale asset, the upstream assets that have changed, or `CODE`; in the order of the pipeline.
     rest : tuple of str
         What has to be made again: the stale assets and all that is made from them.
     state : tuple of str
-        Names what it is to be made from and what there is: it differs for any two situations that are worth an
-        attempt each.
+        Identifies the present results and what they are to be made from: two situations that deserve an attempt each
+        differ in it.
     since : float or None
-        When the newest of the causes was seen, in seconds since 1970; None where only code is the cause.
+        The time of the newest cause, in seconds since 1970; None where only code is the cause.
     """
 
     key: str
@@ -57,16 +57,16 @@ class StaleRecording:
 
 @dataclass
 class Staleness:
-    """What was found.
+    """The stale recordings of an instance.
 
     Attributes
     ----------
     stale : list of StaleRecording
         In the order of the keys.
     unread : int
-        Recordings for which there was no time.
+        Number of recordings that there was no time to read.
     sorted : int
-        Recordings that have a sorting.
+        Number of recordings that have a sorting.
     """
 
     stale: list[StaleRecording] = field(default_factory=list)
@@ -96,24 +96,24 @@ class StalenessReader:
         self._is_loaded = False
 
     def read(self, instance: dg.DagsterInstance, *, seconds: float) -> Staleness:
-        """Look at all recordings that are partitions and have a sorting.
+        """Find the stale recordings among all partitions that have a sorting.
 
         Parameters
         ----------
         instance : DagsterInstance
         seconds : float
-            When this time is over, no further events are read. The next call goes on.
+            Time after which no further events are read. The next call continues.
         """
         deadline = time.monotonic() + seconds
         if not self._is_loaded:
-            for asset, events in ReadEvents.of_instance(instance).load(instance).items():
+            for asset, events in EventCache.of_instance(instance).load(instance).items():
                 self._events.setdefault(asset, {}).update(events)
             self._is_loaded = True
         newest = {
             asset: instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), self._event_type(asset))
             for asset in self._assets
         }
-        # Those that were made last come first: they are what people work with.
+        # Those that were sorted last come first, since people work with them.
         made = newest[StoredSorting.asset]
         partitions = made.keys() & instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
         keys = sorted(partitions, key=lambda key: -made[key])
@@ -127,7 +127,7 @@ class StalenessReader:
         for key in sorted(keys):
             latest = {asset: newest[asset][key] for asset in self._assets if key in newest[asset]}
             try:
-                stale = self._judge(key, latest)
+                stale = self._stale(key, latest)
             except _NotReadError:
                 found.unread += 1
             else:
@@ -166,7 +166,7 @@ class StalenessReader:
             some = missing[start : start + _READ_AT_ONCE]
             read = dict(self._fetch(instance, asset, some))
             known.update(dict.fromkeys(some, _GONE) | read)
-            ReadEvents.of_instance(instance).add(asset, read)
+            EventCache.of_instance(instance).add(asset, read)
 
     def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, ReadEvent]]:
         wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
@@ -182,7 +182,7 @@ class StalenessReader:
             version, code_version = tags.get(DATA_VERSION_TAG), tags.get(_CODE_VERSION_TAG)
             yield record.storage_id, ReadEvent(record.timestamp, version, code_version, pointers)
 
-    def _judge(self, key: str, latest: Mapping[str, int]) -> StaleRecording | None:
+    def _stale(self, key: str, latest: Mapping[str, int]) -> StaleRecording | None:
         causes: dict[str, tuple[str, ...]] = {}
         rest: list[str] = []
         times: list[float] = []
@@ -204,7 +204,7 @@ class StalenessReader:
         return StaleRecording(key, causes, tuple(rest), (*state, f"{first}@{latest[first]}"), max(times, default=None))
 
     def _causes(self, asset: str, latest: Mapping[str, int]) -> Iterator[str]:
-        """Why a result is stale; nothing for one that was never made, which is missing and not stale."""
+        """Why a result is stale; nothing for a result that was never made, which is missing rather than stale."""
         if asset not in latest:
             return
         event, upstream = self._event(asset, latest), self._upstream[asset]
@@ -240,8 +240,8 @@ class StalenessReader:
 
 
 class _NotReadError(Exception):
-    """An event is needed for which there was no time."""
+    """An event is needed that there was no time to read."""
 
 
 _GONE = ReadEvent(0.0, None, None, {})
-"""In place of an event that somebody removed."""
+"""Stands for an event that somebody removed."""

@@ -138,14 +138,14 @@ class _Computation:
         of_components = [n for n in names if pca_columns.intersection(family.get_metric_by_name(n).metric_columns)]
         others = [name for name in names if name not in of_components]
         self._progress(f"{len(others)} quality metrics of {len(units)} units")
-        self._compute(family, others, units, {})
+        self._compute(family, others, units)
         if self._config.pca and of_components:
             self._progress("Metrics on principal components")
             with principal_components(self._analyzer, self._job_kwargs) as unavailable_reason:
                 if unavailable_reason:
                     self._failed |= dict.fromkeys(of_components, unavailable_reason)
                 else:
-                    self._compute_prepared(family, of_components, units)
+                    self._compute(family, of_components, units, at_once=_UNITS_AT_ONCE)
 
     def _template_metrics(self, units: Sequence[Any]) -> None:
         _, family = metric_families()
@@ -157,11 +157,11 @@ class _Computation:
         on_one_channel = [name for name in names if name not in along_probe]
         self._progress(f"{len(names)} metrics of the average waveforms")
         with _made_up_positions(self._analyzer):
-            self._compute_prepared(family, on_one_channel, units, include_multi_channel_metrics=False)
+            self._compute(family, on_one_channel, units, at_once=_UNITS_AT_ONCE, include_multi_channel_metrics=False)
         if not has_positions(self._analyzer):
             self._failed |= dict.fromkeys(along_probe, "The channels have no positions.")
         elif wide := [unit for unit in units if self._num_channels(unit) >= _FEWEST_CHANNELS]:
-            self._compute_prepared(family, along_probe, wide, include_multi_channel_metrics=True)
+            self._compute(family, along_probe, wide, at_once=_UNITS_AT_ONCE, include_multi_channel_metrics=True)
         else:
             why = f"No unit is seen on {_FEWEST_CHANNELS} channels, which it takes."
             self._failed |= dict.fromkeys(along_probe, why)
@@ -183,51 +183,61 @@ class _Computation:
                         str(unit): values[row].item() for unit, row in zip(units, rows, strict=True)
                     }
 
-    def _compute_prepared(self, family: Any, names: Sequence[str], units: Sequence[Any], **options: Any) -> None:
-        """Compute metrics that share data, which SpikeInterface prepares; for some units at once."""
+    def _compute(
+        self, family: Any, names: Sequence[str], units: Sequence[Any], *, at_once: int | None = None, **options: Any
+    ) -> None:
+        """Compute metrics one by one, so that each may fail alone, for at most `at_once` units at a time.
+
+        SpikeInterface's own loop (`BaseMetricExtension._compute_metrics`, 0.105.3) also goes on after a metric that
+        fails, but turns every exception into the text of a warning: memory that ran out would look like missing values,
+        and the class of the failure would be lost. Its public `compute` prepares all units, and one without spikes
+        makes the preparation of templates fail.
+        """
+        names = [name for name in names if self._is_possible(family.get_metric_by_name(name))]
         if not names:
             return
         # Of equal size: what compares units can't do it with a last one alone.
-        batches = -(-len(units) // _UNITS_AT_ONCE)
+        batches = -(-len(units) // (at_once or len(units)))
         for batch in range(batches):
             some = units[batch * len(units) // batches : (batch + 1) * len(units) // batches]
+            extension = family(self._analyzer)
             try:
-                extension = family(self._analyzer)
                 extension.set_params(save=False, metric_names=list(names), **options)
-                # SpikeInterface's own `compute` prepares all units at once; one without spikes makes it fail.
                 shared = extension._prepare_data(self._analyzer, unit_ids=some)
             except FAILURES_OF_THE_MACHINE:
                 raise
             except Exception as error:
                 self._failed |= dict.fromkeys(names, format_error(error))
                 return
-            self._compute(family, names, some, shared)
+            for name in names:
+                self._compute_metric(family.get_metric_by_name(name), some, shared)
             del shared
 
-    def _compute(self, family: Any, names: Sequence[str], units: Sequence[Any], shared: Mapping[str, Any]) -> None:
-        """Compute metrics one by one, so that each may fail alone."""
-        for name in names:
-            metric = family.get_metric_by_name(name)
-            if reason := self._why_impossible(metric):
-                self._failed[name] = reason
-                continue
-            try:
-                result = metric.compute(
-                    self._analyzer,
-                    unit_ids=units,
-                    metric_params=metric.metric_params | self._defaults(name) | self._config.params.get(name, {}),
-                    tmp_data=shared,
-                    job_kwargs=self._job_kwargs,
-                )
-            except FAILURES_OF_THE_MACHINE:
-                raise
-            except Exception as error:
-                self._failed[name] = format_error(error)
-                continue
-            fields = getattr(result, "_fields", None)
-            found = result._asdict() if fields else {next(iter(metric.metric_columns)): result}
-            for column, values in found.items():
-                self._values.setdefault(column, {}).update({str(unit): value for unit, value in values.items()})
+    def _compute_metric(self, metric: Any, units: Sequence[Any], shared: Mapping[str, Any]) -> None:
+        name = metric.metric_name
+        try:
+            result = metric.compute(
+                self._analyzer,
+                unit_ids=units,
+                metric_params=metric.metric_params | self._defaults(name) | self._config.params.get(name, {}),
+                tmp_data=shared,
+                job_kwargs=self._job_kwargs,
+            )
+        except FAILURES_OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            self._failed[name] = format_error(error)
+            return
+        found = result._asdict() if hasattr(result, "_fields") else {next(iter(metric.metric_columns)): result}
+        for column, values in found.items():
+            self._values.setdefault(column, {}).update({str(unit): value for unit, value in values.items()})
+
+    def _is_possible(self, metric: Any) -> bool:
+        """Whether everything that the metric needs is there; if not, the reason is kept."""
+        reason = self._why_impossible(metric)
+        if reason is not None:
+            self._failed[metric.metric_name] = reason
+        return reason is None
 
     def _why_impossible(self, metric: Any) -> str | None:
         for extension in metric.depend_on:

@@ -1,4 +1,11 @@
-"""Reports of a recording and of all of them."""
+"""The report of a recording: one HTML page that holds its figures and needs nothing else.
+
+`content` has what the page shows, as plain data; `figures` draws its figures, `unit_table` makes its table of units,
+`parameters` lists the configuration in force, and `recording_report` renders the template `recording_report.html.j2`.
+
+To add a figure to the report, add it to the list in `figures`; to add a section, add its data to `ReportContent` and
+show it in the template.
+"""
 
 from sort_assets.reports.content import (
     AttentionPoint,

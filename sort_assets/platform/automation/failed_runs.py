@@ -1,4 +1,4 @@
-"""What went wrong in a failed run, in words for somebody who is not looking at the UI."""
+"""What went wrong in a failed run, read from its events, for messages and for retries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sort_assets.platform.automation.notifications import run_link
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 
 UNCLASSIFIED = "the run itself"
-"""In place of a class, where the run itself failed and none of its steps: its worker died, it was never launched."""
+"""The class of a run that failed without a failed step: its worker died, or it was never launched."""
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
@@ -26,9 +26,9 @@ class RunFailure:
     run_id : str
     job : str
     recording : str
-        The partition, or the first and the last one of a range; empty for a run without.
+        The partition, or the first and the last one of a range; empty for a run without a partition.
     step : str
-        The asset, or whatever else failed; empty for the run as a whole.
+        The asset or op that failed; empty for the run as a whole.
     failure_class : str
         The class of the error, or `UNCLASSIFIED`.
     message, remedy : str
@@ -36,7 +36,7 @@ class RunFailure:
     stage : str
         The sorter's stage, where there is one.
     logs : str
-        Where the sorter's logs are kept, where there are any.
+        Folder of the sorter's logs, where there are any.
     """
 
     run_id: str
@@ -71,21 +71,21 @@ class RunFailure:
 
 
 def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[RunFailure]:
-    """What went wrong in a run that has failed: each step that failed, or else the run as a whole."""
+    """What went wrong in a failed run: a failure for each failed step, or else one for the run as a whole."""
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=_EVENTS)]
     steps = [_step_failure(run, event) for event in events if event and event.is_step_failure]
     return steps or [_failure_as_a_whole(run, [event for event in events if event])]
 
 
 def failures_of_a_class(failures: Sequence[RunFailure], more: int = 0) -> str:
-    """Failures of the same class in words: the first in full, some others by name, the rest as a number.
+    """Text about failures of a class: the first in full, some others by name, and the number of the rest.
 
     Parameters
     ----------
     failures : sequence of RunFailure
         At least one.
     more : int
-        How many there are besides.
+        Number of further failures.
     """
     first, *others = failures
     more += len(others[_LINES_LISTED:])
@@ -99,28 +99,28 @@ def failures_of_a_class(failures: Sequence[RunFailure], more: int = 0) -> str:
 
 
 def recording_of(run: dg.DagsterRun) -> str:
-    """The partition of a run; of a range, its first and last; empty for a run without."""
+    """The partition of a run; the first and last one of a range; empty for a run without a partition."""
     first, last = (run.tags.get(tag, "") for tag in _RANGE_TAGS)
     return run.tags.get(PARTITION_TAG) or (f"{first} to {last}" if first != last else first)
 
 
 def _step_failure(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunFailure:
     data = event.step_failure_data
-    said = data.user_failure_data
-    metadata = {name: str(value.value) for name, value in said.metadata.items()} if said else {}
+    failure = data.user_failure_data
+    metadata = {name: str(value.value) for name, value in failure.metadata.items()} if failure else {}
     error = data.error
     if error and error.cause and error.cls_name == _WRAPPER:
         error = error.cause
     remedy = metadata.get("remedy", "See the run, then launch it again.")
     failure_class = metadata.get("failure_class") or (error.cls_name if error else None) or UNCLASSIFIED
-    message = (said.description if said else None) or (error.message.strip() if error else "") or "It gave no reason."
+    message = (failure.description if failure else None) or (error.message.strip() if error else "") or "No message."
     return RunFailure(
         run_id=run.run_id,
         job=run.job_name,
         recording=recording_of(run),
         step=event.step_key or "",
         failure_class=failure_class,
-        # As `render_failure` makes a description of both.
+        # `render_failure` makes the description of all three.
         message=message.removeprefix(f"{failure_class}: ").removesuffix(f" Remedy: {remedy}"),
         remedy=remedy,
         stage=metadata.get("stage", ""),
@@ -136,6 +136,6 @@ def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -
         recording=recording_of(run),
         step="",
         failure_class=UNCLASSIFIED,
-        message=(last.message if last else None) or "It ended without a word.",
+        message=(last.message if last else None) or "No message.",
         remedy="See the run, then launch it again.",
     )

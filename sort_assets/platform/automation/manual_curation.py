@@ -1,4 +1,4 @@
-"""A person's curation: out to a working folder for Phy, and back as a new version that nothing overwrites."""
+"""Manual curation: export to a working folder for Phy, and import as a new version that nothing overwrites."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sort_assets.curation.manual import ManualCuration
 from sort_assets.errors import CurationError, SortAssetsError
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.arrivals.observations import Observed, report
-from sort_assets.platform.automation.retrying import want
+from sort_assets.platform.automation.retries import request_run
 from sort_assets.platform.pipeline.assets.observed import manual_curation
 from sort_assets.platform.pipeline.catalog import from_asset
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
@@ -24,14 +24,14 @@ from sort_assets.platform.store.store import Store
 from sort_assets.platform.store.unit_handles import MANUAL_FILE, StoredCuration, StoredManualCuration
 
 WORKING_FOLDERS = "@curation"
-"""Below the store, beside the recordings' artefacts: people write here."""
+"""Folder of the store in which people work, beside the recordings' artefacts."""
 _AUTOMATIC = {"automatic": True}
 _FROM_CURATION = from_asset(StoredCuration.asset)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to.
+    """The result of an import.
 
     Attributes
     ----------
@@ -40,9 +40,9 @@ class Imported:
     version : str
         Of `manual_curation` in the store.
     steps : list of str
-        What the person did, in words.
+        Titles of the person's steps.
     trouble : str or None
-        Why it is not applied by itself.
+        Why the import is not applied automatically.
     """
 
     recording: str
@@ -52,14 +52,14 @@ class Imported:
 
 
 def working_folder(roots: Roots, recording: str) -> Path:
-    """Where a recording's units are exported for Phy."""
+    """The folder to which a recording's units are exported for Phy."""
     return roots.store / WORKING_FOLDERS / recording / "phy"
 
 
 def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, pc_features: bool = False) -> Path:
-    """Export all units for manual curation, also those that were rejected, with the present labels.
+    """Export all units for manual curation, including rejected ones, with their present labels.
 
-    Where a person has curated the recording before, the units are those that this left.
+    Where a person has curated the recording before, the units are those of that curation.
 
     Parameters
     ----------
@@ -67,10 +67,9 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     recording : str
         The recording's key.
     folder : Path or None
-        Where to; None is `working_folder`. A folder that was exported before and never changed, or whose changes were
-        imported, is replaced.
+        None is `working_folder`. An earlier export is replaced if it was never changed, or its changes were imported.
     pc_features : bool
-        Also what Phy's feature view shows; slow.
+        Also export the principal components for Phy's feature view, which is slow.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     Raises
     ------
     CurationError
-        When the folder holds a person's work that was not imported.
+        When the folder holds changes that were not imported.
     """
     import shutil
 
@@ -91,7 +90,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     replaced = folder.is_dir() and any(folder.iterdir())
     if replaced and changes(folder).pending:
         raise CurationError(
-            f"'{folder}' holds a person's work that was not imported: {', '.join(changes(folder).files)}.",
+            f"'{folder}' holds changes that were not imported: {', '.join(changes(folder).files)}.",
             remedy=f"Import it with `sort-assets import-curation {recording} --phy {folder}`, or export to another "
             "folder with --folder.",
             path=str(folder),
@@ -149,14 +148,14 @@ def import_phy(
     folder : Path or None
         None is `working_folder`.
     user : str or None
-        Who decided; None is who runs this process.
+        The person who decided; None is the user of this process.
     replace : bool
-        Also when somebody's work, that was imported since the export, no longer applies then.
+        Import even if that overrides decisions that somebody imported since the export.
 
     Raises
     ------
     CurationError
-        When the folder is of other units, or can't be read, or another import came in between.
+        When the folder has other units or can't be read, or another import came in between.
     """
     from sort_assets.curation.history import replay
     from sort_assets.curation.phy import from_phy_folder
@@ -172,10 +171,10 @@ def import_phy(
     seen = StoredCuration(roots, recording, note.sorting_version)
     _check_present(roots, seen, replace=replace, continued=note.imported_as)
     units = replay(seen.sorting.load(), seen.history)
-    manual = from_phy_folder(folder, units, user=user).after(seen.history, _persons_part(seen))
-    version = _keep(instance, roots, recording, manual)
+    manual = from_phy_folder(folder, units, user=user).after(seen.history, _earlier_decisions(seen))
+    version = _publish(instance, roots, recording, manual)
     note_import(folder, version)
-    return _applied(instance, roots, recording, manual, version)
+    return _request_run(instance, roots, recording, manual, version)
 
 
 def import_json(
@@ -187,10 +186,10 @@ def import_json(
     user: str | None = None,
     replace: bool = False,
 ) -> Imported:
-    """Read a curation in SpikeInterface's format: about the curated units, or about those of the sorting.
+    """Read a curation in SpikeInterface's format, of the curated units or of the units of the sorting.
 
-    The file is the whole decision: labels and removals of an earlier import no longer count, merges and splits that
-    made the units that it is about do.
+    The file replaces the labels and removals of an earlier import; merges and splits that led to the units of the file
+    remain.
 
     Parameters
     ----------
@@ -199,18 +198,18 @@ def import_json(
     path : Path
         The JSON file.
     replace : bool
-        Also when somebody else's work no longer applies then, or the file is older than the sorting.
+        Import even if that overrides another person's decisions, or the file is older than the sorting.
 
     Raises
     ------
     CurationError
-        When the file can't be read, or is about other units.
+        When the file can't be read, or has other units.
     """
     from sort_assets.curation.history import replay
     from sort_assets.curation.manual import current_user, from_curation_json
 
     seen = StoredCuration(roots, recording)
-    sorting, earlier = seen.sorting, _persons_part(seen)
+    sorting, earlier = seen.sorting, _earlier_decisions(seen)
     _check_present(roots, seen, replace=replace)
     _check_file(path, sorting, earlier, user or current_user(), replace=replace)
     found, data_version = sorting.load(), sorting.manifest.data_version
@@ -222,50 +221,50 @@ def import_json(
             manual = from_curation_json(path, found, user=user, data_version=data_version)
         except CurationError:
             raise about_curated from None
-    version = _keep(instance, roots, recording, manual)
-    return _applied(instance, roots, recording, manual, version)
+    version = _publish(instance, roots, recording, manual)
+    return _request_run(instance, roots, recording, manual, version)
 
 
 def _check_file(
     path: Path, sorting: StoredSorting, earlier: ManualCuration | None, user: str, *, replace: bool
 ) -> None:
-    """Refuse what can't be about these spikes, and what would undo another person's work."""
+    """Refuse a file that is older than the sorting, or that would override another person's decisions."""
     if replace or not path.is_file():
         return
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     if written < sorting.manifest.created:
         raise CurationError(
             f"'{path}' was written on {written:%Y-%m-%d %H:%M} UTC, before the present sorting was made "
-            f"({sorting.manifest.created:%Y-%m-%d %H:%M} UTC): it is about other spikes, though its units may have the "
-            "same ids.",
-            remedy="Curate the present units; or, if it is about the very same ones, import it with --replace.",
+            f"({sorting.manifest.created:%Y-%m-%d %H:%M} UTC): it describes other spikes, even if its units have "
+            "the same ids.",
+            remedy="Curate the present units; or, if the file describes these units, import it with --replace.",
         )
     if earlier is not None and earlier.user != user:
         raise CurationError(
-            f"{earlier.user} has curated these units ({earlier.made_at:%Y-%m-%d %H:%M} UTC), and this file would take "
-            "the place of that.",
-            remedy="Import it with --replace if that is wanted; the other work stays in the store.",
+            f"{earlier.user} has curated these units ({earlier.made_at:%Y-%m-%d %H:%M} UTC), and this file would "
+            "override that.",
+            remedy="Import it with --replace if you want that; the earlier decisions stay in the store.",
         )
 
 
 def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str) -> Imported:
-    """Leave a recording to the automatic curation again; what was imported stays in the store."""
-    Store(roots.store).artefact(recording, StoredSorting.asset)  # says so when there is no sorting
-    version = _keep(instance, roots, recording, None)
-    return _applied(instance, roots, recording, None, version)
+    """Return a recording to automatic curation; imported decisions stay in the store."""
+    Store(roots.store).artefact(recording, StoredSorting.asset)  # raises without a sorting
+    version = _publish(instance, roots, recording, None)
+    return _request_run(instance, roots, recording, None, version)
 
 
 def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continued: str | None = None) -> None:
-    """Refuse what was seen before the recording was sorted again, or before somebody else's work was imported.
+    """Refuse decisions on units that are outdated: sorted again since, or changed by another person's import since.
 
-    What goes on from the import `continued` holds it already.
+    Work that continues the import `continued` contains it already.
     """
     recording = seen.recording
     if StoredSorting(roots, recording).manifest.data_version != seen.sorting.manifest.data_version:
         raise CurationError(
             f"'{recording}' was sorted again since these units were curated, and other spikes were found.",
-            remedy="Export the new units with `sort-assets export-phy`, into another folder. The old sorting, and what "
-            "was curated of it, stays in the store.",
+            remedy="Export the new units with `sort-assets export-phy` into another folder. The old sorting and its "
+            "curation stay in the store.",
         )
     newest = manual_curation_of(roots, recording)
     manual = None if newest is None else newest.load()
@@ -276,21 +275,21 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continu
         return
     if known is None or known.version != newest.manifest.version:
         raise CurationError(
-            f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and that "
-            "would no longer apply.",
-            remedy="Materialize curated_units, export to another folder (--folder), and go on from there; or import "
-            "with --replace (the other work stays in the store).",
+            f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and this "
+            "would override that.",
+            remedy="Materialize curated_units, export to another folder (--folder), and continue there; or import with "
+            "--replace (the other person's decisions stay in the store).",
         )
 
 
-def _persons_part(seen: StoredCuration) -> ManualCuration | None:
-    """What a person had decided of these units already."""
+def _earlier_decisions(seen: StoredCuration) -> ManualCuration | None:
+    """The decisions of a person that these units already contain."""
     known = seen.manifest.inputs.get(StoredManualCuration.asset)
     return None if known is None else StoredManualCuration(seen.roots, seen.recording, known.version).load()
 
 
-def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> str:
-    """Publish a person's decisions as a new version, and tell Dagster; returns the version."""
+def _publish(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> str:
+    """Publish a person's decisions as a new version, and report it to Dagster; returns the version."""
     asset = manual_curation.key.to_user_string()
     content = _AUTOMATIC if manual is None else manual.model_dump(mode="json")
     data_version = hash_json(content)
@@ -314,15 +313,15 @@ def _keep(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: Ma
     return artefact.manifest.version
 
 
-def _applied(
+def _request_run(
     instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None, version: str
 ) -> Imported:
-    """Have what depends on the decisions made again."""
+    """Request a run of what depends on the decisions."""
     trouble = None
     try:
-        want(instance, roots, recording, _FROM_CURATION, why=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        request_run(instance, roots, recording, _FROM_CURATION, reason=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     except SortAssetsError as error:
-        trouble = f"It is kept, but its run can't be started: {error} Materialize curated_units by hand."
+        trouble = f"It is in the store, but no run can be requested: {error} Materialize curated_units by hand."
     return Imported(recording, version, _steps(manual), trouble)
 
 

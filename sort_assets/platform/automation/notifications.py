@@ -1,4 +1,4 @@
-"""Sending messages to Slack, e-mail, Teams or any webhook, through Apprise; off until somebody says where to.
+"""Messages to Slack, e-mail, Teams or any webhook, through Apprise; off until destinations are set.
 
 `SORT_ASSETS_NOTIFY` holds one or more Apprise URLs, separated by white space, for example::
 
@@ -6,8 +6,8 @@
     mailtos://user:password@mail.lab.org?to=lab@lab.org
     jsons://hooks.lab.org/sorting
 
-A URL holds a password. It is kept in that variable alone: nothing here logs, stores or raises any part of a URL but the
-kind of service, the word before the colon.
+A URL holds a password. It stays in that variable: nothing here logs, stores or raises any part of a URL but the kind of
+service, the word before the colon.
 """
 
 import functools
@@ -32,7 +32,7 @@ Apprise waits 4 s for a connection and 4 s for an answer unless a URL says other
 _KIND = re.compile(r"([a-z][a-z0-9]{1,30})://", re.IGNORECASE)
 _HTTP_STATUS = re.compile(r"error=(\d{3})\b")
 _LEFT_OUT = "[left out, as it may quote a secret]"
-_TELLTALE_WHEN_DEBUGGED = ("urllib3", "requests_oauthlib", "oauthlib")
+_LOGS_URLS_WHEN_DEBUGGING = ("urllib3", "requests_oauthlib", "oauthlib")
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Undelivered:
 
 
 def destinations() -> list[Destination]:
-    """Where messages go; empty when nobody has said so."""
+    """The destinations of messages; empty when none are set."""
     urls = read_environment().notify.get_secret_value().split()
     return [Destination(number, url) for number, url in enumerate(urls, start=1)]
 
 
 def inspect_notifications() -> CheckResult:
-    """Whether anybody is told, for `sort-assets doctor`; nothing is sent."""
+    """Check the destinations for `sort-assets doctor`; nothing is sent."""
     try:
         check_destinations()
     except ConfigError as error:
@@ -107,12 +107,12 @@ def inspect_notifications() -> CheckResult:
 
 
 def check_destinations() -> None:
-    """Look whether every URL is one that Apprise understands; nothing is sent.
+    """Check whether Apprise understands every URL; nothing is sent.
 
     Raises
     ------
     ConfigError
-        When one is not; it does not quote it.
+        When it does not understand one, which the message does not quote.
     """
     unusable = [str(destination) for destination in destinations() if _service(destination) is None]
     if unusable:
@@ -134,7 +134,7 @@ def send(
     to : sequence of Destination or None
         None is all of them.
     timeout_s : float
-        How long to wait for each; they are told at the same time.
+        Time to wait for each; all are sent to at the same time.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def run_link(run_id: str) -> str:
 
 
 def _send_one(message: Message, destination: Destination, timeout_s: float) -> str:
-    """Returns why it was not delivered; empty when it was."""
+    """Send to one destination; returns why it was not delivered, or nothing when it was."""
     from apprise import Apprise, AppriseResultStatus, NotifyFormat
 
     service = _service(destination)
@@ -170,7 +170,7 @@ def _send_one(message: Message, destination: Destination, timeout_s: float) -> s
     sender.add(service)
     try:
         result = sender.notify(body=message.text, title=message.title, body_format=NotifyFormat.TEXT, timeout=timeout_s)
-    except Exception as error:  # whatever it is, its words may quote the URL
+    except Exception as error:  # any message of it may quote the URL
         return type(error).__name__
     if result:
         return ""
@@ -180,18 +180,20 @@ def _send_one(message: Message, destination: Destination, timeout_s: float) -> s
 
 
 def _service(destination: Destination) -> "NotifyBase | None":
-    """Apprise's service for a URL; None when it does not understand it."""
+    """Apprise's service for a URL; None when Apprise does not understand it."""
     from apprise import Apprise, AppriseAsset, OverflowMode
 
-    _keep_quiet()
-    # Without the mask, messages would show Apprise's logo, which their readers fetch from GitHub.
+    _redact_logs()
+    # Without this, messages would show Apprise's logo, which their readers would fetch from GitHub.
     asset = AppriseAsset(app_id="sort_assets", app_desc="sort_assets", app_url="", image_url_mask="")
     try:
         service = Apprise.instantiate(destination.url, asset=asset)
-    except Exception:  # whatever it is, its words may quote the URL
+    except Exception:  # any message of it may quote the URL
         return None
     if service is not None and "overflow=" not in destination.url:
-        service.overflow_mode = OverflowMode.SPLIT  # by itself Apprise sends what is too long for a service, in vain
+        service.overflow_mode = (
+            OverflowMode.SPLIT
+        )  # by default Apprise sends too long messages whole, and services refuse them
     return service
 
 
@@ -200,8 +202,8 @@ def _reason(result: "AppriseResult") -> str:
     return next((words for words in said if words != _LEFT_OUT), "it was not accepted")
 
 
-class _InOurWords(logging.Filter):
-    """Puts words of ours in place of Apprise's, which may quote a URL or what a server answered to it."""
+class _RedactingFilter(logging.Filter):
+    """Replaces Apprise's messages, which may quote a URL or a server's answer, by plain ones."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         said = record.getMessage()
@@ -215,8 +217,8 @@ class _InOurWords(logging.Filter):
 
 
 @functools.cache  # once for the process
-def _keep_quiet() -> None:
-    """Keep URLs out of all logs, whatever level somebody has set."""
-    logging.getLogger("apprise").addFilter(_InOurWords())
-    for name in _TELLTALE_WHEN_DEBUGGED:
+def _redact_logs() -> None:
+    """Keep URLs out of all logs, at any level."""
+    logging.getLogger("apprise").addFilter(_RedactingFilter())
+    for name in _LOGS_URLS_WHEN_DEBUGGING:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -245,14 +245,14 @@ def retry_failed(
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.resolver import RecordingResolver
     from sort_assets.platform.arrivals.sensor import launch_problem
-    from sort_assets.platform.automation import retrying
+    from sort_assets.platform.automation import retries
     from sort_assets.platform.automation.status import recording_statuses
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store
 
     not_done: list[str] = []
     matches: list[RecordingMatch] = []
-    retried: list[retrying.Failed] = []
+    retried: list[retries.FailedRecording] = []
     with errors_in_words():
         roots = Roots.from_environment()
         with open_instance() as instance:
@@ -263,16 +263,16 @@ def retry_failed(
                         matches.append(resolver.find(name))
             keys = {key for match in matches for key in match.keys}
             statuses = recording_statuses(instance, Store(roots.store))
-            failed = retrying.failed_recordings(
+            failed = retries.failed_recordings(
                 instance, roots, [one for one in statuses if not names or one.recording in keys]
             )
-            for one in failed if failure_class is None else retrying.of_class(failed, failure_class):
+            for one in failed if failure_class is None else retries.of_class(failed, failure_class):
                 with others_go_on(one.key, not_done):
                     if not (dry_run or one.wanted):
-                        retrying.want_again(instance, roots, one)
+                        retries.request_retry(instance, roots, one)
                     retried.append(one)
-            paths = retrying.unreadable(roots, matches, everything=unreadable and not names)
-            read_again = [path for path in paths if dry_run or retrying.read_again(roots, path)]
+            paths = retries.unreadable(roots, matches, everything=unreadable and not names)
+            read_again = [path for path in paths if dry_run or retries.read_again(roots, path)]
             problem = launch_problem(instance) if retried or read_again else None
     if as_json:
         runs = [asdict(one) for one in retried]

@@ -1,4 +1,7 @@
-"""Asking for another attempt: runs of what failed, and another look at what could not be read."""
+"""Requests for another attempt: runs of what failed, and another reading of what could not be read.
+
+The sensor `new_recordings` carries them out at its next tick.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -27,19 +30,19 @@ _PREPROCESSED = PIPELINE[0]
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A recording of which something failed, and no success followed.
+class FailedRecording:
+    """A recording with a failure that no success followed.
 
     Attributes
     ----------
     key : str
     assets : tuple of str
-        What is to be made again: what failed, and all that comes after it; everything when rules or sidecar now ask for
-        another recording, filtered in another way, than was preprocessed.
+        What is to be made again: the asset that failed and all that follow it; everything when the recording was
+        preprocessed with other settings than rules and sidecar have now.
     failure_class, message : str
-        Why.
+        What went wrong.
     wanted : bool
-        Whether a run is wanted already.
+        Whether a run was requested already.
     """
 
     key: str
@@ -49,8 +52,10 @@ class Failed:
     wanted: bool
 
 
-def failed_recordings(instance: dg.DagsterInstance, roots: Roots, statuses: Iterable[RecordingStatus]) -> list[Failed]:
-    """What failed, of these recordings. One at which a run is at work or waits has not failed yet."""
+def failed_recordings(
+    instance: dg.DagsterInstance, roots: Roots, statuses: Iterable[RecordingStatus]
+) -> list[FailedRecording]:
+    """Those of some recordings that failed; while a run is queued or running, a recording has not failed yet."""
     found = []
     rules = RecordingRules(roots)
     for status in statuses:
@@ -61,11 +66,11 @@ def failed_recordings(instance: dg.DagsterInstance, roots: Roots, statuses: Iter
             asset, failure_class, message = why
             begin = _PREPROCESSED if _recording_changed(roots, rules, status.recording) else asset
             assets = PIPELINE[PIPELINE.index(begin) :]
-            found.append(Failed(status.recording, assets, failure_class, message, status.run_wanted))
+            found.append(FailedRecording(status.recording, assets, failure_class, message, status.run_wanted))
     return found
 
 
-def of_class(failed: Iterable[Failed], name: str) -> list[Failed]:
+def of_class(failed: Iterable[FailedRecording], name: str) -> list[FailedRecording]:
     """Those that failed with an error of a class, or of one derived from it.
 
     Raises
@@ -86,19 +91,19 @@ def of_class(failed: Iterable[Failed], name: str) -> list[Failed]:
     return [one for one in failed if _is_a(one.failure_class, wanted)]
 
 
-def want_again(instance: dg.DagsterInstance, roots: Roots, failed: Failed) -> None:
-    """Have the sensor's next look start a run of what failed and what comes after it.
+def request_retry(instance: dg.DagsterInstance, roots: Roots, failed: FailedRecording) -> None:
+    """Request a run of what failed and of what follows it.
 
     Raises
     ------
     RecordingError
-        As `want` does.
+        As `request_run` does.
     """
-    want(instance, roots, failed.key, failed.assets, why=f"retry-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    request_run(instance, roots, failed.key, failed.assets, reason=f"retry-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
 
 
-def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str, ...], *, why: str) -> None:
-    """Have the sensor's next look start a run of assets of a recording.
+def request_run(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str, ...], *, reason: str) -> None:
+    """Request a run of assets of a recording.
 
     Parameters
     ----------
@@ -108,60 +113,62 @@ def want(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str
         The recording's key.
     assets : tuple of str
         Each after those that it is made from.
-    why : str
-        Ends the run's key: the same words start no second run.
+    reason : str
+        Part of the run's key: the same reason starts no second run.
 
     Raises
     ------
     RecordingError
-        When nothing is known of the recording yet, and it can't be read.
+        When the recording is not in the catalogue yet, and can't be read.
     """
     known = RecordingCatalog(roots.store)
     fingerprint = _fingerprint(known, key)
     if fingerprint is None:
-        # A partition that was made when nobody kept a list, or in the UI.
+        # A partition that was made in the UI, or before there was a catalogue.
         register_recording(instance, roots.recordings / _path(key), roots)
         fingerprint = _fingerprint(known, key)
-    if not known.request_run(key, f"{key}:{fingerprint}:{why}", assets):
+    if not known.request_run(key, f"{key}:{fingerprint}:{reason}", assets):
         raise MissingRecordingError(
-            f"'{key}' is none of the streams that its recording has now.",
-            remedy="See which there are with `sort-assets status`, or launch the run in the UI.",
+            f"The recording of '{key}' no longer has this stream.",
+            remedy="See which streams there are with `sort-assets status`, or launch the run in the UI.",
         )
 
 
 def unreadable(roots: Roots, named: Iterable[RecordingMatch], *, everything: bool) -> list[str]:
-    """Paths of what could not be read or registered: of what was named, or everything.
+    """Paths of what could not be read or registered: among what was named, or everything.
 
-    What was taken for no recording is among them when it is named.
+    A file that was recognized as no recording is included when it is named.
     """
     if everything:
         return [
-            row.path for row in RecordingCatalog(roots.store, read_only=True).with_problems() if row.problem is not None
+            entry.path
+            for entry in RecordingCatalog(roots.store, read_only=True).with_problems()
+            if entry.problem is not None
         ]
-    rows = {one.known.path: one.known for one in named if one.known is not None}
-    return sorted(path for path, row in rows.items() if row.problem is not None or row.state is State.FOREIGN)
+    entries = {one.known.path: one.known for one in named if one.known is not None}
+    return sorted(path for path, entry in entries.items() if entry.problem is not None or entry.state is State.FOREIGN)
 
 
 def read_again(roots: Roots, path: str) -> bool:
-    """Have the sensor's next look read a candidate again, although it has not changed; returns whether it is known."""
+    """Request that a file or folder is read again although it has not changed; returns whether the catalogue has it."""
     known = RecordingCatalog(roots.store)
     with known.exclusive():
-        row = known.get(path)
-        if row is None or row.state is State.FORGOTTEN:
+        entry = known.get(path)
+        if entry is None or entry.state is State.FORGOTTEN:
             return False
-        state = row.state if row.state is State.REGISTERED else State.WAITING
-        known.put(replace(row, state=state, problem=None, read_stamp=None, settings=""))
+        state = entry.state if entry.state is State.REGISTERED else State.WAITING
+        known.put(replace(entry, state=state, problem=None, read_stamp=None, settings=""))
     return True
 
 
 def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
-    """The first asset that has to be made again, and class and message of what went wrong; None when nothing did."""
+    """The first asset that has to be made again, and class and message of the failure; None without a failure."""
     standing, run = status.results.standing, status.last_run
     if standing is not None:
         return standing.asset, type(standing.error).__name__, standing.error.message
     if run is None or not status.last_run_failed:
         return None
-    # It failed before any of its steps could keep a record in the store, or outside of them.
+    # It failed before a step could keep a record in the store, or outside of its steps.
     first, *_ = failures = failures_of_run(instance, run)
     steps = [one for one in failures if one.step in PIPELINE]
     if steps:
@@ -172,9 +179,9 @@ def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, st
 
 
 def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:
-    """Whether a run that began after `preprocessed_recording` would leave unheeded what is now said of the recording.
+    """Whether the recording was preprocessed with other settings than rules and sidecar have now.
 
-    True as well when only a run's own config made it otherwise.
+    True also when only the config of that run differed.
     """
     made = Store(roots.store).summary(key, _PREPROCESSED)
     if made is None or "recording" not in made["config"] or not rules.in_force:
@@ -185,11 +192,11 @@ def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:
             now = probe_fingerprint(RecordingKey.parse(key).locate(roots.recordings), asked.probe_file)
             if made["details"].get("probe_fingerprint") != now:
                 return True
-    except (SortAssetsError, OSError):  # what is wrong with them the run says itself, if it needs them
+    except (SortAssetsError, OSError):  # the run reports what is wrong with them, if it needs them
         return False
     try:
         return RecordingConfig.model_validate(made["config"]["recording"]) != asked
-    except ValueError:  # preprocessed by a version of ours that knew other settings
+    except ValueError:  # preprocessed by a version of sort_assets with other settings
         return True
 
 
@@ -203,6 +210,6 @@ def _path(key: str) -> str:
 
 
 def _fingerprint(known: RecordingCatalog, key: str) -> str | None:
-    row = known.get(_path(key))
-    partitions = [] if row is None else known.partitions([row.path])
-    return row.fingerprint if row and any(one.key == key for one in partitions) else None
+    entry = known.get(_path(key))
+    partitions = [] if entry is None else known.partitions([entry.path])
+    return entry.fingerprint if entry and any(one.key == key for one in partitions) else None

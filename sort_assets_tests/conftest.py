@@ -1,5 +1,6 @@
 """What many tests share: small synthetic recordings with known spikes, made once per session, and Dagster homes."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
 from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 
 
 def pytest_configure() -> None:
@@ -21,6 +23,14 @@ def pytest_configure() -> None:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is asked only before a release is slow too."""
+    for item in items:
+        if item.get_closest_marker("release"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +69,27 @@ def short_file(short: tuple[BaseRecording, BaseSorting], tmp_path_factory: pytes
     """The recording of `short` as an NWB file; link or copy it, never write to it."""
     recording, _ = short
     return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "short.nwb")
+
+
+@pytest.fixture(scope="session")
+def ready_template(short_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home that all workers share, in which the recording of `short_file` is ready to be sorted; copy it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    return make_ready(shared / "ready", short_file)
+
+
+@pytest.fixture
+def ready(ready_template: Home, tmp_path: Path) -> Ready:
+    """A home of this test alone, in which a recording of 10 s is filtered and its `.dat` written."""
+    return copy_ready(ready_template, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def module_ready(ready_template: Home, tmp_path_factory: pytest.TempPathFactory) -> Ready:
+    """The same for all tests of a module."""
+    return copy_ready(ready_template, tmp_path_factory.mktemp("module") / "home")
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class TestKilosort4(SorterBackendConformance):
         assert max(path.stat().st_size for path in written) < size
         assert "recording.dat" not in {path.name for path in written}
 
+    @pytest.mark.release
     def test_finds_what_spikeinterface_alone_finds(self, sort_run: SortRun, sorted_directly: BaseSorting) -> None:
         comparison = compare_two_sorters(sorted_directly, sort_run.sorting)
 

@@ -154,10 +154,10 @@ FLOAT_CONDITIONS: dict[str, tuple[Callable[[], np.ndarray], type[SortAssetsError
 }
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("kilosort4_failures")
 class TestProvoked:
     """Importing Kilosort takes some nine seconds, once per process; each of these then fails within one."""
-
-    pytestmark = pytest.mark.slow
 
     @pytest.mark.parametrize("name", CONDITIONS)
     def test_a_condition_of_the_recording_becomes_its_class(self, name: str, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from sort_assets.running.job import JOB_FILE, OUTCOME_FILE, OUTPUT_FILE, Job, Ou
 from sort_assets.testing import make_sort_input
 from sort_assets.testing.ground_truth import make_ground_truth
 
+pytestmark = pytest.mark.xdist_group("sorter_run")
+
 DURATION_S = 5.0
 CHEAP = {"scheme": "1", "npca_per_channel": 1}
 NO_SUCH_SCHEME = {"scheme": "9"}

@@ -19,6 +19,8 @@ from sort_assets_tests.fixtures.failures import Failed, failure_of, last_failure
 from sort_assets_tests.fixtures.home import CHEAP, Home, cheap, materialize_words
 from sort_assets_tests.recordings.files import cut_second_half
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Case:
@@ -240,7 +242,6 @@ def test_a_misspelt_config_field_is_refused_before_there_is_a_run(home: Home, sh
         assert instance.get_runs() == []
 
 
-@pytest.mark.slow
 def test_the_command_line_says_it_too(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = _deleted(home, short_file, None)
 
@@ -252,7 +253,6 @@ def test_the_command_line_says_it_too(home: Home, short_file: Path, tmp_path: Pa
     _assert_only_recorded(home, key, failure)
 
 
-@pytest.mark.slow
 def test_the_command_line_refuses_a_misspelt_config_field(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = home.register(home.link(short_file, "good.nwb"))
     config = cheap(recording={"freq_mn": 300})
@@ -264,7 +264,6 @@ def test_the_command_line_refuses_a_misspelt_config_field(home: Home, short_file
     assert "freq_min" in done.output
 
 
-@pytest.mark.slow
 def test_a_third_party_sorter_that_is_not_complete_is_named(
     home: Home, short_file: Path, tmp_path: Path, plugin: Callable[[str], Path]
 ) -> None:

@@ -16,25 +16,25 @@ import pytest
 
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets_tests.fixtures.home import Home, materialize_words
-
-UPSTREAM = ("preprocessed_recording", "binary_dat")
+from sort_assets_tests.fixtures.ready import Ready
 
 
 @pytest.mark.slow
-def test_a_run_whose_process_group_was_killed_fails_and_the_same_command_succeeds(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = _ready_to_sort(home, short_file, "group.nwb")
+def test_a_run_whose_process_group_was_killed_fails_and_the_same_command_succeeds(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
     words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
     with _running(home, words, tmp_path / "killed.log") as worker:
         _step_that_sorts(home, key, worker)
+        group = psutil.Process(worker.pid).children(recursive=True)
         os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+        _, left = psutil.wait_procs(group, timeout=15)  # the sorter is in another process group
     killed = _newest_run(home)
 
     again = home.command(*words, timeout=120)
 
     assert again.status == 0, again.output[-3000:]
+    assert left == []
     assert killed.status == dg.DagsterRunStatus.STARTED
     with home.instance() as instance:
         failed = instance.get_run_by_id(killed.run_id)
@@ -50,11 +50,8 @@ def test_a_run_whose_process_group_was_killed_fails_and_the_same_command_succeed
 
 
 @pytest.mark.slow
-def test_a_step_dies_with_its_run_worker_and_leaves_nothing(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = _ready_to_sort(home, short_file, "worker.nwb")
+def test_a_step_dies_with_its_run_worker_and_leaves_nothing(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
     words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
     with _running(home, words, tmp_path / "killed.log") as worker:
         step = _step_that_sorts(home, key, worker)
@@ -73,6 +70,7 @@ def test_a_step_dies_with_its_run_worker_and_leaves_nothing(
     assert reported == [run.run_id]
     assert step in survivors
     assert len(survivors) > 1
+    assert len(processes) >= 4  # the forkserver and what belongs to it, the step, the sorter, its guard
     assert alive == []
     assert home.store.versions(key, "sorting") == []
     assert list(home.store.asset_folder(key, "sorting").glob("*")) == []
@@ -87,11 +85,8 @@ def test_a_step_dies_with_its_run_worker_and_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_the_start_of_a_second_run_does_not_fail_a_living_one(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = _ready_to_sort(home, short_file, "living.nwb")
+def test_the_start_of_a_second_run_does_not_fail_a_living_one(ready: Ready, short_file: Path, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
     other = home.register(home.link(short_file, "second.nwb"))
     words = materialize_words(key, "sorting", config_file=tmp_path / "living.json")
     with _running(home, words, tmp_path / "living.log") as living:
@@ -149,12 +144,6 @@ def test_a_dead_run_is_reported_once_however_many_look_for_it_at_once(home: Home
     assert reported == [run_id]
     assert len(failures) == 1
     assert _locks(home) == []
-
-
-def _ready_to_sort(home: Home, source: Path, name: str) -> str:
-    key = home.register(home.link(source, name))
-    assert home.materialize(key, *UPSTREAM).success
-    return key
 
 
 @contextmanager

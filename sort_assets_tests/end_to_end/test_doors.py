@@ -1,41 +1,58 @@
 """The doors through which people come in: three of Dagster's, and the `sort-assets` command."""
 
 import json
-import signal
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-import psutil
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.platform.pipeline.catalog import PIPELINE
-from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.handles import StoredBinary, StoredSorting
 from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
-from sort_assets_tests.fixtures.home import CHEAP, CHECKOUT, SORT, Home, materialize_words, staging_of
-from sort_assets_tests.fixtures.servers import up
+from sort_assets_tests.fixtures.home import CHEAP, CHECKOUT, SORT, Home, materialize_words
 from sort_assets_tests.platform.store.writers import publish
 from sort_assets_tests.recordings.writers import write_maxwell
 
-# One thread: two of torch's are many times slower on a busy machine.
-KILOSORT = {
-    "resources": {"backend": {"config": {"preset": "kilosort4_few_channels", "execution": {"n_jobs": 1}}}},
-}
+pytestmark = pytest.mark.slow
+
+LOAD = """
+import json, sys
+from sort_assets.config.settings import Roots
+from sort_assets.platform.store.handles import StoredAnalyzer, StoredSorting
+roots, key = Roots.from_environment(), sys.argv[1]
+handles = (StoredSorting(roots, key), StoredAnalyzer(roots, key))
+print(json.dumps({handle.asset: handle.load().unit_ids.tolist() for handle in handles}))
+"""
 
 
-@pytest.mark.slow
-def test_dagster_asset_materialize(home: Home, short_file: Path, tmp_path: Path) -> None:
+def test_dagster_asset_materialize_with_the_sorter_of_another_lab_which_needs_no_dat(
+    home: Home,
+    short: tuple[BaseRecording, BaseSorting],
+    short_file: Path,
+    tmp_path: Path,
+    plugin: Callable[[str], Path],
+) -> None:
     key = home.register(home.link(short_file, "mouse1/day 2.nwb"))
-    before = _status(home)
+    (nothing_yet,) = _status(home)
+    words = materialize_words(key, config={"sorter": {"name": "threshold"}}, config_file=tmp_path / "run.json")
 
-    done = home.command(*materialize_words(key, config_file=tmp_path / "run.json"))
+    package = plugin("threshold_sorter:ThresholdBackend")
+    done = home.command(*words, python_path=package)
 
     assert done.status == 0, done.output[-3000:]
+    with home.instance() as instance:
+        (run,) = instance.get_runs(limit=1)
+    assert home.metadata(run.run_id, "binary_dat")["dat"].value == ("Not needed: threshold reads the recording itself.")
+    assert StoredBinary(home.roots, key).dat_paths == {}
+    loaded = home.command("python", "-c", LOAD, key, python_path=package)
+    assert loaded.status == 0, loaded.output
+    units = json.loads(loaded.stdout)
+    true_channels = {int(channel) for channel in short[1].get_property("main_channel_id")}
+    assert true_channels <= set(units["sorting"])
+    assert units["waveforms"] == units["sorting"]
     assert key == "mouse1~day=202.nwb"
-    assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
-    (nothing_yet,) = before
     assert nothing_yet == nothing_yet | {
         "recording": key,
         "assets": dict.fromkeys(PIPELINE, False),
@@ -48,12 +65,12 @@ def test_dagster_asset_materialize(home: Home, short_file: Path, tmp_path: Path)
     }
     (all_done,) = _status(home)
     assert all_done["assets"] == {asset: asset in SORT for asset in PIPELINE}
-    assert all_done["units"] == 8
+    assert all_done["units"] == len(units["sorting"])
     assert (all_done["unsortable"], all_done["degraded"], all_done["failure"]) == (None, False, None)
     assert all_done["last_run_status"] == "SUCCESS"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_dg_launch(home: Home, short_file: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
     # dg works in a project, and reads the .env of its folder: this is our project without it.
@@ -65,29 +82,6 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
 
     assert done.status == 0, done.output[-3000:]
     assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
-
-
-@pytest.mark.slow
-def test_nothing_survives_the_end_of_up_not_even_a_step_of_a_run(home: Home, short_file: Path, tmp_path: Path) -> None:
-    key = home.register(home.link(short_file, "day.nwb"))
-    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
-    with up(home, tmp_path / "up.log") as (server, servers):
-        run_id = server.launch("sort_again", key, KILOSORT)["run"]["runId"]
-        step = _step_that_writes(home, key, "sorting")
-        started = psutil.Process(servers.pid).children(recursive=True)
-        words = {word for process in started for word in _command_line(process)}
-
-        servers.send_signal(signal.SIGTERM)
-
-        assert servers.wait(timeout=60) == 0
-    assert {"dagster_webserver", "dagster._daemon"} <= words
-    assert step in started
-    assert [process for process in started if process.is_running()] == []
-    assert staging_of(home, key, "sorting") == []
-    with home.instance() as instance:
-        run = instance.get_run_by_id(run_id)
-    assert run is not None
-    assert run.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_register_prints_the_keys_and_says_which_are_new(
@@ -180,24 +174,6 @@ def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
     assert cleared.stdout.endswith("forgotten\n")
     assert nothing.stdout == "There are no lessons.\n"
     assert MemoryProfiles(home.roots.store).all() == []
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:  # it has ended this moment
-        return []
-
-
-def _step_that_writes(home: Home, key: str, asset: str) -> psutil.Process:
-    """The process that is writing an asset now; waits until there is one."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for lock in home.store.asset_folder(key, asset).glob(".staging-*.lock"):
-            if owner := lock.read_text(encoding="utf-8"):
-                return psutil.Process(json.loads(owner)["pid"])
-        time.sleep(0.05)
-    raise AssertionError(f"nobody writes {asset}")
 
 
 def _status(home: Home) -> list[dict[str, Any]]:

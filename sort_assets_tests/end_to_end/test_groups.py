@@ -8,8 +8,10 @@ from spikeinterface.core import BaseRecording, BaseSorting, NumpyRecording
 from sort_assets.platform.store.handles import StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
 from sort_assets.testing.ground_truth import GAIN_TO_UV, make_ground_truth, make_probe
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.fixtures.home import IN_PROCESS, Home, cheap
 from sort_assets_tests.recordings.files import recording_of
+
+pytestmark = pytest.mark.slow
 
 SHANK_DISTANCE_UM = 500.0
 
@@ -32,13 +34,12 @@ def shanks() -> BaseRecording:
     return both
 
 
-@pytest.mark.slow
 def test_each_group_has_its_dat_and_its_sort_and_the_units_come_together(
     module_home: Home, shanks: BaseRecording
 ) -> None:
     home = module_home
     key = home.register(write_nwb(shanks, home.roots.recordings / "shanks.nwb"))
-    sort_by_shank = cheap(recording={"split_by": "group", "bad_channels": "none"})
+    sort_by_shank = {**IN_PROCESS, "recording": {"split_by": "group", "bad_channels": "none"}}
 
     result = home.materialize(key, config=sort_by_shank)
 
@@ -71,7 +72,6 @@ def test_each_group_has_its_dat_and_its_sort_and_the_units_come_together(
     assert [left if channel < 8 else right for channel in main_channels] == groups
 
 
-@pytest.mark.slow
 def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:
     home = module_home
     recording, _ = short
@@ -79,7 +79,7 @@ def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[Bas
     traces[:, 6] = 0
     key = home.register(write_nwb(recording_of(traces, recording), home.roots.recordings / "dead.nwb"))
 
-    result = home.materialize(key, config=cheap())
+    result = home.materialize(key, "preprocessed_recording", "binary_dat", config=cheap())
 
     assert result.success
     metadata = home.metadata(result.run_id, "preprocessed_recording")
@@ -89,7 +89,6 @@ def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[Bas
     assert removed.data == {"channel": "6", "reason": "dead"}
     kept = [str(channel) for channel in range(16) if channel != 6]
     assert StoredBinary(home.roots, key).load().channel_ids.tolist() == kept
-    assert StoredAnalyzer(home.roots, key).load().channel_ids.tolist() == kept
 
 
 def test_listed_channels_are_dropped_and_no_others(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:

@@ -31,7 +31,7 @@ WRITTEN_EARLY = {
 SLOWLY = {"n_jobs": 1, "chunk_duration_s": 0.005}
 SORTER = {"params": {**CHEAP["sorter"]["params"], "chunk_duration": "1s"}}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def test_a_step_that_is_killed_once_is_tried_again_within_its_run(killed_run: Ki
     assert staging_of(home, key, asset) == []
 
 
-@pytest.mark.parametrize("asset", ["binary_dat", "sorting"])
+@pytest.mark.parametrize("asset", [pytest.param("binary_dat", marks=pytest.mark.release), "sorting"])
 def test_a_step_that_may_not_crash_again_fails_in_words_and_keeps_the_version_that_was_there(
     killed_run: KilledRun, tmp_path: Path, asset: str
 ) -> None:

@@ -9,8 +9,11 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.platform.store.handles import StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.fixtures.home import IN_PROCESS, Home, cheap
+from sort_assets_tests.fixtures.ready import Ready
 from sort_assets_tests.recordings.writers import write_spikeinterface_binary
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lineage")]
 
 START_S = 3.0
 
@@ -21,11 +24,10 @@ def cut(module_home: Home, short: tuple[BaseRecording, BaseSorting], tmp_path_fa
     recording, _ = short
     file = write_nwb(recording, tmp_path_factory.mktemp("late") / "late.nwb", starting_time_s=100.0)
     key = module_home.register(module_home.link(file, "late.nwb"))
-    assert module_home.materialize(key, config=cheap(recording={"start_s": START_S})).success
+    assert module_home.materialize(key, config={**IN_PROCESS, "recording": {"start_s": START_S}}).success
     return key
 
 
-@pytest.mark.slow
 def test_spike_times_begin_where_the_recording_does(
     module_home: Home, cut: str, short: tuple[BaseRecording, BaseSorting]
 ) -> None:
@@ -41,7 +43,6 @@ def test_spike_times_begin_where_the_recording_does(
     assert (nearest < 0.001).mean() > 0.9
 
 
-@pytest.mark.slow
 def test_waveforms_are_cut_from_the_file_that_was_sorted_though_there_is_a_newer_one(
     module_home: Home, cut: str
 ) -> None:
@@ -61,7 +62,6 @@ def test_waveforms_are_cut_from_the_file_that_was_sorted_though_there_is_a_newer
     assert after.config_sources["recording.start_s"] == "run config"  # of the run that preprocessed it
 
 
-@pytest.mark.slow
 def test_what_an_analyst_computes_leaves_the_published_analyzer_as_it_was(module_home: Home, cut: str) -> None:
     handle = StoredAnalyzer(module_home.roots, cut)
     before = {path: path.read_bytes() for path in handle.path.rglob("*") if path.is_file()}
@@ -74,7 +74,6 @@ def test_what_an_analyst_computes_leaves_the_published_analyzer_as_it_was(module
     assert {path: path.read_bytes() for path in handle.path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.slow
 def test_the_sorting_says_which_device_and_which_parameters_it_ran_with(module_home: Home, cut: str) -> None:
     manifest = StoredSorting(module_home.roots, cut).manifest
 
@@ -132,11 +131,9 @@ def test_an_artefact_that_ruins_the_resolution_is_warned_of(
     assert StoredBinary(home.roots, key).load().get_traces(return_in_uV=True).max() > 1e5
 
 
-def test_a_gpu_that_was_asked_for_and_is_missing_is_named(module_home: Home, short_file: Path, monkeypatch) -> None:
-    home = module_home
+def test_a_gpu_that_was_asked_for_and_is_missing_is_named(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, key = ready.home, ready.key
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # also on a machine that has one
-    key = home.register(home.link(short_file, "gpu.nwb"))
-    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
 
     result = home.materialize(key, "sorting", config={"preset": "kilosort4", "sorter": {"device": "cuda"}})
 

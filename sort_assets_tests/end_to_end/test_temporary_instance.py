@@ -13,6 +13,8 @@ from sort_assets.platform.execution.home import SETTINGS
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets_tests.fixtures.home import CHEAP, Home, materialize_words
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def _in_memory(folder: Path) -> Iterator[dg.DagsterInstance]:
@@ -66,7 +68,6 @@ def test_the_command_refuses_to_work_without_a_home(home: Home, short_file: Path
         assert instance.get_dynamic_partitions(RECORDINGS_PARTITIONS) == []
 
 
-@pytest.mark.slow
 def test_dagster_without_a_home_materializes_nothing(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
 

@@ -1,27 +1,21 @@
 """Versions: the same work gives the same content, other settings another, and readers keep what they opened."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.platform.store.handles import StoredAnalyzer, StoredBinary
+from sort_assets.platform.store.handles import StoredBinary
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.fixtures.home import SORT, Home, cheap, materialize_words
+from sort_assets_tests.fixtures.home import IN_PROCESS, SORT, Home
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("versions")]
 
 FREQ_MIN = 600.0
-LOAD = """
-import json, sys
-from sort_assets.config.settings import Roots
-from sort_assets.platform.store.handles import StoredAnalyzer, StoredSorting
-roots, key = Roots.from_environment(), sys.argv[1]
-handles = (StoredSorting(roots, key), StoredAnalyzer(roots, key))
-print(json.dumps({handle.asset: handle.load().unit_ids.tolist() for handle in handles}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +26,6 @@ def sorted_once(module_home: Home, short_file: Path) -> str:
     return key
 
 
-@pytest.mark.slow
 def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Home, sorted_once: str) -> None:
     versions, data_versions = _current(module_home, sorted_once)
 
@@ -43,11 +36,10 @@ def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Hom
     assert all(versions_after[asset] != versions[asset] for asset in SORT)
 
 
-@pytest.mark.slow
 def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_home: Home, sorted_once: str) -> None:
     _, before = _current(module_home, sorted_once)
 
-    result = module_home.materialize(sorted_once, config=cheap(recording={"freq_min": FREQ_MIN}))
+    result = module_home.materialize(sorted_once, config=_filtered_from(FREQ_MIN))
 
     assert result.success
     _, after = _current(module_home, sorted_once)
@@ -63,7 +55,7 @@ def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: 
     opened_before = StoredBinary(home.roots, key)
     expected = opened_before.load().get_traces(end_frame=3000)
 
-    other = cheap(recording={"freq_min": FREQ_MIN})
+    other = _filtered_from(FREQ_MIN)
     assert home.materialize(key, "preprocessed_recording", "binary_dat", config=other).success
 
     new = StoredBinary(home.roots, key)
@@ -74,36 +66,15 @@ def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: 
     assert home.store.versions(key, "binary_dat") == [old.manifest.version, new.manifest.version]
 
 
-@pytest.mark.slow
-def test_waveforms_are_cut_from_the_dat_that_was_sorted_not_from_a_newer_one(
-    module_home: Home, short_file: Path
-) -> None:
-    home = module_home
-    key = home.register(home.link(short_file, "newer-dat.nwb"))
-    assert home.materialize(key, "preprocessed_recording", "binary_dat", "sorting").success
-    sorted_dat = StoredBinary(home.roots, key, home.store.artefact(key, "binary_dat").manifest.version)
-    other = cheap(recording={"freq_min": FREQ_MIN})
-    assert home.materialize(key, "preprocessed_recording", "binary_dat", config=other).success
+def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, sorted_once: str) -> None:
+    home, key = module_home, sorted_once
+    filtered_from = home.store.artefact(key, "binary_dat").manifest.config["recording"]["freq_min"]
 
-    assert home.materialize(key, "waveforms").success
-
-    analyzer = StoredAnalyzer(home.roots, key).load()
-    traces = analyzer.recording.get_traces(end_frame=3000)
-    np.testing.assert_array_equal(traces, sorted_dat.load().get_traces(end_frame=3000))
-    assert not np.array_equal(traces, StoredBinary(home.roots, key).load().get_traces(end_frame=3000))
-
-
-@pytest.mark.slow
-def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, short_file: Path) -> None:
-    home = module_home
-    key = home.register(home.link(short_file, "sorted-again.nwb"))
-    assert home.materialize(key, "preprocessed_recording", "binary_dat").success
-
-    result = home.materialize(key, "sorting", config=cheap(recording={"freq_min": FREQ_MIN}))
+    result = home.materialize(key, "sorting", config=_filtered_from(450.0))
 
     assert result.success
     manifest = home.store.artefact(key, "sorting").manifest
-    assert manifest.config["recording"]["freq_min"] == 300
+    assert manifest.config["recording"]["freq_min"] == filtered_from
     assert manifest.inputs["binary_dat"].version == home.store.artefact(key, "binary_dat").manifest.version
     (warning,) = home.warnings(result.run_id)
     assert "other settings (recording.freq_min) than binary_dat was made with" in warning
@@ -127,32 +98,8 @@ def test_a_replaced_file_gives_another_data_version(
     assert after != before
 
 
-@pytest.mark.slow
-def test_a_third_party_sorter_without_a_dat_goes_through_all_assets(
-    home: Home,
-    short: tuple[BaseRecording, BaseSorting],
-    short_file: Path,
-    tmp_path: Path,
-    plugin: Callable[[str], Path],
-) -> None:
-    key = home.register(home.link(short_file, "day.nwb"))
-    words = materialize_words(key, config={"sorter": {"name": "threshold"}}, config_file=tmp_path / "run.json")
-
-    package = plugin("threshold_sorter:ThresholdBackend")
-
-    done = home.command(*words, python_path=package)
-
-    assert done.status == 0, done.output[-3000:]
-    with home.instance() as instance:
-        (run,) = instance.get_runs(limit=1)
-    assert home.metadata(run.run_id, "binary_dat")["dat"].value == ("Not needed: threshold reads the recording itself.")
-    assert StoredBinary(home.roots, key).dat_paths == {}
-    loaded = home.command("python", "-c", LOAD, key, python_path=package)
-    assert loaded.status == 0, loaded.output
-    units = json.loads(loaded.stdout)
-    true_channels = {int(channel) for channel in short[1].get_property("main_channel_id")}
-    assert true_channels <= set(units["sorting"])
-    assert units["waveforms"] == units["sorting"]
+def _filtered_from(freq_min: float) -> dict[str, Any]:
+    return {**IN_PROCESS, "recording": {"freq_min": freq_min}}
 
 
 def _current(home: Home, key: str, *assets: str) -> tuple[dict[str, str], dict[str, str]]:

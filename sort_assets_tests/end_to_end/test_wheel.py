@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from sort_assets_tests.fixtures.home import CHECKOUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 LOAD = """
 import sys, sort_assets
 print(sort_assets.__file__)

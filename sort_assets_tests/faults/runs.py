@@ -16,8 +16,8 @@ import psutil
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets.platform.store.owners import read_owner
 from sort_assets_tests.fixtures.home import BIN, CHECKOUT, Home, materialize_words, staging_of
+from sort_assets_tests.fixtures.ready import UPSTREAM
 
-UPSTREAM = ("preprocessed_recording", "binary_dat")
 TABLE = CHECKOUT / "test-output" / "faults.tsv"
 """Fault, outcome, seconds to detection, what was left: for people."""
 T = TypeVar("T")
@@ -113,13 +113,6 @@ def _sorter(home: Home, key: str, *, at_work: bool) -> psutil.Process | None:
     return None
 
 
-def ready_to_sort(home: Home, source: Path, name: str) -> str:
-    """Register a recording and materialize what comes before its sorting; returns its key."""
-    key = home.register(home.link(source, name))
-    assert home.materialize(key, *UPSTREAM).success
-    return key
-
-
 @contextmanager
 def sorting(
     home: Home,
@@ -184,9 +177,9 @@ def assert_nothing_half_done(home: Home, key: str) -> None:
 
 
 def assert_the_next_recording_succeeds(home: Home, source: Path, name: str) -> None:
-    """Another recording goes all the way."""
+    """Another recording goes all the way to its sorting."""
     key = home.register(home.link(source, f"after-{name}"))
-    assert home.materialize(key).success
+    assert home.materialize(key, *UPSTREAM, "sorting").success
 
 
 def note(home: Home, key: str, fault: str, outcome: str, since: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """A disk that fills up, a small real one: before the sort, while the `.dat` is written, and during the sort."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -10,40 +11,43 @@ from typing import Any
 import pytest
 
 from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
-from sort_assets_tests.faults.runs import UPSTREAM, assert_nothing_half_done, failures_of, note, sorting
-from sort_assets_tests.fixtures.home import Home, cheap, make_home
+from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, note, sorting
+from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.fixtures.ready import Ready
 
 pytestmark = pytest.mark.slow
 
 STORE_BYTES = 60_000_000
 DAT_BYTES = 10 * 30_000 * 16 * 2
 RESERVE_GB = 0.02
-SMALL: Mapping[str, Any] = cheap(execution={"min_free_disk_gb": RESERVE_GB})
+SMALL: Mapping[str, Any] = cheap(execution={"isolation": "in_process", "min_free_disk_gb": RESERVE_GB})
 """The usual 2 GB that are to stay free are more than the store has."""
 
 
 @pytest.fixture
-def small_store(tmp_path: Path) -> Iterator[Home]:
-    """A home whose store is a file system of its own, of 60 MB."""
-    home = make_home(tmp_path / "home")
+def small_store(ready: Ready) -> Iterator[Ready]:
+    """A recording that is ready to be sorted, in a store that is a file system of its own, of 60 MB."""
+    store = ready.home.roots.store
+    full = store.rename(store.with_name("full"))
+    store.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={STORE_BYTES}", "tmpfs", str(home.roots.store)],
+        ["mount", "-t", "tmpfs", "-o", f"size={STORE_BYTES}", "tmpfs", str(store)],
         capture_output=True,
         text=True,
         check=False,
     )
     if mounted.returncode != 0:
         pytest.skip(f"a file system can't be mounted here: {mounted.stderr.strip()}")
-    yield home
-    subprocess.run(["umount", "--lazy", str(home.roots.store)], check=True)
+    shutil.copytree(full, store, symlinks=True, dirs_exist_ok=True)
+    yield ready
+    subprocess.run(["umount", "--lazy", str(store)], check=True)
 
 
 def test_a_dat_that_does_not_fit_fails_in_words_and_leaves_the_disk_as_it_was(
-    small_store: Home, short_file: Path, tmp_path: Path
+    small_store: Ready,
 ) -> None:
-    home = small_store
-    key = home.register(home.link(short_file, "day.nwb"))
-    assert home.materialize(key, UPSTREAM[0], config=SMALL).success
+    home, key = small_store.home, small_store.key
+    before = home.store.versions(key, "binary_dat")
     _fill(home, leave_bytes=int(RESERVE_GB * 1e9) + DAT_BYTES - 1_000_000)
     free = _free_bytes(home)
 
@@ -53,17 +57,16 @@ def test_a_dat_that_does_not_fit_fails_in_words_and_leaves_the_disk_as_it_was(
     assert failure["failure_class"] == "DiskFullError"
     assert "sort-assets gc" in failure["remedy"]
     assert _free_bytes(home) > free - 200_000  # the record of the failure
-    assert home.store.versions(key, "binary_dat") == []
+    assert home.store.versions(key, "binary_dat") == before
     (home.roots.store / "filling").unlink()
     assert home.materialize(key, "binary_dat", config=SMALL).success
 
 
 def test_a_dat_is_given_up_when_the_disk_fills_up_while_it_is_written(
-    small_store: Home, short_file: Path, monkeypatch: pytest.MonkeyPatch
+    small_store: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = small_store
-    key = home.register(home.link(short_file, "day.nwb"))
-    assert home.materialize(key, UPSTREAM[0], config=SMALL).success
+    home, key = small_store.home, small_store.key
+    before = home.store.versions(key, "binary_dat")
 
     def write_slowly(*_: object) -> None:
         _fill(home, leave_bytes=int(RESERVE_GB * 1e9 / 2))
@@ -77,12 +80,11 @@ def test_a_dat_is_given_up_when_the_disk_fills_up_while_it_is_written(
     (failure,) = failures_of(home, result.run_id)
     assert failure["failure_class"] == "DiskFullError"
     assert time.monotonic() - began < 30
-    assert home.store.versions(key, "binary_dat") == []
+    assert home.store.versions(key, "binary_dat") == before
 
 
-def test_a_sort_does_not_start_without_room(small_store: Home, short_file: Path) -> None:
-    home = small_store
-    key = _ready_to_sort(home, short_file, "day.nwb")
+def test_a_sort_does_not_start_without_room(small_store: Ready) -> None:
+    home, key = small_store.home, small_store.key
 
     result = home.materialize(key, "sorting", config=cheap(execution={"min_free_disk_gb": 1.0}))
 
@@ -93,10 +95,9 @@ def test_a_sort_does_not_start_without_room(small_store: Home, short_file: Path)
 
 
 def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
-    small_store: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+    small_store: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    home = small_store
-    key = _ready_to_sort(home, short_file, "day.nwb")
+    home, key = small_store.home, small_store.key
     config = {
         "sorter": {"name": "misbehaving", "params": {"fault": "log", "done": str(tmp_path / "done"), "seconds": 120}},
         "execution": {"n_jobs": 1, "min_free_disk_gb": RESERVE_GB, "terminate_grace_s": 1},
@@ -116,14 +117,7 @@ def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
     assert seconds < 60
     assert_nothing_half_done(home, key)
     (home.roots.store / "filling").unlink()
-    with sorting(home, key, tmp_path, config, python_path=misbehaving) as again:
-        assert again.ended() == 0, again.output[-3000:]
-
-
-def _ready_to_sort(home: Home, source: Path, name: str) -> str:
-    key = home.register(home.link(source, name))
-    assert home.materialize(key, *UPSTREAM, config=SMALL).success
-    return key
+    assert home.materialize(key, "sorting", config=SMALL).success
 
 
 def _fill(home: Home, *, leave_bytes: int) -> None:

@@ -14,13 +14,12 @@ from sort_assets_tests.faults.runs import (
     RunningSort,
     assert_gone,
     assert_nothing_half_done,
-    assert_the_next_recording_succeeds,
     failures_of,
     note,
-    ready_to_sort,
     sorting,
 )
 from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.fixtures.ready import Ready
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +32,8 @@ IMPATIENT: Mapping[str, Any] = {
 }
 
 
-def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "stopped.nwb")
+def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
     # A sorter that imports for seconds on a busy machine reads files and computes: it shows signs of life.
     with sorting(home, key, tmp_path, cheap(execution=IMPATIENT)) as running:
         sorter = running.sorter()
@@ -56,12 +52,9 @@ def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(
     assert_nothing_half_done(home, key)
 
 
-@pytest.mark.parametrize("fault", ["hang", "deaf"])
-def test_a_sorter_that_hangs_twice_fails_in_words(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path, fault: str
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, f"{fault}.nwb")
+@pytest.mark.parametrize("fault", [pytest.param("hang", marks=pytest.mark.release), "deaf"])
+def test_a_sorter_that_hangs_twice_fails_in_words(ready: Ready, tmp_path: Path, misbehaving: Path, fault: str) -> None:
+    home, key = ready.home, ready.key
 
     with _misbehaving(home, key, tmp_path, misbehaving, fault) as running:
         sorter = running.sorter(at_work=False)
@@ -79,15 +72,13 @@ def test_a_sorter_that_hangs_twice_fails_in_words(
     assert _tripped(home, key) == ["log_inactivity", "log_inactivity"]
     assert home.store.versions(key, "sorting") == []
     assert_nothing_half_done(home, key)
-    assert_the_next_recording_succeeds(home, short_file, f"{fault}.nwb")
 
 
-@pytest.mark.parametrize("fault", ["hang", "hold"])
+@pytest.mark.parametrize("fault", [pytest.param("hang", marks=pytest.mark.release), "hold"])
 def test_a_sorter_that_hangs_inside_the_step_is_ended_and_tried_once_more(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path, fault: str
+    ready: Ready, tmp_path: Path, misbehaving: Path, fault: str
 ) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, f"in-process-{fault}.nwb")
+    home, key = ready.home, ready.key
 
     with _misbehaving(
         home, key, tmp_path, misbehaving, fault, isolation="in_process", done=tmp_path / "done"
@@ -102,11 +93,11 @@ def test_a_sorter_that_hangs_inside_the_step_is_ended_and_tried_once_more(
     assert_nothing_half_done(home, key)
 
 
+@pytest.mark.release
 def test_a_sorter_that_holds_the_interpreter_twice_fails_in_words(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+    ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "held-twice.nwb")
+    home, key = ready.home, ready.key
 
     with _misbehaving(home, key, tmp_path, misbehaving, "hold", isolation="in_process") as running:
         status = running.ended()
@@ -119,12 +110,13 @@ def test_a_sorter_that_holds_the_interpreter_twice_fails_in_words(
     assert_nothing_half_done(home, key)
 
 
+# Of the watchdog alone, tests of log_inactivity ask both without a run.
+@pytest.mark.release
 @pytest.mark.parametrize("how", ["renamed", "emptied"])
 def test_a_log_that_is_rotated_meanwhile_disturbs_nothing(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path, how: str
+    ready: Ready, tmp_path: Path, misbehaving: Path, how: str
 ) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, f"rotated-{how}.nwb")
+    home, key = ready.home, ready.key
     config = {"seconds": 2.5 * PATIENCE_S, "done": tmp_path / "done"}
 
     with _misbehaving(home, key, tmp_path, misbehaving, "log", **config) as running:
@@ -142,12 +134,12 @@ def test_a_log_that_is_rotated_meanwhile_disturbs_nothing(
     assert {"sorter/sorter.log", "sorter/sorter.log.1"} & set(manifest.files)
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("jump", ["+2h", "-2h"])
 def test_a_clock_that_jumps_meanwhile_disturbs_nothing(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path, jump: str
+    ready: Ready, tmp_path: Path, misbehaving: Path, jump: str
 ) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, f"jump-{jump[0] == '+'}.nwb")
+    home, key = ready.home, ready.key
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
     # Every clock of the run's processes jumps, also the monotonic one, as libfaketime can't do otherwise here.

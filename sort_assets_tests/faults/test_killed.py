@@ -1,15 +1,13 @@
-"""Processes that are killed: the sorter, its step, its run worker. The sort is tried again or said to have failed."""
+"""A sorter that is killed, or its step: the sort is tried again or said to have failed.
 
-import os
-import signal
+Of every step that is killed, and of run workers, see `end_to_end`.
+"""
+
 import time
 from pathlib import Path
 
-import dagster as dg
-import psutil
 import pytest
 
-from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets_tests.faults.runs import (
     assert_gone,
@@ -17,18 +15,17 @@ from sort_assets_tests.faults.runs import (
     assert_the_next_recording_succeeds,
     failures_of,
     note,
-    ready_to_sort,
     retries_of,
     sorting,
 )
-from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.fixtures.home import cheap
+from sort_assets_tests.fixtures.ready import Ready
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_sorter_that_is_killed_once_is_tried_again(module_home: Home, short_file: Path, tmp_path: Path) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "sorter-once.nwb")
+def test_a_sorter_that_is_killed_once_is_tried_again(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
 
     with sorting(home, key, tmp_path, cheap()) as running:
         running.sorter().kill()
@@ -45,11 +42,8 @@ def test_a_sorter_that_is_killed_once_is_tried_again(module_home: Home, short_fi
     assert_nothing_half_done(home, key)
 
 
-def test_a_sorter_that_is_killed_again_and_again_fails_in_words(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "sorter-always.nwb")
+def test_a_sorter_that_is_killed_again_and_again_fails_in_words(ready: Ready, short_file: Path, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
 
     with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 1})) as running:
         first = running.sorter()
@@ -73,11 +67,9 @@ def test_a_sorter_that_is_killed_again_and_again_fails_in_words(
     assert_the_next_recording_succeeds(home, short_file, "sorter-always.nwb")
 
 
-def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "step.nwb")
+@pytest.mark.release
+def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
 
     with sorting(home, key, tmp_path, cheap()) as running:
         sorter = running.sorter()
@@ -99,67 +91,3 @@ def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(
     assert [failure["classes"][0] for failure in manifest.details["failed_attempts"]] == ["StepCrashedError"]
     assert retries_of(home, running.run.run_id) == 1
     assert_nothing_half_done(home, key)
-
-
-def test_a_step_that_is_killed_too_often_fails_in_words(module_home: Home, short_file: Path, tmp_path: Path) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "step-always.nwb")
-
-    with sorting(home, key, tmp_path, cheap(execution={"crash_retry_max": 0})) as running:
-        running.sorter()
-        running.step().kill()
-        status = running.ended()
-
-    note(home, key, "SIGKILL of the step, always", "StepCrashedError")
-
-    (failure,) = failures_of(home, running.run.run_id)
-    assert status != 0
-    assert failure["failure_class"] == "StepCrashedError"
-    assert "memory" in failure["remedy"]
-    assert home.store.versions(key, "sorting") == []
-    assert_nothing_half_done(home, key)
-
-
-def test_a_run_worker_that_is_killed_takes_everything_along(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "worker.nwb")
-
-    with sorting(home, key, tmp_path, cheap()) as running:
-        running.sorter()
-        run = running.run
-        processes = psutil.Process(running.command.pid).children(recursive=True)
-        running.command.kill()
-        running.command.wait()
-        assert_gone(processes)
-        with home.instance() as instance:
-            reported = fail_dead_runs(instance)
-
-    note(home, key, "SIGKILL of the run worker", "run failed, its slot freed")
-    assert reported == [run.run_id]
-    assert len(processes) >= 4  # the forkserver and what belongs to it, the step, the sorter, its guard
-    assert home.store.versions(key, "sorting") == []
-    assert_nothing_half_done(home, key)
-    assert_the_next_recording_succeeds(home, short_file, "worker.nwb")
-
-
-def test_a_killed_process_group_of_the_run_leaves_no_sorter(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "group.nwb")
-
-    with sorting(home, key, tmp_path, cheap()) as running:
-        sorter = running.sorter()
-        group = [sorter, *sorter.children(recursive=True)]
-        os.killpg(running.command.pid, signal.SIGKILL)
-        running.command.wait()
-
-        assert_gone(group)
-
-    with home.instance() as instance:
-        fail_dead_runs(instance)
-        run = instance.get_run_by_id(running.run.run_id)
-    assert run is not None
-    assert run.status == dg.DagsterRunStatus.FAILURE

@@ -1,5 +1,6 @@
-"""Runs that are terminated, servers killed with everything in them, and two runs that want the same recording."""
+"""Runs that are terminated, servers that end or are killed, and two runs that want the same recording."""
 
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +13,14 @@ import pytest
 from sort_assets_tests.faults.runs import (
     assert_gone,
     assert_nothing_half_done,
-    assert_the_next_recording_succeeds,
     failures_of,
     note,
-    ready_to_sort,
     retries_of,
     sorter_of,
     sorting,
 )
-from sort_assets_tests.fixtures.home import CHEAP, Home, cheap
+from sort_assets_tests.fixtures.home import CHEAP, cheap, staging_of
+from sort_assets_tests.fixtures.ready import Ready
 from sort_assets_tests.fixtures.servers import up
 
 pytestmark = pytest.mark.slow
@@ -38,11 +38,11 @@ def _hanging(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_that_a_person_terminates_leaves_nothing_running(
-    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_of_up(
+    ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    key = ready_to_sort(home, short_file, "day.nwb")
-    with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, _):
+    home, key = ready.home, ready.key
+    with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, servers):
         launched = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))
         run_id = launched["run"]["runId"]
         sorter = sorter_of(home, key)
@@ -63,11 +63,29 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running(
         again = server.launch("sort_again", key, _run_config(CHEAP))
         assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
 
+        (tmp_path / "done").unlink()
+        last = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
+        sorter_of(home, key)
+        started = psutil.Process(servers.pid).children(recursive=True)
+        words = {word for process in started for word in _command_line(process)}
+
+        servers.send_signal(signal.SIGINT)
+
+        assert servers.wait(timeout=60) == 0
+    assert {"dagster_webserver", "dagster._daemon", "sort_assets.running.worker"} <= words
+    assert [process for process in started if process.is_running()] == []
+    assert len(home.store.versions(key, "sorting")) == 1
+    assert staging_of(home, key, "sorting") == []
+    with home.instance() as instance:
+        ended = instance.get_run_by_id(last)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+
 
 def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
-    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+    ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    key = ready_to_sort(home, short_file, "day.nwb")
+    home, key = ready.home, ready.key
     with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, servers):
         killed_run = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
         sorter = sorter_of(home, key)
@@ -91,9 +109,9 @@ def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
 
 
 def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_is(
-    home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+    ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    key = ready_to_sort(home, short_file, "day.nwb")
+    home, key = ready.home, ready.key
     with home.instance() as instance:
         instance.event_log_storage.set_concurrency_slots("gpu", 2)  # as on a machine with two GPUs
     first_config = {
@@ -120,4 +138,10 @@ def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_i
     assert status == 0, first.output[-3000:]
     assert len(home.store.versions(key, "sorting")) == 1
     assert_nothing_half_done(home, key)
-    assert_the_next_recording_succeeds(home, short_file, "day.nwb")
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended this moment
+        return []

@@ -11,20 +11,17 @@ from sort_assets_tests.faults.runs import (
     assert_nothing_half_done,
     failures_of,
     last_run,
-    ready_to_sort,
     retries_of,
     sorting,
 )
 from sort_assets_tests.fixtures.home import Home, cheap, materialize_words
+from sort_assets_tests.fixtures.ready import Ready
 
 pytestmark = pytest.mark.slow
 
 
-def test_an_input_that_can_not_be_found_is_not_looked_for_again_and_again(
-    module_home: Home, short_file: Path, tmp_path: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "no-store.nwb")
+def test_an_input_that_can_not_be_found_is_not_looked_for_again_and_again(ready: Ready, tmp_path: Path) -> None:
+    home, key = ready.home, ready.key
     words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
 
     done = home.without("SORT_ASSETS_STORE").command(*words)
@@ -37,11 +34,9 @@ def test_an_input_that_can_not_be_found_is_not_looked_for_again_and_again(
     assert retries_of(home, run.run_id) == 0
 
 
-def test_a_watchdog_that_had_to_end_the_whole_step_is_believed(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
-) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "believed.nwb")
+@pytest.mark.release
+def test_a_watchdog_that_had_to_end_the_whole_step_is_believed(ready: Ready, tmp_path: Path, misbehaving: Path) -> None:
+    home, key = ready.home, ready.key
     free_gb = _free_gb(home)
     config = {
         # The process has to be ended with the sorter in it; the disk is "full" by the watchdog's threshold.
@@ -70,11 +65,11 @@ def test_a_watchdog_that_had_to_end_the_whole_step_is_believed(
     assert_nothing_half_done(home, key)
 
 
+@pytest.mark.release
 def test_the_working_folder_of_a_failed_sort_is_kept_on_request(
-    module_home: Home, short_file: Path, tmp_path: Path, misbehaving: Path
+    ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
-    home = module_home
-    key = ready_to_sort(home, short_file, "kept.nwb")
+    home, key = ready.home, ready.key
     config = cheap(
         sorter={"name": "misbehaving", "params": {"fault": "crash"}},
         execution={"crash_retry_max": 0, "keep_failed_work": True},

@@ -17,15 +17,16 @@ from sort_assets.platform.automation.manual_curation import working_folder
 from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Finished, Home, cheap
+from sort_assets_tests.fixtures.ready import Ready
 from sort_assets_tests.platform.pipeline.known_units import (
     AFTER_THE_SORT,
     checks_of,
-    prepare,
+    publish_sorting,
     save_in_phy,
     with_planted_units,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("manual_curation")]
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ class Curated:
 
 
 @pytest.fixture(scope="module")
-def prepared(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> Curated:
-    recording, truth = short
-    units = with_planted_units(truth)
-    key = prepare(module_home, {"day.nwb": recording}, units)
-    assert module_home.materialize(key, *AFTER_THE_SORT[:3], config=cheap()).success
-    return Curated(module_home, key, units)
+def prepared(module_ready: Ready, short: tuple[BaseRecording, BaseSorting]) -> Curated:
+    home, key = module_ready.home, module_ready.key
+    units = with_planted_units(short[1])
+    publish_sorting(home, key, units)
+    assert home.materialize(key, *AFTER_THE_SORT[:3], config=cheap()).success
+    return Curated(home, key, units)
 
 
 @pytest.fixture
@@ -268,7 +269,9 @@ def test_a_sort_of_what_a_person_curated_stops_unless_told_otherwise_and_keeps_t
     assert failure["failure_class"] == "CuratedByPersonError"
     assert "resort_curated" in failure["remedy"]
 
-    allowed = home.materialize(key, "sorting", config=cheap(execution={"resort_curated": True}))
+    allowed = home.materialize(
+        key, "sorting", config=cheap(execution={"isolation": "in_process", "resort_curated": True})
+    )
     run = home.materialize(key, "waveforms", "unit_metrics", "curated_units", config=cheap())
 
     assert allowed.success

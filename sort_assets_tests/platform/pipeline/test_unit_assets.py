@@ -20,7 +20,7 @@ from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.platform.pipeline.known_units import AFTER_THE_SORT, checks_of, prepare, with_planted_units
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unit_assets")]
 
 PLANTED = ("100", "101", "102")
 

@@ -39,7 +39,7 @@ docs: install
 
 # While working: linters, types, import contracts, and every test that takes seconds.
 test-fast: lint
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m alone sort_assets_tests/end_to_end
 	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
 
 # What CI runs. Most slow tests wait for processes, so more of them run at a time than there are cores.

@@ -19,7 +19,7 @@ from sort_assets.running.job import JOB_FILE, OUTCOME_FILE, OUTPUT_FILE, Job, Ou
 from sort_assets.testing import make_sort_input
 from sort_assets.testing.ground_truth import make_ground_truth
 
-pytestmark = pytest.mark.xdist_group("sorter_run")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sorter_run")]
 
 DURATION_S = 5.0
 CHEAP = {"scheme": "1", "npca_per_channel": 1}
@@ -92,7 +92,6 @@ def in_a_process(dat: BaseRecording, tmp_path_factory: pytest.TempPathFactory) -
     return Done(MountainSort5Backend(config(canary_s=2.0)).sort(dat, None, None, folder), folder)
 
 
-@pytest.mark.slow
 def test_the_same_units_are_found_wherever_the_sorter_runs(in_process: Done, in_a_process: Done) -> None:
     here, there = in_process.sorting, in_a_process.sorting
 
@@ -101,7 +100,6 @@ def test_the_same_units_are_found_wherever_the_sorter_runs(in_process: Done, in_
     np.testing.assert_array_equal(there.to_spike_vector(), here.to_spike_vector())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["in_process", "in_a_process"])
 def test_what_the_sorter_says_is_in_its_log(mode: str, request: pytest.FixtureRequest) -> None:
     done: Done = request.getfixturevalue(mode)
@@ -111,7 +109,6 @@ def test_what_the_sorter_says_is_in_its_log(mode: str, request: pytest.FixtureRe
     assert "Removing duplicate times" in done.output
 
 
-@pytest.mark.slow
 def test_the_folder_of_spikeinterface_is_beside_the_log_and_all_else_is_known(
     in_process: Done, in_a_process: Done
 ) -> None:
@@ -120,13 +117,11 @@ def test_the_folder_of_spikeinterface_is_beside_the_log_and_all_else_is_known(
     assert {path.name for path in in_a_process.folder.iterdir()} == {*ours, JOB_FILE, OUTCOME_FILE}
 
 
-@pytest.mark.slow
 def test_a_canary_that_succeeds_leaves_nothing_and_the_whole_recording_is_sorted(in_a_process: Done) -> None:
     assert not (in_a_process.folder / "canary").exists()
     assert in_a_process.sorting.to_spike_vector()["sample_index"].max() > 4.5 * 30_000
 
 
-@pytest.mark.slow
 def test_a_canary_fails_before_the_whole_recording_is_begun(dat: BaseRecording, tmp_path: Path) -> None:
     sorter = MountainSort5Backend(config(params=NO_SUCH_SCHEME, canary_s=2.0))
 
@@ -148,7 +143,6 @@ def test_a_canary_as_long_as_the_recording_is_left_out(dat: BaseRecording, tmp_p
     assert (tmp_path / "sorter" / SPIKEINTERFACE_FOLDER).is_dir()
 
 
-@pytest.mark.slow
 def test_a_beginning_in_which_there_is_nothing_to_sort_says_nothing_of_the_rest(tmp_path: Path) -> None:
     from sort_assets_tests.recordings.files import recording_of
 

@@ -31,7 +31,7 @@ def test_a_run_whose_process_group_was_killed_fails_and_the_same_command_succeed
         _, left = psutil.wait_procs(group, timeout=15)  # the sorter is in another process group
     killed = _newest_run(home)
 
-    again = home.command(*words, timeout=120)
+    again = home.command(*words, timeout=300)
 
     assert again.status == 0, again.output[-3000:]
     assert left == []
@@ -94,9 +94,9 @@ def test_the_start_of_a_second_run_does_not_fail_a_living_one(ready: Ready, shor
         run = _newest_run(home)
 
         second = home.command(
-            *materialize_words(other, "preprocessed_recording", config_file=tmp_path / "second.json"), timeout=120
+            *materialize_words(other, "preprocessed_recording", config_file=tmp_path / "second.json"), timeout=300
         )
-        status = living.wait(timeout=120)
+        status = living.wait(timeout=300)
 
     assert second.status == 0, second.output[-3000:]
     assert status == 0, (tmp_path / "living.log").read_text(encoding="utf-8")[-3000:]
@@ -172,7 +172,7 @@ def _step_that_sorts(home: Home, key: str, command: "subprocess.Popen[bytes]") -
 
 
 def _wait_for(found: Callable[[], psutil.Process | None]) -> psutil.Process:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if (process := found()) is not None:
             return process

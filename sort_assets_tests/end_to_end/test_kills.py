@@ -86,7 +86,7 @@ def killed_run(module_home: Home, short_file: Path, tmp_path_factory: pytest.Tem
     words = materialize_words(key, config=cheap(execution=SLOWLY, sorter=SORTER), config_file=folder / "run.json")
     with _running(home, words, folder / "run.log") as command:
         kills = {asset: _kill_while_it_writes(home, key, asset, command, folder / "run.log") for asset in SORT}
-        status = command.wait(timeout=120)
+        status = command.wait(timeout=300)
     return KilledRun(
         home, key, kills, status, (folder / "run.log").read_text(encoding="utf-8"), _newest_run(home).run_id
     )
@@ -124,7 +124,7 @@ def test_a_step_that_may_not_crash_again_fails_in_words_and_keeps_the_version_th
 
     with _running(home, words, tmp_path / "run.log") as command:
         kill = _kill_while_it_writes(home, key, asset, command, tmp_path / "run.log")
-        status = command.wait(timeout=120)
+        status = command.wait(timeout=300)
 
     run_id = _newest_run(home).run_id
     failure = failure_of(home, run_id)

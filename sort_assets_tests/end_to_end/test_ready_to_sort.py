@@ -6,11 +6,14 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import CHEAP, Home, cheap
 from sort_assets_tests.recordings.files import recording_of
+
+pytestmark = pytest.mark.slow
 
 READY = "ready_to_sort"
 RESOLVES = "resolves_the_noise"

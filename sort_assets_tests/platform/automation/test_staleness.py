@@ -19,6 +19,8 @@ from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.arrivals.lab import QUIET_S, Lab
 from sort_assets_tests.platform.automation.results import CODE_VERSIONS, report_results, statuses
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("staleness")]
+
 RULES = """\
 rules:
   - match: a.nwb

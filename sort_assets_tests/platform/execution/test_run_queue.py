@@ -21,6 +21,8 @@ from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, ST
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.execution import queued_jobs
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run_queue")]
+
 PERSON = {"dagster/partition": "day.nwb"}
 SENSOR = {**PERSON, PRIORITY_TAG: str(SENSOR_PRIORITY)}
 STALE = {**PERSON, PRIORITY_TAG: str(STALE_PRIORITY)}

@@ -62,11 +62,6 @@ CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limi
 """The size of that chunk. Small ones take slightly longer and change no result, so it goes to its limit at once."""
 BESIDE_THE_SORT: OomSchedule = ((CHUNK_DURATION,), (WORKERS,))
 """The schedule outside of the sorter: writing the `.dat`, cutting out waveforms and so on."""
-ASSETS_BESIDE_THE_SORT = (
-    *("preprocessed_recording", "binary_dat", "waveforms"),
-    *("unit_metrics", "curated_units", "spike_data", "sorting_report"),
-)
-"""The assets outside of the sorter, which the platform gives as the stage of a failure there."""
 
 
 def next_oom_params(

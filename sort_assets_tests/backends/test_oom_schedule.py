@@ -15,7 +15,6 @@ from sort_assets.backends.kilosort4.stages import (
     SAVING,
 )
 from sort_assets.backends.oom_schedule import changed_fields
-from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import DeviceOutOfMemoryError, HostOutOfMemoryError, SortAssetsError
@@ -118,22 +117,6 @@ def test_what_was_killed_on_the_cpu_also_follows_the_stage() -> None:
     ]
 
 
-@pytest.mark.parametrize("asset", ["binary_dat", "waveforms"])
-@pytest.mark.parametrize("backend_class", [Kilosort4Backend, MountainSort5Backend])
-def test_beside_the_sort_chunks_shrink_and_then_workers_go(
-    asset: str, backend_class: type[SpikeInterfaceBackend]
-) -> None:
-    config = SortingPipelineConfig.model_validate({"sorter": {"name": backend_class.name}, "execution": {"n_jobs": 4}})
-    backend = backend_class(config)
-    taken = []
-
-    while backend.scale_oom_params(0.5, failure=out_of_memory(asset, HostOutOfMemoryError)):
-        taken.append((backend.config.execution.chunk_duration_s, backend.config.execution.n_jobs))
-
-    assert taken == [(0.1, 4), (0.1, 2), (0.1, 1)]
-    assert backend.config.sorter == config.sorter
-
-
 @pytest.mark.parametrize(
     "stage", [None, DRIFT, DETECTION, FIRST_CLUSTERING, MATCHING, FINAL_CLUSTERING, MERGING, SAVING]
 )
@@ -150,7 +133,7 @@ def test_restoring_puts_everything_back_whatever_was_scaled() -> None:
     backend = kilosort4(nblocks=0)
     before = backend.config
     snapshot = backend.snapshot_oom_params()
-    for stage in (DETECTION, FINAL_CLUSTERING, MATCHING, "waveforms"):
+    for stage in (DETECTION, FINAL_CLUSTERING, MATCHING):
         assert backend.scale_oom_params(0.5, failure=out_of_memory(stage))
 
     backend.restore_oom_params(snapshot)

@@ -159,9 +159,7 @@ def test_gc_says_what_it_removes_and_how_much_that_frees(home: Home) -> None:
 def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
     shape = Shape(sorter="kilosort4", device="CPU", channels=16, sampling_hz=30_000.0)
     source = {"recording": "mouse1~day2.nwb", "version": "v", "run_id": "run"}
-    lesson = MemoryProfiles(home.roots.store).teach(
-        shape, failures=[], params={"batch_size": 30_000}, days=30, **source
-    )
+    lesson = MemoryProfiles(home.roots.store).save(shape, failures=[], params={"batch_size": 30_000}, days=30, **source)
 
     shown = home.command("sort-assets", "lessons")
     as_json = home.invoke("lessons", "--json")

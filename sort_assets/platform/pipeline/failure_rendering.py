@@ -102,7 +102,7 @@ def attempts_table(tried: list[FailedAttempt]) -> dg.TableMetadataValue:
                     "failure": type(attempt.error).__name__,
                     "stage": attempt.error.stage or "",
                     "message": attempt.error.message,
-                    "ran with": in_words(attempt.scaled) or "as configured",
+                    "ran with": format_scaled_fields(attempt.scaled) or "as configured",
                 }
             )
             for attempt in tried
@@ -110,7 +110,7 @@ def attempts_table(tried: list[FailedAttempt]) -> dg.TableMetadataValue:
     )
 
 
-def in_words(scaled: Mapping[str, Any]) -> str:
+def format_scaled_fields(scaled: Mapping[str, Any]) -> str:
     """Scaled fields as people read them: "sorter.params.batch_size 60000 -> 30000"."""
     return ", ".join(
         f"{name} {'default' if before is None else before} -> {after}" for name, (before, after) in scaled.items()

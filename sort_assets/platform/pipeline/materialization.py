@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.config import ResolvedConfig, SortingPipelineConfig
-from sort_assets.config.section import Section
+from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
+from sort_assets.platform.execution.leases import Lease
+from sort_assets.platform.pipeline.attempt_settings import AttemptSettings
 from sort_assets.platform.pipeline.attempts import Attempt
-from sort_assets.platform.pipeline.catalog import sections_decided_upstream
-from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG, RecordingConfigResolver
+from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.store.details import Details, StoredCheck
-from sort_assets.platform.store.handles import Handle, StoredBinary
+from sort_assets.platform.store.handles import Handle
+from sort_assets.platform.store.manifest import Manifest
+from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.store import FIGURES, Staging, Store
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 GROUP = "spike_sorting"
 OWNERS = ["team:electrophysiology"]
-_DAT_FIELDS = ("dat_dtype", "dat_gain_to_uv")
 
 
 @dataclass
@@ -42,34 +43,53 @@ class StagedAsset:
     Attributes
     ----------
     context : dg.AssetExecutionContext
-    staging : Staging
-        Where the artefact is written.
     roots : Roots
-    resolved : ResolvedConfig
-        The configuration of this recording.
-    sorter : SorterBackend
-        Built with it, for this materialization alone.
     inputs : Mapping[str, Handle]
         The upstream artefacts that are read, by asset.
     attempt : Attempt
-        Which attempt of the step this is, and what the earlier ones taught.
+        Which attempt of the step this is, and what it runs with.
+    backend : SorterBackend
+        Built from the attempt's settings, for this materialization alone.
     figures : dict
         Figures by title, in the order in which they are shown.
     """
 
     context: dg.AssetExecutionContext
-    staging: Staging
     roots: Roots
-    resolved: ResolvedConfig
-    sorter: "SorterBackend"
     inputs: Mapping[str, Handle]
     attempt: Attempt
+    backend: "SorterBackend"
     figures: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def staging(self) -> Staging:
+        """Where the artefact is written."""
+        return self.attempt.staging
+
+    @property
+    def config(self) -> SortingPipelineConfig:
+        """The configuration that this attempt runs with."""
+        return self.attempt.settings.config
 
     @property
     def job_kwargs(self) -> dict[str, Any]:
         """How SpikeInterface is to share work among workers, as this attempt may."""
-        return job_kwargs(self.sorter.config.execution)
+        return job_kwargs(self.config.execution)
+
+    def hold(self, device: Lease | None, profile: MemoryProfile | None) -> None:
+        """Go on with the device that is held and the memory profile that is known for it, and a backend built so.
+
+        Raises
+        ------
+        SorterEnvironmentError
+            When a GPU was asked for and there is none.
+        """
+        from sort_assets.backends import create_backend
+
+        self.attempt.hold(device, profile)
+        observer = self.backend.observer
+        self.backend = create_backend(self.config)
+        self.backend.observer = observer
 
     def figure(self, title: str, draw: "Callable[[], Figure | None]") -> None:
         """Draw a figure into the artefact; one that fails is logged, and does not fail the asset.
@@ -97,7 +117,6 @@ class StagedAsset:
         data_version: str,
         details: Details,
         metadata: Mapping[str, Any],
-        config: SortingPipelineConfig | None = None,
         checks: list[dg.AssetCheckResult] | None = None,
         first: Mapping[str, Any] | None = None,
     ) -> dg.MaterializeResult:
@@ -111,16 +130,14 @@ class StagedAsset:
             What the asset's handle and other readers need. The results of the checks are added to it, for the report.
         metadata : Mapping[str, Any]
             Shown in the UI, besides the figures, the configuration and the version.
-        config : SortingPipelineConfig or None
-            The configuration that really ran, where it is not the sorter's.
         first : Mapping[str, Any] or None
             Shown above the figures, as `metadata` is below them.
         """
-        ran = (config or self.sorter.config).model_dump(mode="json")
+        ran, chosen = self.config.model_dump(mode="json"), self.attempt.settings.configured.chosen
         artefact = self.staging.publish(
             data_version=data_version,
             config=ran,
-            config_sources=self.resolved.chosen,
+            config_sources=chosen,
             inputs={name: handle.input_version for name, handle in self.inputs.items()},
             details=details.model_copy(update={"checks": tuple(map(_stored, checks or []))}),
         )
@@ -133,7 +150,7 @@ class StagedAsset:
                 **shown,
                 **metadata,
                 "config": dg.MetadataValue.json(ran),
-                "chosen_by": dg.MetadataValue.json(dict(self.resolved.chosen)),
+                "chosen_by": dg.MetadataValue.json(dict(chosen)),
                 "folder": dg.MetadataValue.path(artefact.path),
                 VERSION_METADATA: artefact.manifest.version,
             },
@@ -192,16 +209,18 @@ def staged(
         recording, asset = context.partition_key, context.asset_key.to_user_string()
         rules = RecordingRules(roots)
         _warn_if_rules_are_broken(rules, context.log.warning)
-        resolved = _as_made(backend.resolve(recording, rules.settings(recording)), asset, inputs, context.log.warning)
-        sorter = create_backend(resolved.config)
+        resolved = backend.resolve(recording, rules.settings(recording))
         store = Store(roots.store)
-        attempt = context.retry_number + 1
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
             held.enter_context(sort_lock(store, recording, run_id=context.run.run_id))
-        with store.stage(recording, asset, run_id=context.run.run_id, attempt=attempt) as staging:
-            this = Attempt(store, staging, sorter, context.log.warning)
-            with this.run():
-                yield StagedAsset(context, staging, roots, resolved, sorter, inputs, this)
+        with store.stage(recording, asset, run_id=context.run.run_id, attempt=context.retry_number + 1) as staging:
+            upstream = next(iter(inputs.values()), None)
+            manifest = None if upstream is None else upstream.manifest
+            attempt = Attempt(store, staging, resolved, manifest, context.log.warning)
+            made = StagedAsset(context, roots, inputs, attempt, create_backend(attempt.settings.config))
+            _warn_of_ignored_fields(attempt.settings, manifest, context.log.warning)
+            with attempt.run():
+                yield made
 
 
 def _warn_if_rules_are_broken(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
@@ -217,44 +236,9 @@ def _warn_if_rules_are_broken(rules: "RecordingRules", warn: Callable[[str], Non
         warn(f"The rules can't be kept as the last good ones, for when a mistake gets into the file: {error}.")
 
 
-def _as_made(
-    resolved: ResolvedConfig, asset: str, inputs: Mapping[str, Handle], warn: Callable[[str], None]
-) -> ResolvedConfig:
-    """The configuration, with the parts by which the upstream artefact was made; those can no longer change."""
-    upstream = next(iter(inputs.values()), None)
-    if upstream is None:
-        return resolved
-    sections: dict[str, Section] = {}
-    differing: list[str] = []
-    for name in sections_decided_upstream(asset):
-        asked: Section = getattr(resolved.config, name)
-        if name not in upstream.manifest.config:  # made by an older version of this software
-            continue
-        made = type(asked).model_validate(upstream.manifest.config[name])
-        if asset == StoredBinary.asset:
-            made = made.model_copy(update={field: getattr(asked, field) for field in _DAT_FIELDS})
-        if made != asked:
-            sections[name] = made
-            fields = [one for one in type(asked).model_fields if getattr(made, one) != getattr(asked, one)]
-            differing += [f"{name}.{one}" for one in fields]
-    if not sections:
-        return resolved
-    # What rules say by now shows as stale; that the very run asks for something in vain has to be said.
-    in_vain = [one for one in differing if one.startswith("recording.") or _is_asked_by_run(one, resolved.chosen)]
-    if in_vain:
+def _warn_of_ignored_fields(settings: AttemptSettings, upstream: Manifest | None, warn: Callable[[str], None]) -> None:
+    if upstream is not None and settings.ignored:
         warn(
-            f"This run asks for other settings ({', '.join(in_vain)}) than {upstream.asset} was made with; they are "
-            f"left as they were. Materialize {upstream.asset} too, and what it is made from, to change them."
+            f"This run asks for other settings ({', '.join(settings.ignored)}) than {upstream.asset} was made with; "
+            f"they are left as they were. Materialize {upstream.asset} too, and what it is made from, to change them."
         )
-    under = tuple(differing)
-    sources = {name: source for name, source in resolved.chosen.items() if not _is_of(name, under)}
-    sources |= {name: source for name, source in upstream.manifest.config_sources.items() if _is_of(name, under)}
-    return ResolvedConfig(resolved.config.model_copy(update=sections), sources)
-
-
-def _is_of(name: str, fields: tuple[str, ...]) -> bool:
-    return any(name == field or name.startswith(f"{field}.") for field in fields)
-
-
-def _is_asked_by_run(field: str, chosen: Mapping[str, str]) -> bool:
-    return any(source == RUN_CONFIG and _is_of(name, (field,)) for name, source in chosen.items())

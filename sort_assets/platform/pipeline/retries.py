@@ -31,7 +31,7 @@ _COOLING_S = 300.0
 
 
 @dataclass(frozen=True)
-class Decision:
+class RetryDecision:
     """What follows a failed attempt.
 
     Attributes
@@ -49,9 +49,9 @@ class Decision:
     wait_s: float = 0.0
 
 
-def decide(
+def decide_retry(
     error: SortAssetsError, earlier: Sequence[SortAssetsError], execution: ExecutionConfig, *, reduced: bool
-) -> Decision:
+) -> RetryDecision:
     """Decide what follows a failed attempt.
 
     Parameters
@@ -62,28 +62,30 @@ def decide(
         How the attempts before it failed.
     execution : ExecutionConfig
         How often to try.
-    eased : bool
+    reduced : bool
         Whether a parameter that drives memory could be lowered for the next attempt.
     """
     if isinstance(error, OutOfMemoryError):
         tried, most = _count(earlier, OutOfMemoryError), execution.oom_retry_max
         if tried >= most:
-            return Decision(False, f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}.")
+            reason = f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}."
+            return RetryDecision(False, reason)
         if not reduced:
-            return Decision(False, "No parameter is left that could take less memory in this stage.")
-        return Decision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
+            return RetryDecision(False, "No parameter is left that could take less memory in this stage.")
+        return RetryDecision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
     for kind in _ONCE:
         if isinstance(error, kind):
             if _count(earlier, kind):
-                return Decision(False, "It went wrong in the same way before.")
+                return RetryDecision(False, "It went wrong in the same way before.")
             wait_s = _COOLING_S if isinstance(error, GpuOverheatedError) else 0.0
-            return Decision(True, "This may pass; it is tried once more.", wait_s)
+            return RetryDecision(True, "This may pass; it is tried once more.", wait_s)
     if isinstance(error, _CRASHES):
         crashes, most = _count(earlier, _CRASHES), execution.crash_retry_max
         if crashes >= most:
-            return Decision(False, f"{_times('It crashed', crashes + 1)}, and execution.crash_retry_max is {most}.")
-        return Decision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
-    return Decision(False, "Another attempt would fail in the same way.")
+            reason = f"{_times('It crashed', crashes + 1)}, and execution.crash_retry_max is {most}."
+            return RetryDecision(False, reason)
+        return RetryDecision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
+    return RetryDecision(False, "Another attempt would fail in the same way.")
 
 
 def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:

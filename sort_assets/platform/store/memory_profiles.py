@@ -1,7 +1,7 @@
-"""What sorts that ran out of memory taught: with which lowered parameters recordings of the same shape then worked.
+"""Memory profiles: with which lowered parameters sorts succeeded that had run out of memory, by the recording's shape.
 
-Each lesson is a readable file, ``<store>/@lessons/<sorter>-<channels>ch-<rate>Hz-<device>.json``; no recording's key
-begins with ``@``. It expires, and anybody may delete it.
+Each is a readable file, ``<store>/@lessons/<sorter>-<channels>ch-<rate>Hz-<device>.json``; no recording's key begins
+with ``@``. It expires, and anybody may delete it.
 """
 
 import logging
@@ -45,7 +45,7 @@ class Shape(BaseModel):
 
     @property
     def name(self) -> str:
-        """For people, and for the lesson's file."""
+        """For people, and for the profile's file."""
         sorter, device = (_UNSAFE.sub("_", part)[:_LONGEST_NAME_PART] for part in (self.sorter, self.device))
         return f"{sorter}-{self.channels}ch-{self.sampling_hz:.10g}Hz-{device}"
 
@@ -61,7 +61,7 @@ class MemoryProfile(BaseModel):
     params : dict
         The parameters that then worked, for people.
     recording, version, run_id : str
-        The sorting that taught it.
+        The sorting that succeeded.
     created, expires : datetime
         In UTC.
     """
@@ -89,7 +89,7 @@ class MemoryProfile(BaseModel):
 
 
 class MemoryProfiles:
-    """All lessons of a store.
+    """All memory profiles of a store.
 
     Parameters
     ----------
@@ -100,21 +100,21 @@ class MemoryProfiles:
         self.folder = store_root / LESSONS
 
     def path(self, shape: Shape) -> Path:
-        """The file of the lesson for a shape."""
+        """The file of the profile for a shape."""
         return self.folder / f"{shape.name}.json"
 
     def find(self, shape: Shape) -> MemoryProfile | None:
-        """What is known for a shape. An expired lesson is removed and is none."""
+        """What is known for a shape. An expired profile is removed."""
         path = self.path(shape)
-        lesson = _read(path)
-        if lesson is None or lesson.shape != shape:
+        profile = _read(path)
+        if profile is None or profile.shape != shape:
             return None
-        if lesson.expired:
+        if profile.expired:
             path.unlink(missing_ok=True)
             return None
-        return lesson
+        return profile
 
-    def teach(
+    def save(
         self,
         shape: Shape,
         *,
@@ -125,7 +125,7 @@ class MemoryProfiles:
         run_id: str,
         days: float,
     ) -> MemoryProfile:
-        """Write down what worked, in place of what was known for the shape.
+        """Save what worked, in place of what was known for the shape.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class MemoryProfiles:
             After how many days to forget it.
         """
         now = datetime.now(UTC)
-        lesson = MemoryProfile(
+        profile = MemoryProfile(
             shape=shape,
             failures=[failure.to_dict() for failure in failures],
             params=dict(params),
@@ -150,32 +150,32 @@ class MemoryProfiles:
             expires=now + timedelta(days=days),
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path(shape), lesson.model_dump_json(indent=1))
-        return lesson
+        write_atomically(self.path(shape), profile.model_dump_json(indent=1))
+        return profile
 
     def all(self) -> list[MemoryProfile]:
-        """Every lesson, also expired ones, in the order of their names."""
-        lessons = (_read(path) for path in sorted(self.folder.glob("*.json")))
-        return [lesson for lesson in lessons if lesson is not None]
+        """Every profile, also expired ones, in the order of their names."""
+        profiles = (_read(path) for path in sorted(self.folder.glob("*.json")))
+        return [profile for profile in profiles if profile is not None]
 
     def expired(self) -> list[Path]:
-        """The files of the lessons that have expired."""
-        return [self.path(lesson.shape) for lesson in self.all() if lesson.expired]
+        """The files of the profiles that have expired."""
+        return [self.path(profile.shape) for profile in self.all() if profile.expired]
 
     def forget(self) -> list[MemoryProfile]:
-        """Remove every lesson, also those that can't be read; returns those that could."""
-        lessons = self.all()
+        """Remove every profile, also those that can't be read; returns those that could."""
+        profiles = self.all()
         for path in self.folder.glob("*.json"):
             path.unlink(missing_ok=True)
-        return lessons
+        return profiles
 
 
 def _read(path: Path) -> MemoryProfile | None:
-    """The lesson in a file; None, with a warning, when it can't be read."""
+    """The profile in a file; None, with a warning, when it can't be read."""
     try:
         return MemoryProfile.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        _log.warning("The lesson '%s' can't be read and is not used: %s", path, error)
+        _log.warning("The memory profile '%s' can't be read and is not used: %s", path, error)
         return None

@@ -12,8 +12,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from sort_assets.backends import SorterBackend, create_backend
-from sort_assets.config import SortingPipelineConfig
+from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import (
     BadChannelsError,
     DeviceOutOfMemoryError,
@@ -53,15 +52,13 @@ OUT_OF_MEMORY = DeviceOutOfMemoryError(
 )
 
 
-def a_sorter(*, params: dict[str, Any] | None = None, **execution: Any) -> SorterBackend:
-    """A real backend; the chunk is the first thing of which it takes less, and then the training's duration."""
-    return create_backend(
-        SortingPipelineConfig.model_validate(
-            {
-                "sorter": {"name": "mountainsort5", "params": params or {}},
-                "execution": {"n_jobs": 1, "chunk_duration_s": 1.0, **execution},
-            }
-        )
+def configured(*, params: dict[str, Any] | None = None, **execution: Any) -> SortingPipelineConfig:
+    """Of a sorter that takes less of the chunk's duration first, and then of the training's."""
+    return SortingPipelineConfig.model_validate(
+        {
+            "sorter": {"name": "mountainsort5", "params": params or {}},
+            "execution": {"n_jobs": 1, "chunk_duration_s": 1.0, **execution},
+        }
     )
 
 
@@ -74,29 +71,31 @@ class Steps:
 
     @contextmanager
     def attempt(
-        self, sorter: SorterBackend, number: int = 1, *, run_id: str = "run-a", recording: str = "rec"
+        self, config: SortingPipelineConfig, number: int = 1, *, run_id: str = "run-a", recording: str = "rec"
     ) -> Iterator[Attempt]:
         """An attempt, not yet running."""
         with self.store.stage(recording, "sorting", run_id=run_id, attempt=number) as staging:
-            yield Attempt(self.store, staging, sorter, self.said.append)
+            yield Attempt(self.store, staging, ResolvedConfig(config, {}), None, self.said.append)
 
-    def fail(self, sorter: SorterBackend, work: BaseException | Callable[[Attempt], object], number: int = 1) -> Any:
+    def fail(
+        self, config: SortingPipelineConfig, work: BaseException | Callable[[Attempt], object], number: int = 1
+    ) -> Any:
         """Let an attempt fail, with an exception or by its work; returns what Dagster is given."""
         with (
             pytest.raises((dg.Failure, dg.RetryRequested)) as raised,
-            self.attempt(sorter, number) as attempt,
+            self.attempt(config, number) as attempt,
             attempt.run(),
         ):
             _do(work, attempt)
         return raised.value
 
-    def refused(self, sorter: SorterBackend, number: int) -> dg.Failure:
+    def refused(self, config: SortingPipelineConfig, number: int) -> dg.Failure:
         """Let an attempt end before it begins; returns what Dagster is given."""
 
         def begin(attempt: Attempt) -> None:
             raise AssertionError("it began")
 
-        failure = self.fail(sorter, begin, number)
+        failure = self.fail(config, begin, number)
         assert isinstance(failure, dg.Failure)
         assert "it began" not in str(failure.description)
         return failure
@@ -136,7 +135,7 @@ def metadata(failure: dg.Failure) -> dict[str, Any]:
 
 
 def test_a_step_that_ran_out_of_memory_is_tried_again_and_leaves_a_record(steps: Steps) -> None:
-    asked = steps.fail(a_sorter(), OUT_OF_MEMORY)
+    asked = steps.fail(configured(), OUT_OF_MEMORY)
 
     assert isinstance(asked, dg.RetryRequested)
     assert asked.max_retries == 1
@@ -153,11 +152,11 @@ def test_each_next_attempt_of_the_run_starts_with_less(steps: Steps) -> None:
     ran_with = []
 
     def run_out(attempt: Attempt) -> None:
-        config = attempt.sorter.config
-        ran_with.append((config.execution.chunk_duration_s, config.sorter.params, attempt.scaled))
+        config = attempt.settings.config
+        ran_with.append((config.execution.chunk_duration_s, config.sorter.params, attempt.settings.scaled))
         raise OUT_OF_MEMORY
 
-    asked = [steps.fail(a_sorter(), run_out, number) for number in (1, 2, 3)]
+    asked = [steps.fail(configured(), run_out, number) for number in (1, 2, 3)]
 
     smaller, shorter = {CHUNK: [1.0, 0.1]}, {CHUNK: [1.0, 0.1], TRAINING: [None, 150]}
     assert ran_with == [(1.0, {}, {}), (0.1, {}, smaller), (0.1, {"scheme2_training_duration_sec": 150}, shorter)]
@@ -169,55 +168,21 @@ def test_each_next_attempt_of_the_run_starts_with_less(steps: Steps) -> None:
 
 @pytest.mark.parametrize("other", [{"run_id": "run-b"}, {"recording": "another"}])
 def test_another_run_or_recording_starts_as_configured(steps: Steps, other: dict[str, str]) -> None:
-    steps.fail(a_sorter(), OUT_OF_MEMORY)
-    sorter = a_sorter()
+    steps.fail(configured(), OUT_OF_MEMORY)
 
-    with steps.attempt(sorter, 1, **other) as attempt, attempt.run():
-        scaled = attempt.scaled
-        ran_with = sorter.config.execution.chunk_duration_s
+    with steps.attempt(configured(), 1, **other) as attempt, attempt.run():
+        scaled = attempt.settings.scaled
+        ran_with = attempt.settings.config.execution.chunk_duration_s
 
     assert attempt.earlier == []
     assert scaled == {}
     assert ran_with == 1.0
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        None,
-        OUT_OF_MEMORY,
-        BadChannelsError("No good channel is left.", remedy="Look at the probe."),
-        dg.Failure("somebody else's"),
-        KeyboardInterrupt(),
-        SystemExit(1),
-    ],
-    ids=["success", "retry", "failure", "dagster's", "interrupt", "exit"],
-)
-def test_the_sorters_parameters_are_put_back_however_it_ends(steps: Steps, error: BaseException | None) -> None:
-    steps.fail(a_sorter(), OUT_OF_MEMORY)
-    sorter = a_sorter()
-    configured = sorter.config
-
-    try:
-        with steps.attempt(sorter, 2) as attempt, attempt.run():
-            assert attempt.scale_after(OUT_OF_MEMORY)
-            while_it_ran = attempt.scaled
-            if error is not None:
-                raise error
-    except BaseException as raised:
-        ended = raised
-    else:
-        ended = None
-
-    assert while_it_ran == {CHUNK: [1.0, 0.1], TRAINING: [None, 150]}
-    assert sorter.config == configured
-    assert (ended is None) == (error is None)
-
-
 def test_when_memory_ran_out_too_often_everything_that_was_tried_is_told(steps: Steps) -> None:
-    steps.fail(a_sorter(oom_retry_max=1), OUT_OF_MEMORY)
+    steps.fail(configured(oom_retry_max=1), OUT_OF_MEMORY)
 
-    failure = steps.fail(a_sorter(oom_retry_max=1), OUT_OF_MEMORY, 2)
+    failure = steps.fail(configured(oom_retry_max=1), OUT_OF_MEMORY, 2)
 
     assert isinstance(failure, dg.Failure)
     assert failure.allow_retries is False
@@ -238,7 +203,7 @@ def test_when_memory_ran_out_too_often_everything_that_was_tried_is_told(steps: 
 
 
 def test_when_nothing_can_take_less_there_is_no_other_attempt(steps: Steps) -> None:
-    at_the_floor = a_sorter(chunk_duration_s=0.1, params={"scheme2_training_duration_sec": 60})
+    at_the_floor = configured(chunk_duration_s=0.1, params={"scheme2_training_duration_sec": 60})
 
     failure = steps.fail(at_the_floor, OUT_OF_MEMORY)
 
@@ -249,11 +214,10 @@ def test_when_nothing_can_take_less_there_is_no_other_attempt(steps: Steps) -> N
 
 def test_a_crash_is_tried_again_without_taking_less(steps: Steps) -> None:
     crash = SorterCrashedError("It got SIGSEGV.", remedy="Look at its log.")
-    sorter = a_sorter()
 
-    first = steps.fail(sorter, crash)
-    with steps.attempt(sorter, 2) as attempt, attempt.run():
-        scaled = attempt.scaled
+    first = steps.fail(configured(), crash)
+    with steps.attempt(configured(), 2) as attempt, attempt.run():
+        scaled = attempt.settings.scaled
 
     assert isinstance(first, dg.RetryRequested)
     assert scaled == {}
@@ -268,7 +232,7 @@ def test_a_step_that_crashed_too_often_does_not_begin(steps: Steps, known: list[
     for died, error in enumerate(known, 1):
         steps.die(error, died)
 
-    failure = steps.refused(a_sorter(crash_retry_max=2), number)
+    failure = steps.refused(configured(crash_retry_max=2), number)
 
     assert failure.allow_retries is False
     shown = metadata(failure)
@@ -287,7 +251,7 @@ def test_what_was_killed_less_often_begins_again(steps: Steps, known: list[SortA
     for died, error in enumerate(known, 1):
         steps.die(error, died)
 
-    with steps.attempt(a_sorter(crash_retry_max=2), number) as attempt, attempt.run():
+    with steps.attempt(configured(crash_retry_max=2), number) as attempt, attempt.run():
         began = True
 
     assert began
@@ -297,7 +261,7 @@ def test_a_failure_after_crashes_tells_of_them_and_where_the_logs_are(steps: Ste
     (tmp_path / "sorter.log").write_text("last line")
     steps.die(CRASH, 1, logs=[tmp_path / "sorter.log"])
 
-    failure = steps.refused(a_sorter(crash_retry_max=0), 2)
+    failure = steps.refused(configured(crash_retry_max=0), 2)
 
     shown = metadata(failure)
     assert [(row.data["attempt"], row.data["failure"]) for row in shown["attempts"].records] == [
@@ -311,7 +275,7 @@ def test_a_sorter_that_hung_twice_and_took_its_step_along_is_said_to_have_hung(s
     steps.die(HANG, 1)
     steps.die(HANG, 2)
 
-    failure = steps.refused(a_sorter(), 3)
+    failure = steps.refused(configured(), 3)
 
     assert metadata(failure)["failure_class"] == "SorterTimeoutError"
     assert metadata(failure)["retry"] == "It went wrong in the same way before."
@@ -326,14 +290,14 @@ def test_a_step_that_died_of_a_hot_gpu_waits_until_it_has_cooled(
     hot = GpuOverheatedError("The GPU is at 99 degrees.", remedy="Look at its fans.")
     steps.die(hot, 1, time=datetime.now(UTC) - timedelta(seconds=seconds_ago))
 
-    with steps.attempt(a_sorter(), 2) as attempt, attempt.run():
+    with steps.attempt(configured(), 2) as attempt, attempt.run():
         pass
 
     assert waited == [pytest.approx(waited_s, abs=5)]
 
 
 def test_memory_that_python_is_refused_is_the_machines(steps: Steps) -> None:
-    with pytest.raises(dg.RetryRequested), steps.attempt(a_sorter()) as attempt, attempt.run():
+    with pytest.raises(dg.RetryRequested), steps.attempt(configured()) as attempt, attempt.run():
         np.ones(1 << 58)
 
     (record,) = steps.records
@@ -346,7 +310,7 @@ def test_memory_that_python_is_refused_is_the_machines(steps: Steps) -> None:
 def test_a_full_disk_is_said_to_be_full_and_not_tried_again(steps: Steps) -> None:
     with (
         pytest.raises(dg.Failure) as raised,
-        steps.attempt(a_sorter()) as attempt,
+        steps.attempt(configured()) as attempt,
         attempt.run(),
         Path("/dev/full").open("wb", buffering=0) as full,
     ):
@@ -373,7 +337,7 @@ def test_a_file_that_is_missing_is_nobody_elses_fault() -> None:
 
 
 def test_what_nobody_expects_is_shown_with_its_traceback_and_not_tried_again(steps: Steps) -> None:
-    with pytest.raises(dg.Failure) as raised, steps.attempt(a_sorter()) as attempt, attempt.run():
+    with pytest.raises(dg.Failure) as raised, steps.attempt(configured()) as attempt, attempt.run():
         {}["no such key"]
 
     assert raised.value.allow_retries is False
@@ -391,20 +355,20 @@ def test_what_nobody_expects_is_shown_with_its_traceback_and_not_tried_again(ste
 
 @pytest.mark.parametrize("verdict", [dg.Failure("somebody else's"), dg.RetryRequested(max_retries=7)])
 def test_what_dagster_was_told_already_is_not_judged_again(steps: Steps, verdict: Exception) -> None:
-    raised = steps.fail(a_sorter(), verdict)
+    raised = steps.fail(configured(), verdict)
 
     assert raised is verdict
     assert steps.records == []
 
 
 def test_logs_of_the_sorter_are_kept_with_the_record_and_its_work_is_not(steps: Steps) -> None:
-    steps.fail(a_sorter(), _sort_and_run_out)
+    steps.fail(configured(), _sort_and_run_out)
 
     assert _kept(steps) == {"failure.json": None, "logs/sorter.log": "Detecting spikes"}
 
 
 def test_the_work_of_a_failed_sort_is_kept_if_asked_for(steps: Steps) -> None:
-    steps.fail(a_sorter(keep_failed_work=True), _sort_and_run_out)
+    steps.fail(configured(keep_failed_work=True), _sort_and_run_out)
 
     assert list(steps.store.asset_folder("rec", "sorting").glob(".staging-*")) == []
     assert _kept(steps) == {
@@ -416,7 +380,7 @@ def test_the_work_of_a_failed_sort_is_kept_if_asked_for(steps: Steps) -> None:
 
 
 def test_work_that_is_kept_is_removed_with_its_record(steps: Steps) -> None:
-    steps.fail(a_sorter(keep_failed_work=True), OUT_OF_MEMORY)
+    steps.fail(configured(keep_failed_work=True), OUT_OF_MEMORY)
     (kept,) = steps.store.asset_folder("rec", "sorting").glob(f"{FAILED}/*/{WORK}")
 
     for number in range(RECORDS_KEPT):
@@ -437,7 +401,7 @@ def test_work_that_is_kept_is_removed_with_its_record(steps: Steps) -> None:
 
 
 def test_gc_removes_work_whose_record_is_gone(steps: Steps) -> None:
-    steps.fail(a_sorter(keep_failed_work=True), OUT_OF_MEMORY)
+    steps.fail(configured(keep_failed_work=True), OUT_OF_MEMORY)
     (kept,) = steps.store.asset_folder("rec", "sorting").glob(f"{FAILED}/*/{WORK}")
     before = collect_garbage(steps.store, {})
     (kept.parent / FAILURE_NAME).unlink()  # as a removal that was interrupted leaves it
@@ -455,7 +419,7 @@ def test_a_record_that_can_not_be_written_does_not_hide_the_failure(steps: Steps
         (steps.store.asset_folder("rec", "sorting") / FAILED).write_text("no folder")
         raise BadChannelsError("No good channel is left.", remedy="Look at the probe.")
 
-    failure = steps.fail(a_sorter(keep_failed_work=keep), stand_in_the_way)
+    failure = steps.fail(configured(keep_failed_work=keep), stand_in_the_way)
 
     assert isinstance(failure, dg.Failure)
     shown = metadata(failure)
@@ -471,7 +435,7 @@ def test_work_that_can_not_be_kept_does_not_hide_the_failure(steps: Steps) -> No
         work.touch()
         raise OUT_OF_MEMORY
 
-    asked = steps.fail(a_sorter(keep_failed_work=True), stand_in_the_way)
+    asked = steps.fail(configured(keep_failed_work=True), stand_in_the_way)
 
     assert isinstance(asked, dg.RetryRequested)
     (record,) = steps.records

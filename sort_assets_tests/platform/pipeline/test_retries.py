@@ -20,7 +20,7 @@ from sort_assets.errors import (
     TransientGpuError,
     UnexpectedError,
 )
-from sort_assets.platform.pipeline.retries import decide
+from sort_assets.platform.pipeline.retries import decide_retry
 
 EXECUTION = ExecutionConfig(oom_retry_max=2, crash_retry_max=2)
 
@@ -58,14 +58,14 @@ TIMEOUT, CRASH, STEP = of(SorterTimeoutError), of(SorterCrashedError), of(StepCr
     ],
 )
 def test_failures_are_counted_by_kind(error: SortAssetsError, earlier: list[SortAssetsError], retry: bool) -> None:
-    decision = decide(error, earlier, EXECUTION, reduced=True)
+    decision = decide_retry(error, earlier, EXECUTION, reduced=True)
 
     assert decision.retry == retry
     assert decision.reason
 
 
 def test_out_of_memory_is_not_retried_when_nothing_can_take_less() -> None:
-    decision = decide(GPU, [], EXECUTION, reduced=False)
+    decision = decide_retry(GPU, [], EXECUTION, reduced=False)
 
     assert not decision.retry
     assert "No parameter is left" in decision.reason
@@ -83,15 +83,15 @@ def test_out_of_memory_is_not_retried_when_nothing_can_take_less() -> None:
     ],
 )
 def test_what_would_fail_again_is_not_retried(kind: type[SortAssetsError]) -> None:
-    assert not decide(of(kind), [], EXECUTION, reduced=True).retry
+    assert not decide_retry(of(kind), [], EXECUTION, reduced=True).retry
 
 
 def test_a_hot_gpu_is_given_time_to_cool() -> None:
-    assert decide(of(GpuOverheatedError), [], EXECUTION, reduced=False).wait_s >= 60
+    assert decide_retry(of(GpuOverheatedError), [], EXECUTION, reduced=False).wait_s >= 60
 
 
 def test_no_retries_are_no_retries() -> None:
     none = ExecutionConfig(oom_retry_max=0, crash_retry_max=0)
 
-    assert not decide(GPU, [], none, reduced=True).retry
-    assert not decide(CRASH, [], none, reduced=True).retry
+    assert not decide_retry(GPU, [], none, reduced=True).retry
+    assert not decide_retry(CRASH, [], none, reduced=True).retry

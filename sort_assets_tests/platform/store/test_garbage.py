@@ -247,7 +247,7 @@ def test_expired_lessons_go(tmp_path: Path) -> None:
     lessons = MemoryProfiles(tmp_path)
     good, old = (Shape(sorter="lupin", device="CPU", channels=channels, sampling_hz=30_000.0) for channels in (4, 8))
     for shape in (good, old):
-        lesson = lessons.teach(shape, failures=[], params={}, recording="rec", version="v", run_id="run", days=1)
+        lesson = lessons.save(shape, failures=[], params={}, recording="rec", version="v", run_id="run", days=1)
     past = lesson.model_copy(update={"expires": datetime.now(UTC) - timedelta(days=1)})
     lessons.path(old).write_text(past.model_dump_json(), encoding="utf-8")
 

@@ -15,7 +15,7 @@ FAILURE = DeviceOutOfMemoryError("CUDA out of memory.", remedy="Lower it.", stag
 
 
 def _teach(lessons: MemoryProfiles, shape: Shape = SHAPE, days: float = 30.0) -> MemoryProfile:
-    return lessons.teach(
+    return lessons.save(
         shape,
         failures=[FAILURE],
         params={"batch_size": 30_000},

@@ -65,12 +65,11 @@ def binary_dat(
         from sort_assets.recordings import split_recording
         from sort_assets.recordings.dat_file import read_description
 
-        sorter = asset.sorter
-        if not sorter.writes_dat:
+        if not asset.backend.writes_dat:
             return asset.publish(
                 data_version=hash_json({"needed": False, "recording": preprocessed_recording.manifest.data_version}),
                 details=BinaryDetails(dat_files={}),
-                metadata={"dat": f"Not needed: {sorter.name} reads the recording itself.", "bytes": 0},
+                metadata={"dat": f"Not needed: {asset.backend.name} reads the recording itself.", "bytes": 0},
                 checks=[
                     dg.AssetCheckResult(check_name=name, passed=True) for name in (COMPLETE_CHECK, RESOLUTION_CHECK)
                 ],
@@ -89,8 +88,8 @@ def binary_dat(
                 dat_path.parent.mkdir(exist_ok=True)
                 what = f"binary_dat of {context.partition_key}"
                 what += f", {split_by} {group}" if group != UNGROUPED else ""
-                sorter.observer = StepObserver(context.log.info, context.log.warning, what)
-                sorter.write_recording(part, dat_path)
+                asset.backend.observer = StepObserver(context.log.info, context.log.warning, what)
+                asset.backend.write_recording(part, dat_path)
                 dat_files[group] = name
                 written[group] = read_description(dat_path)
         seconds = perf_counter() - start
@@ -111,7 +110,7 @@ def binary_dat(
 
 def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:
     """Look whether the `.dat` of a recording fits into the store, beside what is to stay free there."""
-    config = asset.sorter.config
+    config = asset.config
     itemsize = 2 if config.recording.dat_dtype == "int16" else 4
     reserve = int((config.execution.min_free_disk_gb or 0) * 1e9)
     expected_bytes = recording.get_num_samples() * recording.get_num_channels() * itemsize
@@ -126,7 +125,7 @@ def _watchdogs(asset: StagedAsset) -> "Watchdogs":
     from sort_assets.running.watchdogs.free_disk import FreeDiskWatchdog
     from sort_assets.running.watchdogs.io_stall import IoStallWatchdog
 
-    execution = asset.sorter.config.execution
+    execution = asset.config.execution
     terminator = InProcessTerminator(execution.terminate_grace_s)
     watchdogs: list[Watchdog] = []
     if execution.min_free_disk_gb is not None:

@@ -75,12 +75,12 @@ def curated_units(
         analyzer = unit_metrics.waveforms.load()
         manual, not_applied = _persons_decisions(asset, unit_metrics)
         measure = _measure(asset, analyzer)
-        whole = asset.sorter.config.curation.epoch is None
+        whole = asset.config.curation.epoch is None
         decided_on = UnitMetrics(unit_metrics.load(), unit_metrics.failed) if whole else measure(analyzer)
         curated = curate(
             analyzer,
             decided_on,
-            asset.sorter.config.curation,
+            asset.config.curation,
             manual=manual,
             measure=measure,
             job_kwargs=asset.job_kwargs,
@@ -93,7 +93,7 @@ def curated_units(
         (folder / HISTORY_FILE).write_text(curated.history.model_dump_json(indent=1), encoding="utf-8")
         for note in curated.notes:
             context.log.info(note)
-        criteria = criteria_of(asset.sorter.config.curation)
+        criteria = criteria_of(asset.config.curation)
         asset.figure("kept and rejected", lambda: draw_kept_fraction_bar(curated.table, criteria))
         asset.figure("thresholds", lambda: draw_metric_histograms(curated.metrics.table, curated.table, criteria))
         return _publish(asset, unit_metrics, curated, manual, not_applied)
@@ -121,7 +121,7 @@ def _measure(asset: StagedAsset, analyzer: "SortingAnalyzer") -> "Callable[[Sort
     from sort_assets.metrics.epochs import epoch_analyzer
     from sort_assets.metrics.unit_metrics import compute_unit_metrics
 
-    config = asset.sorter.config
+    config = asset.config
     epoch = None if config.curation.epoch is None else _epoch(analyzer, config.curation.epoch)
 
     def compute(units: "SortingAnalyzer") -> "UnitMetrics":
@@ -169,7 +169,7 @@ def _publish(
     rejected_by = _rejected_by(table)
     suggestions = tuple(suggestion.words for suggestion in curated.suggestions)
     notes = "\n".join(f"- {note}" for note in curated.notes)
-    columns = decision_columns(asset.sorter.config.curation)
+    columns = decision_columns(asset.config.curation)
     in_words = [column.name for column in DECISIONS]
     values = [column.name for column in columns if column.name not in in_words and not column.name.endswith("_ok")]
     if not_applied is not None:
@@ -223,7 +223,7 @@ def _usual_yield(asset: StagedAsset, unit_metrics: StoredMetrics, kept: int) -> 
     from sort_assets.checks.usual import yield_as_usual
     from sort_assets.platform.pipeline.rig_history import rig_history
 
-    sorter = asset.sorter.config.sorter.name
+    sorter = asset.config.sorter.name
     channels = unit_metrics.details.channels
     history = rig_history(Store(asset.roots.store), asset.staging.recording, channels=channels, sorter=sorter)
     (result,) = check_results([yield_as_usual(kept, history.units_kept)])

@@ -73,18 +73,17 @@ def preprocessed_recording(
 
         key = RecordingKey.parse(context.partition_key)
         raw_path = key.locate(asset.roots.recordings)
-        sorter = asset.sorter
-        sorter.check_ready()
-        check_unit_settings(sorter.config)
-        frozen = create_backend(sorter.freeze_recording(raw_path, asset.staging.path))
+        asset.backend.check_ready()
+        check_unit_settings(asset.config)
+        frozen = create_backend(asset.backend.freeze_recording(raw_path, asset.staging.path))
         frozen.frozen_folder = asset.staging.path
         filtered = frozen.load_recording(raw_path)
         split_by = frozen.config.recording.split_by
         for part in split_recording(filtered, split_by).values() if split_by else [filtered]:
-            sorter.check_recording(part, raw_path)
+            asset.backend.check_recording(part, raw_path)
         removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
         seen = fingerprint(raw_path)
-        probe_file = sorter.config.recording.probe_file
+        probe_file = asset.config.recording.probe_file
         probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
         raw = _open_raw(asset, raw_path, filtered)
         noise = _draw(asset, raw, filtered, removed)
@@ -93,17 +92,17 @@ def preprocessed_recording(
             filtered,
             raw=raw,
             split_by=split_by,
-            batch_samples=sorter.batch_samples,
-            minimum_channels=sorter.minimum_channels,
-            needs_probe=sorter.needs_probe,
+            batch_samples=asset.backend.batch_samples,
+            minimum_channels=asset.backend.minimum_channels,
+            needs_probe=asset.backend.needs_probe,
         )
-        if sorter.writes_dat:
+        if asset.backend.writes_dat:
             results.append(_room(asset, filtered))
         chain = {
             "raw": key.path,
             "fingerprint": seen,
-            "sorter": sorter.config.sorter.name,
-            "recording": sorter.config.recording.model_dump(mode="json"),
+            "sorter": asset.config.sorter.name,
+            "recording": asset.config.recording.model_dump(mode="json"),
             "code": CODE_VERSION,
             **probe,
         }
@@ -141,7 +140,7 @@ def _usual_noise(asset: StagedAsset, noise_uv: "np.ndarray") -> dg.AssetCheckRes
         Store(asset.roots.store),
         asset.staging.recording,
         channels=len(noise_uv),
-        sorter=asset.sorter.config.sorter.name,
+        sorter=asset.config.sorter.name,
     )
     (result,) = check_results([noise_level(noise_uv, history.noise_uv)])
     return result
@@ -158,7 +157,7 @@ def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> 
     from sort_assets.recordings import open_recording
     from sort_assets.recordings.opening import join_segments
 
-    config = asset.resolved.config.recording
+    config = asset.config.recording
     whole = join_segments(open_recording(raw_path, config=config))
     start = round(config.start_s * whole.sampling_frequency)
     end = start + round(filtered.get_duration() * whole.sampling_frequency)

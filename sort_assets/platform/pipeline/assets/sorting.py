@@ -9,17 +9,17 @@ import dagster as dg
 
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
-from sort_assets.platform.execution.leases import CPU, device_lease, on_device
+from sort_assets.platform.execution.leases import CPU, device_lease
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.failure_rendering import attempts_table, in_words
+from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
-from sort_assets.platform.pipeline.sort_memory_profiles import SortMemoryProfiles
+from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, find_profile, save_profile, sort_shape
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
 from sort_assets.platform.store.handles import UNGROUPED, StoredBinary, StoredSorting
@@ -77,29 +77,29 @@ def sorting(
         from sort_assets.machine.versions import torch_cuda_version
         from sort_assets.platform.pipeline.progress import StepObserver
 
-        sorter = asset.sorter
-        sorter.check_ready()
-        check_unit_settings(sorter.config)
-        refuse_resort(asset.roots, context.partition_key, sorter.config.execution, context.log.warning)
-        observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {sorter.name}")
-        sorter.observer = observer
+        asset.backend.check_ready()
+        check_unit_settings(asset.config)
+        refuse_resort(asset.roots, context.partition_key, asset.config.execution, context.log.warning)
+        observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {asset.backend.name}")
+        asset.backend.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path
         parts = _what_to_sort(binary_dat)
         folders = {
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        wants_gpu = sorter.uses_gpu and sorter.config.sorter.device != CPU and torch_cuda_version() is not None
+        wants_gpu = asset.backend.uses_gpu and asset.config.sorter.device != CPU and torch_cuda_version() is not None
         with device_lease(context.log.info, gpu=wants_gpu) as lease:
-            if sorter.uses_gpu:
-                sorter.config = on_device(sorter.config, lease)
-            lessons = SortMemoryProfiles(asset, lease, [recording for recording, _ in parts.values()])
-            context.log.info(f"Sorting {context.partition_key} with {sorter.name} on {lease.name}.")
+            shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
+            asset.hold(lease if asset.backend.uses_gpu else None, find_profile(asset.attempt, shape))
+            context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.name}.")
             found = {}
             for group, (recording, dat_path) in parts.items():
                 with _naming(group):
-                    found[group] = sorter.sort(recording, raw_path, dat_path, folders[group])
-        return _publish(asset, parts, found, folders, lessons, preflight_check(PREFLIGHT_CHECK, observer.results))
+                    found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
+        result = _publish(asset, parts, found, folders, lease.name, preflight_check(PREFLIGHT_CHECK, observer.results))
+        save_profile(asset.attempt, shape)
+        return result
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def _publish(
     parts: "dict[str, tuple[BaseRecording, Path | None]]",
     found: "dict[str, BaseSorting]",
     folders: dict[str, Path],
-    lessons: SortMemoryProfiles,
+    device: str,
     preflight: dg.AssetCheckResult,
 ) -> dg.MaterializeResult:
     from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
@@ -151,42 +151,43 @@ def _publish(
     counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
     in_order = spikes_in_order(units, num_samples)
     excess = int(sum(one.get_annotation(EXCESS_SPIKES) or 0 for one in found.values()))
-    params = {group: asset.sorter.effective_params(folder) for group, folder in folders.items()}
+    params = {group: asset.backend.effective_params(folder) for group, folder in folders.items()}
     nothing = {
         group: SortAssetsError.from_dict(one.get_annotation(UNSORTABLE))
         for group, one in found.items()
         if one.get_annotation(UNSORTABLE) is not None
     }
     unsortable = next(iter(nothing.values())).message if len(nothing) == len(found) else None
-    scaled, earlier = asset.attempt.scaled, asset.attempt.earlier
-    degraded = any(name not in asset.sorter.harmless_fields for name in scaled)
-    result = asset.publish(
+    settings, earlier = asset.attempt.settings, asset.attempt.earlier
+    scaled, parameters_from = settings.scaled, describe_origin(settings.profile)
+    ran_with = format_scaled_fields(scaled)
+    degraded = any(name not in asset.backend.harmless_fields for name in scaled)
+    return asset.publish(
         data_version=hash_sorting(units),
-        config=asset.sorter.config,
         details=SortingDetails(
             num_units=len(counts),
             num_spikes=int(spikes.size),
             excess_spikes=excess,
             duration_s=duration_s,
             start_time_s=float(recording.get_start_time()),
-            device=lessons.device,
+            device=device,
             effective_params=params,
             unsortable=unsortable,
             unsortable_groups={group: error.message for group, error in nothing.items()},
             degraded=degraded,
             scaled=scaled,
             failed_attempts=tuple(one.failure for one in earlier),
-            lesson=lessons.origin,
+            lesson=parameters_from,
         ),
         metadata={
             "units": len(counts),
             "spikes": int(spikes.size),
-            "sorter": asset.sorter.name,
-            "device": lessons.device,
+            "sorter": asset.backend.name,
+            "device": device,
             **({"unsortable": unsortable} if unsortable else {}),
             "degraded": degraded,
-            **({"scaled": in_words(scaled)} if scaled else {}),
-            **({"parameters_from": lessons.origin} if lessons.origin else {}),
+            **({"scaled": ran_with} if scaled else {}),
+            **({"parameters_from": parameters_from} if parameters_from else {}),
             **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
             **_links_to_logs(asset, folders),
             "units_table": _units_table(counts, duration_s),
@@ -212,20 +213,18 @@ def _publish(
                 check_name=PARAMETERS_CHECK,
                 passed=not degraded,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"Memory ran out, so that the sorter ran with {in_words(scaled)}." if degraded else None,
+                description=f"Memory ran out, so that the sorter ran with {ran_with}." if degraded else None,
                 metadata={name: f"{before} -> {after}" for name, (before, after) in scaled.items()},
             ),
             *check_results(
                 [
-                    holes_at_batch_edges(units, asset.sorter.batch_samples),
+                    holes_at_batch_edges(units, asset.backend.batch_samples),
                     duplicate_fraction(units),
                     stability(units, duration_s),
                 ]
             ),
         ],
     )
-    lessons.teach()
-    return result
 
 
 def _links_to_logs(asset: StagedAsset, folders: dict[str, Path]) -> dict[str, dg.PathMetadataValue]:

@@ -72,7 +72,7 @@ def spike_data(
             data_version=delivery.content,
             details=DeliveryDetails(files=tuple(str(one["file"]) for one in files), absent=tuple(absent)),
             metadata={
-                "units": len(table) if asset.sorter.config.delivery.include_failed_units else int(table["kept"].sum()),
+                "units": len(table) if asset.config.delivery.include_failed_units else int(table["kept"].sum()),
                 "delivered_to": dg.MetadataValue.path(final / FOLDER),
                 "files": dg.MetadataValue.table(
                     [dg.TableRecord(one) for one in files],
@@ -112,7 +112,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     sorting = curated_units.sorting
     binary = sorting.binary_dat
     preprocessed = binary.preprocessed_recording
-    raw_path, config = preprocessed.raw_path, asset.sorter.config
+    raw_path, config = preprocessed.raw_path, asset.config
     analyzer = curated_units.load_analyzer(job_kwargs=asset.job_kwargs)
     table = curated_units.table()
     units = delivered_units(

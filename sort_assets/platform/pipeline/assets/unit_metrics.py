@@ -71,7 +71,7 @@ def unit_metrics(
 
         analyzer = waveforms.load()
         found = compute_unit_metrics(
-            analyzer, asset.sorter.config.metrics, job_kwargs=asset.job_kwargs, progress=context.log.info
+            analyzer, asset.config.metrics, job_kwargs=asset.job_kwargs, progress=context.log.info
         )
         write_table(found.table, asset.staging.path / METRICS_FILE)
         failed = dict(found.failed)

@@ -32,8 +32,7 @@ def waveforms(
         from sort_assets.figures import draw_templates
         from sort_assets.metrics.extensions import complete_analyzer
 
-        sorter = asset.sorter
-        analyzer = sorter.extract_waveforms(
+        analyzer = asset.backend.extract_waveforms(
             sorting.load_recording(),
             sorting.load(),
             asset.staging.path / ANALYZER_FOLDER,
@@ -49,8 +48,8 @@ def waveforms(
             metadata={
                 "units": len(analyzer.unit_ids),
                 "waveforms": int(analyzer.get_extension("random_spikes").get_data().size),
-                "ms_before": sorter.config.waveform.ms_before,
-                "ms_after": sorter.config.waveform.ms_after,
+                "ms_before": asset.config.waveform.ms_before,
+                "ms_after": asset.config.waveform.ms_after,
                 **({"could_not_be_computed": dg.MetadataValue.json(failed)} if failed else {}),
             },
         )

@@ -1,6 +1,7 @@
 """YAML with the line and column of everything in it, for error messages that point at the mistake.
 
-Read as YAML 1.2 reads plain words, not as YAML 1.1 does: only ``true`` and ``false`` are truth values, only decimal
+Parsed by ruamel.yaml; plain words mean what they do in the core schema of YAML 1.2, not in YAML 1.1:
+only ``true`` and ``false`` are truth values, only decimal
 numbers are numbers, and everything else is text. So ``lab: no``, ``subject_id: 007`` and ``date_of_birth: 2024-05-01``
 mean what they say. There are no tags, no aliases, no NaN, and bounds on size, depth and number of values: the file may
 come from anybody who can write into the recordings root, and a sensor reads it again and again.
@@ -12,7 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+from ruamel.yaml.reader import ReaderError
 
 from sort_assets.errors import RulesError
 
@@ -156,31 +169,27 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._events: Iterator[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        self._events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
         self._result = LocatedYaml()
         self._count = 0
 
     def read(self) -> LocatedYaml:
         try:
-            self._expect(yaml.StreamStartEvent)
-            if isinstance(next(self._events), yaml.DocumentStartEvent):
+            next(self._events)  # the stream's beginning
+            if isinstance(next(self._events), DocumentStartEvent):
                 self._result.value = self._node(next(self._events), ())
-                self._expect(yaml.DocumentEndEvent)
+                next(self._events)  # the document's end
                 after = next(self._events)
-                if not isinstance(after, yaml.StreamEndEvent):
+                if not isinstance(after, StreamEndEvent):
                     raise _UnreadableError(_start(after), "a second document begins here; there may be only one")
-        except yaml.reader.ReaderError as error:
-            position = _position_of_byte(self._text.encode(), error.position)
+        except ReaderError as error:
+            position = _position_of_byte(self._text.encode(), len(self._text[: error.position].encode()))
             raise _UnreadableError(position, f"a character that YAML does not allow ({error.reason})") from None
-        except yaml.MarkedYAMLError as error:
+        except MarkedYAMLError as error:
             raise self._syntax_error(error) from None
         return self._result
 
-    def _expect(self, kind: type) -> None:
-        if not isinstance(next(self._events), kind):
-            raise TypeError(f"the YAML parser sent no {kind.__name__}")
-
-    def _syntax_error(self, error: yaml.MarkedYAMLError) -> _UnreadableError:
+    def _syntax_error(self, error: MarkedYAMLError) -> _UnreadableError:
         mark = error.problem_mark or error.context_mark
         if mark is None:
             return _UnreadableError(Position(1, 1), f"this is not YAML: {error.problem}")
@@ -196,7 +205,7 @@ class _Reader:
             message = f"this is not YAML: {_NEEDS_QUOTES}"
         elif "mapping values are not allowed" in problem:
             message = "this is not YAML: a second ':' in one line, or wrong indentation; text with ': ' needs quotes"
-        elif "expected '-' indicator" in problem or "expected key" in problem:
+        elif "expected '-' indicator" in problem or "expected <block end>" in problem or "expected key" in problem:
             message = "this is not YAML: wrong indentation; what belongs together begins in the same column"
         return _UnreadableError(Position(mark.line + 1, mark.column + 1), message)
 
@@ -209,14 +218,14 @@ class _Reader:
         if len(path) > MAX_DEPTH:
             raise _UnreadableError(position, f"nested more than {MAX_DEPTH} levels deep")
         self._result.values[path] = position
-        if isinstance(event, yaml.MappingStartEvent):
+        if isinstance(event, MappingStartEvent):
             return self._mapping(path)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if isinstance(event, SequenceStartEvent):
             return self._sequence(path)
         return self._scalar(event, path)
 
     def _refuse_what_is_not_plain(self, event: Any, position: Position) -> None:
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, AliasEvent):
             raise _UnreadableError(position, f"aliases (*{event.anchor}) are not read; {_NEEDS_QUOTES}")
         if event.anchor is not None:
             raise _UnreadableError(position, f"anchors (&{event.anchor}) are not read; {_NEEDS_QUOTES}")
@@ -225,10 +234,10 @@ class _Reader:
 
     def _mapping(self, path: YamlPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := next(self._events), MappingEndEvent):
             position = _start(event)
             self._refuse_what_is_not_plain(event, position)
-            if not isinstance(event, yaml.ScalarEvent):
+            if not isinstance(event, ScalarEvent):
                 raise _UnreadableError(position, "a key must be a word")
             key = event.value
             inside = (*path, key)
@@ -244,7 +253,7 @@ class _Reader:
 
     def _sequence(self, path: YamlPath) -> list[Any]:
         sequence: list[Any] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := next(self._events), SequenceEndEvent):
             sequence.append(self._node(event, (*path, len(sequence))))
         return sequence
 

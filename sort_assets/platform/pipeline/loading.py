@@ -65,8 +65,14 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
 
     Parameters
     ----------
-    recording, asset, version, roots
-        As for `open_result`.
+    recording : str
+        The recording's key, as `sort-assets status` prints it, or its path below the recordings root.
+    asset : str
+        One of the pipeline's assets: "sorting", "unit_metrics", "curated_units", …
+    version : str or None
+        The store's version; None is the current one.
+    roots : Roots or None
+        Where recordings and results are; None asks the environment, and the nearest `.env`.
 
     Returns
     -------
@@ -78,7 +84,10 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
 
     Raises
     ------
-    MissingArtefactError, DamagedArtefactError
+    MissingArtefactError
+        When there is no such result; says what there is.
+    DamagedArtefactError
+        When its files are not what its manifest says.
     """
     return open_result(recording, asset, version=version, roots=roots).load()  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""The contract that every sorter fulfils. Other labs write backends against it: it changes only with care."""
+"""The contract of every sorter. Other labs write backends against it: it changes only with care."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class SorterBackend(ABC):
         Dotted fields of the configuration that `scale_oom_params` may change without changing what is found. What ran
         with other changes is marked as degraded.
     observer : Observer
-        Set by whoever wants to know how long work goes on.
+        Receives the progress; the platform replaces it.
     frozen_folder : Path or None
-        Set by whoever opens a recording with a configuration that `freeze_recording` returned: the folder it was
-        given, wherever that is now.
+        Set when a recording is opened with a configuration that `freeze_recording` returned: the folder it was given,
+        wherever that is now.
     """
 
     name: ClassVar[str]

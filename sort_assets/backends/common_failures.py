@@ -30,13 +30,13 @@ DEVICE_MEMORY = (
     r"|CUDA error: out of memory|Error 2: out of memory"
     r"|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_(?:ALLOC_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED"
 )
-"""Memory of the GPU gave out, as torch and CUDA's libraries say it."""
+"""Pattern of the messages of torch and CUDA's libraries when the GPU's memory is exhausted."""
 
 CPU_ALLOCATOR = (
     r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): you tried to allocate "
     r"(?P<bytes_asked>\d+ bytes)"
 )
-"""Memory gave out where torch computes on the CPU."""
+"""Pattern of torch's message when memory is exhausted in a computation on the CPU."""
 
 _PATH = r"(?:: '(?P<path>[^'\n]+)')?"
 _ASK_FOR_LESS = (
@@ -47,7 +47,7 @@ _UPDATE_DRIVER = (
     "Update the NVIDIA driver, install a torch build that fits it (https://pytorch.org/get-started), or set "
     "sorter.device to 'cpu'."
 )
-_MATCHING_VERSIONS = "Install versions that go together: pip install --upgrade with the package that is named."
+_MATCHING_VERSIONS = "Install compatible versions: pip install --upgrade with the package that is named."
 
 
 def _crashed_worker(_: re.Match[str], evidence: Evidence) -> SortAssetsError:
@@ -58,7 +58,7 @@ def _crashed_worker(_: re.Match[str], evidence: Evidence) -> SortAssetsError:
             oom_kills=evidence.oom_kills,
         )
     return SorterCrashedError(
-        "One of the sorter's workers ended without a word.",
+        "One of the sorter's workers ended without an error message.",
         remedy="Run again; if it happens again, run with execution.n_jobs 1 to see the error.",
     )
 
@@ -85,7 +85,7 @@ def _refusal(pattern: str, known: os_failures.OsFailure) -> FailureRule:
 
 
 def asked(match: re.Match[str]) -> str:
-    """Words for the size that was asked for, where a match has it."""
+    """The part of a message that names the size that was asked for, if the match has it."""
     size = match.groupdict().get("bytes_asked")
     return f": {size} more were asked for" if size else ""
 
@@ -195,7 +195,7 @@ _RESOURCES = (
         os_failures.DISK_FULL,
     ),
     _refusal(rf"Read-only file system{_PATH}", os_failures.READ_ONLY),
-    # Programs complain of folders that they do without: only what was raised counts.
+    # Programs also report folders that they can do without: only what was raised counts.
     _refusal(
         rf"PermissionError: \[Errno \d+\] (?:Permission denied|Operation not permitted){_PATH}"
         r"|nable to (?:synchronously )?(?:open|create) file [^\n]*error message = 'Permission denied'",

@@ -78,10 +78,10 @@ def classify(evidence: Evidence, *, sorter: str, rules: Sequence[FailureRule] = 
     all_rules = (*rules, *COMMON_FAILURES)
     failure = _recognise(evidence.text[-_SEARCHED:], evidence, all_rules)
     number = _signal_number(evidence.exit_status)
-    # A killed process has no last words: its log tells of what went well.
+    # A killed process writes no last message: its log only shows what went well.
     if failure is None and number != signal.SIGKILL:
         failure = _recognise(_without_warnings(evidence.log[-_SEARCHED:]), evidence, all_rules)
-        # No recording sends a signal. Taken for its fault, a crash could end as a recording without units.
+        # No recording sends a signal. Blamed on the recording, a crash could become a result without units.
         if number is not None and isinstance(failure, RecordingError):
             failure = None
     if failure is None and evidence.exit_status is not None:
@@ -180,8 +180,8 @@ _SIGNAL_MEANINGS: Mapping[int, tuple[str, str]] = {
     ),
     signal.SIGSEGV: (
         "touched memory that is not its own (SIGSEGV), a fault in compiled code",
-        "Run again. If it crashes again, reinstall the sorter's compiled packages (torch, numba, numpy) in versions "
-        "that go together.",
+        "Run again. If it crashes again, reinstall the sorter's compiled packages (torch, numba, numpy) in compatible "
+        "versions.",
     ),
     signal.SIGBUS: (
         "lost memory that was mapped to a file (SIGBUS)",
@@ -189,7 +189,7 @@ _SIGNAL_MEANINGS: Mapping[int, tuple[str, str]] = {
         "it was read; then run again.",
     ),
     signal.SIGABRT: (
-        "gave up by itself (SIGABRT), as compiled code does on a failed check",
+        "aborted (SIGABRT), as compiled code does on a failed check",
         "Its last words are in the log excerpt. Run again; if it aborts again, report them to the sorter's authors.",
     ),
     signal.SIGILL: (

@@ -17,7 +17,7 @@ from typing import Any
 from sort_assets.errors import SortAssetsError
 
 SPIKEINTERFACE_LOG = "spikeinterface_log.json"
-"""In the folder that SpikeInterface gives a sorter: how the sorter ended, with its traceback."""
+"""File in the folder that SpikeInterface gives a sorter: how the sorter ended, with its traceback."""
 
 _SIZE = re.compile(r"(\d+\.?\d*) ?([KMGTPE]?i?)(?:B|bytes)")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
@@ -53,7 +53,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class FailureRule:
-    """How one cause reads, and the failure that it is.
+    """How one cause of failure reads, and the error that it becomes.
 
     Attributes
     ----------
@@ -85,8 +85,8 @@ def failure_rule(pattern: str, kind: type[SortAssetsError], message: str, remedy
     """
 
     def make(match: re.Match[str], _: Evidence) -> SortAssetsError:
-        said = {name: value or "?" for name, value in match.groupdict().items()}
-        return kind(message.format_map(said), remedy=remedy, **diagnostics(match))
+        groups = {name: value or "?" for name, value in match.groupdict().items()}
+        return kind(message.format_map(groups), remedy=remedy, **diagnostics(match))
 
     return FailureRule(re.compile(pattern), make)
 
@@ -114,15 +114,15 @@ def read_error_trace(folder: Path) -> str:
 
 def diagnostics(match: re.Match[str]) -> dict[str, Any]:
     """The named groups that took part in a match; see `failure_rule`."""
-    said = {name: value for name, value in match.groupdict().items() if value is not None}
-    return {name: _number(name, value) for name, value in said.items()}
+    matched = {name: value for name, value in match.groupdict().items() if value is not None}
+    return {name: _number(name, value) for name, value in matched.items()}
 
 
-def _number(name: str, said: str) -> int | str:
-    # Half a word may be all that was written.
-    if name == "bytes_asked" and _SIZE.fullmatch(said):
-        return num_bytes(said)
-    return int(said) if said.isdecimal() else said
+def _number(name: str, text: str) -> int | str:
+    # Only half of it may have been written.
+    if name == "bytes_asked" and _SIZE.fullmatch(text):
+        return num_bytes(text)
+    return int(text) if text.isdecimal() else text
 
 
 def num_bytes(size: str) -> int:

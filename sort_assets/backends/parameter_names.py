@@ -1,4 +1,4 @@
-"""Misspelt names of a sorter's parameters, found before anything runs."""
+"""Finding misspelt names of a sorter's parameters before anything runs."""
 
 import difflib
 from collections.abc import Iterable, Mapping

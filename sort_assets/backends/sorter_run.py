@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 SPIKEINTERFACE_FOLDER = "spikeinterface"
-"""In the output folder of a sort: the folder that SpikeInterface gives the sorter, and reads its result from."""
+"""Folder in the output folder of a sort: SpikeInterface gives it to the sorter and reads the result from it."""
 SORTER_FOLDER = "sorter_output"
-"""Inside of that, the sorter's own files."""
+"""Folder inside of it: the sorter's own files."""
 _RECORDING_FILE = "recording.json"
 _REPORT_EVERY_S = 5.0
 _VMSTAT = Path("/proc/vmstat")

@@ -143,7 +143,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         return _read_result(recording, output_folder)
 
     def preflight(self, recording: BaseRecording, output_folder: Path) -> list[CheckResult]:
-        """Look at what is to be sorted and at the machine, before the sorter starts.
+        """Check the recording and the machine before the sorter starts.
 
         Parameters
         ----------
@@ -188,14 +188,14 @@ class SpikeInterfaceBackend(RunnableBackend):
             self._clean_up(output_folder)
 
     def _sort_canary(self, recording: BaseRecording, output_folder: Path) -> None:
-        """Sort the beginning first, where that is asked for: what can't work is known in minutes instead of hours."""
+        """Sort the beginning first if configured: what can't work is known in minutes instead of hours."""
         canary_s = self.config.execution.canary_s
         if canary_s is None or canary_s >= recording.get_duration():
             return
         folder = output_folder / _CANARY_FOLDER
         folder.mkdir()
         beginning = recording.frame_slice(0, round(canary_s * recording.sampling_frequency))
-        with contextlib.suppress(UnsortableRecordingError):  # of the rest, that says nothing
+        with contextlib.suppress(UnsortableRecordingError):  # it says nothing about the rest
             self._run(beginning, folder)
         shutil.rmtree(folder)
 
@@ -311,7 +311,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         return {}
 
     def sorter_input(self, recording: BaseRecording) -> BaseRecording:
-        """What the sorter is given of the recording: by default, all of it as it is."""
+        """The recording that the sorter is given: by default unchanged."""
         return recording
 
     def _clean_up(self, output_folder: Path) -> None:
@@ -331,7 +331,7 @@ def _read_result(recording: BaseRecording, output_folder: Path) -> BaseSorting:
     from spikeinterface.sorters import read_sorter_folder
 
     sorting = read_sorter_folder(output_folder / SPIKEINTERFACE_FOLDER, register_recording=False, sorting_info=False)
-    # In memory, because the output folder is still going to be renamed when the result is published.
+    # In memory, because the output folder will be renamed when the result is published.
     found = NumpySorting.from_sorting(
         remove_excess_spikes(sorting, recording), with_metadata=True, copy_spike_vector=True
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 COMMON_REFERENCE_CHANNELS = 32
-"""From this many channels on, these sorters take the median of all channels as reference."""
+"""Number of channels from which on these sorters take the median of all channels as reference."""
 
 _NO_PEAKS = (
     # The prototype of a waveform is the median of no peaks, and then not a number (matched_filtering.py), or the share
@@ -54,7 +54,7 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
 
     @property
     def library_threads(self) -> int:
-        # The workers are threads that share torch: with several threads each, they would stand in each other's way.
+        # The workers are threads that share torch: with several threads each, they would slow each other down.
         return 1
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Tridesclous2Backend(SortingComponentsBackend):
         "seed": 0,
         # See SortingComponentsBackend.
         "cache_preprocessing_mode": "no-cache",
-        # Intermediate results, all peaks among them: only of use to who works on the sorter.
+        # Intermediate results, all peaks among them: useful only for developing the sorter.
         "save_array": False,
     }
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
@@ -125,7 +125,7 @@ class LupinBackend(SortingComponentsBackend):
         "seed": 0,
         # See SortingComponentsBackend.
         "cache_preprocessing_mode": "no-cache",
-        # Intermediate results, all peaks among them: only of use to who works on the sorter.
+        # Intermediate results, all peaks among them: useful only for developing the sorter.
         "save_array": False,
     }
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
@@ -151,7 +151,7 @@ class MountainSort5Backend(SpikeInterfaceBackend):
     copies_recording = True
     temporary_copy = "recording"
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = (
-        # The training data are held as a whole, with all channels of every spike in them. A minute holds the hundreds
+        # All training data are held in memory, with all channels of every spike in them. A minute holds the hundreds
         # of spikes per unit that the classifier takes (200), down to rates of some hertz.
         MemoryParameter("sorter.params.scheme2_training_duration_sec", default=300, limit=60),
     )

@@ -135,7 +135,7 @@ def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Che
 
 
 def _silent_gpu(gpu: str, error: Exception) -> CheckResult:
-    return warning("gpu", f"{gpu} can't be looked at: {error}", "See whether `nvidia-smi` works.")
+    return warning("gpu", f"{gpu} can't be queried: {error}", "See whether `nvidia-smi` works.")
 
 
 def _gpu_memory(free: int, expected_bytes: int | None) -> CheckResult:

@@ -1,4 +1,4 @@
-"""Which channels carry no usable signal."""
+"""Detecting channels that carry no usable signal, and removing them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ _DROPPED_LABELS = ("dead", "noise")
 def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) -> dict[str, str]:
     """Find dead and noisy channels.
 
-    1. A channel that never changes is dead; unless none ever changes. Such a recording is silent: it has no good
-       channels to be told from bad ones, and that there is nothing to sort in it is a result, where "all channels are
-       bad" would be a failure.
+    1. A channel that never changes is dead, unless no channel ever changes. Such a recording is silent: it has no good
+       channels to compare with, and "nothing to sort" is a result, whereas "all channels are bad" would be a failure.
     2. Within each group (shank, tetrode) of at least `COHERENCE_NEIGHBOURS` channels with locations, SpikeInterface's
-       method "coherence+psd" (International Brain Laboratory 2022) decides. Channels that it takes to be outside the
-       brain are kept: they are good, and a sorter finds nothing there.
-    3. Smaller groups, and recordings without locations, are too few for that. Their channels are compared all
-       together: noisy is one whose median absolute deviation is above five times the median one.
+       method "coherence+psd" (International Brain Laboratory 2022) decides. Channels that it considers outside of
+       the brain are kept: they are good, and a sorter finds nothing there.
+    3. Smaller groups and recordings without locations have too few for that. Their channels are all compared with each
+       other: a channel is noisy if its median absolute deviation is above five times the median one.
 
     Parameters
     ----------
     recording : BaseRecording
         Raw, in microvolts; what is not annotated as filtered is high-passed on the way.
     seed : int
-        Decides at which times the recording is looked at.
+        Decides which times of the recording are read.
     n_jobs : int
         Threads; they do not change the result.
 

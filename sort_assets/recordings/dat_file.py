@@ -2,7 +2,8 @@
 
 The file holds the filtered recording, sample after sample, all channels of a sample together (C order). It is
 written in one streaming pass by threads that filter chunks while one thread writes, hashes and checks them in order.
-SpikeInterface's own writer collects garbage after every chunk, which costs several times the filter (0.105.3).
+SpikeInterface's own writer (up to 0.105.3) collects garbage after every chunk, which takes several times as long as the
+filter.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 INT16_MAX = int(np.iinfo(np.int16).max)
 HEADROOM = 8.0
-"""Full scale of an int16 `.dat` over the largest value in the sampled chunks."""
+"""Ratio of the full scale of an int16 `.dat` to the largest value in the sampled chunks."""
 SMALLEST_FULL_SCALE_UV = 500.0
 """Full scale of a recording that is nearly silent where it was sampled."""
 KEPT_ANNOTATIONS = ("boundaries", "removed_channels")
-"""Annotations of the recording that go with the `.dat`."""
+"""Annotations of the recording that are stored with the `.dat`."""
 _STATED_ELSEWHERE = ("contact_vector", "location", "group", "gain_to_uV", "offset_to_uV")
 _OF_OTHER_COUNTS = ("noise_level_", "gain_to_physical_unit", "offset_to_physical_unit")
-"""Beginnings of SpikeInterface's properties that are wrong for the counts of the `.dat`; it would use them again."""
+"""Prefixes of properties that SpikeInterface would reuse, although they are wrong for the counts of the `.dat`."""
 _SAMPLED_CHUNKS = 20
 _SAMPLED_CHUNK_S = 0.1
 
@@ -96,7 +97,7 @@ class DatDescription:
 
 
 def description_path(dat_path: Path) -> Path:
-    """Where the description of a `.dat` stands."""
+    """The path of the description of a `.dat`."""
     return dat_path.with_suffix(".json")
 
 
@@ -315,7 +316,7 @@ def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float,
 
 
 def _simple_properties(recording: BaseRecording) -> dict[str, list[Any]]:
-    """The channels' properties that come back from JSON as they were, and that the description has no field for."""
+    """The channels' properties that JSON preserves and for which the description has no field."""
     simple: dict[str, list[Any]] = {}
     for name in recording.get_property_keys():
         if name in _STATED_ELSEWHERE or name.startswith(_OF_OTHER_COUNTS):

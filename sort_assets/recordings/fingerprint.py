@@ -1,4 +1,4 @@
-"""A cheap fingerprint of a recording's files: it changes when a file is replaced, and is not a checksum."""
+"""A cheap fingerprint of a recording's files: it changes when a file is replaced, but it is no checksum."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ _BLOCKS_PER_FILE = 16
 _SAMPLED_FILES = 32
 _CLUTTER = (".ds_store", "thumbs.db", "desktop.ini")
 _NOTES = (SIDECAR_SUFFIX, ".txt", ".md", ".pdf", ".docx", ".xlsx", ".png", ".jpg", ".log")
-"""Endings of files in which no format that we read keeps samples, gains or positions."""
+"""Suffixes of files in which no format keeps samples, gains or positions."""
 
 
 def is_clutter(name: str) -> bool:
@@ -21,13 +21,13 @@ def is_clutter(name: str) -> bool:
 def fingerprint(path: Path) -> str:
     """Hash of the names and sizes of a recording's files, and of evenly spaced blocks of some of them.
 
-    Blocks are read of at most 32 files, chosen evenly by name, and at most 16 of 64 KiB of each: 32 MiB, however large
-    the recording is and of however many files it consists.
+    At most 16 blocks of 64 KiB are read from each of at most 32 files, chosen evenly by name: 32 MiB, however large the
+    recording is and however many files it has.
 
     Parameters
     ----------
     path : Path
-        A file, or a folder; of all files in it the names and sizes count, clutter aside.
+        A file, or a folder, in which the names and sizes of all files count except clutter.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def fingerprint(path: Path) -> str:
     for index, file in enumerate(files):
         size = file.stat().st_size
         if size == 0 and file != path:
-            continue  # it marks something, that the copy is complete for example
+            continue  # a marker, for example of a complete copy
         name = file.relative_to(path).as_posix() if path.is_dir() else ""
         digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
         if index not in sampled:

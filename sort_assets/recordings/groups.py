@@ -1,4 +1,4 @@
-"""Sorting shanks or tetrodes each on its own, and bringing the results together."""
+"""Splitting a recording into shanks or tetrodes that are sorted separately, and merging the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GROUP_PROPERTY = "group"
 """Property of a unit that names the group in which it was found."""
 GROUP_DISTANCE_UM = 1000.0
-"""How far groups are moved apart whose positions are only known within each."""
+"""Distance by which groups are moved apart if their positions are only known within each group."""
 
 
 def split_recording(recording: BaseRecording, split_by: str) -> dict[str, BaseRecording]:
@@ -53,7 +53,7 @@ def split_recording(recording: BaseRecording, split_by: str) -> dict[str, BaseRe
 
 
 def aggregate_recordings(recordings: Mapping[str, BaseRecording]) -> BaseRecording:
-    """Bring the channels of split recordings together again.
+    """Merge the channels of split recordings again.
 
     Where positions of several groups coincide, because they are counted within each tetrode, the groups are moved
     apart along x, so that distances between channels of different groups mean something.
@@ -80,13 +80,13 @@ def aggregate_recordings(recordings: Mapping[str, BaseRecording]) -> BaseRecordi
         for index, probe in enumerate(probegroup.probes):
             probe.move(np.array([index * GROUP_DISTANCE_UM] + [0.0] * (probe.ndim - 1)))
         aggregated.set_probegroup(probegroup, check_overlap=False)
-    # Setting a probe numbers the groups anew.
+    # Setting a probe renumbers the groups.
     aggregated.set_channel_groups(groups)
     return aggregated
 
 
 def aggregate_sortings(sortings: Mapping[str, BaseSorting]) -> BaseSorting:
-    """Bring the units of groups that were sorted each on its own together.
+    """Merge the units of groups that were sorted separately.
 
     Parameters
     ----------

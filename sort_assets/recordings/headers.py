@@ -1,4 +1,4 @@
-"""What a recording says of itself before anything is computed: its format, its streams, and how much is in them."""
+"""The header of a recording: its format, its streams and their sizes, read without computing anything."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RecordingHeader:
     fingerprint: str
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; `from_dict` makes it again."""
+        """A representation for JSON; `from_dict` restores it."""
         return asdict(self)
 
     @classmethod
@@ -120,7 +120,7 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
 
 
 def _check_readable(path: Path) -> None:
-    """Readers of formats call a file that they may not read a damaged one."""
+    """Raise the right error for missing permissions, which the formats' readers would report as damage."""
     wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
     if path.exists() and not os.access(path, wanted, effective_ids=True):
         raise not_allowed(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))

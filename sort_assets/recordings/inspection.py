@@ -1,6 +1,6 @@
-"""What a few seconds of a recording show of all of it: noise, peaks, channels that stand still or hit the rails.
+"""Inspecting a recording by a few seconds of it: noise, peaks, constant channels, saturated channels.
 
-Only sampled chunks are read, so that a recording of many hours costs no more than one of a minute.
+Only sampled chunks are read, so that a recording of many hours takes no longer than one of a minute.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SampledChannels:
     channel_ids : np.ndarray
         As in the recording.
     num_samples : int
-        How many samples of each channel were looked at.
+        How many samples of each channel were read.
     noise_uv : np.ndarray
         Median absolute deviation from the median over 0.6745: the standard deviation of normal noise.
     peak_uv : np.ndarray
@@ -75,14 +75,14 @@ class FlatFile:
 
 
 def sample_channels(recording: BaseRecording, *, seed: int = 0) -> SampledChannels:
-    """Look at two seconds in chunks of a tenth, one at a random place in each twentieth of the recording.
+    """Read two seconds in chunks of a tenth, one at a random place in each twentieth of the recording.
 
     Takes about ten times these chunks in memory: 500 MB for 384 channels of float32 at 30 kHz.
 
     Parameters
     ----------
     recording : BaseRecording
-        Single segment. Samples are taken for microvolts where the recording states no gain.
+        Single segment. Samples are assumed to be microvolts if the recording states no gain.
     seed : int
         Decides the places.
 
@@ -121,7 +121,7 @@ def sample_channels(recording: BaseRecording, *, seed: int = 0) -> SampledChanne
 
 
 def non_finite(recording: BaseRecording, traces: np.ndarray, start: int) -> NonFiniteSamplesError:
-    """The error that says where the first NaN or infinite value is.
+    """The error that names the place of the first NaN or infinite value.
 
     Parameters
     ----------
@@ -163,12 +163,13 @@ def flat_files(recording: BaseRecording) -> list[FlatFile]:
 def check_flat_files(recording: BaseRecording) -> list[FlatFile]:
     """Check that the flat binary files that a recording reads end with a whole sample of all channels.
 
-    SpikeInterface reads a file with the wrong number of channels as noise, and one that lost its end without a word.
+    SpikeInterface (up to 0.105.3) silently reads a file with the wrong number of channels as noise, and cuts off an
+    incomplete end.
 
     Returns
     -------
     list of FlatFile
-        Those that were looked at.
+        The files that were checked.
 
     Raises
     ------

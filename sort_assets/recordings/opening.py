@@ -1,4 +1,4 @@
-"""Opening a recording: one file, or a folder of files that belong one after the other."""
+"""Opening a recording: one file, or a folder of files that are concatenated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 RATE_TOLERANCE = 1e-6
-"""Relative difference of sampling rates that is rounding, such as that of rates found from timestamps."""
+"""Relative difference of sampling rates that counts as rounding, for example in rates derived from timestamps."""
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """One of the pieces that were put one after the other.
+    """One of the pieces that were concatenated.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     path : Path
         A file or folder of one of `FORMATS`, or a folder of such files, which are concatenated in natural order.
     stream : str or None
-        The stream, where files have several; it goes before that of `config`.
+        The stream, where files have several; it takes precedence over that of `config`.
     config : RecordingConfig or None
         Its fields `format`, `binary`, `stream` and `probe_file` say how the files are opened; with a probe file, only
         the channels that are wired to one of its contacts are in the recording. None recognises the format.
@@ -111,7 +111,7 @@ def boundaries(recording: BaseRecording) -> list[Boundary]:
     Returns
     -------
     list of Boundary
-        A single piece called "recording" when the recording does not say.
+        A single piece called "recording" if the recording has no such annotation.
     """
     annotated = recording.get_annotation("boundaries")
     if annotated is None:
@@ -120,7 +120,7 @@ def boundaries(recording: BaseRecording) -> list[Boundary]:
 
 
 def annotate_boundaries(recording: BaseRecording, pieces: Sequence[Boundary]) -> None:
-    """Note on a recording of which pieces it consists, in a form that JSON can hold."""
+    """Annotate a recording with the pieces of which it consists, in a form that JSON can hold."""
     recording.annotate(boundaries=[asdict(piece) for piece in pieces])
 
 
@@ -151,7 +151,7 @@ def cut_boundaries(pieces: Sequence[Boundary], start_sample: int, end_sample: in
 
 
 def join_segments(recording: BaseRecording) -> BaseRecording:
-    """The recording with a single segment: itself, or its segments one after the other."""
+    """The recording with a single segment: itself, or its segments concatenated."""
     return recording if recording.get_num_segments() == 1 else _join([Path("recording")], [recording])
 
 

@@ -1,7 +1,7 @@
-"""Refuses folders that would make a library unpickle something: a pickle runs whatever code its author put into it.
+"""Refusing folders that would make a library unpickle something: a pickle runs whatever code its author put into it.
 
-SpikeInterface 0.105 reads the properties of its folders with ``numpy.load(allow_pickle=True)``, and zarr arrays name
-the codec that decodes them. Every folder that others may have written is looked through before it is opened.
+SpikeInterface (up to 0.105.3) reads the properties of its folders with ``numpy.load(allow_pickle=True)``, and zarr
+arrays name the codec that decodes them. Every folder that others may have written is searched before it is opened.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _reason_to_refuse_array(stream: IO[bytes]) -> str | None:
 
     read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
     try:
-        # numpy.load takes a file without numpy's magic bytes for a pickle, whatever its name.
+        # numpy.load treats a file without numpy's magic bytes as a pickle, whatever its name.
         version = npy_format.read_magic(stream)
         _, _, dtype = read_header.get(version, npy_format.read_array_header_2_0)(stream)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What can be known of a recording before it is sorted: whether it is worth it, and what may spoil the result."""
+"""Checks of a recording before it is sorted: whether it can be sorted, and what may spoil the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 FEW_BATCHES = 25
-"""Kilosort4 takes every 25th batch for whitening and templates: of fewer, the first alone (`spikedetect.run`)."""
+"""Number of batches below which Kilosort4, which takes every 25th for whitening and templates, uses the first alone
+(`spikedetect.run`)."""
 NOISE_RANGE_UV = (0.5, 200.0)
 """Median noise that an amplifier and tissue can make. An Intan amplifier alone makes 2.4 uV (RHD2000 data sheet), so
 that less than 0.5 is a wrong unit, volts for example; 200 is more than most spikes are high."""
@@ -45,7 +46,7 @@ def inspect_recording(
     needs_probe: bool = True,
     seed: int = 0,
 ) -> list[CheckResult]:
-    """Look at a recording that is going to be sorted; only some chunks of it are read.
+    """Check a recording that is going to be sorted; only some chunks of it are read.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def inspect_recording(
         Single segment: what the sorter is to read.
     raw : BaseRecording or None
         The same before any filter, which hides where an amplifier was saturated, and makes one NaN into thousands.
-        Only the channels that `recording` has are looked at.
+        Only the channels that `recording` has are read.
     split_by : str or None
         The property by which channels are sorted each group on its own; probe and number of channels are those of
         each group.
@@ -64,7 +65,7 @@ def inspect_recording(
     needs_probe : bool
         Whether it needs their locations.
     seed : int
-        Decides where the recording is looked at.
+        Decides which times of the recording are read.
 
     Returns
     -------
@@ -163,7 +164,7 @@ def _samples(recording: BaseRecording, raw: BaseRecording | None, seed: int) -> 
         yield failed("samples", error)
         return
     looked_at_s = filtered.num_samples / float(recording.sampling_frequency)
-    yield ok("samples", f"{looked_at_s:.3g} s looked at, all finite")
+    yield ok("samples", f"{looked_at_s:.3g} s checked, all finite")
     yield _constant(filtered, unfiltered)
     yield _saturated(filtered if unfiltered is None else unfiltered)
     if filtered.changes.any():
@@ -179,7 +180,7 @@ def _constant(filtered: SampledChannels, unfiltered: SampledChannels | None) -> 
         return failed(
             "constant channels",
             SilentRecordingError(
-                f"None of the {len(changes)} channels ever changes, where the recording was looked at.",
+                f"None of the {len(changes)} channels ever changes in the parts of the recording that were checked.",
                 remedy="Check that the probe was connected and the amplifier was on. There is nothing to sort.",
                 channels=len(changes),
             ),
@@ -211,7 +212,7 @@ def _noise(sampled: SampledChannels) -> CheckResult:
         return ok("noise", detail)
     return warning(
         "noise",
-        f"{detail}; {lowest:g} to {highest:g} are plausible. Kilosort finds no spikes at a wrong scale, without a word",
+        f"{detail}; {lowest:g} to {highest:g} are plausible. at a wrong scale Kilosort silently finds no spikes",
         "Check the gain: set recording.gain_to_uv to the microvolts of one count, to 1e6 for samples in volts.",
     )
 

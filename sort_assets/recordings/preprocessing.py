@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 LABELS_FILE = "bad_channels.json"
-"""In the folder of `freeze`: why each channel was dropped."""
+"""File in the folder of `freeze`: why each channel was dropped."""
 LISTED = "listed"
 """Label of a channel that a person listed as bad."""
 
@@ -167,7 +167,7 @@ def _to_microvolts(recording: BaseRecording, config: RecordingConfig) -> BaseRec
         )
     if offsets is None:
         offsets = np.zeros(recording.get_num_channels())
-    # float32 holds unsigned counts of up to 24 bits exactly, so that they need no detour over signed ones.
+    # float32 holds unsigned counts of up to 24 bits exactly, so that they need not be made signed first.
     scaled = scale(recording, gain=gains, offset=offsets, dtype="float32")
     scaled.set_channel_gains(1.0)
     scaled.set_channel_offsets(0.0)
@@ -196,7 +196,7 @@ def _remove_bad_channels(scaled: BaseRecording, labels: dict[str, str]) -> BaseR
 
 
 def _finish(prepared: BaseRecording, scaled: BaseRecording) -> BaseRecording:
-    """Hold what `prepare` promises, whatever the steps did to type, gains and rate."""
+    """Restore what `prepare` promises, whatever the steps did to type, gains and rate."""
     from spikeinterface.preprocessing import astype
 
     if prepared.dtype != np.float32:

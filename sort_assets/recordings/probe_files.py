@@ -1,4 +1,4 @@
-"""Probe files: where the contacts are and to which channels they are wired, for recordings that do not say.
+"""Probe files: positions and wiring of the contacts, for recordings that do not contain them.
 
 Only probeinterface's own JSON is read. A `.prb` is a Python program: reading it would run it.
 """
@@ -29,7 +29,7 @@ def find_probe_file(path: Path, probe_file: str) -> Path:
         The recording's file or folder.
     probe_file : str
         Absolute, or relative to the recording's folder or the nearest folder above it that holds such a file. A
-        recording that is a folder is looked into first.
+        recording that is a folder is searched first.
 
     Raises
     ------
@@ -109,14 +109,14 @@ def read_probe_file(file: Path) -> ProbeGroup:
         )
     if all(probe.si_units == "um" for probe in probes.probes):
         return probes
-    # SpikeInterface takes all numbers for micrometres (0.105.3).
+    # SpikeInterface (up to 0.105.3) treats all numbers as micrometres.
     description = probes.to_dict(array_as_list=True)
     description["probes"] = [_in_micrometres(probe) for probe in description["probes"]]
     return ProbeGroup.from_dict(description)
 
 
 def place_on_probes(recording: BaseRecording, probes: ProbeGroup, path: Path) -> BaseRecording:
-    """Give a recording other probes than it has.
+    """Replace the probes of a recording.
 
     Parameters
     ----------

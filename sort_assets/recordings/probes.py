@@ -1,4 +1,4 @@
-"""What sorters need to know about where the channels are."""
+"""Channel locations: the check that sorters need, and Neuropixels probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_probe(recording: BaseRecording, path: Path | str) -> None:
-    """Check that every channel has a place of its own.
+    """Check that every channel has a location of its own.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The steps of a preprocessing pipeline: SpikeInterface's by their names, and the correction of motion."""
+"""The steps of preprocessing: SpikeInterface's functions by their names, and motion correction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CORRECT_MOTION = "correct_motion"
 INTERPOLATE_MOTION = "interpolate_motion"
 MOTION_FOLDER = "motion"
 DEFAULT_MOTION_PRESET = "dredge_fast"
-"""That of SpikeInterface."""
+"""SpikeInterface's default preset."""
 
 Steps = dict[str, dict[str, Any]]
 
@@ -198,7 +198,7 @@ def _correct_motion(
     if not recording.has_probe():
         raise ValueError("motion can only be corrected where channels have locations")
     view = recording.select_channels(recording.channel_ids)
-    # Leaves a property with the noise levels, without which correct_motion estimates them at random times.
+    # Stores the noise levels as a property; without it, correct_motion estimates them at random times.
     get_noise_levels(view, return_in_uV=False, random_slices_kwargs={"seed": _SEED}, n_jobs=1, progress_bar=False)
     jobs = {
         "n_jobs": affordable_threads(n_jobs, view, _DEFAULT_CHUNK_S),

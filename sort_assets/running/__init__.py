@@ -1,1 +1,4 @@
-"""Running a sorter: in a process of its own or inside this one, watched, and ended when it must."""
+"""Running a sorter: in a process of its own (`process`, `worker`, `job`) or inside this one (`in_process`).
+
+`watchdogs` watch over it, `termination` ends it, `progress` reads how far it is.
+"""

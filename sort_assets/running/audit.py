@@ -1,4 +1,4 @@
-"""What the watchdogs did and why, one JSON line per event."""
+"""The audit log of the watchdogs: what they did and why, one JSON line per event."""
 
 import json
 import logging

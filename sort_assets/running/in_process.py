@@ -1,4 +1,4 @@
-"""Running a sorter inside this process: everything that a process of its own makes unnecessary.
+"""The in-process mode: running a sorter inside this process, with everything that only this mode needs.
 
 A sorter that hangs in its own process is killed with it (`termination`). Inside this process it can only be interrupted
 in the main thread, and if that does not help, this process ends.

@@ -1,4 +1,4 @@
-"""What is to be done in another process, and what came of it: two JSON files in one folder."""
+"""A job for another process and its outcome: two JSON files in one folder."""
 
 from __future__ import annotations
 

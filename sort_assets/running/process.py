@@ -1,4 +1,4 @@
-"""Running a function in a process of its own: it can be killed, and leaves nothing behind, in memory or of itself."""
+"""Running a function in a process of its own, which can be killed and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sorter's log says about how far it is."""
+"""The progress of a sorter, read from its log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stage:
     Attributes
     ----------
     name : str
-        For people, and for whoever decides by the stage in which a failure happened.
+        For messages, and for decisions that depend on the stage of a failure.
     marker : str
         Text that the sorter's log contains from the beginning of the stage on.
     """

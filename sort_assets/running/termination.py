@@ -105,7 +105,7 @@ def end_process_group(process: subprocess.Popen[bytes] | subprocess.Popen[str], 
     Raises
     ------
     ValueError
-        When the process is not the leader of its own group: the signal would hit whoever leads it.
+        When the process is not the leader of its own group: the signal would hit the group's leader.
     """
     group = process.pid
     if process.returncode is None and _group_of(group) not in (group, None):

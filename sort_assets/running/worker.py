@@ -1,7 +1,7 @@
-"""The other process: ``python -m sort_assets.running.worker FOLDER PARENT_PID`` runs the job of a folder.
+"""The process of a job: ``python -m sort_assets.running.worker FOLDER PARENT_PID`` runs the job of a folder.
 
 It is the leader of a process group of its own, and its stdin is a pipe of which its parent holds the other end. Two
-things see to it that nothing of the group outlives the parent, however that ended: the kernel (on Linux) kills this
+things ensure that nothing of the group outlives the parent, however that ended: the kernel (on Linux) kills this
 process; and a small process forked from it, the guard, kills the whole group, with whatever the sorter started. The
 guard needs no interpreter lock of ours, so that a sorter that holds it changes nothing.
 """

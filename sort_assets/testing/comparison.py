@@ -1,4 +1,4 @@
-"""How what was found compares with what is known."""
+"""Comparing a sorting with the known spikes."""
 
 from __future__ import annotations
 

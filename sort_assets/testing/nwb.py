@@ -1,4 +1,4 @@
-"""Writes recordings into NWB files, for the demo, the conformance kit, tests and benchmarks."""
+"""Writing recordings into NWB files, for the demo, the conformance kit, tests and benchmarks."""
 
 from __future__ import annotations
 

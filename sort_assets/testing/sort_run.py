@@ -1,4 +1,4 @@
-"""A sort as the platform runs it, observed."""
+"""Running a sort as the platform does, and recording what it leaves."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_sort_input(backend: SorterBackend, raw: BaseRecording, folder: Path) ->
 
 
 def run_sort(backend: SorterBackend, recording: BaseRecording, dat_path: Path | None, folder: Path) -> SortRun:
-    """Sort in `folder`, and look what appears outside of the output folder.
+    """Sort in `folder`, and find what appears outside of the output folder.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def test_without_a_gpu_nvml_need_not_be_installed(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "pynvml", None)
 
     assert _inspect(tmp_path)["gpu"].level == "ok"
-    assert _inspect(tmp_path, gpu=GPU)["gpu"].description.startswith(f"{GPU} can't be looked at: NVML is not installed")
+    assert _inspect(tmp_path, gpu=GPU)["gpu"].description.startswith(f"{GPU} can't be queried: NVML is not installed")
 
 
 @pytest.mark.parametrize("nvml", [Nvml(broken=True), None], ids=["driver in trouble", "no driver"])
@@ -106,4 +106,4 @@ def test_a_gpu_that_does_not_answer_is_warned_of(nvml: Nvml | None, tmp_path: Pa
     gpu = _inspect(tmp_path, gpu="GPU-gone", nvml=nvml)["gpu"]
 
     assert gpu.level == "warning"
-    assert gpu.description.startswith("GPU-gone can't be looked at")
+    assert gpu.description.startswith("GPU-gone can't be queried")

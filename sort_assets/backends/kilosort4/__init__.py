@@ -1,4 +1,4 @@
-"""Kilosort4: its backend, how its failures read, and what drives its memory."""
+"""Kilosort4: its backend, the rules for its failures, its stages, and what drives its memory."""
 
 from sort_assets.backends.kilosort4.backend import Kilosort4Backend
 

@@ -316,5 +316,5 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         "Take 'kilosort' out of Dagster's managed_python_loggers, and attach no handler to that logger.",
     ),
 )
-"""All are tried. Of those that recognise a failure, `failure_classification.classify` chooses by its kind, and among
+"""The rules; all are tried. Of those that match, `failure_classification.classify` chooses by its kind, and among
 those of one kind the first."""

@@ -1,7 +1,6 @@
 """Intan's `.rhd` and `.rhs` recordings: a single file, or a folder with one file for each type of signal or channel.
 
-Only the amplifier channels are sorted. Intan knows the electrodes' numbers and not where they are: that is said by
-`recording.probe_file`.
+Only the amplifier channels are sorted. The files hold no positions of the electrodes: `recording.probe_file` does.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A recording is the folder of a session (it holds `Record Node 101`), of a record
 recordings in it. The recordings of an experiment are segments. Where there are several record nodes or experiments,
 they stand before the stream's folder: "node101/experiment2/Neuropix-PXI-100.ProbeA-AP".
 
-SpikeInterface's reader (neo 0.14.6) opens all streams of a session at once and asks that all record nodes and all
-recordings have the same; it cuts off an incomplete last sample without a word, compares no sizes, and takes the
-accelerometer's channels (AUX) for electrodes. Here only the files of the stream are read, and probeinterface reads the
+SpikeInterface's reader (neo, up to 0.14.6) opens all streams of a session at once and requires that all record nodes
+and all recordings have the same; it silently cuts off an incomplete last sample, compares no sizes, and treats the
+accelerometer's channels (AUX) as electrodes. Here only the files of the stream are read, and probeinterface reads the
 probe.
 
 Layout: https://open-ephys.github.io/gui-docs/User-Manual/Recording-data/Binary-format.html.
@@ -257,7 +257,7 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
 
 
 def _start_time_s(segment: _Segment) -> float | None:
-    """Time of the first sample on the acquisition's clock, after a look at the sizes; None when there is no sample."""
+    """Check the sizes; the time of the first sample on the acquisition's clock, None when there is no sample."""
     num_samples = count_samples(segment.folder / _SAMPLES, len(segment.channels))
     refuse_pickles(segment.folder)
     # Since version 0.6 the numbers have a file of their own, and timestamps.npy holds seconds on a common clock.
@@ -306,7 +306,7 @@ def _neuropixels(segment: _Segment) -> Probe | None:
     if not segment.settings.is_file():
         return None
     with readable(segment.settings):
-        # The question below takes what it can't read for a recording without such a probe.
+        # The check below treats settings that it can't read as a recording without such a probe.
         ElementTree.parse(segment.settings)
         if not probeinterface.has_neuropixels_probes(segment.settings, stream_name=segment.folder.name):
             return None

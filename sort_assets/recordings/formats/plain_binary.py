@@ -1,4 +1,4 @@
-"""Plain binary files: samples and nothing else. What they hold is said by the recording's configuration."""
+"""Plain binary files: samples and nothing else. The recording's configuration describes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 BINARY_SUFFIXES = (".dat", ".bin", ".raw")
-"""Suffixes of files that may be plain binary where something describes them; a file named on its own may have any."""
+"""Suffixes of files that may be plain binary if they are described; a file that is named explicitly may have any."""
 STREAM = "traces"
 
 

@@ -21,9 +21,9 @@ COPY_AGAIN = "Copy the recording again from where it was made, and compare the s
 
 
 def not_allowed(path: Path, error: OSError) -> StorageError:
-    """The error for a file or folder that the operating system does not let us look at."""
+    """The error for a file or folder that the operating system does not let us read."""
     return StorageError(
-        f"'{path}' can't be looked at: {error.strerror}.",
+        f"'{path}' can't be read: {error.strerror}.",
         remedy="Give the user that runs sort_assets the right to read it, or ignore it with a rule.",
         path=str(path),
     )
@@ -33,8 +33,8 @@ def not_allowed(path: Path, error: OSError) -> StorageError:
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises about a file into `UnreadableRecordingError` with its cause.
 
-    Readers raise anything on damaged files: OSError, KeyError, AssertionError, ValueError. What is classified already
-    passes.
+    Readers raise anything on damaged files: OSError, KeyError, AssertionError, ValueError. Errors that are
+    already classified pass unchanged.
     """
     try:
         yield

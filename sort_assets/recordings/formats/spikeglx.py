@@ -3,8 +3,8 @@
 A recording is the folder of a run and gate (`run_g0`), with a folder for each probe (`run_g0_imec0`) or all files in
 it, or the folder of one probe. Triggers (`t0`, `t1`) are segments.
 
-SpikeInterface's reader (neo 0.14.6) opens all files below a folder at once: a probe that lacks a trigger or a leftover
-file of another run keeps the others from opening, the original triggers are put behind CatGT's concatenated `tcat`, the
+SpikeInterface's reader (neo, up to 0.14.6) opens all files below a folder at once: a probe that lacks a trigger or a
+leftover file of another run prevents the others from opening, the original triggers follow CatGT's `tcat`, the
 gains of a saved subset are those of the probe's first channels, and a file without the sync channel has no gain on
 its last channel. Here only the files of the stream are read, and probeinterface reads the probe.
 
@@ -44,7 +44,7 @@ _AP_FILE = re.compile(
 _PROBE_FOLDER = re.compile(r"(?!\.)(?P<run>.+_g\d+)_imec\d*")
 _RUN_FOLDER = re.compile(r"(?!\.|catgt_|supercat_).+_g\d+")
 _CONCATENATED = -1
-"""In place of the number of a trigger: CatGT joined all of them."""
+"""The number of a trigger for files in which CatGT concatenated all of them."""
 _SAME_IN_ALL_TRIGGERS = ("imSampRate", "nSavedChans", "snsSaveChanSubset", "imroTbl", "imDatPrb_pn", "imDatPrb_sn")
 
 
@@ -184,7 +184,7 @@ def _triggers(path: Path) -> dict[str, list[_Trigger]]:
 
 
 def _read_meta(trigger: _Trigger) -> dict[str, str]:
-    """The description of a trigger's samples, as texts, after a look at whether all files are there."""
+    """The description of a trigger's samples, as texts, after a check that all files are there."""
     from probeinterface.neuropixels_tools import parse_spikeglx_meta
 
     if "bin" not in trigger.kinds and "cbin" in trigger.kinds:
@@ -207,7 +207,7 @@ def _read_meta(trigger: _Trigger) -> dict[str, str]:
                 f"'{trigger.meta_path}' is damaged or incomplete: it lacks {', '.join(sorted(missing))}.",
                 remedy=COPY_AGAIN,
             )
-        # Rows count from the first, so that sites would be taken for others without a word.
+        # Rows count from the first: with some missing, sites would silently be mistaken for others.
         if not _is_whole(meta["imroTbl"]):
             raise UnreadableRecordingError(
                 f"'{trigger.meta_path}' is damaged or truncated: rows of imroTbl are missing.", remedy=COPY_AGAIN
@@ -235,7 +235,7 @@ def _check_same(first: _Trigger, first_meta: Mapping[str, str], other: _Trigger,
 def _check_size(trigger: _Trigger, meta: Mapping[str, str]) -> None:
     with readable(trigger.meta_path):
         num_channels = int(meta["nSavedChans"])
-        # SpikeGLX adds the size when it closes the file: after a crash of the program it is not there.
+        # SpikeGLX adds the size when it closes the file; after a crash it is missing.
         stated = int(meta["fileSizeBytes"]) if "fileSizeBytes" in meta else None
         if num_channels < 1:
             raise ValueError(f"nSavedChans is {num_channels}")

@@ -1,6 +1,6 @@
 """The two folders in which SpikeInterface itself stores recordings: flat binary and zarr.
 
-`spikeinterface.load` is never used on them: it follows what the folder says and may unpickle.
+`spikeinterface.load` is never used on them: it follows what the folder names and may unpickle.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def open_zarr_folder(path: Path, stream: str | None) -> BaseRecording:
     refuse_pickles(path)
     with readable(path):
         recording = ZarrRecordingExtractor(path)
-        # zarr reads a missing chunk as zeros, without a word.
+        # zarr silently reads a missing chunk as zeros.
         for segment_index in range(recording.get_num_segments()):
             traces = recording._root[f"traces_seg{segment_index}"]
             missing = traces.nchunks - traces.nchunks_initialized

@@ -1,4 +1,4 @@
-"""Signs of life of a process and everything that it started: processor, input and output, GPU."""
+"""Signs of life of a process and its descendants: processor, input and output, GPU."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class ProcessActivity:
         return utilisation
 
     def _family(self) -> set[psutil.Process]:
-        # While the first lives, all the others descend from it; afterwards nothing says so but our own memory.
+        # While the first lives, all the others descend from it; afterwards only our own record knows that they did.
         parents = [self._root] if self._root is not None and _runs(self._root) else list(self._known)
         found = set(self._known)
         for process in parents:

@@ -1,4 +1,4 @@
-"""Work of this process that is no sign of life of a sort inside of it: that of its watchdogs."""
+"""CPU accounting of the watchdogs: their work inside this process is no sign of life of the sort."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ os.register_at_fork(after_in_child=_account.reset)
 
 @contextlib.contextmanager
 def exclude_from_activity() -> Iterator[None]:
-    """What this thread does inside of the block is no sign of life of the process that it belongs to.
+    """Exclude what this thread does inside of the block from the signs of life of its process.
 
     Watchdogs read files all the time; a sort that hangs in the same process must not look alive for it. Blocks of one
     thread must not be nested.

@@ -1,4 +1,4 @@
-"""Watches the disk that a sorter writes to."""
+"""The watchdog of the disk that a sorter writes to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches the memory of the machine, and of the container or cluster job that the sorter runs in."""
+"""The watchdog of the memory of the machine, and of the container or cluster job that the sorter runs in."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HostMemoryWatchdog(Watchdog):
         self.min_free_percent = min_free_percent
 
     def check(self) -> SortAssetsError | None:
-        # With the recordings come numpy, a tenth of a second; the code location is to import fast.
+        # It imports numpy, which the code location must not import.
         from sort_assets.machine.memory import memory_rooms
 
         tightest = min(memory_rooms(), key=lambda room: room.available_percent)

@@ -1,4 +1,4 @@
-"""Ends a sorter that waits for a disk or a share that does not answer."""
+"""The watchdog that ends a sorter that waits for a disk or a share that does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends a sorter that has fallen silent: nothing new in its logs, and no other sign of life."""
+"""The watchdog that ends a silent sorter: nothing new in its logs, and no other sign of life."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class LogInactivityWatchdog(Watchdog):
                 "NVML does not tell here which program computes on the GPU, so that others' work there counts as a "
                 "sign of life of the sorter.",
             )
-        # Where no process is left, its end is what happened, and whoever waits for it will say so.
+        # Where no process is left, its end is the cause, and the code that waits for it reports that.
         return activity.alive or not activity.running
 
     def _read_logs(self) -> dict[Path, _Files]:

@@ -1,4 +1,4 @@
-"""All the watchdogs that a configuration asks for, as one context."""
+"""The watchdogs of a sort, as its configuration asks for them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sort_watchdogs(
     output_folder : Path
         Where the sorter writes.
     tolerance_s : float or None
-        Seconds of silence that are tolerated; None does not watch the logs, and says so.
+        Seconds of silence that are tolerated; None does not watch the logs, and notes that.
     terminator : Terminator
         How to end the sorter.
     audit : AuditLog or None

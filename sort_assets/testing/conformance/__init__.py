@@ -1,4 +1,4 @@
-"""What every sorter backend must do, as tests: a class per stage of the contract, and one that has them all."""
+"""The tests that every sorter backend must pass: a class per stage of the contract, and one that has them all."""
 
 from sort_assets.testing.conformance.inactivity import InactivityConformance
 from sort_assets.testing.conformance.loading import LoadingConformance

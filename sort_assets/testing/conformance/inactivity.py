@@ -1,4 +1,4 @@
-"""How long a silent sorter is tolerated, and who watches it."""
+"""How long a silent sorter is tolerated, and what watches it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the raw file to what is sorted."""
+"""Loading: from the raw file to the recording that is sorted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sort_assets.testing.conformance.subject import BackendUnderTest, GroundTrut
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-# Writing filters chunk by chunk, with margins that are not endless.
+# Writing filters chunk by chunk, with finite margins.
 _FILTER_TOLERANCE_UV = 0.01
 
 

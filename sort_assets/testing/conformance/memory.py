@@ -1,4 +1,4 @@
-"""Taking less memory after it ran out, and taking that back."""
+"""Lowering the parameters that drive memory, and restoring them."""
 
 from __future__ import annotations
 

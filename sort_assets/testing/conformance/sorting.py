@@ -16,7 +16,7 @@ from sort_assets.testing.sort_run import SortRun, make_sort_input
 
 
 class SortingConformance(BackendUnderTest):
-    """Known units are found; what can't be sorted is refused in words; where there is nothing to sort, no unit is."""
+    """Known units are found, what can't be sorted is refused with an explanation, and silence has no units."""
 
     def test_refuses_an_unknown_parameter_before_anything_runs(self, short: GroundTruth, tmp_path: Path) -> None:
         if not self.checks_params:

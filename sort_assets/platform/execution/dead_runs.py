@@ -1,7 +1,7 @@
-"""Runs whose worker was killed: noticed by the lock that their worker held, failed in words, and their slots freed.
+"""Runs whose worker was killed: they are detected, reported as failed, and give back their pool slots.
 
-Dagster's default run launcher can't ask whether a run worker lives. By itself, a run whose worker was killed stays
-started for ever, and keeps its slot of the GPU pool.
+Dagster's default run launcher can't ask whether a run worker is alive: a run whose worker was killed stays started for
+ever, and keeps its slot of the GPU pool. So each worker holds a lock on a file, which the kernel releases at its death.
 """
 
 import os
@@ -22,10 +22,10 @@ _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 @contextmanager
 def run_worker_lock(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Hold the lock that says that this process is the worker of a run, and lives.
+    """Hold the lock that shows that this process is the worker of a run and is alive.
 
-    While it is held, the lock's file names this host. It is emptied and removed at the end, so that one who has opened
-    it meanwhile does not take an ended worker for a dead one.
+    While it is held, the lock's file names this host. At the end the file is emptied and removed, so that a process
+    which has opened it meanwhile does not mistake an ended worker for a dead one.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def run_worker_lock(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Report as failed every unfinished run whose worker, on this host, has died, and free its pool slots.
+    """Report every unfinished run whose worker on this host has died as failed, and free its pool slots.
 
-    Runs of other hosts and of other executors are left alone. Any number of processes may call this at once.
+    Runs of other hosts and of other executors are skipped. Several processes may call this at once.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def _fail_if_dead(instance: dg.DagsterInstance, path: Path) -> bool:
         return False
     try:
         with exclusive_lock(path) as descriptor:
-            # Empty: since we looked, the worker has ended by itself, or somebody else has reported its death.
+            # Empty: meanwhile the worker has ended by itself, or another process has reported its death.
             reported = bool(os.pread(descriptor, 1, 0)) and _report_death(instance, path.stem)
             _remove(path, descriptor)
             return reported
@@ -83,14 +83,14 @@ def _report_death(instance: dg.DagsterInstance, run_id: str) -> bool:
         instance.report_run_failed(
             run,
             f"The worker of this run, a process on {socket.gethostname()}, has died: it was killed, the memory was "
-            "used up, or the machine was restarted. Its steps end with it. Launch the run again.",
+            "used up, or the machine was restarted. Its steps ended with it. Launch the run again.",
         )
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return unfinished
 
 
 def _is_of_this_host(path: Path) -> bool:
-    """Whether the worker that wrote a lock file ran here; not so before it holds the lock."""
+    """Whether the worker that wrote a lock file ran on this host; false before it holds the lock."""
     try:
         return path.read_bytes() == socket.gethostname().encode()
     except FileNotFoundError:

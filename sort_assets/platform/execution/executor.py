@@ -1,9 +1,8 @@
-"""The GPU-tagged executor in its local form.
+"""The executor of a single machine: every step in a process of its own, GPU steps in the `gpu` pool.
 
-Every step runs in its own process. GPU steps carry `GPU_TAGS` and take a slot of the `gpu` pool, which holds across
-runs; inside, they lease one device. Other executors (dagster-ray) read the same tags.
-
-The process that executes the run, its worker, holds a lock by which others notice its death; its steps die with it.
+GPU steps carry `GPU_TAGS` and take a slot of the pool, which holds across runs; inside, they lease a device. Other
+executors (dagster-ray) read the same tags. The process that executes a run, its worker, holds a lock by which others
+detect its death, and its steps die with it.
 """
 
 import functools
@@ -32,7 +31,7 @@ GPU_POOL = "gpu"
 GPU_TAGS: Mapping[str, Any] = {"sort_assets/gpu": "1", "dagster-ray/config": {"num_gpus": 1}}
 
 # Steps are forked from a server that has already imported these, which saves seconds per step. Torch and kilosort are
-# not among them: most steps do without, and CUDA must not be initialised before a device is leased.
+# not among them: most steps don't need them, and CUDA must not be initialised before a device is leased.
 PRELOADED_MODULES = ["sort_assets.definitions", "sort_assets.platform.execution.preload"]
 
 _GRACE_S = 10.0
@@ -40,12 +39,12 @@ _WORKER_DIED = 70
 
 
 class LockedRunExecutor(dg.Executor):
-    """Executes a run as another executor does, under the lock of its worker.
+    """Executes a run with another executor while holding the lock of its worker.
 
     Parameters
     ----------
     inner : dg.Executor
-        Does the work, with its steps in processes of their own.
+        Executes the steps, each in a process of its own.
     """
 
     def __init__(self, inner: dg.Executor) -> None:
@@ -58,19 +57,19 @@ class LockedRunExecutor(dg.Executor):
 
     @property
     def step_dependency_config(self) -> "StepDependencyConfig":
-        """What a step waits for."""
+        """Which upstream outputs a step waits for."""
         return self._inner.step_dependency_config
 
     def execute(
         self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan"
     ) -> Iterator[dg.DagsterEvent]:
-        """Execute the steps; first, runs whose worker has died give back their slots."""
+        """Execute the steps, after the slots of runs whose worker has died are freed."""
         instance = plan_context.instance
         try:
             fail_dead_runs(instance)
         except Exception:
             plan_context.log.warning(
-                "Runs whose worker has died could not be looked for; a slot that one of them holds stays taken.",
+                "Runs whose worker has died could not be looked for; slots that they hold stay taken.",
                 exc_info=True,
             )
         with run_worker_lock(instance, plan_context.run_id), paused_pool_polling():
@@ -88,16 +87,16 @@ local_executor = dg.ExecutorDefinition(
     config_schema=dg.multiprocess_executor.config_schema.as_field(),
     requirements=dg.multiple_process_executor_requirements(),
     executor_creation_fn=_create_locked_executor,
-    description="Executes each step in a process of its own, and every run under the lock of its worker.",
+    description="Executes each step in a process of its own, and holds a lock that reveals the death of the run.",
 ).configured({"start_method": {"forkserver": {"preload_modules": PRELOADED_MODULES}}})
 
 
-@functools.cache  # one watch per process
+@functools.cache  # one thread per process
 def die_with_run_worker() -> None:
-    """End the process of a step soon after its run worker has died, by whatever signal.
+    """End the process of a step soon after its run worker has died, for whatever reason.
 
     Otherwise it would go on, publish a version, and record a materialization in a run that has failed. The step is
-    interrupted as Dagster does it, so that it cleans up; what does not end within ten seconds is ended without.
+    interrupted as Dagster does it, so that it cleans up; if it does not end within ten seconds, it is killed.
 
     Does nothing in a process that no other Python process started by `multiprocessing`, as in `execute_in_process`.
     """

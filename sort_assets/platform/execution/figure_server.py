@@ -1,4 +1,4 @@
-"""Serves the figures and reports of the store, and nothing else of it, so that the Dagster UI can show them."""
+"""The web server of the store's figures and reports, and of nothing else, so that the Dagster UI can show them."""
 
 import re
 import socket
@@ -21,11 +21,11 @@ HOST = "127.0.0.1"
 _SEGMENT = re.compile(r"[A-Za-z0-9_=~@-][A-Za-z0-9._=~@-]*")
 _MEDIA_TYPES = {".png": "image/png", ".html": "text/html"}
 _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-_NOTHING_BUT_ITSELF = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
 )
-"""What a report may do in the browser: show its own pictures and styles; no script, no form, nothing from elsewhere."""
+"""The policy of a report in the browser: its own pictures and styles; no script, no form, nothing from elsewhere."""
 
 
 def figure_app(store: Path) -> Starlette:
@@ -40,7 +40,7 @@ def figure_app(store: Path) -> Starlette:
         path = store / recording / asset / version / FIGURES / name
         if not path.is_file() or not path.resolve().is_relative_to(store.resolve()):
             raise HTTPException(404)
-        policy = {"Content-Security-Policy": _NOTHING_BUT_ITSELF} if media_type == "text/html" else {}
+        policy = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY} if media_type == "text/html" else {}
         return FileResponse(path, media_type=media_type, headers={**_HEADERS, **policy})
 
     return Starlette(routes=[Route(f"/{{recording}}/{{asset}}/{{version}}/{FIGURES}/{{name}}", figure)])

@@ -1,4 +1,4 @@
-"""Setting up the folders and the Dagster instance, once, before several processes open it."""
+"""The Dagster home: its folders, its settings files, and the instance in it."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ WORKSPACE = "workspace.yaml"
 def load_environment() -> None:
     """Read the nearest `.env` of the working directory and its parents.
 
-    As in Dagster's own commands, what stands there wins over the environment, unless it refers to it.
+    As in Dagster's own commands, it takes precedence over the environment, unless its lines refer to the environment.
     """
     load_dotenv(find_dotenv(usecwd=True), override=True)
 
@@ -85,7 +85,7 @@ def prepare_home() -> Roots:
         (home / name).symlink_to(settings_file(name))
     with open_instance() as instance:
         instance.get_runs(limit=1)
-        instance.get_dynamic_partitions("")  # whichever: this opens their database
+        instance.get_dynamic_partitions("")  # any name: this opens the database of partitions
         instance.event_log_storage.get_pool_limits()
         fail_dead_runs(instance)
     return roots

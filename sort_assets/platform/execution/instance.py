@@ -1,4 +1,4 @@
-"""What a Dagster instance must provide before results are trusted to it."""
+"""What a Dagster instance must provide before results are entrusted to it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
 def refuse_temporary_instance(instance: dg.DagsterInstance) -> None:
-    """Refuse an instance whose history is gone when its process ends.
+    """Refuse an instance whose history is lost when its process ends.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def refuse_temporary_instance(instance: dg.DagsterInstance) -> None:
 
 
 def missing_settings(instance: dg.DagsterInstance) -> list[str]:
-    """What the instance lacks of the settings of our `dagster.yaml`, in words; empty when nothing."""
+    """The settings of sort_assets' `dagster.yaml` that an instance lacks, each with its consequence."""
     missing = []
     limited = {info.name for info in instance.event_log_storage.get_pool_limits()}
     if GPU_POOL not in limited and instance.global_op_concurrency_default_limit is None:

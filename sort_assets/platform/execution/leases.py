@@ -1,7 +1,10 @@
 """One sort per compute device: a lease on a GPU, or on the CPU of a machine without one.
 
-The `gpu` pool bounds how many sorts run; a lease says which device each one has, and holds across instances and users
-of the machine. It is a file lock, so the kernel frees the device when its holder dies.
+The `gpu` pool limits how many sorts start; a lease names the device of each sort, and holds across the instances and
+users of a machine. It is a file lock, so the kernel frees the device when its holder dies.
+
+The lease is the guard that holds. Dagster 1.13.27's claim of a pool's slot is not atomic on SQLite: two processes took
+a pool of one slot in 22 of 40 simultaneous first claims. So tests ask the lease.
 """
 
 import contextlib
@@ -34,7 +37,7 @@ class Lease:
     device : str
         "cpu", or the GPU's UUID.
     name : str
-        For people.
+        The name to show.
     """
 
     device: str
@@ -45,20 +48,20 @@ class Lease:
 def device_lease(
     log: Callable[[str], None], *, gpu: bool = True, gpus: list[Gpu] | None = None, folder: Path | None = None
 ) -> Iterator[Lease]:
-    """Hold a device that no other step holds; wait for one if need be.
+    """Hold a device that no other step holds, waiting for one if necessary.
 
     While a GPU is held, `CUDA_VISIBLE_DEVICES` names only it, for this process and those that it starts.
 
     Parameters
     ----------
     log : callable
-        Told, now and then, what is being waited for.
+        Called once a minute with what is being waited for.
     gpu : bool
-        Whether the sorter can use a GPU; without, the CPU is leased.
+        Whether the sorter can use a GPU; otherwise the CPU is leased.
     gpus : list of Gpu or None
         The devices to choose from; None finds them.
     folder : Path or None
-        Where the lock files are; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+        Folder of the lock files; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def device_lease(
 
 
 def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineConfig:
-    """The configuration with the device that is held in place of "auto".
+    """The configuration with the leased device in place of "auto".
 
     Raises
     ------
@@ -107,7 +110,7 @@ def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineCon
 
 
 def lease_folder() -> Path:
-    """Where the lock files of this machine's devices are."""
+    """The folder of the lock files of this machine's devices."""
     return Path(read_environment().leases or Path(tempfile.gettempdir()) / "sort_assets-leases")
 
 

@@ -1,11 +1,10 @@
-"""Waiting without taking the processor from those who work.
+"""Pauses in the loops of Dagster's multiprocess executor, so that waiting runs leave the processor to sorts.
 
-Two places in which Dagster's multiprocess executor (1.13.27) is in too much of a hurry for work that takes minutes to
-hours; neither has a setting:
+Two of its loops (1.13.27) are too fast for steps that take minutes to hours, and neither has a setting:
 
-- It asks again without any pause while all that it could start waits for a full pool: a run that waits for the GPU
-  takes a whole core from the sort that has it.
-- It looks 50 times a second whether each step process is alive, which disturbs sorts whose threads wait for each
+- While all steps that it could start wait for a full pool, it claims a slot again and again without a pause: a run
+  that waits for the GPU takes a whole core from the sort that has it.
+- It checks 50 times a second whether each step process is alive, which disturbs sorts whose threads wait for each
   other.
 """
 
@@ -23,9 +22,9 @@ _LIVENESS_CHECK_S = 0.25
 
 @contextmanager
 def paused_pool_polling() -> Iterator[None]:
-    """While this is active in a process, a failed claim of a slot and a look for liveness take a fraction of a second.
+    """Pause after each failed claim of a slot, and between checks whether a step process is alive, in this process.
 
-    Events of steps are still handled at once.
+    Events of steps are still handled immediately.
     """
     claim, tick = InstanceConcurrencyContext.claim, child_process_executor.TICK
 

@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class _Stop(BaseException):
-    """Somebody asked the servers to end; no `except Exception` on the way may keep it."""
+    """The servers are to end; derived from BaseException so that no `except Exception` catches it."""
 
 
 def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
@@ -38,7 +38,7 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
     port : int
         Of the Dagster UI, on 127.0.0.1.
     say : callable
-        Told what is going on.
+        Called with messages for the user.
 
     Returns
     -------
@@ -85,15 +85,15 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
                         return 1
                 time.sleep(_POLL_S)
         except _Stop:
-            say("Ending the servers; runs in progress are ended with them.")
+            say("Stopping the servers; runs in progress are stopped too.")
             return 0
 
 
 def _fail_dead_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     try:
         failed = fail_dead_runs(instance)
-    except Exception as error:  # whatever it is, the servers go on
-        say(f"Runs whose worker has died could not be looked for, and will be again ({type(error).__name__}: {error}).")
+    except Exception as error:  # whatever it is, the servers continue
+        say(f"The search for runs whose worker has died failed, and is repeated ({type(error).__name__}: {error}).")
         return
     for run_id in failed:
         say(f"Run {run_id} is marked as failed: its worker has died.")
@@ -116,7 +116,7 @@ def _server(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
 def _end(server: "subprocess.Popen[bytes]") -> None:
     """End a server with all that it started: code servers, run workers and their steps are in its process group.
 
-    By itself a code server that ends lets its runs go on, with nobody to watch them.
+    A code server that ends lets its runs go on, with nothing to monitor them.
     """
     with contextlib.suppress(ProcessLookupError):  # nobody is left
         for how in (signal.SIGTERM, signal.SIGKILL):

@@ -1,9 +1,9 @@
-"""How long a look at the recordings root takes, over many known recordings and some new ones; how fast many register.
+"""How long a scan of the recordings root takes with many known and some new recordings, and how fast many register.
 
     python benchmarks/arrivals.py --known 50000 --new 10
     python benchmarks/arrivals.py --known 0 --new 1000
 
-Known recordings are files of one byte that are said to be registered, which a look never opens; new ones are NWB files
+Known recordings are files of one byte that are said to be registered, which a scan never opens; new ones are NWB files
 of 4 channels and half a second. Prints seconds of wall time, with the load of the machine beside it.
 """
 
@@ -19,7 +19,7 @@ from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 from sort_assets.platform.arrivals.folder_report import report_folder
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.scanner import RecordingScanner
+from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
 from sort_assets.platform.execution.home import open_instance, prepare_home
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.recordings.key import RecordingKey
@@ -32,7 +32,7 @@ ASSETS = ("raw_recording", "recording_settings", "sorter_settings", "waveform_se
 
 
 def main() -> None:
-    """Make a folder, look at it, and print how long that took."""
+    """Make a folder, scan it, and print how long that took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--known", type=int, default=50_000)
     parser.add_argument("--new", type=int, default=10)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(folder: Path, num_known: int, num_new: int) -> None:
-    """Print the time of each look until all new recordings are registered, and of one more."""
+    """Print the time of each scan until all new recordings are registered, and of one more."""
     roots = prepare_home()
     known = RecordingCatalog(roots.store)
     reader = HeaderReader()
@@ -55,7 +55,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
     with open_instance() as instance:
         scanner = RecordingScanner(instance, roots, reader, sensor="new_recordings", clock=lambda: now)
 
-        def look(what: str) -> int:
+        def scan(what: str) -> int:
             start = time.perf_counter()
             found = scanner.tick(0)
             report_folder(instance, roots, known)
@@ -69,7 +69,7 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
             path = roots.recordings / f"day{index // PER_FOLDER:03d}" / f"{index:06d}.nwb"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"x")
-        scanner.tick(0)
+        RecordingScanner(instance, roots, reader, sensor="", limits=WITHOUT_LIMITS, clock=lambda: now).tick(0)
         rows = known.all().values()
         known.put(*(replace(row, state=State.REGISTERED, read_stamp=row.stamp, fingerprint="x") for row in rows))
         keys = {row.path: str(RecordingKey(row.path)) for row in rows}
@@ -81,13 +81,13 @@ def measure(folder: Path, num_known: int, num_new: int) -> None:
         for index in range(num_new):
             shutil.copy(small, roots.recordings / f"new{index:04d}.nwb")
 
-        os.sync()  # what was just made is no part of a look
-        look(f"{num_known} known, {num_new} new seen")
+        os.sync()  # what was just made is no part of a scan
+        scan(f"{num_known} known, {num_new} new seen")
         registered = 0
         while registered < num_new:
             now += QUIET_S
-            registered += look(f"{num_known} known, {num_new - registered} complete")
-        look(f"{num_known + num_new} known, nothing new")
+            registered += scan(f"{num_known} known, {num_new - registered} complete")
+        scan(f"{num_known + num_new} known, nothing new")
     reader.close()
 
 

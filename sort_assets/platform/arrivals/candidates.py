@@ -1,6 +1,6 @@
 """Finding what may be a recording below a folder, by names alone: no file is opened.
 
-The walk goes in a fixed order, so that a look that ran out of time can go on where it stopped.
+The walk has a fixed order, so that a scan that ran out of time can continue where it stopped.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ _PARTIAL = re.compile(
     r"\.(part|partial|filepart|tmp|temp|crdownload|download|incomplete|swp|!sync|!ut|aspera-ckpt)$|~$|^~",
     re.IGNORECASE,
 )
-"""Names under which copying and downloading programs keep what is not complete. Those that begin with a dot (rsync) are
-left out with all hidden files."""
+"""Names that copying and downloading programs give to incomplete files. Those that begin with a dot (rsync) are skipped
+with all other hidden files."""
 
 _RSYNC = re.compile(r"^\..+\.(?![a-z]{6}$)(?![0-9]{6}$)[A-Za-z0-9]{6}$")
-"""What rsync calls a file until it is complete: a dot, the name, a dot and six random letters or digits. Six small
-letters are rather a suffix (`.rig.config`), and six digits a date: chance makes them in 0.5 % and 0.002 % of names."""
+"""The name that rsync gives to an incomplete file: a dot, the name, a dot and six random letters or digits. Six
+lower-case letters are taken for a suffix (`.rig.config`) and six digits for a date; rsync makes such names by chance in
+0.5 % and 0.002 % of cases."""
 
 _MAX_DEPTH = 64
-"""Folders within each other; each costs frames of Python's stack, which has a thousand."""
+"""The deepest nesting of folders that is searched: each level takes frames of Python's stack, which has a thousand."""
 
 _CHECKPOINT_EVERY = 1000
-"""Entries of a folder."""
+"""Number of entries of a folder after which the walk yields a checkpoint."""
 
 _END = "\U0010ffff" * 64
-"""Comes after every name in the order of places: no name has its 256 bytes (NAME_MAX is 255)."""
+"""Sorts after every name: no name has its 256 bytes (NAME_MAX is 255)."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Candidate:
     position : tuple of str
         The parts of its path relative to the root.
     location : str
-        Where it is; as text, since most are known and of no further interest.
+        The whole path, as text: most candidates are known, and making a `Path` of each takes time.
     stamp : str
-        Sizes and times of its files: as long as it stays the same, nobody has written to them.
+        Sizes and times of its files: as long as they stay the same, nobody has written to them.
     complete : bool
         Whether no part of it has the name of a partial copy.
     sidecar : Path or None
@@ -90,7 +91,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that is not looked into, and why."""
+    """A file or folder that is not searched, and why."""
 
     position: Position
     problem: SortAssetsError
@@ -103,12 +104,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far the walk has come: a file or folder with everything in it is done.
+    """How far the walk has come: a file or folder is done, with everything in it.
 
     Attributes
     ----------
     position : tuple of str
-        Later than all that is in the folder and earlier than what comes next.
+        Sorts after everything in the folder and before what comes next.
     """
 
     position: Position
@@ -119,8 +120,8 @@ class Checkpoint:
         return "/".join(self.position[:-1])
 
 
-class Judge(Protocol):
-    """What rules and sidecars say, as far as the walk must know it.
+class WalkRules(Protocol):
+    """What the walk needs to know of rules and sidecars.
 
     `relative` is a path relative to the root, `sidecar` the nearest one. All may raise `SortAssetsError`.
     """
@@ -143,38 +144,38 @@ class _Sidecar:
 
 @overload
 def find_candidates(
-    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: Literal[False] = False
+    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: Literal[False] = False
 ) -> Iterator[Candidate | Refusal]: ...
 
 
 @overload
 def find_candidates(
-    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: Literal[True]
+    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: Literal[True]
 ) -> Iterator[Candidate | Refusal | Checkpoint]: ...
 
 
 def find_candidates(
-    root: Path, judge: Judge, *, after: Position = (), with_checkpoints: bool = False
+    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: bool = False
 ) -> Iterator[Candidate | Refusal | Checkpoint]:
     """Everything below a folder that may be a recording, in a fixed order.
 
     Symbolic links are not followed: what a link inside the root leads to is found where it is, and a link that leads
     outside is refused. Hidden files and partial copies are skipped. A folder that is a recording is not
-    searched for others. What can't be looked at is refused, and so is a folder more than 64 levels deep; the walk goes
-    on.
+    searched for others. What can't be examined is refused, and so is a folder more than 64 levels deep; the walk
+    continues.
 
     Parameters
     ----------
     root : Path
         The recordings root.
-    judge : Judge
+    rules : WalkRules
     after : tuple of str
         The position at which an earlier walk stopped; what comes before, and that itself, is left out. When it is
         inside a folder that is refused now, the refusal comes all the same, since it hides what comes after.
     with_checkpoints : bool
-        Whether to tell also how far the walk has come: when a folder that is no recording has been walked to its end,
-        after everything refused, and at least every 1000 entries of a folder. Who stops only there or at a candidate
-        has the refusal of a folder in the same walk as the position of all that is in it.
+        Whether to yield also how far the walk has come: at the end of each folder that is no recording, after each
+        refusal, and at least every 1000 entries of a folder. A caller that stops only at checkpoints and candidates
+        gets the refusal of a folder in the same walk as the position of everything in it.
 
     Raises
     ------
@@ -188,7 +189,7 @@ def find_candidates(
             f"The recordings root '{root}' can't be listed: {error.strerror}.",
             remedy="Check SORT_ASSETS_RECORDINGS, and that the disk or share is mounted and readable.",
         ) from error
-    for found in _Walk(root.resolve(), judge, after).through((), entries, _Sidecar()):
+    for found in _Walk(root.resolve(), rules, after).through((), entries, _Sidecar()):
         if with_checkpoints or not isinstance(found, Checkpoint):
             yield found
 
@@ -196,8 +197,8 @@ def find_candidates(
 def stamp_of(path: Path) -> str:
     """Sizes and times of a file, or of all files in a folder.
 
-    Times of content and of change both count: neither a copy that keeps the original's times nor a file that takes
-    another's place goes unnoticed.
+    The times of modification and of status change both count, so that neither a copy that keeps the original's times
+    nor a file that replaces another goes unnoticed.
 
     Raises
     ------
@@ -211,7 +212,7 @@ def stamp_of(path: Path) -> str:
 @dataclass(frozen=True)
 class _Walk:
     root: Path
-    judge: Judge
+    rules: WalkRules
     after: Position
 
     def through(
@@ -237,13 +238,13 @@ class _Walk:
                 _refuse_link_outside(self.root, entry)
             elif entry.is_dir(follow_symlinks=False):
                 if not _PARTIAL.search(entry.name):
-                    found = self._look_into(position, entry, own, inherited)
+                    found = self._folder(position, entry, own, inherited)
             elif position > self.after:
                 found = self._file(position, entry, own, inherited)
         except SortAssetsError as error:
             yield from self._refuse(position, error)
         except FileNotFoundError:
-            return  # removed while we looked
+            return  # removed during the walk
         except (OSError, ValueError) as error:
             yield from self._refuse(position, not_allowed(Path(entry.path), _with_reason(error)))
         if isinstance(found, Candidate):
@@ -252,20 +253,20 @@ class _Walk:
             yield from self.through(position, *found)
             yield Checkpoint((*position, _END))
 
-    def _look_into(
+    def _folder(
         self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
     ) -> Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None:
-        """A folder that is a recording; of another its entries, and the sidecar for them; None when it is ignored."""
+        """The candidate that a folder is, or its entries and their sidecar to search it; None when it is ignored."""
         relative, path = "/".join(position), Path(entry.path)
         sidecar = _sidecar(own) if own else inherited
-        if self.judge.ignores_folder(relative, sidecar.path):
+        if self.rules.ignores_folder(relative, sidecar.path):
             return None
         if len(position) > _MAX_DEPTH:
             raise _too_deep(path)
         entries = _list(path)
         names = {inner.name for inner in entries}
         whole = any(one.may_be_folder(entry.name, names) for one in FORMATS)
-        if not whole and not self.judge.concatenates(relative, sidecar.path):
+        if not whole and not self.rules.concatenates(relative, sidecar.path):
             return entries, sidecar
         if position <= self.after:
             return None
@@ -278,7 +279,7 @@ class _Walk:
         if not _may_be_file(entry.name) or _PARTIAL.search(entry.name):
             return None
         sidecar = _sidecar(own) if own else inherited
-        if _needs_description(entry.name) and not self.judge.describes_binary("/".join(position), sidecar.path):
+        if _needs_description(entry.name) and not self.rules.describes_binary("/".join(position), sidecar.path):
             return None
         if not entry.is_file(follow_symlinks=False):
             return None  # a pipe or a device, which would hold whoever opens it
@@ -343,13 +344,13 @@ def _stamped_files(entries: list[os.DirEntry[str]], folder: Position) -> Iterato
                 raise _too_deep(Path(entry.path))
             inner = _list(Path(entry.path))
         except FileNotFoundError:
-            continue  # as if it had been removed before we looked
+            continue  # removed during the walk
         yield from _stamped_files(inner, inside)
 
 
 def _too_deep(path: Path) -> UnreadableRecordingError:
     return UnreadableRecordingError(
-        f"'{path}' is not looked into: more than {_MAX_DEPTH} folders lie within each other.",
+        f"'{path}' is not searched: more than {_MAX_DEPTH} folders are nested.",
         remedy="Move what is in it further up, or ignore it with a rule.",
         path=str(path),
     )

@@ -1,7 +1,7 @@
 """Reading headers in a process of its own.
 
-A damaged file that crashes its reader, or a share that does not answer, costs nobody else anything; and the heavy
-libraries stay out of the process that asks.
+A damaged file that crashes its reader, or a share that does not answer, does not affect other recordings; and the heavy
+libraries stay out of the calling process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GRACE_S = 1.0
 
 
 class HeaderReader:
-    """Reads headers one after the other, in a process that starts with the first and stays for the next.
+    """Reads headers one after the other, in a child process that starts with the first and serves the others too.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class HeaderReader:
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """The child process's id, while there is one."""
         return None if self._process is None else self._process.pid
 
     def prepare(self, wait_s: float = 0.0) -> bool:
         """Start the process unless it runs; returns whether it is ready within some seconds.
 
-        It imports what readers need, which takes seconds, and many more on a busy machine.
+        It imports what reading needs, which takes seconds, and many more on a busy machine.
         """
         with self._lock:
             return self._prepared(wait_s) is not None
@@ -63,7 +63,7 @@ class HeaderReader:
         StalledIoError
             When the recording was not read within `timeout_s`.
         UnreadableRecordingError
-            Also when the process died of it.
+            Also when reading crashed the process.
         """
         request = {"path": os.fspath(path), "config": config.model_dump(mode="json"), "streams": streams}
         with self._lock:
@@ -82,8 +82,8 @@ class HeaderReader:
         if process is None:
             raise StalledIoError(
                 f"The process that reads headers did not start within {_START_S:g} s.",
-                remedy="The machine is very busy, or the disk with the Python packages does not answer. It is tried "
-                "again by itself.",
+                remedy="The machine is very busy, or the disk with the Python packages does not answer. The next scan "
+                "tries again.",
             )
         assert process.stdin is not None
         try:
@@ -93,7 +93,7 @@ class HeaderReader:
         except (BrokenPipeError, EOFError):
             self._end()
             raise UnreadableRecordingError(
-                f"Reading the header of '{path}' ended the process that did it (status {process.returncode}).",
+                f"Reading the header of '{path}' crashed the process (status {process.returncode}).",
                 remedy="The file is probably damaged in a way that its reader does not survive. Copy it again from "
                 "where it was made, and compare the sizes.",
             ) from None
@@ -101,7 +101,7 @@ class HeaderReader:
             self._end()
             raise StalledIoError(
                 f"The header of '{path}' was not read within {self.timeout_s:g} s.",
-                remedy="Check the disk or the share that it is on. It is tried again by itself.",
+                remedy="Check the disk or the share that it is on. A later scan tries again.",
             ) from None
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -109,8 +109,8 @@ class HeaderReader:
     def _prepared(self, wait_s: float) -> subprocess.Popen[bytes] | None:
         if self._process is None or self._process.poll() is not None:
             self._end()
-            # Its own group, so that what a reader starts ends with it; it ends itself when its stdin closes, as it does
-            # when this process dies.
+            # A process group of its own, so that what a reader starts ends with it. It exits when its stdin closes, as
+            # also happens when this process dies.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
                 stdin=subprocess.PIPE,
@@ -161,7 +161,7 @@ def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
 def main() -> None:
     """Answer requests, a line of JSON each, until stdin closes."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print goes to stderr
     import spikeinterface.extractors  # noqa: F401 - before the first request, whose time is limited
 
     answers.write(b"ready\n")

@@ -1,4 +1,4 @@
-"""Forgetting recordings, and purging what was made of them."""
+"""Forgetting recordings, and purging their results."""
 
 import shutil
 import time
@@ -22,7 +22,7 @@ from sort_assets.recordings.key import STREAM_MARK
 
 @dataclass(frozen=True)
 class RemovalResult:
-    """What was forgotten by one name.
+    """What was forgotten for one name.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class RemovalResult:
     keys : tuple of str
         Partitions that were removed.
     ignored : bool
-        Whether the recording as a whole is left alone from now on.
+        Whether the whole recording is ignored from now on.
     """
 
     path: str | None
@@ -41,7 +41,7 @@ class RemovalResult:
 
 @dataclass(frozen=True)
 class Results:
-    """What the store has of one key.
+    """What the store holds for one key.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Results:
 
 
 class RecordingRemover:
-    """Removes partitions and what was made of them.
+    """Removes partitions and their results.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class RecordingRemover:
 
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
         self._instance, self._store = instance, Store(roots.store)
-        self._known = RecordingCatalog(roots.store)
+        self._catalog = RecordingCatalog(roots.store)
 
     def forget(self, named: RecordingMatch) -> RemovalResult:
         """Remove partitions, and ignore the recording, or these streams of it, from now on. Results stay.
@@ -76,10 +76,10 @@ class RecordingRemover:
         RecordingBusyError
             When a run is queued or at work.
         """
-        with self._known.exclusive():
+        with self._catalog.exclusive():
             self.refuse_in_use(named.keys)
             present = set(self._instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
-            # First what is known: killed in between, the sensor does not make it a partition again.
+            # The catalogue first: after a crash in between, the sensor does not register it again.
             ignored = named.path is not None and self._remember(named.path, named, present)
             removed = [key for key in named.keys if key in present]
             for key in removed:
@@ -95,7 +95,7 @@ class RecordingRemover:
         ]
 
     def purge(self, named: RecordingMatch) -> tuple[RemovalResult, list[Results]]:
-        """Forget, and remove everything that was made of it; the raw data stays.
+        """Forget recordings and delete all their results; the raw data stays.
 
         Raises
         ------
@@ -104,14 +104,14 @@ class RecordingRemover:
         StoreError
             When a folder of the store is a link to another place.
         StorageError
-            When the operating system does not let us remove it all.
+            When the operating system does not permit the deletion.
         """
         results = self.results(named)
         for one in results:
             self._refuse_link(self._store.root / one.key)
         forgotten = self.forget(named)
         for one in results:
-            # The partition is gone, so nobody begins any more; who had begun just before is found now.
+            # Without the partition no new run starts; one that started just before is found here.
             self.refuse_in_use([one.key])
             try:
                 shutil.rmtree(self._store.root / one.key)
@@ -125,7 +125,7 @@ class RecordingRemover:
         return forgotten, results
 
     def refuse_in_use(self, keys: Iterable[str]) -> None:
-        """Leave alone what somebody works on.
+        """Refuse keys that a run or a person works on.
 
         Raises
         ------
@@ -146,29 +146,29 @@ class RecordingRemover:
                 )
 
     def _remember(self, path: str, named: RecordingMatch, present: set[str]) -> bool:
-        """Note what is forgotten; returns whether that is the whole recording."""
-        remembered = {partition.key: partition for partition in self._known.partitions([path])}
+        """Write to the catalogue what is forgotten; returns whether that is the whole recording."""
+        remembered = {partition.key: partition for partition in self._catalog.partitions([path])}
         for key in named.keys:
             partition = remembered.get(key, CatalogPartition(key, path))
             remembered[key] = replace(partition, forgotten=True, run_key=None, run_assets=None, requested=None)
-        self._known.put_partitions(*remembered.values())
+        self._catalog.put_partitions(*remembered.values())
         whole = named.whole
         if not whole:
             recording = named.keys[0].partition(STREAM_MARK)[0]
             others = {key for key in present - {*named.keys} if key.partition(STREAM_MARK)[0] == recording}
             whole = not others and all(one.forgotten for one in remembered.values())
         if whole:
-            known = self._known.get(path) or CatalogEntry(path, State.FORGOTTEN, since=time.time())
-            self._known.put(replace(known, state=State.FORGOTTEN))
+            known = self._catalog.get(path) or CatalogEntry(path, State.FORGOTTEN, since=time.time())
+            self._catalog.put(replace(known, state=State.FORGOTTEN))
         return whole
 
     def _is_stored(self, key: str) -> bool:
-        """Whether the store has a folder of this key; one that somebody made up in the UI may lead out of the store."""
+        """Whether the store has a folder for this key; a key invented in the UI may lead out of the store."""
         return "/" not in key and not key.startswith(("@", ".")) and (self._store.root / key).is_dir()
 
     def _refuse_link(self, folder: Path) -> None:
         if folder.is_symlink():
             raise StoreError(
-                f"'{folder}' is a symbolic link, and what it leads to is left alone.",
-                remedy="Remove the link by hand, and what it leads to if nobody needs it.",
+                f"'{folder}' is a symbolic link, and its target is not deleted.",
+                remedy="Remove the link by hand, and its target if nobody needs it.",
             )

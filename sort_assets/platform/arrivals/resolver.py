@@ -1,4 +1,4 @@
-"""Which recordings people mean by a key or a path."""
+"""Finding the recording that a person means by a key or a path."""
 
 import difflib
 import os
@@ -21,18 +21,18 @@ from sort_assets.recordings.key import STREAM_MARK, RecordingKey
 
 @dataclass(frozen=True)
 class RecordingMatch:
-    """What a word means.
+    """The recording, or the stream of one, that a word names.
 
     Attributes
     ----------
     path : str or None
         Relative to the recordings root; None for a key that can't be a recording's.
     keys : tuple of str
-        Partitions, and folders of the store, that are meant; none where there are none yet.
+        Its partitions and its folders in the store; empty where there are none yet.
     whole : bool
-        Whether the recording with all its streams is meant.
+        Whether the recording is meant with all its streams.
     known : CatalogEntry or None
-        What is known of the recording.
+        The recording's entry in the catalogue.
     """
 
     path: str | None
@@ -52,17 +52,17 @@ class RecordingResolver:
 
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
         self._roots = roots
-        self._known = RecordingCatalog(roots.store, read_only=True)
+        self._catalog = RecordingCatalog(roots.store, read_only=True)
         partitions = instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
         self._all_keys = {*partitions, *Store(roots.store).recordings()}
 
     def find(self, word: str) -> RecordingMatch:
-        """What a word means.
+        """The recording that a word names.
 
         Raises
         ------
         MissingRecordingError
-            When nothing has this name; names the nearest that has one.
+            When nothing has this name; the message suggests similar names.
         """
         return self._by_key(word) or self._by_path(word) or self._on_disk(word) or self._refuse(word)
 
@@ -72,14 +72,14 @@ class RecordingResolver:
         except RecordingKeyError:
             return RecordingMatch(None, (word,), True, None) if word in self._all_keys else None
         if key.stream is not None and word in self._all_keys | self._remembered(key.path):
-            return RecordingMatch(key.path, (word,), False, self._known.get(key.path))
+            return RecordingMatch(key.path, (word,), False, self._catalog.get(key.path))
         return self._whole(key.path) if key.stream is None else None
 
     def _by_path(self, word: str) -> RecordingMatch | None:
         return next(filter(None, map(self._whole, [*self._relative(word), word])), None)
 
     def _on_disk(self, word: str) -> RecordingMatch | None:
-        """A recording that nobody has looked at yet."""
+        """A recording that no scan has found yet."""
         for path in self._relative(word):
             located = self._roots.recordings / path
             if located.exists() and self._is_recording(path, located):
@@ -94,10 +94,10 @@ class RecordingResolver:
             config = settings.resolve(DEFAULT_PRESET).config.recording
             return settings.concatenate or find_format(located, config) is not None
         except SortAssetsError:
-            return True  # one with something wrong with it
+            return True  # a recording with a problem
 
     def _whole(self, path: str) -> RecordingMatch | None:
-        known = self._known.get(path)
+        known = self._catalog.get(path)
         try:
             base = str(RecordingKey(path))
         except RecordingKeyError:  # too long, for example, so that it never became a partition
@@ -117,10 +117,10 @@ class RecordingResolver:
         return found
 
     def _remembered(self, path: str) -> set[str]:
-        return {partition.key for partition in self._known.partitions([path])}
+        return {partition.key for partition in self._catalog.partitions([path])}
 
     def _refuse(self, word: str) -> RecordingMatch:
-        names = sorted(self._all_keys | set(self._known.all()))
+        names = sorted(self._all_keys | set(self._catalog.all()))
         nearest = difflib.get_close_matches(word, names, n=3)
         if not nearest:
             name = os.path.basename(word)  # noqa: PTH119 - of a word that need not be a path

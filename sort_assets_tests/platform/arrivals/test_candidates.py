@@ -12,7 +12,7 @@ from sort_assets.platform.arrivals.candidates import Candidate, Checkpoint, Posi
 from sort_assets_tests.recordings.files import without_rights
 
 
-class _Judge:
+class _Rules:
     """Rules without sidecars."""
 
     def __init__(self, text: str = "") -> None:
@@ -37,14 +37,14 @@ def _files(root: Path, *names: str) -> None:
 
 
 def _found(root: Path, rules: str = "", after: tuple[str, ...] = ()) -> list[str]:
-    found = list(find_candidates(root, _Judge(rules), after=after))
+    found = list(find_candidates(root, _Rules(rules), after=after))
     assert all(isinstance(one, Candidate) for one in found), found
     return [one.relative for one in found]
 
 
-def _split(root: Path, judge: _Judge | None = None) -> tuple[list[str], dict[str, Refusal]]:
+def _split(root: Path, rules: _Rules | None = None) -> tuple[list[str], dict[str, Refusal]]:
     """What is found, and what is refused."""
-    found = list(find_candidates(root, judge or _Judge()))
+    found = list(find_candidates(root, rules or _Rules()))
     candidates = [one.relative for one in found if isinstance(one, Candidate)]
     return candidates, {one.relative: one for one in found if isinstance(one, Refusal)}
 
@@ -113,14 +113,14 @@ def test_a_walk_goes_on_where_an_earlier_one_stopped(tmp_path: Path) -> None:
 
 def test_the_stamp_changes_with_size_times_and_replacement(tmp_path: Path) -> None:
     _files(tmp_path, "x.nwb")
-    (before,) = find_candidates(tmp_path, _Judge())
+    (before,) = find_candidates(tmp_path, _Rules())
     times = (tmp_path / "x.nwb").stat()
     # Another file of the same name, size and modification time, as `cp --preserve` or `mv` leave it.
     (tmp_path / "other").write_bytes(b"SAMPLES")
     os.utime(tmp_path / "other", ns=(times.st_atime_ns, times.st_mtime_ns))
     (tmp_path / "other").rename(tmp_path / "x.nwb")
 
-    (after,) = find_candidates(tmp_path, _Judge())
+    (after,) = find_candidates(tmp_path, _Rules())
 
     assert isinstance(before, Candidate)
     assert isinstance(after, Candidate)
@@ -129,13 +129,13 @@ def test_the_stamp_changes_with_size_times_and_replacement(tmp_path: Path) -> No
 
 def test_a_folder_is_watched_as_a_whole(tmp_path: Path) -> None:
     _files(tmp_path, "run/binary.json", "run/properties/gains.npy", "run/traces_cached_seg0.raw")
-    (before,) = find_candidates(tmp_path, _Judge())
+    (before,) = find_candidates(tmp_path, _Rules())
     with (tmp_path / "run/properties/gains.npy").open("ab") as file:
         file.write(b"more")
-    (after,) = find_candidates(tmp_path, _Judge())
+    (after,) = find_candidates(tmp_path, _Rules())
     _files(tmp_path, "run/.DS_Store", "run/Thumbs.db", "run/run.sort_assets.yaml")
 
-    (visited,) = find_candidates(tmp_path, _Judge())
+    (visited,) = find_candidates(tmp_path, _Rules())
 
     assert isinstance(before, Candidate)
     assert before.relative == "run"
@@ -148,7 +148,7 @@ def test_a_folder_is_watched_as_a_whole(tmp_path: Path) -> None:
 def test_a_folder_with_a_partial_copy_in_it_is_not_complete(tmp_path: Path) -> None:
     _files(tmp_path, "run/binary.json", "run/traces_cached_seg0.raw.part")
 
-    (found,) = find_candidates(tmp_path, _Judge())
+    (found,) = find_candidates(tmp_path, _Rules())
 
     assert isinstance(found, Candidate)
     assert not found.complete
@@ -167,7 +167,7 @@ def test_what_rsync_has_not_finished_is_partial_and_other_hidden_files_are_not(
 ) -> None:
     _files(tmp_path, "run/binary.json", f"run/imec1/{name}")
 
-    (found,) = find_candidates(tmp_path, _Judge())
+    (found,) = find_candidates(tmp_path, _Rules())
 
     assert isinstance(found, Candidate)
     assert found.complete is not partial
@@ -185,7 +185,7 @@ def test_a_link_out_of_the_root_is_refused_and_one_inside_is_not_found_twice(tmp
     (root / "gone.nwb").symlink_to(root / "nothing.nwb")
     (root / "notes.txt").symlink_to(elsewhere / "notes.txt")
 
-    found = list(find_candidates(root, _Judge()))
+    found = list(find_candidates(root, _Rules()))
 
     assert [one.relative for one in found if isinstance(one, Candidate)] == ["real.nwb"]
     refused = {one.relative: one.problem for one in found if isinstance(one, Refusal)}
@@ -216,7 +216,7 @@ def test_plain_binaries_are_recordings_only_where_a_rule_describes_them(tmp_path
 
 def test_a_root_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"can't be listed.*mounted"):
-        list(find_candidates(tmp_path / "absent", _Judge()))
+        list(find_candidates(tmp_path / "absent", _Rules()))
 
 
 def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_found() -> None:
@@ -224,7 +224,7 @@ def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_found() -> 
         _files(root, "open/a.nwb", "secret/b.nwb")
         (root / "secret").chmod(0)
 
-        found = list(find_candidates(root, _Judge()))
+        found = list(find_candidates(root, _Rules()))
 
     assert [one.relative for one in found] == ["open/a.nwb", "secret"]
     (refusal,) = [one for one in found if isinstance(one, Refusal)]
@@ -254,7 +254,7 @@ def test_a_link_whose_target_can_not_be_looked_at_costs_itself_alone() -> None:
 
 
 def test_an_error_about_one_entry_costs_that_entry_alone(tmp_path: Path) -> None:
-    class Confused(_Judge):
+    class Confused(_Rules):
         def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
             if relative == "b":
                 raise ValueError("embedded null byte")
@@ -312,11 +312,11 @@ def test_a_walk_may_stop_wherever_it_says_how_far_it_has_come(tmp_path: Path) ->
     (tmp_path / "gone").symlink_to(tmp_path.parent)
 
     def walk(after: Position = ()) -> list[tuple[type, Position]]:
-        found = find_candidates(tmp_path, _Judge(), after=after, with_checkpoints=True)
+        found = find_candidates(tmp_path, _Rules(), after=after, with_checkpoints=True)
         return [(type(one), one.position) for one in found]
 
     whole = walk()
-    silent = [(type(one), one.position) for one in find_candidates(tmp_path, _Judge())]
+    silent = [(type(one), one.position) for one in find_candidates(tmp_path, _Rules())]
 
     passed = [Checkpoint(position).relative for kind, position in whole if kind is Checkpoint]
     assert passed == ["a/deep/er", "a/deep", "a", "b/c", "b", "gone", "many/0999.txt", "many/1999.txt", "many"]
@@ -330,8 +330,8 @@ def test_the_refusal_of_a_folder_comes_again_where_an_earlier_walk_stopped_in_it
         _files(root, "secret/a.nwb", "secret/b.nwb", "z.nwb")
         (root / "secret").chmod(0)
 
-        inside = list(find_candidates(root, _Judge(), after=("secret", "a.nwb")))
-        at_it = list(find_candidates(root, _Judge(), after=("secret",)))
+        inside = list(find_candidates(root, _Rules(), after=("secret", "a.nwb")))
+        at_it = list(find_candidates(root, _Rules(), after=("secret",)))
 
     assert [one.relative for one in inside] == ["secret", "z.nwb"]
     assert [one.relative for one in at_it] == ["z.nwb"]

@@ -62,10 +62,15 @@ class FailureRule:
         fast: what can match anything stands after fixed words, or after the beginning of a line.
     make : callable
         Makes the failure of the match and of the whole evidence.
+    kind, message, remedy
+        What it makes, for the documentation, where that does not depend on further evidence.
     """
 
     pattern: re.Pattern[str]
     make: Callable[[re.Match[str], Evidence], SortAssetsError]
+    kind: type[SortAssetsError] | None = None
+    message: str = ""
+    remedy: str = ""
 
 
 def failure_rule(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) -> FailureRule:
@@ -88,7 +93,7 @@ def failure_rule(pattern: str, kind: type[SortAssetsError], message: str, remedy
         groups = {name: value or "?" for name, value in match.groupdict().items()}
         return kind(message.format_map(groups), remedy=remedy, **diagnostics(match))
 
-    return FailureRule(re.compile(pattern), make)
+    return FailureRule(re.compile(pattern), make, kind, message, remedy)
 
 
 def read_error_trace(folder: Path) -> str:

@@ -1,0 +1,132 @@
+"""The reference pages, made from the code: configuration, environment variables, troubleshooting."""
+
+import inspect
+import typing
+from collections.abc import Iterable, Iterator
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from sort_assets import errors, os_failures
+from sort_assets.backends.common_failures import COMMON_FAILURES
+from sort_assets.backends.kilosort4.failures import FAILURE_RULES
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.model import BinaryConfig
+from sort_assets.config.settings import Environment
+
+_UNITS = {
+    "_hz": "Hz",
+    "_uv": "µV",
+    "_um": "µm",
+    "_gb": "GB",
+    "_percent": "%",
+    "_temperature_c": "°C",
+    "_minutes": "min",
+    "_days": "days",
+    "_bytes": "bytes",
+    "_per_min_s": "s per minute of recording",
+    "_s": "s",
+}
+_FREQUENCIES = ("freq_min", "freq_max")
+_MILLISECONDS = ("ms_before", "ms_after")
+_REQUIRED = ("recordings", "store", "dagster_home")
+
+
+def configuration_page() -> str:
+    """Every field of `SortingPipelineConfig`, a table per section."""
+    parts = [
+        "# Configuration",
+        "Everything that decides how one recording is sorted. The same fields stand in the launchpad, in the rules "
+        "file and in sidecars.",
+    ]
+    for name, info in SortingPipelineConfig.model_fields.items():
+        parts += _section(name, typing.cast(type[BaseModel], info.annotation), str(info.description))
+        if name == "recording":
+            parts += _section("recording.binary", BinaryConfig, "A plain binary file, which says nothing of itself.")
+    return "\n\n".join(parts) + "\n"
+
+
+def environment_page() -> str:
+    """Every environment variable of ours."""
+    rows = [
+        (
+            f"`{field.validation_alias}`",
+            _type(field),
+            "required" if name in _REQUIRED else _default(field),
+            str(field.description),
+        )
+        for name, field in Environment.model_fields.items()
+    ]
+    return "\n\n".join(
+        [
+            "# Environment variables",
+            "They may stand in the `.env` file of the folder in which `sort-assets` runs, or of a folder above it.",
+            _table(("Variable", "Type", "Default", "Meaning"), rows),
+            "",
+        ]
+    )
+
+
+def troubleshooting_page() -> str:
+    """What failures mean and what to do: the classes of `errors.py`, and the failures that are recognised."""
+    parts = [
+        "# Troubleshooting",
+        "A step that fails shows the class of its failure, what happened, and a remedy. The classes:",
+        _table(("Class", "Meaning"), [(f"`{kind.__name__}`", inspect.getdoc(kind) or "") for kind in _error_classes()]),
+    ]
+    for title, rules in (("Any sorter", COMMON_FAILURES), ("Kilosort4", FAILURE_RULES)):
+        rows = [(f"`{rule.kind.__name__}`", rule.message, rule.remedy) for rule in rules if rule.kind is not None]
+        parts += [f"## {title}", _table(("Class", "What happened", "Remedy"), rows)]
+    system = dict.fromkeys(os_failures.BY_NUMBER.values())
+    rows = [(f"`{failure.kind.__name__}`", failure.happened, failure.remedy) for failure in system]
+    parts += ["## The operating system", _table(("Class", "What happened", "Remedy"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str, model: type[BaseModel], description: str) -> list[str]:
+    rows = [
+        (f"`{field}`", _type(info), _default(info), _unit(field), str(info.description))
+        for field, info in model.model_fields.items()
+    ]
+    return [f"## {name}", description, _table(("Field", "Type", "Default", "Unit", "Meaning"), rows)]
+
+
+def _error_classes() -> Iterator[type[errors.SortAssetsError]]:
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.SortAssetsError) and kind is not errors.SortAssetsError:
+            yield kind
+
+
+def _type(field: FieldInfo) -> str:
+    if field.annotation is SecretStr:
+        return "text (secret)"
+    annotation = field.annotation
+    name = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+    name = name.replace("typing.", "").replace("pathlib.", "").replace("sort_assets.config.model.", "")
+    return f"`{name.partition(', FieldInfo')[0] if name.startswith('Annotated') else name}`"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, SecretStr) or value in ("", (), {}):
+        return "empty"
+    return "null" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _unit(name: str) -> str:
+    if name in _FREQUENCIES:
+        return "Hz"
+    if name in _MILLISECONDS:
+        return "ms"
+    return next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,34 @@
+"""The reference pages name everything that the code has."""
+
+from docs.reference import configuration_page, environment_page, troubleshooting_page
+from sort_assets import errors, os_failures
+from sort_assets.backends.common_failures import COMMON_FAILURES
+from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.settings import Environment
+
+
+def test_every_field_of_the_configuration_is_on_its_page() -> None:
+    page = configuration_page()
+
+    for section, info in SortingPipelineConfig.model_fields.items():
+        assert f"\n## {section}\n" in page
+        for field in info.annotation.model_fields:  # type: ignore[union-attr]
+            assert f"\n| `{field}` | " in page
+    assert "| `chunk_duration_s` | `float` | `1.0` | s | Seconds of recording" in page
+
+
+def test_every_environment_variable_is_on_its_page() -> None:
+    page = environment_page()
+
+    assert all(f"\n| `{field.validation_alias}` | " in page for field in Environment.model_fields.values())
+    assert "| required | Absolute path of the folder with the recordings" in page
+
+
+def test_every_class_of_failure_and_every_fixed_remedy_is_on_its_page() -> None:
+    page = troubleshooting_page()
+
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
+    assert len(classes) > 30
+    assert all(f"| `{kind.__name__}` | " in page for kind in classes if kind is not errors.SortAssetsError)
+    remedies = [rule.remedy for rule in COMMON_FAILURES] + [one.remedy for one in os_failures.BY_NUMBER.values()]
+    assert all(" ".join(remedy.split()).replace("|", "\\|") in page for remedy in remedies)

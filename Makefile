@@ -4,7 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-SLOW_AT_A_TIME ?= 3
+# Most tests wait for processes, so more of them run at a time than there are cores.
+AT_A_TIME ?= 3
+SLOW_AT_A_TIME ?= 4
 # One thread of BLAS and torch for each process: threads that spin for a core are many times slower on a busy machine.
 export OMP_NUM_THREADS := 1
 
@@ -40,9 +42,9 @@ docs: install
 # While working: linters, types, import contracts, and every test that takes seconds.
 test-fast: lint
 	$(BIN)/pytest -m alone sort_assets_tests/end_to_end
-	$(BIN)/pytest -m "not slow and not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not alone" --numprocesses $(AT_A_TIME) --dist loadfile
 
-# What CI runs. Most slow tests wait for processes, so more of them run at a time than there are cores.
+# What CI runs.
 test: system test-fast
 	$(BIN)/pytest -m "slow and not release" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup
 

@@ -113,7 +113,8 @@ def test_a_step_that_is_killed_once_is_tried_again_within_its_run(killed_run: Ki
     assert staging_of(home, key, asset) == []
 
 
-@pytest.mark.parametrize("asset", [pytest.param("binary_dat", marks=pytest.mark.release), "sorting"])
+@pytest.mark.release
+@pytest.mark.parametrize("asset", ["binary_dat", "sorting"])
 def test_a_step_that_may_not_crash_again_fails_in_words_and_keeps_the_version_that_was_there(
     killed_run: KilledRun, tmp_path: Path, asset: str
 ) -> None:

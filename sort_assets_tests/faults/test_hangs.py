@@ -32,6 +32,7 @@ IMPATIENT: Mapping[str, Any] = {
 }
 
 
+@pytest.mark.release
 def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(ready: Ready, tmp_path: Path) -> None:
     home, key = ready.home, ready.key
     # A sorter that imports for seconds on a busy machine reads files and computes: it shows signs of life.

@@ -24,6 +24,7 @@ from sort_assets_tests.fixtures.ready import Ready
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.release
 def test_a_sorter_that_is_killed_once_is_tried_again(ready: Ready, tmp_path: Path) -> None:
     home, key = ready.home, ready.key
 

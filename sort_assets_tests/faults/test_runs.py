@@ -82,6 +82,7 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.release
 def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
     ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
     assert_nothing_half_done(home, key)
 
 
+@pytest.mark.release
 def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_is(
     ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:

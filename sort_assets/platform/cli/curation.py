@@ -1,4 +1,4 @@
-"""Commands about a person's curation: `export-phy`, `import-curation`."""
+"""Commands for manual curation: `export-phy`, `import-curation`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,14 +10,14 @@ from sort_assets.platform.cli.printing import complain, errors_in_words, print_j
 
 @click.command("export-phy")
 @click.argument("key")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to; by default below the store.")
-@click.option("--pc-features", is_flag=True, help="Also what Phy's feature view shows; takes long.")
+@click.option("--folder", type=click.Path(path_type=Path), help="The folder to write; by default one in the store.")
+@click.option("--pc-features", is_flag=True, help="Also export the data of Phy's feature view, which is slow.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export_phy(key: str, folder: Path | None, pc_features: bool, as_json: bool) -> None:
     """Export all units of a recording into a working folder for Phy, with their present labels.
 
-    Save in Phy, then read the changes with `sort-assets import-curation KEY`. A folder with work that was not imported
-    is never overwritten.
+    Save in Phy, then import the changes with `sort-assets import-curation KEY`. A folder with changes that were not
+    imported is never overwritten.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.automation.manual_curation import export_for_phy
@@ -32,11 +32,13 @@ def export_phy(key: str, folder: Path | None, pc_features: bool, as_json: bool) 
 
 @click.command("import-curation")
 @click.argument("key")
-@click.option("--phy", "folder", type=click.Path(path_type=Path), help="The Phy folder, where not the default one.")
+@click.option("--phy", "folder", type=click.Path(path_type=Path), help="The Phy folder, if it is not the default one.")
 @click.option("--file", "path", type=click.Path(path_type=Path), help="A curation in SpikeInterface's JSON format.")
-@click.option("--automatic", is_flag=True, help="Go back to the automatic curation; what was imported stays.")
-@click.option("--replace", is_flag=True, help="Also when another person's import no longer applies then.")
-@click.option("--user", help="Who decided; by default who runs this.")
+@click.option(
+    "--automatic", is_flag=True, help="Return to the automatic curation; imported decisions stay in the store."
+)
+@click.option("--replace", is_flag=True, help="Import even if that overrides another person's decisions.")
+@click.option("--user", help="The person who decided; by default the current user.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_curation(
     key: str,
@@ -47,10 +49,10 @@ def import_curation(
     user: str | None,
     as_json: bool,
 ) -> None:
-    """Read what a person decided of a recording's units, in Phy or in SpikeInterface's curation format.
+    """Import a person's decisions about a recording's units, from Phy or in SpikeInterface's curation format.
 
-    It becomes a new version, which nothing overwrites, and curated_units, spike_data and sorting_report are made again
-    with it. "good" keeps a unit, "noise" rejects it, "mua" leaves the automatic decision as it is.
+    They become a new version, which nothing overwrites, and curated_units, spike_data and sorting_report are made again
+    with them. "good" keeps a unit, "noise" rejects it, "mua" leaves the automatic decision as it is.
     """
     from sort_assets.platform.arrivals.sensor import launch_problem
     from sort_assets.platform.automation import manual_curation
@@ -74,7 +76,7 @@ def import_curation(
         print_json(asdict(imported))
     else:
         done = ", ".join(imported.steps) or "back to the automatic curation"
-        when = "" if trouble else " It is applied at the next look of the sensor new_recordings."
+        when = "" if trouble else " It is applied at the next tick of the sensor new_recordings."
         say(f"{key}: {done}.{when}")
     if trouble:
         complain(trouble)

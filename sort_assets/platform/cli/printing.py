@@ -1,4 +1,4 @@
-"""What the commands print: names as they are, and whatever could confuse a terminal escaped."""
+"""Output of the commands: tables and lines, with everything escaped that could confuse a terminal."""
 
 import json
 import sys
@@ -102,7 +102,7 @@ def _print_lines(rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def errors_in_words() -> Iterator[None]:
-    """End the command with status 1 at an error that is classified, and say what it is."""
+    """Print a classified error, and end the command with status 1."""
     try:
         yield
     except SortAssetsError as error:
@@ -113,7 +113,7 @@ def errors_in_words() -> Iterator[None]:
 
 @contextmanager
 def others_go_on(name: object, failed: list[str]) -> Iterator[None]:
-    """Print what is wrong with one of several, and note that it failed."""
+    """Print the error of one of several items, note that it failed, and continue with the others."""
     try:
         yield
     except SortAssetsError as error:

@@ -1,4 +1,4 @@
-"""Commands about what came out: `status`, `digest`, `gc`, `lessons`."""
+"""Commands about results: `status`, `digest`, `gc`, `lessons`."""
 
 import json
 import sys
@@ -19,12 +19,12 @@ _ALL = "all"
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[KEY_OR_GLOB...]")
-@click.option("--failed", is_flag=True, help="What failed.")
-@click.option("--unsortable", is_flag=True, help="What had nothing in it to sort.")
-@click.option("--degraded", is_flag=True, help="What was sorted with less than was configured.")
-@click.option("--waiting", is_flag=True, help="What is not complete, or waits for its run to be started.")
-@click.option("--problems", is_flag=True, help="What could not be registered, can't be read any more, or is gone.")
-@click.option("--changed", is_flag=True, help="What changed since it was sorted.")
+@click.option("--failed", is_flag=True, help="Show what failed.")
+@click.option("--unsortable", is_flag=True, help="Show what had nothing to sort.")
+@click.option("--degraded", is_flag=True, help="Show what was sorted with reduced parameters.")
+@click.option("--waiting", is_flag=True, help="Show what is incomplete, or waits for its run to start.")
+@click.option("--problems", is_flag=True, help="Show what could not be registered, is no longer readable, or is gone.")
+@click.option("--changed", is_flag=True, help="Show what changed since it was sorted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(
     names: tuple[str, ...],
@@ -36,10 +36,10 @@ def status(
     changed: bool,
     as_json: bool,
 ) -> None:
-    """Show which assets of which recordings are done, what came out, and what failed.
+    """Show which assets of each recording are done, the outcome, and what failed.
 
     Names are keys or paths relative to the recordings root, with wildcards as in a shell. With several filters,
-    recordings that fit any of them are shown.
+    recordings that match any of them are shown.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.automation.status import Filters, recording_statuses, select, unregistered_statuses
@@ -57,7 +57,7 @@ def status(
         _print_others(selection.others, in_full=bool(names))
         if not selection.recordings and not selection.others and not selection.unmatched:
             nothing = "No recordings are registered. Use `sort-assets register PATH`."
-            say("Nothing fits." if names or filters.any else nothing)
+            say("Nothing matches." if names or filters.any else nothing)
     for name, nearest in selection.unmatched.items():
         hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
         complain(f"{name_of(name)}: there is no such recording.{hint}")
@@ -97,29 +97,29 @@ def _done(assets: Mapping[str, bool]) -> str:
 
 
 def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> None:
-    """What is no partition; of what is left alone on purpose, how much there is."""
+    """What is no partition; only numbers of what is ignored or forgotten."""
     from collections import Counter
 
-    left_alone: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for one in others:
         path = name_of(one.path)
         state, problem = one.entry.state.value, one.entry.problem
         if state in ("ignored", "forgotten") and not in_full:
-            left_alone[state] += 1
+            skipped[state] += 1
         elif problem is not None:
             say(f"{path}: not registered, {type(problem).__name__}: {problem}")
         else:
             say(f"{path}: {state}, unchanged since {one.since}")
-    if left_alone:
-        said = ", ".join(f"{count} {state}" for state, count in sorted(left_alone.items()))
-        say(f"Left alone: {said}. `sort-assets scan --dry-run` says which.")
+    if skipped:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(skipped.items()))
+        say(f"Skipped: {counts}. `sort-assets scan --dry-run` lists them.")
 
 
 @click.command()
-@click.option("--send", "is_sent", is_flag=True, help="Send it wherever SORT_ASSETS_NOTIFY says.")
+@click.option("--send", "is_sent", is_flag=True, help="Send it to the URLs of SORT_ASSETS_NOTIFY.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def digest(is_sent: bool, as_json: bool) -> None:
-    """Show what the morning digest would say; with --send, try out the settings for notifications."""
+    """Show the digest that would be sent now; with --send, send it, which tests the notification settings."""
     from sort_assets.config.settings import NOTIFY_VARIABLE, Roots
     from sort_assets.errors import ConfigError
     from sort_assets.platform.automation.digest import next_digest
@@ -136,30 +136,33 @@ def digest(is_sent: bool, as_json: bool) -> None:
             )
         if is_sent:
             check_destinations()
-        told = next_digest(instance, store)
-    undelivered = send(told.message) if is_sent else []
+        news = next_digest(instance, store)
+    undelivered = send(news.message) if is_sent else []
     if as_json:
-        said = {"title": told.message.title, "text": told.message.text, "counts": told.counts}
-        period = {"since": told.since.isoformat(), "until": told.until.isoformat()}
-        print_json({**said, **period, "sent": is_sent, "undelivered": [str(one) for one in undelivered]})
+        content = {"title": news.message.title, "text": news.message.text, "counts": news.counts}
+        period = {"since": news.since.isoformat(), "until": news.until.isoformat()}
+        print_json({**content, **period, "sent": is_sent, "undelivered": [str(one) for one in undelivered]})
     else:
-        say(f"{told.message.title}\n\n{told.message.text}")
+        say(f"{news.message.title}\n\n{news.message.text}")
         if is_sent and not undelivered:
-            say("\nIt was sent.")
+            say("\nSent.")
     for one in undelivered:
         complain(f"Not delivered to {one}")
     sys.exit(1 if undelivered else 0)
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--keep", multiple=True, metavar="ASSET=N", help="Versions of an asset to keep, or 'all'; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option(
+    "--keep", multiple=True, metavar="ASSET=N", help="Number of versions of an asset to keep, or 'all'; repeatable."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
-    """Clean the store: remains of killed steps, old versions, old failure records, expired lessons.
+    """Clean the store: leftovers of killed steps, old versions, old failure records, expired lessons.
 
-    By default the newest .dat and waveforms stay, and every version of anything else; SORT_ASSETS_KEEP, like
-    "binary_dat=2,waveforms=all", and --keep change that. A recording that is being written or sorted is left alone.
+    By default the newest versions of large assets are kept (of .dat and waveforms one), and all versions of other
+    assets; SORT_ASSETS_KEEP, like "binary_dat=2,waveforms=all", and --keep change that. A recording that is being
+    written or sorted is skipped.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.pipeline.retention import versions_kept
@@ -175,7 +178,7 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
         for removal in collected.removed:
             say(f"{removal.what}: {removal.path} ({decimal(removal.bytes)})")
         for recording in collected.in_use:
-            say(f"left alone, in use: {recording}")
+            say(f"skipped, in use: {recording}")
         say(f"{'Would free' if dry_run else 'Freed'} {decimal(collected.bytes)}.")
     for recording, reason in collected.failed.items():
         complain(f"{recording}: {reason}")
@@ -183,10 +186,10 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Forget them all.")
+@click.option("--clear", is_flag=True, help="Remove them all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lessons(clear: bool, as_json: bool) -> None:
-    """Show with which lowered parameters sorts start, because earlier ones ran out of memory."""
+    """Show the reduced parameters that sorts start with because earlier ones ran out of memory."""
     from sort_assets.config.settings import Roots
     from sort_assets.platform.store.memory_profiles import MemoryProfiles
 

@@ -238,7 +238,7 @@ def test_what_is_no_partition_is_shown_with_its_reason(home: Home) -> None:
     assert "growing\\n.nwb: waiting, unchanged since 2001-09-09T01:46:40+00:00\n" in shown
     assert "cut.nwb: not registered, UnreadableRecordingError: Truncated. Remedy: Copy it again.\n" in shown
     assert "left.nwb" not in shown
-    assert "Left alone: 1 forgotten, 1 ignored." in shown
+    assert "Skipped: 1 forgotten, 1 ignored." in shown
     assert "moved.nwb: the recording is gone since 2001-09-09T01:46:40+00:00; its results are kept.\n" in shown
 
 

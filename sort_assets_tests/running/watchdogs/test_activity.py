@@ -34,7 +34,7 @@ def test_processor_time_is_life_until_the_process_is_stopped(start: Start) -> No
     activity = ProcessActivity(process.pid)
     time.sleep(0.5)
 
-    assert activity.since_last_check().cpu_s > 0.1
+    assert activity.since_last_check().cpu_s > 0.02  # of two cores that other tests use too
 
     process.send_signal(signal.SIGSTOP)
     activity.since_last_check()
@@ -55,7 +55,7 @@ def test_reading_is_life(start: Start, tmp_path: Path) -> None:
     assert seen.alive
 
 
-def test_children_count_also_those_that_come_and_go_between_looks(start: Start) -> None:
+def test_children_count_also_those_that_come_and_go_between_checks(start: Start) -> None:
     for code in (CHILD_COMPUTES, SHORT_CHILDREN):
         activity = ProcessActivity(start(code).pid)
         time.sleep(0.7)

@@ -1,6 +1,7 @@
 """The reference pages, made from the code: configuration, environment variables, troubleshooting."""
 
 import inspect
+import types
 import typing
 from collections.abc import Iterable, Iterator
 
@@ -100,10 +101,21 @@ def _error_classes() -> Iterator[type[errors.SortAssetsError]]:
 def _type(field: FieldInfo) -> str:
     if field.annotation is SecretStr:
         return "text (secret)"
-    annotation = field.annotation
-    name = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
-    name = name.replace("typing.", "").replace("pathlib.", "").replace("sort_assets.config.model.", "")
-    return f"`{name.partition(', FieldInfo')[0] if name.startswith('Annotated') else name}`"
+    return f"`{_spelled(field.annotation)}`"
+
+
+def _spelled(annotation: typing.Any) -> str:
+    """An annotation without its checks, as Python spells it."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _spelled(inner[0])
+    if origin is typing.Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_spelled, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_spelled, inner))}]"
+    return {type(None): "None", ...: "..."}.get(annotation) or getattr(annotation, "__name__", str(annotation))
 
 
 def _default(field: FieldInfo) -> str:

@@ -19,7 +19,7 @@ _COLLAPSED = 0.2
 _FEWEST_SPIKES = 50
 """Expected in what is silent, so that chance does not explain the silence even of a unit that fires in bursts."""
 _REGULAR_SPIKES = 10
-"""In a usual bin of a unit of which the absence from a bin means something."""
+"""Fewest spikes in a usual bin of a unit whose absence from a bin means something."""
 _FEWEST_UNITS = 3
 """Of which together something can be said: a neuron alone may rest for minutes."""
 _SILENT_PART = 0.25

@@ -56,7 +56,7 @@ class CuratedUnits:
     suggestions : tuple of MergeSuggestion
         Units that may be one, applied or not.
     notes : tuple of str
-        What could not be judged, in words.
+        Sentences on what could not be decided.
     """
 
     table: pd.DataFrame
@@ -243,7 +243,7 @@ class _Curator:
         return suggestions
 
     def _merge(self, suggestions: list[MergeSuggestion]) -> dict[UnitId, str]:
-        """Note the merges as a step; how each new unit was made, in words."""
+        """Record the merges as a step; returns a sentence for each new unit on how it was made."""
         if not suggestions:
             return {}
         new = new_unit_ids(self.ids, len(suggestions), "merge")
@@ -318,7 +318,7 @@ class _Curator:
         )
 
     def _try(self, what: str, compute: Callable[[], Result], otherwise: Result) -> Result:
-        """What one part computes; when it fails, the others go on, and its reason is kept in words."""
+        """The result of one part, or `otherwise` when it fails; the reason becomes a note and the other parts go on."""
         try:
             return compute()
         except FAILURES_OF_THE_MACHINE:

@@ -76,7 +76,7 @@ class PhyChanges:
 
     @property
     def changed(self) -> bool:
-        """Whether somebody saved something."""
+        """Whether Phy saved anything."""
         return bool(self.files)
 
     @property
@@ -153,7 +153,7 @@ def read_note(folder: Path) -> PhyNote:
 def changes(folder: Path) -> PhyChanges:
     """Whether a person saved something in the folder since it was exported.
 
-    Phy writes its files anew whenever somebody saves, also when nothing was changed: that counts as a change.
+    Phy rewrites its files on every save, even without changes: that counts as a change.
 
     Raises
     ------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pynwb.misc import Units
 
 UNKNOWN_AREA = "unknown"
-"""Location of electrodes of which the brain area is not known."""
+"""Location of electrodes whose brain area is not known."""
 
 _COMPRESSION = "gzip"
 

@@ -1,4 +1,4 @@
-"""The README.txt of a delivery: what each file is, how to read it, and what was absent."""
+"""The README.txt of a delivery: what each file is, how to read it, and what is missing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def readme_text(
     files : iterable of (format, name, units)
         What was written, with the name of the file in the folder and how many units are in it.
     absent : sequence of str
-        What was absent, in words.
+        Sentences on what is missing.
     notes : sequence of str
         What else a reader should know.
     """
@@ -87,16 +87,16 @@ def readme_text(
         lines += [f"  {line.format(file=its_files[0][0])}" for line in _HOW[format_name]]
         layout = _LAYOUTS.get(format_name, {})
         lines += [f"    {key}: {what}" for key, what in layout.items()]
-    lines += ["", "What is known of session and subject"]
+    lines += ["", "What is known about session and subject"]
     lines += [f"  {words}" for words in _known(facts)]
-    lines += ["", "What was absent"]
+    lines += ["", "What is missing"]
     lines += [f"  {words}" for words in absent] or ["  Nothing."]
     if notes:
         lines += ["", "Notes", *(f"  {words}" for words in notes)]
     lines += [
         "",
-        "Facts of session and subject can be stated in sort_assets.yaml, or in a file beside the recording, under",
-        "session: and subject:; they are in the files after the next delivery.",
+        "State facts about session and subject in sort_assets.yaml, or in a file beside the recording, under",
+        "session: and subject:. They appear in the files after the next delivery.",
         "",
     ]
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def readme_text(
 def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:
     if len(parts) == 1:
         return [f"Times are in seconds on the recording's own clock; its first sample is at {units.start_time_s:g} s."]
-    lines = [f"It was put together of {len(parts)} files. Each is delivered on its own, with times from zero:"]
+    lines = [f"It consists of {len(parts)} files. Each is delivered separately, with times from zero:"]
     lines += [
         f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes; its first sample is at "
         f"{part.file_start_time_s:g} s on its own clock"

@@ -33,13 +33,13 @@ from sort_assets.figures.style import (
 )
 
 _BARS = 265
-"""Of two pixels each. Of more recordings, neighbours share a bar, which shows their mean."""
+"""Most bars in a figure, of two pixels each. With more recordings, neighbours share a bar that shows their mean."""
 _NAMED = 20
 _CHARACTERS = 26
 _CHARACTERS_IN_WIDTH = 80
 _DATES = 6
 _RUNNING = 15
-"""Recordings of which a line shows the median."""
+"""Number of recordings in the window of the running median."""
 _QUALITY = (
     ("snr", "Median\nSNR", BLUE),
     ("isi_violations_percent", "Median ISI\nviolations (%)", VERMILLION),

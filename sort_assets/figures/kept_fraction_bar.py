@@ -27,7 +27,7 @@ _TITLE = "Kept and rejected units"
 
 
 def draw_kept_fraction_bar(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> Figure:
-    """Draw how many units were kept, and beneath, how many each criterion rejected, that which rejects most first.
+    """Draw how many units were kept, and beneath, how many each criterion rejected, the largest number first.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Rejections:
 
 
 def count_rejections(decisions: pd.DataFrame, criteria: Sequence[MetricCriterion]) -> list[Rejections]:
-    """What rejected units, that which rejects most first; ties keep the order of the criteria.
+    """The reasons for which units were rejected, the most frequent first; ties keep the order of the criteria.
 
     Parameters
     ----------

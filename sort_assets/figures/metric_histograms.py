@@ -1,4 +1,4 @@
-"""How the metrics are distributed that units are judged by, with the thresholds."""
+"""The distributions of the metrics that are criteria, with their thresholds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw_metric_histograms(
         Index unit id, a column for each metric; it may hold no units.
     decisions : pd.DataFrame
         Index unit id; columns `label`, `kept`, and for each criterion its value and `<criterion>_ok`. A value there
-        goes before that of `metrics`, because units may have been judged by a part of the recording.
+        takes precedence over `metrics`, because criteria may have been applied to a part of the recording.
     criteria : sequence of MetricCriterion
     """
     if len(decisions) == 0 or not criteria:

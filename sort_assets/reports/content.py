@@ -13,7 +13,7 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class AttentionPoint:
-    """What went wrong or needs somebody's attention.
+    """What went wrong or needs attention.
 
     Attributes
     ----------

@@ -78,7 +78,7 @@ def draw_unit_figures(
 
 
 class _MissingError(Exception):
-    """What a figure shows does not exist; the message says why, in words."""
+    """The data of a figure do not exist; the message says why."""
 
 
 class _Units:
@@ -110,7 +110,7 @@ class _Units:
             (
                 "kept_fraction_bar",
                 "Kept and rejected units",
-                "How many units are kept, and what rejected the others, that which rejects most first.",
+                "How many units are kept, and why the others are rejected, the most frequent reason first.",
                 lambda: figures.draw_kept_fraction_bar(self._decisions, self._criteria),
             ),
             (
@@ -123,14 +123,14 @@ class _Units:
             (
                 "raster",
                 "Spikes over time",
-                "Each row is a unit, from the lowest depth upward; beneath, the rate of all units together. Gaps and "
-                "steps that all units share come from the recording, not from neurons.",
+                "Each row is a unit, with the smallest depth at the bottom; below, the rate of all units together. "
+                "Gaps and steps that all units share come from the recording, not from neurons.",
                 self._raster,
             ),
             (
                 "metric_histograms",
                 "Metrics and thresholds",
-                "How the metrics are distributed by which units are judged; what lies in the grey part fails.",
+                "The distribution of each metric with a threshold; units in the grey part fail it.",
                 lambda: figures.draw_metric_histograms(self._metrics, self._decisions, self._criteria),
             ),
             (
@@ -208,7 +208,7 @@ class _Units:
 
     def _positions(self) -> Figure:
         if self._analyzer is None:
-            raise _MissingError("There are no waveforms, of which positions could be estimated.")
+            raise _MissingError("There are no waveforms from which positions could be estimated.")
         units_um = np.column_stack([self._in_order_of_sorting("x_um"), self._in_order_of_sorting("y_um")])
         if not np.isfinite(units_um).any():
             raise _MissingError("Positions of the units were not computed.")

@@ -111,7 +111,7 @@ def test_every_part_is_on_the_page(tmp_path: Path) -> None:
     for text in (
         "Thresholds rejected 1 unit.",
         "rules.yaml",
-        "1 more are defaults",
+        "1 more have their default values",
         "hash-1",
         "spikeinterface 0.105.3",
     ):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -12,6 +12,7 @@ _NAME = re.compile(r"\bsort_assets(?:\.\w+)+")
 _IMPORT = re.compile(r"^\s*from (sort_assets[\w.]*) import ([\w, ]+)$", re.MULTILINE)
 _DEFINITION = re.compile(r"^\s*(?:class|def) (\w+)", re.MULTILINE)
 _PATH = re.compile(r"(?:sort_assets|sort_assets_tests|docs|examples|benchmarks)/[\w./-]*")
+_BEGINNING = re.compile(r"\n\n`([\w./-]+\.py)`")
 _EXAMPLE = re.compile(r"\bmy_|\.yaml\b")
 """What the pages call things that the reader is to write."""
 
@@ -36,7 +37,11 @@ def python_names(page: str) -> Iterator[str]:
 
 
 def paths(page: str) -> Iterator[str]:
-    """Files and folders of this repository that a page mentions."""
+    """Files and folders of this repository that a page mentions.
+
+    A path with which a paragraph begins is that of a file for the reader to write; its folder is there.
+    """
+    to_be_written = set(_BEGINNING.findall(page))
     for code in _CODE.findall(_BLOCK.sub("", page)):
         if _PATH.fullmatch(code) and not _EXAMPLE.search(code):
-            yield code
+            yield str(PurePosixPath(code).parent) if code in to_be_written else code

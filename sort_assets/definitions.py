@@ -16,8 +16,7 @@ from sort_assets.platform.automation.stale_results.sensor import stale_recording
 from sort_assets.platform.automation.summary import results_changed
 from sort_assets.platform.execution.executor import local_executor
 from sort_assets.platform.pipeline.assets import pipeline_assets
-from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, recordings_root
-from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, raw_recording, recordings_root
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
 from sort_assets.platform.pipeline.config_resolver import backend_resource
 from sort_assets.platform.pipeline.io_manager import HandleIOManager

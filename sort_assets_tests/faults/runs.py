@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 
 from sort_assets.platform.store.failures import failed_attempts
-from sort_assets.platform.store.owners import read_owner
+from sort_assets.platform.store.locks import read_owner
 from sort_assets_tests.fixtures.home import BIN, CHECKOUT, Home, materialize_words, staging_of
 from sort_assets_tests.fixtures.ready import UPSTREAM
 

@@ -15,11 +15,11 @@ from sort_assets.config.rules import RecordingSettings
 from sort_assets.platform.pipeline.assets.observed import (
     curation_settings,
     delivery_settings,
+    raw_recording,
     recording_settings,
     sorter_settings,
     waveform_settings,
 )
-from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.recordings.headers import RecordingHeader, StreamHeader
 from sort_assets.recordings.key import RecordingKey

@@ -20,7 +20,7 @@ from sort_assets.platform.arrivals.observations import RAW, ObservedStream, obse
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
-from sort_assets.platform.store.atomic import write_atomically
+from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.formats.table import find_format, folder_entries

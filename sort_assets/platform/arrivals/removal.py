@@ -15,7 +15,7 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPar
 from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
-from sort_assets.platform.store.folders import num_bytes
+from sort_assets.platform.store.files import num_bytes
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import STREAM_MARK
 

@@ -23,7 +23,7 @@ from sort_assets.config.settings import (
 )
 from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_a_class, failures_of_run
 from sort_assets.platform.automation.notifications import Message, destinations, format_undelivered, send
-from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
+from sort_assets.platform.pipeline.assets.observed import raw_recording
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary

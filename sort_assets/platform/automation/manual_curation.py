@@ -20,8 +20,9 @@ from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import ManualCurationDetails
 from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.layout import MANUAL_FILE
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import MANUAL_FILE, StoredCuration, StoredManualCuration
+from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
 
 WORKING_FOLDERS = "@curation"
 """Folder of the store in which people work, beside the recordings' artefacts."""

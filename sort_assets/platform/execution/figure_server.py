@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from sort_assets.config.settings import FIGURES_URL_VARIABLE
 from sort_assets.errors import InstanceError
-from sort_assets.platform.store.store import FIGURES
+from sort_assets.platform.store.layout import FIGURES
 
 HOST = "127.0.0.1"
 _SEGMENT = re.compile(r"[A-Za-z0-9_=~@-][A-Za-z0-9._=~@-]*")

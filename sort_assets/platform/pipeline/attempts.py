@@ -16,13 +16,11 @@ from sort_assets.platform.pipeline.attempt_settings import AttemptSettings, deci
 from sort_assets.platform.pipeline.failure_rendering import classified, format_scaled_fields, render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
 from sort_assets.platform.store.dead_staging import logs_of_a_sort
-from sort_assets.platform.store.failures import LOGS, FailedAttempt, failed_attempts, failure_folder, record_failure
+from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, record_failure
+from sort_assets.platform.store.layout import LOGS, WORK
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.store import Staging, Store
-
-WORK = "work"
-"""In the record of a failed attempt: its working folder, where that is kept."""
 
 
 @dataclass

@@ -1,4 +1,10 @@
-"""What every asset does around its one call of the library: stage, publish, and fail in words."""
+"""What every asset does around its one call of the library.
+
+`staged` resolves the recording's configuration, opens a staging folder, decides what the attempt runs with, builds the
+backend, and turns every failure into one that Dagster shows with its class and remedy, or retries. Inside of it, an
+asset draws with `StagedAsset.figure` and ends with `StagedAsset.publish`, which makes the staging folder the current
+version and describes it to Dagster. An asset that does not get to `publish` leaves only the record of its failure.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,10 +27,11 @@ from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.store.details import Details, StoredCheck
 from sort_assets.platform.store.handles import Handle
+from sort_assets.platform.store.layout import FIGURES
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
-from sort_assets.platform.store.store import FIGURES, Staging, Store
+from sort_assets.platform.store.store import Staging, Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -224,7 +231,7 @@ def staged(
 
 
 def _warn_if_rules_are_broken(rules: "RecordingRules", warn: Callable[[str], None]) -> None:
-    """Refuse to go by no rules at all where there should be some; keep good ones for when a mistake gets in."""
+    """Refuse to go on without rules where there should be some; keep good ones for when a mistake gets in."""
     if rules.problem is not None:
         if not rules.in_force:
             raise rules.problem

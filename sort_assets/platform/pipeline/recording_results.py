@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.metrics.columns import Column, Kind
 from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
-from sort_assets.platform.store.failures import FAILED, FailedAttempt, failed_attempts, failure_folder, was_made_good
-from sort_assets.platform.store.store import CURRENT, Store
+from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, was_made_good
+from sort_assets.platform.store.layout import CURRENT, FAILED
+from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

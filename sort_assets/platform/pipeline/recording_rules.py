@@ -17,11 +17,10 @@ from sort_assets.config.rules import (
 )
 from sort_assets.config.settings import Roots
 from sort_assets.errors import RulesError, SortAssetsError
-from sort_assets.platform.store.atomic import write_atomically
+from sort_assets.platform.store.files import write_atomically
+from sort_assets.platform.store.layout import RULES_FOLDER
 from sort_assets.recordings.key import RecordingKey
 
-RULES_FOLDER = "@rules"
-"""In the store; no recording's key begins with @."""
 RULES_PROBLEM = "rules_problem"
 """The note of `RecordingCatalog` that says what is wrong with the rules file."""
 

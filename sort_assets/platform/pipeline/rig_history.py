@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from sort_assets.checks.usual import FEWEST_RECORDINGS
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
-from sort_assets.platform.store.store import CURRENT, Store
+from sort_assets.platform.store.layout import CURRENT
+from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import SEPARATOR
 
 NEWEST = 50

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from sort_assets.platform.store.folders import entries
-from sort_assets.platform.store.manifest import MANIFEST_NAME
-from sort_assets.platform.store.store import CURRENT, Store
+from sort_assets.platform.store.files import entries
+from sort_assets.platform.store.layout import ALL_RECORDINGS, CURRENT, MANIFEST_NAME
+from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL_RECORDINGS = "@all"
 SUMMARY = "units_across_recordings"
 SUMMARY_FILE = "units_across_recordings.parquet"
 VERSIONS_KEPT = 10

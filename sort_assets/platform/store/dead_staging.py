@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sort_assets.errors import SortAssetsError, SorterTimeoutError, StepCrashedError
-from sort_assets.platform.store.failures import FAILURE_NAME, failure_folder, record_failure
-from sort_assets.platform.store.folders import entries
-from sort_assets.platform.store.locks import Locked, exclusive_lock, is_locked
-from sort_assets.platform.store.owners import Owner, read_owner
+from sort_assets.platform.store.failures import failure_folder, record_failure
+from sort_assets.platform.store.files import entries
+from sort_assets.platform.store.layout import FAILURE_NAME, FRESH_LINK, LOCK_SUFFIX, STAGING
+from sort_assets.platform.store.locks import Locked, Owner, exclusive_lock, is_locked, read_owner
 from sort_assets.running.audit import AUDIT_LOG, HANG_TRACEBACK
 from sort_assets.running.job import OUTPUT_FILE
 
 if TYPE_CHECKING:
     from sort_assets.platform.store.store import Store
-
-STAGING = ".staging-"
-LOCK_SUFFIX = ".lock"
-FRESH_LINK = ".current-"
 
 _EXCERPT_LINES = 30
 _EXCERPT_BYTES = 20_000
@@ -58,7 +54,7 @@ def living_staging(folder: Path) -> bool:
     return any(is_locked(path) for path in entries(folder, STAGING) if path.name.endswith(LOCK_SUFFIX))
 
 
-def remains(folder: Path) -> list[Path]:
+def leftovers(folder: Path) -> list[Path]:
     """Staging folders, locks and links of dead writers in an asset's folder."""
     # A writer makes its lock first and removes it last.
     found = [*entries(folder, STAGING), *entries(folder, FRESH_LINK)]
@@ -73,7 +69,7 @@ def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str
     run_id : str or None
         The run that is about to write the asset: its own dead attempts were retried.
     """
-    for version in {_version_of(path) for path in remains(store.asset_folder(recording, asset))}:
+    for version in {_version_of(path) for path in leftovers(store.asset_folder(recording, asset))}:
         staging = store.asset_folder(recording, asset) / f"{STAGING}{version}"
         lock = _lock_of(staging)
         try:

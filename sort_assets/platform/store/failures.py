@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator
 
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.store.atomic import write_atomically
-from sort_assets.platform.store.folders import entries
+from sort_assets.platform.store.files import entries, write_atomically
+from sort_assets.platform.store.layout import FAILED, FAILURE_NAME, LOGS
 
 if TYPE_CHECKING:
     from sort_assets.platform.store.store import Store
 
-FAILED = "failed"
-FAILURE_NAME = "failure.json"
-LOGS = "logs"
 RECORDS_KEPT = 10
 MAX_LOG_BYTES = 20_000_000
 

@@ -1,4 +1,4 @@
-"""Cleaning the store: what dead writers left, old versions by retention, old failure records, expired lessons."""
+"""Cleaning the store: what dead writers left, old versions and failure records, expired memory profiles."""
 
 import logging
 import shutil
@@ -7,16 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sort_assets.errors import StoreError
-from sort_assets.platform.store.atomic import sync
-from sort_assets.platform.store.dead_staging import remains, remove_dead_staging
-from sort_assets.platform.store.failures import FAILED, FAILURE_NAME, forget_failure, surplus_failures
-from sort_assets.platform.store.folders import entries, num_bytes, remove_empty
+from sort_assets.platform.store.dead_staging import leftovers, remove_dead_staging
+from sort_assets.platform.store.failures import forget_failure, surplus_failures
+from sort_assets.platform.store.files import entries, num_bytes, remove_empty, sync
+from sort_assets.platform.store.layout import (
+    CURRENT,
+    FAILED,
+    FAILURE_NAME,
+    FIGURES,
+    MANIFEST_NAME,
+    REMOVED_NAME,
+    SORT_LOCK,
+)
 from sort_assets.platform.store.locks import Locked, exclusive_lock
-from sort_assets.platform.store.manifest import MANIFEST_NAME
 from sort_assets.platform.store.memory_profiles import MemoryProfiles
-from sort_assets.platform.store.store import CURRENT, FIGURES, REMOVED_NAME, SORT_LOCK, Store
+from sort_assets.platform.store.store import Store
 
-REMAINS = "remains of a dead writer"
+LEFTOVERS = "remains of a dead writer"
 VERSION = "old version"
 FAILURE = "old failure record"
 LESSON = "expired lesson"
@@ -31,7 +38,7 @@ class Removal:
     Attributes
     ----------
     what : str
-        `REMAINS`, `VERSION`, `FAILURE` or `LESSON`.
+        `LEFTOVERS`, `VERSION`, `FAILURE` or `LESSON`.
     path : str
         Relative to the store.
     bytes : int
@@ -102,9 +109,9 @@ def _clean_asset(
     store: Store, recording: str, asset: str, number: int | None, collected: Collected, *, dry_run: bool
 ) -> None:
     folder = store.asset_folder(recording, asset)
-    dead = remains(folder)
+    dead = leftovers(folder)
     for path in dead:
-        _note(collected, store, REMAINS, path)
+        _note(collected, store, LEFTOVERS, path)
     if dead and not dry_run:
         remove_dead_staging(store, recording, asset)
 

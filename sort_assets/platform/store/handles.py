@@ -22,14 +22,13 @@ from sort_assets.platform.store.details import (
     SortingDetails,
     WaveformsDetails,
 )
+from sort_assets.platform.store.layout import ANALYZER_FOLDER, SORTING_FOLDER
 from sort_assets.platform.store.manifest import DetailsT, InputVersion, Manifest
 from sort_assets.platform.store.store import Artefact, Store
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
-SORTING_FOLDER = "sorting"
-ANALYZER_FOLDER = "analyzer"
 UNGROUPED = ""
 """Name of the only group of a recording that is not split."""
 

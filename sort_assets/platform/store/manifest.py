@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.platform.store.details import Details
-
-MANIFEST_NAME = "manifest.json"
+from sort_assets.platform.store.layout import MANIFEST_NAME
 
 DetailsT = TypeVar("DetailsT", bound=Details)
 

@@ -14,9 +14,8 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.store.atomic import write_atomically
-
-LESSONS = "@lessons"
+from sort_assets.platform.store.files import write_atomically
+from sort_assets.platform.store.layout import LESSONS
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME_PART = 80

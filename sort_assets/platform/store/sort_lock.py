@@ -6,10 +6,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sort_assets.errors import RecordingBusyError
-from sort_assets.platform.store.folders import remove_empty
-from sort_assets.platform.store.locks import Locked, exclusive_lock
-from sort_assets.platform.store.owners import Owner, read_owner
-from sort_assets.platform.store.store import SORT_LOCK, Store
+from sort_assets.platform.store.files import remove_empty
+from sort_assets.platform.store.layout import SORT_LOCK
+from sort_assets.platform.store.locks import Locked, Owner, exclusive_lock, read_owner
+from sort_assets.platform.store.store import Store
 
 _PATIENCE_S = 1.0
 _POLL_S = 0.05

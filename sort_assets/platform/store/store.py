@@ -20,32 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from sort_assets.errors import MissingArtefactError
-from sort_assets.platform.store.atomic import sync
-from sort_assets.platform.store.dead_staging import (
+from sort_assets.platform.store.dead_staging import living_staging, remove_dead_staging
+from sort_assets.platform.store.details import Details
+from sort_assets.platform.store.files import entries, remove_empty, sync
+from sort_assets.platform.store.layout import (
+    CURRENT,
+    FIGURES,
     FRESH_LINK,
     LOCK_SUFFIX,
-    STAGING,
-    living_staging,
-    remove_dead_staging,
-)
-from sort_assets.platform.store.details import Details
-from sort_assets.platform.store.folders import entries, remove_empty
-from sort_assets.platform.store.locks import exclusive_lock, is_locked
-from sort_assets.platform.store.manifest import (
     MANIFEST_NAME,
-    InputVersion,
-    Manifest,
-    file_sizes,
-    package_versions,
-    read_manifest,
+    REMOVED_NAME,
+    SORT_LOCK,
+    STAGING,
 )
-from sort_assets.platform.store.owners import Owner
-
-CURRENT = "current"
-FIGURES = "figures"
-REMOVED_NAME = "removed.json"
-"""The manifest of a version that retention removed."""
-SORT_LOCK = ".sorting.lock"
+from sort_assets.platform.store.locks import Owner, exclusive_lock, is_locked
+from sort_assets.platform.store.manifest import InputVersion, Manifest, file_sizes, package_versions, read_manifest
 
 
 @dataclass(frozen=True)

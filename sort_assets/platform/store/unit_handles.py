@@ -16,6 +16,7 @@ from sort_assets.platform.store.details import (
     ReportDetails,
 )
 from sort_assets.platform.store.handles import Handle, StoredAnalyzer, StoredSorting, read_sorting
+from sort_assets.platform.store.layout import DECISIONS_FILE, HISTORY_FILE, MANUAL_FILE, METRICS_FILE, REPORT_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
     from sort_assets.curation.history import CurationHistory
     from sort_assets.curation.manual import ManualCuration
-
-METRICS_FILE = "unit_metrics.parquet"
-DECISIONS_FILE = "decisions.parquet"
-HISTORY_FILE = "history.json"
-MANUAL_FILE = "manual_curation.json"
-REPORT_FILE = "report.html"
 
 
 class StoredMetrics(Handle[MetricsDetails]):
@@ -157,6 +152,6 @@ class StoredReport(Handle[ReportDetails]):
 
     def load(self) -> Path:
         """The page, which any browser opens."""
-        from sort_assets.platform.store.store import FIGURES
+        from sort_assets.platform.store.layout import FIGURES
 
         return self.path / FIGURES / REPORT_FILE

@@ -26,11 +26,9 @@ from sort_assets.errors import (
     UnexpectedError,
 )
 from sort_assets.platform.pipeline import attempts as attempts_module
-from sort_assets.platform.pipeline.attempts import WORK, Attempt
+from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.failure_rendering import classified
 from sort_assets.platform.store.failures import (
-    FAILED,
-    FAILURE_NAME,
     RECORDS_KEPT,
     FailedAttempt,
     failed_attempts,
@@ -38,6 +36,7 @@ from sort_assets.platform.store.failures import (
     record_failure,
 )
 from sort_assets.platform.store.garbage import collect_garbage
+from sort_assets.platform.store.layout import FAILED, FAILURE_NAME, WORK
 from sort_assets.platform.store.store import Store
 
 CHUNK, TRAINING = "execution.chunk_duration_s", "sorter.params.scheme2_training_duration_sec"

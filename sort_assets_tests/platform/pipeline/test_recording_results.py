@@ -21,7 +21,7 @@ from sort_assets.platform.pipeline.recording_results import (
 from sort_assets.platform.pipeline.rig_history import rig_history
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import record_failure
-from sort_assets.platform.store.manifest import MANIFEST_NAME
+from sort_assets.platform.store.layout import MANIFEST_NAME
 from sort_assets.platform.store.store import Store
 
 PREPROCESSED = {"channels": 384, "median_noise_uv": 8.5}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import RulesError
-from sort_assets.platform.pipeline.recording_rules import RULES_FOLDER, RecordingRules
+from sort_assets.platform.pipeline.recording_rules import RecordingRules
+from sort_assets.platform.store.layout import RULES_FOLDER
 from sort_assets_tests.fixtures.failures import failure_of
 from sort_assets_tests.fixtures.home import Home
 

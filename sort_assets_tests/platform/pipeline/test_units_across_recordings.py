@@ -14,15 +14,10 @@ from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
 from sort_assets.platform.pipeline.jobs import summarize_units
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_results import COLUMNS
-from sort_assets.platform.pipeline.stored_summary import (
-    ALL_RECORDINGS,
-    SUMMARY,
-    VERSIONS_KEPT,
-    load_summary,
-    remove_older_summaries,
-)
+from sort_assets.platform.pipeline.stored_summary import SUMMARY, VERSIONS_KEPT, load_summary, remove_older_summaries
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.garbage import collect_garbage
+from sort_assets.platform.store.layout import ALL_RECORDINGS
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.ports import wait_for_port

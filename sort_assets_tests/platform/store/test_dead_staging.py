@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.errors import HostOutOfMemoryError, SorterTimeoutError, StepCrashedError
-from sort_assets.platform.store.dead_staging import living_staging, remains, remove_dead_staging
+from sort_assets.platform.store.dead_staging import leftovers, living_staging, remove_dead_staging
 from sort_assets.platform.store.failures import failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.store import Store
 from sort_assets.running.audit import AuditLog
@@ -113,7 +113,7 @@ def test_a_watchdog_that_only_watched_or_came_too_late_is_not_the_cause(tmp_path
 def test_a_failure_that_was_recorded_before_the_kill_stays_as_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     killed_writer(store, "sorting", tmp_path / "files", SORT, run_id="run")
-    (staging,) = [path for path in remains(store.asset_folder("rec", "sorting")) if path.is_dir()]
+    (staging,) = [path for path in leftovers(store.asset_folder("rec", "sorting")) if path.is_dir()]
     known = record_failure(
         store,
         "rec",
@@ -130,7 +130,7 @@ def test_a_failure_that_was_recorded_before_the_kill_stays_as_it_was(tmp_path: P
     remove_dead_staging(store, "rec", "sorting", run_id="run")
 
     assert failed_attempts(store, "rec", "sorting") == [known]
-    assert remains(store.asset_folder("rec", "sorting")) == []
+    assert leftovers(store.asset_folder("rec", "sorting")) == []
 
 
 def test_a_living_writer_is_left_alone(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_living_writer_is_left_alone(tmp_path: Path) -> None:
         remove_dead_staging(store, "rec", "sorting")
 
         assert living_staging(folder)
-        assert remains(folder) == []
+        assert leftovers(folder) == []
         assert len(list(folder.glob(".staging-*/part"))) == 1
     finally:
         kill(writer)

@@ -10,9 +10,9 @@ import pytest
 from sort_assets.config.settings import Roots
 from sort_assets.errors import DiskFullError, MissingArtefactError
 from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
-from sort_assets.platform.store.dead_staging import remains
+from sort_assets.platform.store.dead_staging import leftovers
 from sort_assets.platform.store.failures import RECORDS_KEPT, failed_attempts, failure_folder, record_failure
-from sort_assets.platform.store.garbage import FAILURE, LESSON, REMAINS, VERSION, collect_garbage
+from sort_assets.platform.store.garbage import FAILURE, LEFTOVERS, LESSON, VERSION, collect_garbage
 from sort_assets.platform.store.handles import StoredBinary
 from sort_assets.platform.store.memory_profiles import MemoryProfiles, Shape
 from sort_assets.platform.store.sort_lock import sort_lock
@@ -120,7 +120,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:
 
     assert _everything(store.root) == before
     assert dry == collect_garbage(store, DEFAULT_VERSIONS_KEPT)
-    assert {one.what for one in dry.removed} == {VERSION, REMAINS}
+    assert {one.what for one in dry.removed} == {VERSION, LEFTOVERS}
     assert dry.bytes >= 2 * 500 + 700
 
 
@@ -130,7 +130,7 @@ def test_remains_of_a_killed_sort_become_a_record_of_its_failure(tmp_path: Path)
 
     collect_garbage(store, DEFAULT_VERSIONS_KEPT)
 
-    assert remains(store.asset_folder("rec", "sorting")) == []
+    assert leftovers(store.asset_folder("rec", "sorting")) == []
     (attempt,) = failed_attempts(store, "rec", "sorting")
     assert (attempt.run_id, attempt.retried) == ("run", False)
     assert attempt.error.log_excerpt == "clustering"

@@ -21,8 +21,9 @@ from sort_assets.platform.pipeline.tables import column_schema, units_table
 from sort_assets.platform.store.content_hash import hash_arrays, hash_sorting, hash_table
 from sort_assets.platform.store.details import CurationDetails
 from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.layout import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE, StoredMetrics
+from sort_assets.platform.store.unit_handles import StoredMetrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ def curated_units(
         from sort_assets.metrics.unit_metrics import UnitMetrics
 
         analyzer = unit_metrics.waveforms.load()
-        manual, not_applied = _persons_decisions(asset, unit_metrics)
+        manual, not_applied = _manual_decisions(asset, unit_metrics)
         measure = _measure(asset, analyzer)
         whole = asset.config.curation.epoch is None
         decided_on = UnitMetrics(unit_metrics.load(), unit_metrics.failed) if whole else measure(analyzer)
@@ -99,7 +100,7 @@ def curated_units(
         return _publish(asset, unit_metrics, curated, manual, not_applied)
 
 
-def _persons_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
+def _manual_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
     """What a person decided of these very units; or why what a person decided does not apply."""
     stored = manual_curation_of(asset.roots, asset.staging.recording)
     manual = None if stored is None else stored.load()
@@ -170,8 +171,8 @@ def _publish(
     suggestions = tuple(suggestion.words for suggestion in curated.suggestions)
     notes = "\n".join(f"- {note}" for note in curated.notes)
     columns = decision_columns(asset.config.curation)
-    in_words = [column.name for column in DECISIONS]
-    values = [column.name for column in columns if column.name not in in_words and not column.name.endswith("_ok")]
+    told = [column.name for column in DECISIONS]
+    values = [column.name for column in columns if column.name not in told and not column.name.endswith("_ok")]
     if not_applied is not None:
         person = dg.AssetCheckResult(
             check_name=PERSON_CHECK, passed=False, severity=dg.AssetCheckSeverity.WARN, description=not_applied
@@ -200,7 +201,7 @@ def _publish(
             **({"curated_by": manual.user} if manual is not None else {}),
             **({"notes": dg.MetadataValue.md(notes)} if notes else {}),
             **({"merge_suggestions": dg.MetadataValue.json(list(suggestions))} if suggestions else {}),
-            "decisions": units_table(table, columns, in_words),
+            "decisions": units_table(table, columns, told),
             # A table of its own: a wider one widens the page with it, which cuts off its figures.
             "criteria": units_table(table, columns, values),
         },

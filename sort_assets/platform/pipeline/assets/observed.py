@@ -1,13 +1,26 @@
-"""What rules and sidecars say of a recording, as assets: nobody's product, observed when it changes.
+"""External assets: nothing here makes them; they are observed when they arrive or change.
 
-Each has the hash of its own part as data version. So an edited rule makes stale what depends on that part, of the
-recordings that the rule is about, and nothing else; a code version would hit every partition.
+The raw recordings and their folder, what rules and sidecars say of a recording, and what people decided of its units.
+Each part of the settings has the hash of its own content as data version. So an edited rule makes stale what depends on
+that part, of the recordings that the rule is about, and nothing else; a code version would hit every partition.
 """
 
 import dagster as dg
 
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
 from sort_assets.platform.pipeline.partitions import recordings
+
+raw_recording = dg.AssetSpec(
+    "raw_recording",
+    partitions_def=recordings,
+    group_name=GROUP,
+    owners=OWNERS,
+    description=(
+        "A recording as it lies on disk below the recordings root. The sensor `new_recordings` observes it, or "
+        "`sort-assets register`."
+    ),
+    kinds={"file"},
+)
 
 
 def _settings(name: str, description: str) -> dg.AssetSpec:

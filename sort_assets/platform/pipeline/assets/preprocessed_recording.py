@@ -8,13 +8,11 @@ import dagster as dg
 
 from sort_assets.checks.result import CheckResult, warning
 from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
-from sort_assets.platform.pipeline.assets.observed import recording_settings
-from sort_assets.platform.pipeline.assets.raw_recording import raw_recording
-from sort_assets.platform.pipeline.check_results import check_results
+from sort_assets.platform.pipeline.assets.observed import raw_recording, recording_settings
+from sort_assets.platform.pipeline.check_results import check_results, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import RecordingDetails

@@ -11,13 +11,12 @@ from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.platform.execution.leases import CPU, device_lease
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
-from sort_assets.platform.pipeline.check_results import check_results, check_specs
+from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.preflight_check import preflight_check
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, find_profile, save_profile, sort_shape
 from sort_assets.platform.store.content_hash import hash_sorting

@@ -15,7 +15,7 @@ from sort_assets.platform.pipeline.tables import column_schema, plain_value, uni
 from sort_assets.platform.store.content_hash import hash_table
 from sort_assets.platform.store.details import MetricsDetails
 from sort_assets.platform.store.handles import StoredAnalyzer
-from sort_assets.platform.store.unit_handles import METRICS_FILE
+from sort_assets.platform.store.layout import METRICS_FILE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,11 +22,12 @@ from sort_assets.platform.pipeline.recording_results import (
     summary_table,
     units_summary,
 )
-from sort_assets.platform.pipeline.stored_summary import ALL_RECORDINGS, SUMMARY, SUMMARY_FILE, remove_older_summaries
+from sort_assets.platform.pipeline.stored_summary import SUMMARY, SUMMARY_FILE, remove_older_summaries
 from sort_assets.platform.pipeline.tables import plain_value, table_column
 from sort_assets.platform.store.content_hash import hash_table
 from sort_assets.platform.store.details import SummaryDetails
-from sort_assets.platform.store.store import FIGURES, Staging, Store
+from sort_assets.platform.store.layout import ALL_RECORDINGS, FIGURES
+from sort_assets.platform.store.store import Staging, Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,8 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_analyzer
 from sort_assets.platform.store.details import WaveformsDetails
-from sort_assets.platform.store.handles import ANALYZER_FOLDER, StoredSorting
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.layout import ANALYZER_FOLDER
 
 
 @dg.asset(

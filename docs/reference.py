@@ -12,7 +12,9 @@ from sort_assets import errors, os_failures
 from sort_assets.backends.common_failures import COMMON_FAILURES
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.config import SortingPipelineConfig
+from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.model import BinaryConfig
+from sort_assets.config.rules_file import Arrival, DeclaredSettings
 from sort_assets.config.settings import Environment
 
 _UNITS = {
@@ -44,6 +46,12 @@ def configuration_page() -> str:
         parts += _section(name, typing.cast(type[BaseModel], info.annotation), str(info.description))
         if name == "recording":
             parts += _section("recording.binary", BinaryConfig, "A plain binary file, which says nothing of itself.")
+    parts += _section(
+        "Rules and sidecars", DeclaredSettings, "What a rule or a sidecar can say besides the sections above."
+    )
+    parts += _section("arrival", Arrival, "When a recording counts as complete.")
+    parts += _section("session", SessionFacts, "Facts about the session, for NWB.")
+    parts += _section("subject", SubjectFacts, "Facts about the subject, for NWB.")
     return "\n\n".join(parts) + "\n"
 
 

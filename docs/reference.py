@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sort_assets import errors, os_failures
+from sort_assets import errors
 from sort_assets.backends.common_failures import COMMON_FAILURES
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.config import SortingPipelineConfig
@@ -86,7 +86,7 @@ def troubleshooting_page() -> str:
     for title, rules in (("Any sorter", COMMON_FAILURES), ("Kilosort4", FAILURE_RULES)):
         rows = [(f"`{rule.kind.__name__}`", rule.message, rule.remedy) for rule in rules if rule.kind is not None]
         parts += [f"## {title}", _table(("Class", "What happened", "Remedy"), rows)]
-    system = dict.fromkeys(os_failures.BY_NUMBER.values())
+    system = dict.fromkeys(errors.OS_FAILURES.values())
     rows = [(f"`{failure.kind.__name__}`", failure.happened, failure.remedy) for failure in system]
     parts += ["## The operating system", _table(("Class", "What happened", "Remedy"), rows)]
     return "\n\n".join(parts) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sort_assets import os_failures
+from sort_assets import errors
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
 from sort_assets.errors import (
     ConfigError,
@@ -80,7 +80,7 @@ def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
     )
 
 
-def _refusal(pattern: str, known: os_failures.OsFailure) -> FailureRule:
+def _refusal(pattern: str, known: errors.OsFailure) -> FailureRule:
     return failure_rule(pattern, known.kind, known.happened, known.remedy)
 
 
@@ -192,21 +192,21 @@ _RESOURCES = (
     _refusal(
         r"(?:No space left on device|Disk quota exceeded)(?:: '(?P<path>[^'\n]+)')?"
         r"|database or disk is full|\b\d+ requested and \d+ written",
-        os_failures.DISK_FULL,
+        errors.DISK_FULL,
     ),
-    _refusal(rf"Read-only file system{_PATH}", os_failures.READ_ONLY),
+    _refusal(rf"Read-only file system{_PATH}", errors.READ_ONLY),
     # Programs also report folders that they can do without: only what was raised counts.
     _refusal(
         rf"PermissionError: \[Errno \d+\] (?:Permission denied|Operation not permitted){_PATH}"
         r"|nable to (?:synchronously )?(?:open|create) file [^\n]*error message = 'Permission denied'",
-        os_failures.NOT_ALLOWED,
+        errors.NOT_ALLOWED,
     ),
-    _refusal(rf"Too many open files{_PATH}", os_failures.TOO_MANY_OPEN),
-    _refusal(rf"(?:Input/output error|Remote I/O error){_PATH}", os_failures.BROKEN_DEVICE),
-    _refusal(rf"Stale (?:NFS )?file handle{_PATH}", os_failures.STALE_SHARE),
+    _refusal(rf"Too many open files{_PATH}", errors.TOO_MANY_OPEN),
+    _refusal(rf"(?:Input/output error|Remote I/O error){_PATH}", errors.BROKEN_DEVICE),
+    _refusal(rf"Stale (?:NFS )?file handle{_PATH}", errors.STALE_SHARE),
     _refusal(
         r"unable to lock file|No locks available|Unable to synchronously open file(?! \()",
-        os_failures.NO_LOCK,
+        errors.NO_LOCK,
     ),
     failure_rule(
         r"CUDA error: (?P<reason>unknown error|unspecified launch failure|an illegal memory access was encountered"

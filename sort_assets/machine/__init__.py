@@ -1,1 +1,6 @@
-"""What this computer has and is: cores, memory, threads, GPUs and installed packages."""
+"""What this computer has and is.
+
+`cores` counts the usable CPU cores, `memory` what may still be allocated, `threads` how many threads may work; `gpus`
+finds the GPUs and reads their sensors; `versions` looks at installed packages, and `preflight` at whether all of it is
+enough for a sort.
+"""

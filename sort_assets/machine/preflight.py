@@ -8,7 +8,7 @@ from typing import Any
 
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.errors import DiskFullError
-from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
+from sort_assets.machine.gpus import NoGpuError, open_gpu
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""How many threads may work on a recording at a time, so that their chunks fit into the memory."""
+"""How many threads may work: on a recording, so that their chunks fit into memory, and in the libraries of a sorter."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sort_assets.machine.memory import available_memory_bytes
@@ -13,6 +16,7 @@ MEMORY_PER_THREAD = 6
 """Memory that a thread takes up, in chunks as float32: measured with a band-pass, whose arithmetic is in float64."""
 MEMORY_SHARE = 0.25
 """The part of the available memory that all threads together may take."""
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def affordable_threads(n_jobs: int, recording: BaseRecording, chunk_duration_s: float) -> int:
@@ -39,3 +43,30 @@ def threads_within(available_bytes: int, n_jobs: int, chunk_bytes: int) -> int:
         Between 1 and `n_jobs`; one always runs.
     """
     return max(1, min(n_jobs, int(MEMORY_SHARE * available_bytes) // (MEMORY_PER_THREAD * max(1, chunk_bytes))))
+
+
+@contextmanager
+def compute_threads(threads: int) -> Iterator[None]:
+    """Limit torch, the BLAS libraries and OpenMP to `threads` threads, and put back what was set before.
+
+    Two torch threads beside another busy process can be many times slower than one, so the count is never left to
+    chance.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    # For libraries that are loaded only inside, such as the OpenMP of scikit-learn: they read the environment then.
+    environment = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,7 +1,7 @@
 """The reference pages name everything that the code has."""
 
 from docs.reference import configuration_page, environment_page, troubleshooting_page
-from sort_assets import errors, os_failures
+from sort_assets import errors
 from sort_assets.backends.common_failures import COMMON_FAILURES
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Environment
@@ -30,5 +30,5 @@ def test_every_class_of_failure_and_every_fixed_remedy_is_on_its_page() -> None:
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
     assert len(classes) > 30
     assert all(f"| `{kind.__name__}` | " in page for kind in classes if kind is not errors.SortAssetsError)
-    remedies = [rule.remedy for rule in COMMON_FAILURES] + [one.remedy for one in os_failures.BY_NUMBER.values()]
+    remedies = [rule.remedy for rule in COMMON_FAILURES] + [one.remedy for one in errors.OS_FAILURES.values()]
     assert all(" ".join(remedy.split()).replace("|", "\\|") in page for remedy in remedies)

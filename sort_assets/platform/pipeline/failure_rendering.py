@@ -8,8 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from sort_assets.errors import HostOutOfMemoryError, SortAssetsError, UnexpectedError
-from sort_assets.os_failures import os_failure
+from sort_assets.errors import HostOutOfMemoryError, SortAssetsError, UnexpectedError, os_failure
 from sort_assets.platform.store.failures import FailedAttempt
 
 _EXCERPT_LINES = 25

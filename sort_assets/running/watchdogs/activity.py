@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from sort_assets.machine.gpu_sensors import GpuSensors, Utilisation
+from sort_assets.machine.gpus import GpuSensors, Utilisation
 from sort_assets.running.watchdogs.cpu_accounting import excluded_usage
 
 MIN_CPU_SHARE = 0.01

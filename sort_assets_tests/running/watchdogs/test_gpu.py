@@ -12,8 +12,8 @@ import pynvml
 import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, SorterTimeoutError
-from sort_assets.machine import gpu_sensors as nvml
-from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu, visible_gpu
+from sort_assets.machine import gpus as nvml
+from sort_assets.machine.gpus import NoGpuError, open_gpu, visible_gpu
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity

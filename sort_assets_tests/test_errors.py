@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, StalledIoError, StorageError
-from sort_assets.os_failures import os_failure
+from sort_assets.errors import (
+    DiskFullError,
+    HostOutOfMemoryError,
+    SortAssetsError,
+    StalledIoError,
+    StorageError,
+    os_failure,
+)
 
 KINDS = {
     errno.ENOSPC: DiskFullError,

@@ -18,7 +18,6 @@ def _notebook() -> nbformat.NotebookNode:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not OLD_STORE.is_file(), reason="the store that an old version wrote is not in this tree")
 def test_the_notebook_loads_units_and_draws_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tarfile.open(OLD_STORE) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -62,6 +62,8 @@ CHUNK_DURATION = MemoryParameter("execution.chunk_duration_s", default=1.0, limi
 """The size of that chunk. Small ones take slightly longer and change no result, so it goes to its limit at once."""
 BESIDE_THE_SORT: OomSchedule = ((CHUNK_DURATION,), (WORKERS,))
 """The schedule outside of the sorter: writing the `.dat`, cutting out waveforms and so on."""
+STAGES_BESIDE_THE_SORT = ("preprocessed_recording", "binary_dat", "waveforms")
+"""The stages of failures in a backend's other methods: `load_recording`, `write_recording`, `extract_waveforms`."""
 
 
 def next_oom_params(

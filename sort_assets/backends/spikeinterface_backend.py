@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE
 from sort_assets.backends.oom_schedule import (
+    BESIDE_THE_SORT,
     CHUNK_DURATION,
+    STAGES_BESIDE_THE_SORT,
     WORKERS,
     MemoryParameter,
     OomSchedule,
@@ -25,7 +27,7 @@ from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
-from sort_assets.errors import RecordingError, UnsortableRecordingError
+from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.machine.cores import job_kwargs, resolve_n_jobs
 from sort_assets.machine.gpus import find_sensors
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
@@ -254,7 +256,9 @@ class SpikeInterfaceBackend(RunnableBackend):
     def scale_oom_params(self, factor: float, *, failure: Exception | None = None) -> bool:
         if not 0 < factor < 1:
             return False
-        reduced = next_oom_params(self.config, self.oom_schedule(failure), factor)
+        stage = failure.stage if isinstance(failure, SortAssetsError) else None
+        schedule = BESIDE_THE_SORT if stage in STAGES_BESIDE_THE_SORT else self.oom_schedule(failure)
+        reduced = next_oom_params(self.config, schedule, factor)
         if reduced is None:
             return False
         self.config = reduced

@@ -13,9 +13,9 @@ from sort_assets.backends.oom_schedule import BESIDE_THE_SORT, changed_fields, n
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import OutOfMemoryError, SortAssetsError
 from sort_assets.platform.execution.leases import Lease, on_device
-from sort_assets.platform.pipeline.catalog import sections_decided_upstream
+from sort_assets.platform.pipeline.catalog import pipeline_asset, sections_decided_upstream
 from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG
-from sort_assets.platform.store.handles import StoredBinary, StoredSorting
+from sort_assets.platform.store.handles import StoredBinary
 
 if TYPE_CHECKING:
     from sort_assets.config.section import Section
@@ -109,7 +109,7 @@ def decide_settings(
 
 def _reduced(config: SortingPipelineConfig, failure: SortAssetsError, asset: str) -> SortingPipelineConfig | None:
     factor = config.execution.oom_retry_factor
-    if asset != StoredSorting.asset:  # no sorter runs
+    if not pipeline_asset(asset).calls_backend:
         return next_oom_params(config, BESIDE_THE_SORT, factor)
     from sort_assets.backends import create_backend
 

@@ -36,6 +36,8 @@ class PipelineAsset:
     config_sections : tuple of str
         The sections of `SortingPipelineConfig` that take effect here. Whatever is made from this asset keeps them as
         they were.
+    calls_backend : bool
+        Whether its work is a method of the `SorterBackend`, which then says what is lowered after out-of-memory.
     versions_kept : int or None
         How many of the newest versions `sort-assets gc` keeps, unless somebody chose otherwise; None keeps all. Meant
         for what is large and can be computed again.
@@ -46,6 +48,7 @@ class PipelineAsset:
     handle: type[Handle]
     made_from: type[Handle] | None
     config_sections: tuple[str, ...] = ()
+    calls_backend: bool = False
     versions_kept: int | None = None
     summarized: bool = False
 
@@ -56,10 +59,20 @@ class PipelineAsset:
 
 
 CATALOG: tuple[PipelineAsset, ...] = (
-    PipelineAsset(handle=StoredRecording, made_from=None, config_sections=("recording",), summarized=True),
-    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1),
-    PipelineAsset(handle=StoredSorting, made_from=StoredBinary, config_sections=("sorter",), summarized=True),
-    PipelineAsset(handle=StoredAnalyzer, made_from=StoredSorting, config_sections=("waveform",), versions_kept=1),
+    PipelineAsset(
+        handle=StoredRecording, made_from=None, config_sections=("recording",), summarized=True, calls_backend=True
+    ),
+    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1, calls_backend=True),
+    PipelineAsset(
+        handle=StoredSorting, made_from=StoredBinary, config_sections=("sorter",), summarized=True, calls_backend=True
+    ),
+    PipelineAsset(
+        handle=StoredAnalyzer,
+        made_from=StoredSorting,
+        config_sections=("waveform",),
+        versions_kept=1,
+        calls_backend=True,
+    ),
     PipelineAsset(handle=StoredMetrics, made_from=StoredAnalyzer, config_sections=("metrics",), summarized=True),
     PipelineAsset(handle=StoredCuration, made_from=StoredMetrics, config_sections=("curation",), summarized=True),
     PipelineAsset(handle=StoredReport, made_from=StoredCuration),

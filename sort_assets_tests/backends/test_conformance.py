@@ -14,18 +14,22 @@ from sort_assets_tests.backends.threshold_sorter import ThresholdBackend
 GroundTruth = tuple[Any, Any]
 
 
+@pytest.mark.xdist_group("TestSpykingCircus2")
 class TestSpykingCircus2(SorterBackendConformance):
     backend_name = "spykingcircus2"
 
 
+@pytest.mark.xdist_group("TestTridesclous2")
 class TestTridesclous2(SorterBackendConformance):
     backend_name = "tridesclous2"
 
 
+@pytest.mark.xdist_group("TestLupin")
 class TestLupin(SorterBackendConformance):
     backend_name = "lupin"
 
 
+@pytest.mark.xdist_group("TestMountainSort5")
 class TestMountainSort5(SorterBackendConformance):
     backend_name = "mountainsort5"
 
@@ -42,6 +46,7 @@ class TestMountainSort5(SorterBackendConformance):
         assert not (tmp_path / "sorter" / "sorter_output" / "recording").exists()
 
 
+@pytest.mark.xdist_group("TestAnotherLabsBackend")
 class TestAnotherLabsBackend(SorterBackendConformance):
     backend_name = "threshold"
     needs_probe = False

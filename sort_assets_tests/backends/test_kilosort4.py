@@ -13,6 +13,7 @@ from sort_assets.testing import SorterBackendConformance, SortRun
 FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]
 
 
+@pytest.mark.xdist_group("TestKilosort4")
 class TestKilosort4(SorterBackendConformance):
     backend_name = "kilosort4"
     params = FEW_CHANNELS

@@ -193,11 +193,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
 
 def unregistered_statuses(store: Store) -> list[UnregisteredStatus]:
     """What else the catalogue has below the recordings root, by path; files that are no recordings are left out."""
-    return [
-        UnregisteredStatus(entry)
-        for _, entry in sorted(RecordingCatalog(store.root, read_only=True).all().items())
-        if entry.state not in (State.REGISTERED, State.FOREIGN)
-    ]
+    return [*map(UnregisteredStatus, RecordingCatalog(store.root, read_only=True).unregistered())]
 
 
 @dataclass(frozen=True)
@@ -318,7 +314,7 @@ def _failure_dict(results: RecordingSummary) -> dict[str, Any] | None:
 
 
 def _problem_dict(error: SortAssetsError | None) -> dict[str, Any] | None:
-    return None if error is None else asdict(Problem(type(error).__name__, error.message, error.remedy))
+    return None if error is None else asdict(Problem.from_error(error))
 
 
 def _path(key: str) -> str | None:

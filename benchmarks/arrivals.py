@@ -15,10 +15,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
 from sort_assets.platform.arrivals.folder_report import report_folder
 from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
 from sort_assets.platform.execution.home import open_instance, prepare_home
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS

@@ -12,9 +12,9 @@ from sort_assets import errors
 from sort_assets.backends.common_failures import COMMON_FAILURES
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.model import BinaryConfig
-from sort_assets.config.rules_file import Arrival, DeclaredSettings
+from sort_assets.config.rules_schema import Arrival, DeclaredSettings
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.config.settings import Environment
 
 _UNITS = {

@@ -11,7 +11,7 @@ gc.freeze()
 
 from sort_assets.platform.arrivals.sensor import new_recordings
 from sort_assets.platform.automation.digest import morning_digest, send_digest
-from sort_assets.platform.automation.failure_messages import recording_failed
+from sort_assets.platform.automation.failed_run_notifications import recording_failed
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.automation.summary import results_changed
 from sort_assets.platform.execution.executor import local_executor

@@ -10,11 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
 from sort_assets.config.patterns import PathPatterns, as_folder
-from sort_assets.config.rules_file import CONFIG_SECTIONS, Arrival, DeclaredSettings, RulesForm, SidecarForm, read_form
+from sort_assets.config.rules_schema import (
+    CONFIG_SECTIONS,
+    Arrival,
+    DeclaredSettings,
+    RulesForm,
+    SidecarForm,
+    read_form,
+)
 from sort_assets.config.section import Section
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.config.yaml_lines import MAX_BYTES
 from sort_assets.errors import OutsideRecordingsRootError, RulesError
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.section import Section
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.exports.source_facts import SourceFacts, read_source_facts
 from sort_assets.recordings.opening import Boundary
 

@@ -6,7 +6,7 @@ writes a figure as PNG. What figures share is in `style` (sizes, colours, legend
 unit), `unit_verdicts` (how kept and rejected units look), `channels` and `probe_layout`.
 
 To add a figure, write a module with a `draw_*`, list it here, and call it where the asset's other figures are drawn
-(`sort_assets/platform/pipeline/assets/`), or in `sort_assets.reports.figures` for the report.
+(`sort_assets/platform/pipeline/assets/`), or in `sort_assets.reports.report_figures` for the report.
 
 Nothing here knows Dagster or touches global state of matplotlib: figures can be drawn in threads.
 """

@@ -21,9 +21,9 @@ from sort_assets.reports.content import (
     UnitTable,
     UnitValue,
 )
-from sort_assets.reports.figures import draw_unit_figures
 from sort_assets.reports.parameters import parameters_in_force
 from sort_assets.reports.recording_report import write_report
+from sort_assets.reports.report_figures import draw_unit_figures
 from sort_assets.reports.unit_table import make_unit_table
 
 __all__ = [

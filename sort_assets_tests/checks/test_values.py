@@ -12,7 +12,7 @@ from sort_assets.checks.refractory import refractory_violations
 from sort_assets.checks.result import CheckResult
 from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
 from sort_assets.checks.stability import stability
-from sort_assets.checks.usual import noise_level, yield_as_usual
+from sort_assets.checks.usual_on_rig import noise_level, yield_as_usual
 from sort_assets_tests.checks.sortings import neurons, sorting_of
 
 SORTING = sorting_of(neurons(8, 300.0))

@@ -9,7 +9,7 @@ import pytest
 
 from sort_assets.config import PRESETS, ConfigLayer
 from sort_assets.config.rules import Rules, find_sidecar, parse_rules, parse_sidecar, read_sidecar, rules_content
-from sort_assets.config.rules_file import Arrival
+from sort_assets.config.rules_schema import Arrival
 from sort_assets.errors import ConfigError, OutsideRecordingsRootError, RulesError
 
 LAB = """

@@ -17,8 +17,8 @@ from spikeinterface.core import (
 from spikeinterface.postprocessing import ComputeTemplateSimilarity
 from spikeinterface.preprocessing import scale_to_uV
 
-from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.rules import RecordingSettings
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.units import DeliveredUnits, delivered_units
 from sort_assets.recordings.dat_file import read_dat, write_dat

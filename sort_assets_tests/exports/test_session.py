@@ -9,8 +9,8 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 from spikeinterface.core import BaseRecording, BaseSorting
 
-from sort_assets.config.facts import SessionFacts, SubjectFacts
 from sort_assets.config.rules import RecordingSettings
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.exports.session import NOT_KNOWN, SOURCE, STATED, facts_of_files, session_facts
 from sort_assets.recordings.opening import Boundary
 from sort_assets_tests.recordings.writers import write_open_ephys, write_spikeglx

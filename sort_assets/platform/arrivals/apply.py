@@ -24,9 +24,9 @@ from sort_assets.platform.arrivals.actions import (
     Update,
     Wait,
 )
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry
 from sort_assets.platform.arrivals.observations import RAW, report_missing
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import Registration, remember_problem
 from sort_assets.platform.arrivals.tick import ScanResult
 from sort_assets.recordings.formats.reading import not_allowed

@@ -23,10 +23,10 @@ from sort_assets.platform.arrivals.actions import (
     Update,
     Wait,
 )
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.plan import plan, plan_registration
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.fingerprint import is_clutter

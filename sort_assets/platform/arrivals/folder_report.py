@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 import dagster as dg
 
 from sort_assets.config.settings import Roots
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, Problem, State
 from sort_assets.platform.arrivals.observations import DATA_VERSION_TAG
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.assets.observed import recordings_root
 from sort_assets.platform.pipeline.recording_rules import RULES_PROBLEM
 from sort_assets.platform.store.content_hash import hash_json

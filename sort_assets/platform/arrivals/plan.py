@@ -43,11 +43,11 @@ from sort_assets.platform.arrivals.candidates import (
     find_candidates,
     stamp_of,
 )
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.classification import classify_candidate
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import observe_streams
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.formats.reading import not_allowed
 

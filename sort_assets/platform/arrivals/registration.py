@@ -14,9 +14,9 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError, SortAssetsError
 from sort_assets.platform.arrivals.actions import Register
 from sort_assets.platform.arrivals.candidates import stamp_of
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.observations import RAW, ObservedStream, observe_streams, report, report_missing
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules

@@ -10,8 +10,8 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import RecordingBusyError, StorageError, StoreError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS

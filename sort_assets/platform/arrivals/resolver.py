@@ -11,8 +11,8 @@ from sort_assets.config.presets import DEFAULT_PRESET
 from sort_assets.config.rules import find_sidecar
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, RecordingKeyError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store

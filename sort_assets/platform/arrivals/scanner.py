@@ -14,9 +14,9 @@ from sort_assets.config.settings import Roots
 from sort_assets.platform.arrivals.actions import Read
 from sort_assets.platform.arrivals.apply import PlanApplier
 from sort_assets.platform.arrivals.candidates import Position
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.plan import plan, plan_registration
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import instance_id
 from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.jobs import UNFINISHED

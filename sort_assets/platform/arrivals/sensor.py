@@ -30,9 +30,9 @@ _SILENT_S = 120.0
 )
 def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     # What a tick needs would slow down every process that imports the code location.
-    from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import report_folder
     from sort_assets.platform.arrivals.header_reader import shared_header_reader
+    from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
     from sort_assets.platform.arrivals.scanner import RecordingScanner
     from sort_assets.platform.arrivals.tick import summarize
     from sort_assets.platform.store.locks import Locked

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,8 @@ def send_digest() -> None:
 
 def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
     """The digest that is to be sent now."""
-    from sort_assets.platform.arrivals.catalog import RecordingCatalog
     from sort_assets.platform.arrivals.folder_report import needs_attention
+    from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 
     since = last_digest(instance)
     arrivals = needs_attention(RecordingCatalog(store.root), since.timestamp())

@@ -13,8 +13,8 @@ from sort_assets import errors
 from sort_assets.config import RecordingConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import ConfigError, MissingRecordingError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.arrivals.resolver import RecordingMatch
 from sort_assets.platform.automation.failed_runs import failures_of_run

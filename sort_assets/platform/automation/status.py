@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from sort_assets.errors import RecordingKeyError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS

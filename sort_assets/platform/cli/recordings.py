@@ -115,7 +115,7 @@ def _format_planned(one: "PlannedRecording") -> str:
 
 
 def _scan(instance: "dg.DagsterInstance", roots: "Roots", reader: "HeaderReader", as_json: bool) -> None:
-    from sort_assets.platform.arrivals.catalog import RecordingCatalog
+    from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
     from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
     from sort_assets.platform.arrivals.sensor import NAME, launch_problem
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sort_assets.checks.usual import FEWEST_RECORDINGS
+from sort_assets.checks.usual_on_rig import FEWEST_RECORDINGS
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
 from sort_assets.platform.store.layout import CURRENT
 from sort_assets.platform.store.store import Store

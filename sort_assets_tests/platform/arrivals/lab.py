@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from sort_assets.errors import UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.folder_report import needs_attention, report_folder
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets_tests.fixtures.home import Home
 
 PROBLEM = UnreadableRecordingError("'b.nwb' is empty.", remedy="Copy it again.")

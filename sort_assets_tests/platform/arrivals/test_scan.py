@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import StorageError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.arrivals.tick import Limits
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS

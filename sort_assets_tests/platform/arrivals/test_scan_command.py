@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.dry_run import (
     CHANGED,
@@ -24,6 +23,7 @@ from sort_assets.platform.arrivals.dry_run import (
     PlannedRecording,
 )
 from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb

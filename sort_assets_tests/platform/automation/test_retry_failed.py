@@ -10,9 +10,9 @@ import pytest
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.arrivals.tick import Limits
 from sort_assets.platform.pipeline.catalog import PIPELINE

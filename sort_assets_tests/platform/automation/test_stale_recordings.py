@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import RecordingError, SortAssetsError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.stale_results.requests import RefreshLimits, RefreshPlan, RefreshPlanner
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.pipeline.catalog import PIPELINE

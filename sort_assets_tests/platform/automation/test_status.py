@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssetsError, UnreadableRecordingError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS

@@ -12,7 +12,7 @@ import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 from spikeinterface.extractors import read_phy
 
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.manual_curation import working_folder
 from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
 from sort_assets_tests.faults.runs import failures_of

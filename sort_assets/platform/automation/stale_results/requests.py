@@ -8,8 +8,8 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.arrivals.catalog import RecordingCatalog
 from sort_assets.platform.arrivals.catalog_entry import State
+from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.stale_results.staleness import StalenessReader, StaleRecording
 from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
 from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, STALE_PRIORITY, UNFINISHED

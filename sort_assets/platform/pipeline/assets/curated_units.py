@@ -221,7 +221,7 @@ def _publish(
 
 def _usual_yield(asset: StagedAsset, unit_metrics: StoredMetrics, kept: int) -> dg.AssetCheckResult:
     """Against what other recordings of this rig came to."""
-    from sort_assets.checks.usual import yield_as_usual
+    from sort_assets.checks.usual_on_rig import yield_as_usual
     from sort_assets.platform.pipeline.rig_history import rig_history
 
     sorter = asset.config.sorter.name

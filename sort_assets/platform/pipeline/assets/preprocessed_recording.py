@@ -131,7 +131,7 @@ def preprocessed_recording(
 
 def _usual_noise(asset: StagedAsset, noise_uv: "np.ndarray") -> dg.AssetCheckResult:
     """Against what is plausible, and what other recordings of this rig came to."""
-    from sort_assets.checks.usual import noise_level
+    from sort_assets.checks.usual_on_rig import noise_level
     from sort_assets.platform.pipeline.rig_history import rig_history
 
     history = rig_history(

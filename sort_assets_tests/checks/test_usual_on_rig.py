@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sort_assets.checks.usual import noise_level, yield_as_usual
+from sort_assets.checks.usual_on_rig import noise_level, yield_as_usual
 
 HISTORY = [40, 42, 38, 45, 41, 39]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from sort_assets.config.facts import SessionFacts, SubjectFacts, one_as_many
 from sort_assets.config.model import SortingPipelineConfig
 from sort_assets.config.patterns import check_pattern
 from sort_assets.config.presets import PRESETS
 from sort_assets.config.section import NonNegativeFloat, Section
+from sort_assets.config.session_facts import SessionFacts, SubjectFacts, one_as_many
 from sort_assets.config.sparse import SparseSection, fields_beside, sparse_model
 from sort_assets.config.yaml_lines import LocatedYaml, Problem, YamlPath, field_name, read_yaml, rules_error
 

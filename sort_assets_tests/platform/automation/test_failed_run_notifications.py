@@ -15,9 +15,9 @@ import pytest
 
 from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.errors import DiskFullError, SorterTimeoutError
-from sort_assets.platform.automation import failure_messages
+from sort_assets.platform.automation import failed_run_notifications
+from sort_assets.platform.automation.failed_run_notifications import QUIET_S, recording_failed
 from sort_assets.platform.automation.failed_runs import failures_of_run
-from sort_assets.platform.automation.failure_messages import QUIET_S, recording_failed
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets_tests.fixtures.home import Home
@@ -54,7 +54,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(failure_messages, "time", clock)
+    monkeypatch.setattr(failed_run_notifications, "time", clock)
     return clock
 
 

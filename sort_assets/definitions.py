@@ -5,8 +5,8 @@ import warnings
 
 import dagster as dg
 
-# Otherwise the garbage collector goes through everything that Dagster's import has left while ours runs, which takes a
-# quarter of its time. What an import leaves is no garbage.
+# Otherwise the garbage collector walks through all that Dagster's import has left while ours runs (0.07 of the time of
+# `import dagster`, measured once). What an import leaves is no garbage.
 gc.freeze()
 
 from sort_assets.platform.arrivals.sensor import new_recordings

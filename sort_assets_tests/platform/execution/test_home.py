@@ -120,15 +120,16 @@ def test_results_may_not_lie_among_the_recordings(
 def test_a_relative_home_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "data")
 
-    with pytest.raises(InstanceError, match="not set to an absolute path"):
+    with pytest.raises(InstanceError, match=r"DAGSTER_HOME is 'data', which is not absolute.*Remedy"):
         open_instance()
 
 
-def test_settings_that_name_a_class_which_is_gone_are_an_error_in_words(checkout: Path) -> None:
-    write_environment(checkout)
+def test_settings_that_name_a_class_which_is_gone_are_an_error_with_a_remedy(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
     load_environment()
     gone = "run_coordinator: {module: sort_assets.platform.execution.run_queue, class: PeopleFirstRunCoordinator}\n"
-    (checkout / "dagster.yaml").write_text(gone)
+    (checkout / "data/dagster").mkdir(parents=True)
+    (checkout / "data/dagster/dagster.yaml").write_text(gone)
 
     with pytest.raises(InstanceError, match=r"Couldn't import module.*Remedy: Replace '.*dagster.yaml'"):
         prepare_home()

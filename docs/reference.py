@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from sort_assets import errors
-from sort_assets.backends.common_failures import COMMON_FAILURES
+from sort_assets.backends.common_failure_rules import COMMON_FAILURES
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.model import BinaryConfig

@@ -63,7 +63,7 @@ class Position:
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """A mistake in a file, where it stands, and in words what is wrong and what to write instead."""
+    """A mistake in a file: where it is, what is wrong, and what to write instead."""
 
     position: Position
     message: str

@@ -62,7 +62,7 @@ def bombcell_labels(
     labels : pd.Series
         By unit.
     notes : tuple of str
-        What Bombcell could not take into account, in words.
+        What Bombcell could not take into account.
 
     Raises
     ------

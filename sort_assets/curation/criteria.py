@@ -62,12 +62,12 @@ class Criterion:
 
     @property
     def words(self) -> str:
-        """The metric in words: "firing rate"."""
+        """The metric's name in prose: "firing rate"."""
         return _WORDS.get(self.name, self.name.replace("_", " "))
 
     @property
     def label(self) -> str:
-        """The metric in words with its unit, for the axis of a figure: "Firing rate (Hz)"."""
+        """The metric's name with its unit, for the axis of a figure: "Firing rate (Hz)"."""
         unit = self.column.unit
         return self.words[0].upper() + self.words[1:] + (f" ({unit})" if unit else "")
 

@@ -25,7 +25,7 @@ DecidedBy = Literal["thresholds", "bombcell", "duplicates", "merge", "person"]
 DECISIONS: tuple[Column, ...] = (
     Column("label", "text", "", "good, rejected or duplicate, or what a person said: good, mua, noise, removed, …"),
     Column("kept", "bool", "", "Whether the unit is delivered."),
-    Column("reason", "text", "", "Why, in words."),
+    Column("reason", "text", "", "Why."),
     Column(
         "decided_by",
         "text",

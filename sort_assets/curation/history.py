@@ -31,7 +31,7 @@ class HistoryStep(BaseModel):
     Attributes
     ----------
     title : str
-        What was done, in words.
+        What was done.
     made_by : dict
         What decided: thresholds with their values, or a person with the file that was read.
     software : dict
@@ -39,7 +39,7 @@ class HistoryStep(BaseModel):
     curation : dict
         SpikeInterface's curation format, version 2: unit ids before the step, labels, removals, merges, splits.
     reasons : dict
-        Why, in words, by unit id as text.
+        Why, by unit id as text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -125,7 +125,7 @@ class ManualDecision:
     removed : bool
         Whether the person took the unit out.
     made : str
-        How the unit was made of others, in words; empty when the sorter found it.
+        How the unit was made from others; empty when the sorter found it.
     by_person : bool
         Whether a person made it, and not a merge that the curation found when the person saw the units.
     user : str

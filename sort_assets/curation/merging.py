@@ -62,7 +62,7 @@ class MergeSuggestion:
 
     @property
     def words(self) -> str:
-        """All of it in words, with numbers."""
+        """A sentence with all of it, for the report."""
         ids = [str(each) for each in self.unit_ids]
         apart = "" if self.distance_um is None else f", {self.distance_um:.0f} µm apart"
         return (
@@ -97,7 +97,7 @@ def suggest_merges(
     -------
     suggestions : list of MergeSuggestion
     notes : tuple of str
-        What could not be checked, in words.
+        What could not be checked.
     """
     if len(unit_ids) < 2:
         return [], ()

@@ -68,9 +68,9 @@ class Delivery:
     files : tuple of DeliveredFile
         In the order of the configured formats.
     absent : tuple of str
-        What was asked for, or archives ask for, and is not known or not there, in words.
+        What was requested, or archives require, and is not known or not there.
     notes : tuple of str
-        What else a reader should know, in words: units that Phy does not take, for example.
+        What else a reader should know: units that Phy does not take, for example.
     content : str
         Hash of what was delivered; the same for the same content, though files note when they were written.
     """

@@ -53,7 +53,7 @@ def write_nwb_units(units: DeliveredUnits, facts: Facts, path: Path, *, identifi
 
 
 def absent_from_nwb(units: DeliveredUnits, facts: Facts) -> list[str]:
-    """What is not known of session, subject and electrodes, in words."""
+    """What is not known about session, subject and electrodes."""
     absent = list(facts.absent)
     if units.electrodes.brain_areas is None and facts.session.electrode_location is None:
         absent.append(f"Brain area of the electrodes: not known; '{UNKNOWN_AREA}' stands in the file.")
@@ -63,7 +63,7 @@ def absent_from_nwb(units: DeliveredUnits, facts: Facts) -> list[str]:
 
 
 def left_out_of_nwb(units: DeliveredUnits) -> list[str]:
-    """What the table of units lacks, in words."""
+    """What the table of units lacks."""
     columns = _columns_without_values(units)
     left_out = [f"Columns without a value for any unit, left out of NWB: {', '.join(columns)}."] if columns else []
     return left_out if len(units) else ["There are no units; the table of units in NWB is empty."]

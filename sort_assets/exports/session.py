@@ -62,7 +62,7 @@ class Facts:
     origins : mapping of str to str
         Of every fact, "session.lab" for example: `STATED`, `SOURCE` (with what in it), or `NOT_KNOWN`.
     absent : tuple of str
-        What is not known, in words.
+        What is not known, one sentence each.
     clock_zero : datetime or None
         When the file's clock was 0, where the file says so.
     first_sample_time : datetime or None

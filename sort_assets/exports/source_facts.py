@@ -62,7 +62,7 @@ class SourceFacts:
     start_time : datetime or None
         Start of the session, with a time zone.
     start_words : str
-        Where the start time comes from, in words.
+        Where the start time comes from.
     clock_zero : datetime or None
         When the clock of the file's times was 0, where the file says so.
     """
@@ -89,7 +89,7 @@ def read_source_facts(path: Path, format_name: str = "") -> tuple[SourceFacts, s
     facts : SourceFacts
         Empty where nothing could be read.
     problem : str
-        Why it could not be read, in words; empty when it could, or when nothing is there.
+        Why it could not be read; empty when it could, or when nothing is there.
     """
     if not path.exists():
         return SourceFacts(), ""

@@ -80,7 +80,7 @@ def draw_drift(
         without_spikes = "No spikes found" if sorting.get_num_units() else "No units found"
         return message_figure("Spike locations were not computed" if len(spikes) else without_spikes, title=_TITLE)
     times_s = spikes["sample_index"] / sorting.sampling_frequency
-    pitch_um = contact_pitch_um(contacts_um)
+    pitch_um = row_pitch_um(contacts_um)
 
     figure = new_figure(height_in=6.2)
     map_axes, drift_axes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
@@ -95,7 +95,7 @@ def draw_drift(
     return figure
 
 
-def contact_pitch_um(contacts_um: np.ndarray) -> float | None:
+def row_pitch_um(contacts_um: np.ndarray) -> float | None:
     """Micrometres from one row of contacts to the next along y; None where all contacts lie in one row."""
     heights_um = np.diff(np.unique(contacts_um[:, 1]))
     rows_um = heights_um[heights_um >= _SAME_ROW_UM]

@@ -15,7 +15,7 @@ class MetricCriterion(Protocol):
     greater, less : float or None
         Smallest and largest value that is allowed, themselves included; None sets no bound.
     label : str
-        The metric in words, with its unit: "Firing rate (Hz)".
+        The label of its axis, with its unit: "Firing rate (Hz)".
     absolute : bool
         Whether the sign of the value is ignored.
     """

@@ -78,7 +78,7 @@ def complete_analyzer(
 
 
 def why_impossible(analyzer: SortingAnalyzer, extension: str) -> str | None:
-    """Why an extension can't be computed of this analyzer, in words; None when nothing is known against it."""
+    """Why an extension can't be computed for this analyzer; None when nothing is known to prevent it."""
     if analyzer.get_num_units() == 0:
         return "There are no units."
     if len(analyzer.sorting.to_spike_vector()) == 0:
@@ -94,7 +94,7 @@ def why_impossible(analyzer: SortingAnalyzer, extension: str) -> str | None:
 
 
 def why_missing(analyzer: SortingAnalyzer, extension: str) -> str:
-    """Why what needs an extension that the analyzer lacks can't be computed, in words."""
+    """Why something that needs an extension can't be computed from an analyzer that lacks it."""
     reason = why_impossible(analyzer, extension)
     return f"It needs {extension}, which could not be computed" + (f": {reason}" if reason else ".")
 

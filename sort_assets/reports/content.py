@@ -200,7 +200,7 @@ class LineageStep:
     asset, version, data_version : str
         Which artefact, which version of it in the store, and the hash of its content.
     made : str
-        When, in words; may be empty.
+        When, as text; may be empty.
     """
 
     asset: str
@@ -252,7 +252,7 @@ class ReportContent:
     tables : tuple of ReportTable
         Further ones: checks, files of the delivery.
     history : tuple of str
-        The steps of curation, in words.
+        The steps of curation, one sentence each.
     parameters : tuple of Parameter
     versions : Mapping[str, str]
         Of packages, by name.

@@ -2,7 +2,7 @@
 
 from docs.reference import configuration_page, environment_page, troubleshooting_page
 from sort_assets import errors
-from sort_assets.backends.common_failures import COMMON_FAILURES
+from sort_assets.backends.common_failure_rules import COMMON_FAILURES
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Environment
 

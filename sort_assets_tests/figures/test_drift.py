@@ -5,7 +5,7 @@ import probeinterface
 import pytest
 import spikeinterface.core as si
 
-from sort_assets.figures.drift import contact_pitch_um, draw_drift, median_depths_um
+from sort_assets.figures.drift import draw_drift, median_depths_um, row_pitch_um
 from sort_assets.figures.saving import save
 from sort_assets.figures.style import BLUE
 
@@ -106,7 +106,7 @@ def test_many_spikes_on_384_channels_give_a_small_picture(
 def test_a_single_contact_has_no_pitch(single_contact: probeinterface.Probe, tmp_path: Path, check_png) -> None:
     sorting, _, amplitudes = drifting(1, 50, drift_um=0.0)
 
-    assert contact_pitch_um(single_contact.contact_positions) is None
+    assert row_pitch_um(single_contact.contact_positions) is None
     check_png(
         save(
             draw_drift(
@@ -122,7 +122,7 @@ def test_a_single_contact_has_no_pitch(single_contact: probeinterface.Probe, tmp
 
 
 def test_the_pitch_of_staggered_columns_is_that_of_their_rows(neuropixels: probeinterface.Probe) -> None:
-    assert contact_pitch_um(neuropixels.contact_positions) == 20.0
+    assert row_pitch_um(neuropixels.contact_positions) == 20.0
 
 
 def test_a_median_of_too_few_spikes_is_not_known() -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sort_assets.backends.common_failures import CPU_ALLOCATOR, DEVICE_MEMORY, asked
+from sort_assets.backends.common_failure_rules import CPU_ALLOCATOR, DEVICE_MEMORY, asked
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
 from sort_assets.backends.kilosort4 import stages
 from sort_assets.errors import (
@@ -148,7 +148,7 @@ def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
 
 
 def _where_it_looked(num_batches: int | None) -> tuple[str, int | None]:
-    """Where Kilosort looks for spikes to learn waveforms from, in words and in batches."""
+    """Which part of the recording Kilosort learns waveforms from, as text and in batches."""
     if num_batches is None:
         return f"every {_LEARNS_FROM}th batch", None
     looked_at = math.ceil(num_batches / _LEARNS_FROM)

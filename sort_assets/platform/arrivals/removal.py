@@ -158,8 +158,8 @@ class RecordingRemover:
             others = {key for key in present - {*named.keys} if key.partition(STREAM_MARK)[0] == recording}
             whole = not others and all(one.forgotten for one in remembered.values())
         if whole:
-            known = self._catalog.get(path) or CatalogEntry(path, State.FORGOTTEN, since=time.time())
-            self._catalog.put(replace(known, state=State.FORGOTTEN))
+            entry = self._catalog.get(path) or CatalogEntry(path, State.FORGOTTEN, since=time.time())
+            self._catalog.put(replace(entry, state=State.FORGOTTEN))
         return whole
 
     def _is_stored(self, key: str) -> bool:

@@ -31,14 +31,14 @@ class RecordingMatch:
         Its partitions and its folders in the store; empty where there are none yet.
     whole : bool
         Whether the recording is meant with all its streams.
-    known : CatalogEntry or None
+    entry : CatalogEntry or None
         The recording's entry in the catalogue.
     """
 
     path: str | None
     keys: tuple[str, ...]
     whole: bool
-    known: CatalogEntry | None
+    entry: CatalogEntry | None
 
 
 class RecordingResolver:
@@ -97,14 +97,14 @@ class RecordingResolver:
             return True  # a recording with a problem
 
     def _whole(self, path: str) -> RecordingMatch | None:
-        known = self._catalog.get(path)
+        entry = self._catalog.get(path)
         try:
             base = str(RecordingKey(path))
         except RecordingKeyError:  # too long, for example, so that it never became a partition
-            return RecordingMatch(path, (), True, known) if known else None
+            return RecordingMatch(path, (), True, entry) if entry else None
         streams = {key for key in self._all_keys if key.startswith(f"{base}{STREAM_MARK}")}
         keys = streams | self._remembered(path) | ({base} & self._all_keys)
-        return RecordingMatch(path, tuple(sorted(keys)), True, known) if keys or known else None
+        return RecordingMatch(path, tuple(sorted(keys)), True, entry) if keys or entry else None
 
     def _relative(self, word: str) -> list[str]:
         """The paths relative to the root that a word may mean, from the working directory first."""

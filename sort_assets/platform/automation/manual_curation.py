@@ -19,10 +19,9 @@ from sort_assets.platform.pipeline.catalog import from_asset
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import ManualCurationDetails
-from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.handles import StoredCuration, StoredManualCuration, StoredSorting
 from sort_assets.platform.store.layout import MANUAL_FILE
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
 
 WORKING_FOLDERS = "@curation"
 """Folder of the store in which people work, beside the recordings' artefacts."""
@@ -269,12 +268,12 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continu
         )
     newest = manual_curation_of(roots, recording)
     manual = None if newest is None else newest.load()
-    known = seen.manifest.inputs.get(StoredManualCuration.asset)
+    included = seen.manifest.inputs.get(StoredManualCuration.asset)
     if newest is None or manual is None or replace or newest.manifest.version == continued:
         return
     if not manual.is_about(seen.sorting.load()):
         return
-    if known is None or known.version != newest.manifest.version:
+    if included is None or included.version != newest.manifest.version:
         raise CurationError(
             f"{manual.user} has curated '{recording}' since (imported {manual.made_at:%Y-%m-%d %H:%M} UTC), and this "
             "would override that.",
@@ -285,8 +284,8 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continu
 
 def _earlier_decisions(seen: StoredCuration) -> ManualCuration | None:
     """The decisions of a person that these units already contain."""
-    known = seen.manifest.inputs.get(StoredManualCuration.asset)
-    return None if known is None else StoredManualCuration(seen.roots, seen.recording, known.version).load()
+    included = seen.manifest.inputs.get(StoredManualCuration.asset)
+    return None if included is None else StoredManualCuration(seen.roots, seen.recording, included.version).load()
 
 
 def _publish(instance: dg.DagsterInstance, roots: Roots, recording: str, manual: ManualCuration | None) -> str:

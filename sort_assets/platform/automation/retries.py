@@ -121,13 +121,13 @@ def request_run(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tu
     RecordingError
         When the recording is not in the catalogue yet, and can't be read.
     """
-    known = RecordingCatalog(roots.store)
-    fingerprint = _fingerprint(known, key)
+    catalog = RecordingCatalog(roots.store)
+    fingerprint = _fingerprint(catalog, key)
     if fingerprint is None:
         # A partition that was made in the UI, or before there was a catalogue.
         register_recording(instance, roots.recordings / _path(key), roots)
-        fingerprint = _fingerprint(known, key)
-    if not known.request_run(key, f"{key}:{fingerprint}:{reason}", assets):
+        fingerprint = _fingerprint(catalog, key)
+    if not catalog.request_run(key, f"{key}:{fingerprint}:{reason}", assets):
         raise MissingRecordingError(
             f"The recording of '{key}' no longer has this stream.",
             remedy="See which streams there are with `sort-assets status`, or launch the run in the UI.",
@@ -145,19 +145,19 @@ def unreadable(roots: Roots, named: Iterable[RecordingMatch], *, everything: boo
             for entry in RecordingCatalog(roots.store, read_only=True).with_problems()
             if entry.problem is not None
         ]
-    entries = {one.known.path: one.known for one in named if one.known is not None}
+    entries = {one.entry.path: one.entry for one in named if one.entry is not None}
     return sorted(path for path, entry in entries.items() if entry.problem is not None or entry.state is State.FOREIGN)
 
 
 def read_again(roots: Roots, path: str) -> bool:
     """Request that a file or folder is read again although it has not changed; returns whether the catalogue has it."""
-    known = RecordingCatalog(roots.store)
-    with known.exclusive():
-        entry = known.get(path)
+    catalog = RecordingCatalog(roots.store)
+    with catalog.exclusive():
+        entry = catalog.get(path)
         if entry is None or entry.state is State.FORGOTTEN:
             return False
         state = entry.state if entry.state is State.REGISTERED else State.WAITING
-        known.put(replace(entry, state=state, problem=None, read_stamp=None, settings=""))
+        catalog.put(replace(entry, state=state, problem=None, read_stamp=None, settings=""))
     return True
 
 
@@ -209,7 +209,7 @@ def _path(key: str) -> str:
     return RecordingKey.parse(key).path
 
 
-def _fingerprint(known: RecordingCatalog, key: str) -> str | None:
-    entry = known.get(_path(key))
-    partitions = [] if entry is None else known.partitions([entry.path])
+def _fingerprint(catalog: RecordingCatalog, key: str) -> str | None:
+    entry = catalog.get(_path(key))
+    partitions = [] if entry is None else catalog.partitions([entry.path])
     return entry.fingerprint if entry and any(one.key == key for one in partitions) else None

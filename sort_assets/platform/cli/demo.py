@@ -15,8 +15,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.pipeline.catalog import PIPELINE
-from sort_assets.platform.store.handles import StoredSorting
-from sort_assets.platform.store.unit_handles import StoredCuration, StoredDelivery, StoredReport
+from sort_assets.platform.store.handles import StoredCuration, StoredDelivery, StoredReport, StoredSorting
 
 RECORDING = "demo/ground_truth.nwb"
 PRESET = "kilosort4_few_channels"

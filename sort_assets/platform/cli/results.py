@@ -194,8 +194,8 @@ def lessons(clear: bool, as_json: bool) -> None:
     from sort_assets.platform.store.memory_profiles import MemoryProfiles
 
     with errors_in_words():
-        known = MemoryProfiles(Roots.from_environment().store)
-    found = known.forget() if clear else known.all()
+        profiles = MemoryProfiles(Roots.from_environment().store)
+    found = profiles.forget() if clear else profiles.all()
     if as_json:
         print_json([lesson.model_dump(mode="json") for lesson in found])
         return

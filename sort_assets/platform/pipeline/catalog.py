@@ -13,13 +13,17 @@ This module stays light: the code location and `sort_assets.load` import it, so 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sort_assets.platform.store.handles import Handle, StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
-from sort_assets.platform.store.unit_handles import (
+from sort_assets.platform.store.handles import (
+    Handle,
+    StoredAnalyzer,
+    StoredBinary,
     StoredCuration,
     StoredDelivery,
     StoredManualCuration,
     StoredMetrics,
+    StoredRecording,
     StoredReport,
+    StoredSorting,
 )
 
 

@@ -43,9 +43,9 @@ def classified(error: Exception, stage: str) -> SortAssetsError:
             stage=stage,
             log_excerpt=excerpt,
         )
-    if isinstance(error, OSError) and (known := os_failure(error, stage)) is not None:
-        known.log_excerpt = excerpt
-        return known
+    if isinstance(error, OSError) and (failure := os_failure(error, stage)) is not None:
+        failure.log_excerpt = excerpt
+        return failure
     return UnexpectedError(
         f"{type(error).__name__}: {error}",
         remedy="Nothing in sort_assets expects this. Please report it, with the traceback.",

@@ -13,8 +13,7 @@ from typing import Final
 import dagster as dg
 
 from sort_assets.platform.pipeline.catalog import PIPELINE, from_asset
-from sort_assets.platform.store.handles import StoredSorting
-from sort_assets.platform.store.unit_handles import StoredCuration
+from sort_assets.platform.store.handles import StoredCuration, StoredSorting
 
 PRIORITY_TAG: Final = "dagster/priority"
 SENSOR_PRIORITY: Final = -5

@@ -65,14 +65,8 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
 
     Parameters
     ----------
-    recording : str
-        The recording's key, as `sort-assets status` prints it, or its path below the recordings root.
-    asset : str
-        One of the pipeline's assets: "sorting", "unit_metrics", "curated_units", …
-    version : str or None
-        The store's version; None is the current one.
-    roots : Roots or None
-        Where recordings and results are; None asks the environment, and the nearest `.env`.
+    recording, asset, version, roots
+        As for `open_result`.
 
     Returns
     -------

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from sort_assets.config import ExecutionConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import CuratedByPersonError, MissingArtefactError
-from sort_assets.platform.store.handles import StoredSorting
-from sort_assets.platform.store.unit_handles import StoredManualCuration
+from sort_assets.platform.store.handles import StoredManualCuration, StoredSorting
 
 
 def manual_curation_of(roots: Roots, recording: str) -> StoredManualCuration | None:

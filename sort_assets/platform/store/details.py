@@ -250,7 +250,7 @@ class DeliveryDetails(AssetDetails):
     files : tuple of str
         Paths within the artefact.
     absent : tuple of str
-        What archives ask for and is not known, in words.
+        What archives require and is not known.
     """
 
     files: tuple[str, ...]

@@ -20,7 +20,7 @@ class Lab:
     def __init__(self, home: Home, instance: dg.DagsterInstance, reader: HeaderReader) -> None:
         self.home, self.instance, self.reader = home, instance, reader
         self.root = home.roots.recordings
-        self.known = RecordingCatalog(home.roots.store)
+        self.catalog = RecordingCatalog(home.roots.store)
         self.now = 1_000_000.0
         self.tick = 0
         self.limits = Limits(walk_s=60.0, read_s=120.0)
@@ -51,8 +51,8 @@ class Lab:
         return [record.asset_observation for record in records if record.asset_observation]
 
     def state(self, path: str) -> State | None:
-        known = self.known.get(path)
-        return None if known is None else known.state
+        entry = self.catalog.get(path)
+        return None if entry is None else entry.state
 
     def rules(self, text: str) -> None:
         (self.root / "sort_assets.yaml").write_text(text, encoding="utf-8")

@@ -13,8 +13,8 @@ ROOT = dg.AssetKey("recordings_root")
 
 
 def _filled(home: Home) -> RecordingCatalog:
-    known = RecordingCatalog(home.roots.store)
-    known.put(
+    catalog = RecordingCatalog(home.roots.store)
+    catalog.put(
         CatalogEntry("a.nwb", State.REGISTERED, since=10.0),
         CatalogEntry("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
         CatalogEntry("c.nwb", State.REGISTERED, since=10.0, missing_since=50.0),
@@ -22,16 +22,16 @@ def _filled(home: Home) -> RecordingCatalog:
         CatalogEntry("e.nwb", State.FORGOTTEN, since=10.0, problem=PROBLEM),
         CatalogEntry("f.nwb", State.WAITING, since=70.0),
     )
-    return known
+    return catalog
 
 
 def test_the_folder_is_reported_when_there_is_news_and_only_then(home: Home) -> None:
-    known = _filled(home)
+    catalog = _filled(home)
     with home.instance() as instance:
-        reported = report_folder(instance, home.roots, known), report_folder(instance, home.roots, known)
+        reported = report_folder(instance, home.roots, catalog), report_folder(instance, home.roots, catalog)
         (record,) = instance.fetch_observations(ROOT, limit=10).records
-        known.put(CatalogEntry("b.nwb", State.REGISTERED))
-        again = report_folder(instance, home.roots, known)
+        catalog.put(CatalogEntry("b.nwb", State.REGISTERED))
+        again = report_folder(instance, home.roots, catalog)
 
     assert reported == (True, False)
     assert again
@@ -47,18 +47,18 @@ def test_the_folder_is_reported_when_there_is_news_and_only_then(home: Home) -> 
 
 
 def test_the_digest_tells_only_what_is_new(home: Home) -> None:
-    known = _filled(home)
+    catalog = _filled(home)
 
-    assert [path for path, _ in needs_attention(known, 15.0)] == ["b.nwb", "c.nwb", "d.nwb"]
-    assert needs_attention(known, 55.0) == [("d.nwb", "It has changed; what was made of it is stale.")]
+    assert [path for path, _ in needs_attention(catalog, 15.0)] == ["b.nwb", "c.nwb", "d.nwb"]
+    assert needs_attention(catalog, 55.0) == [("d.nwb", "It has changed; what was made of it is stale.")]
 
 
 def test_names_that_are_not_utf8_are_reported(home: Home) -> None:
-    known = RecordingCatalog(home.roots.store)
-    known.put(CatalogEntry("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
+    catalog = RecordingCatalog(home.roots.store)
+    catalog.put(CatalogEntry("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
 
     with home.instance() as instance:
-        assert report_folder(instance, home.roots, known)
+        assert report_folder(instance, home.roots, catalog)
 
-    (found,) = known.with_problems()
+    (found,) = catalog.with_problems()
     assert found.path == "caf\udce9\n.nwb"

@@ -23,8 +23,8 @@ def _keys(home: Home) -> set[str]:
 
 
 def _state(home: Home, path: str) -> State | None:
-    known = RecordingCatalog(home.roots.store).get(path)
-    return None if known is None else known.state
+    entry = RecordingCatalog(home.roots.store).get(path)
+    return None if entry is None else entry.state
 
 
 def _look(home: Home) -> list[str]:

@@ -148,7 +148,7 @@ def test_what_can_not_be_read_is_reported_once_and_read_again_when_it_was_copied
     assert silent.warnings == []
     assert lab.keys() == {"damaged.nwb"}
     assert again.registered == ["damaged.nwb"]
-    assert lab.known.with_problems() == []
+    assert lab.catalog.with_problems() == []
 
 
 def test_what_could_not_be_read_is_tried_again_after_a_while_without_a_word(
@@ -254,9 +254,9 @@ def test_a_share_that_is_not_mounted_makes_nothing_vanish(lab: Lab, small_file: 
     with pytest.raises(StorageError, match="can't be listed"):
         lab.scan()
 
-    known = lab.known.get("day.nwb")
-    assert known is not None
-    assert known.missing_since is None
+    entry = lab.catalog.get("day.nwb")
+    assert entry is not None
+    assert entry.missing_since is None
 
 
 def test_a_rules_file_with_errors_is_said_once_and_the_last_good_one_counts(lab: Lab, small_file: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_folder_that_a_rule_ignores_is_not_taken_for_an_empty_disk(lab: Lab, s
     lab.rules("rules: [{match: rig/, ignore: true}]")
 
     looks = lab.scan(), lab.scan()
-    ignored = lab.state("rig/day.nwb"), lab.known.partitions(["rig/day.nwb"])
+    ignored = lab.state("rig/day.nwb"), lab.catalog.partitions(["rig/day.nwb"])
     lab.rules("")
     back = lab.arrive()
 
@@ -384,7 +384,7 @@ def test_the_mount_point_of_a_disk_that_is_away_is_told_and_nothing_is_gone(lab:
     (warning,) = told.warnings
     assert "is empty, though recordings in it are registered" in warning
     assert silent.warnings == []
-    assert lab.known.with_problems() == []
+    assert lab.catalog.with_problems() == []
 
 
 def test_a_first_rules_file_with_mistakes_lets_nothing_pass(lab: Lab, small_file: Path) -> None:
@@ -589,7 +589,7 @@ def test_a_hundred_thousand_unrelated_files_cost_little_and_are_not_remembered(l
     looks = lab.scan(), lab.scan(QUIET_S)
 
     assert all(look.finished for look in looks)
-    assert lab.known.counts() == {State.REGISTERED: 1}
+    assert lab.catalog.counts() == {State.REGISTERED: 1}
 
 
 def test_a_reader_that_dies_of_a_file_or_hangs_costs_nobody_else_anything(

@@ -35,15 +35,15 @@ class Lab:
 
     def __init__(self, home: Home, instance: dg.DagsterInstance) -> None:
         self.home, self.instance = home, instance
-        self.known = RecordingCatalog(home.roots.store)
+        self.catalog = RecordingCatalog(home.roots.store)
         self.planner = RefreshPlanner("s")
 
     def fill(self) -> None:
         """Make three recordings, with results."""
         self.instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, [*KEYS])
         for key in KEYS:
-            self.known.put(CatalogEntry(key, State.REGISTERED))
-            self.known.put_partitions(CatalogPartition(key, key))
+            self.catalog.put(CatalogEntry(key, State.REGISTERED))
+            self.catalog.put_partitions(CatalogPartition(key, key))
             for asset in SETTINGS:
                 self.change(key, asset, "first")
             for asset in PIPELINE:
@@ -131,8 +131,8 @@ def test_what_the_store_no_longer_has_is_made_before(lab: Lab) -> None:
 
 def test_what_was_never_sorted_is_left_to_the_other_sensor(lab: Lab) -> None:
     lab.instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, ["new.nwb"])
-    lab.known.put(CatalogEntry("new.nwb", State.REGISTERED))
-    lab.known.put_partitions(CatalogPartition("new.nwb", "new.nwb"))
+    lab.catalog.put(CatalogEntry("new.nwb", State.REGISTERED))
+    lab.catalog.put_partitions(CatalogPartition("new.nwb", "new.nwb"))
     lab.change("new.nwb", "recording_settings", "first")
     report_results(lab.instance, "new.nwb", "preprocessed_recording")
     lab.change("new.nwb", "recording_settings")
@@ -229,17 +229,17 @@ def test_what_holds_nothing_to_sort_is_sorted_again_only_from_other_input(lab: L
 def test_what_is_gone_damaged_forgotten_or_wanted_elsewhere_is_left_alone(lab: Lab) -> None:
     for key in KEYS:
         lab.change(key)
-    lab.known.put(
+    lab.catalog.put(
         CatalogEntry("a.nwb", State.REGISTERED, missing_since=1.0),
         CatalogEntry("b.nwb", State.REGISTERED, problem=RecordingError("It is cut off.", remedy="Copy it again.")),
     )
-    lab.known.request_run("c.nwb", "retry")
+    lab.catalog.request_run("c.nwb", "retry")
     plan = lab.plan()
     assert plan.requests == []
     assert sum(plan.skipped.values()) == len(plan.skipped) == 3
 
-    (partition,) = lab.known.partitions(["c.nwb"])
-    lab.known.put_partitions(replace(partition, run_key=None, forgotten=True))
+    (partition,) = lab.catalog.partitions(["c.nwb"])
+    lab.catalog.put_partitions(replace(partition, run_key=None, forgotten=True))
 
     assert lab.requested() == {}
 

@@ -43,7 +43,7 @@ from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolve
 from sort_assets.platform.pipeline.materialization import staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.store.details import AssetDetails
-from sort_assets.platform.store.unit_handles import StoredMetrics
+from sort_assets.platform.store.handles import StoredMetrics
 
 
 @dg.asset(partitions_def=recordings, code_version="7")

@@ -5,7 +5,7 @@ import pytest
 from pynwb import NWBHDF5IO
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 
-from sort_assets.platform.store.unit_handles import StoredCuration, StoredDelivery
+from sort_assets.platform.store.handles import StoredCuration, StoredDelivery
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.platform.pipeline.known_units import AFTER_THE_SORT, prepare

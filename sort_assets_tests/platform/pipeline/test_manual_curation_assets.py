@@ -14,7 +14,7 @@ from spikeinterface.extractors import read_phy
 
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.manual_curation import working_folder
-from sort_assets.platform.store.unit_handles import StoredCuration, StoredManualCuration
+from sort_assets.platform.store.handles import StoredCuration, StoredManualCuration
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Finished, Home, cheap
 from sort_assets_tests.fixtures.ready import Ready

@@ -15,7 +15,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
 import sort_assets
 from sort_assets.errors import MissingArtefactError
-from sort_assets.platform.store.unit_handles import StoredCuration, StoredDelivery, StoredReport
+from sort_assets.platform.store.handles import StoredCuration, StoredDelivery, StoredReport
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.platform.pipeline.known_units import AFTER_THE_SORT, checks_of, prepare, with_planted_units

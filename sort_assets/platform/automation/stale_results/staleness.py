@@ -158,14 +158,14 @@ class StalenessReader:
         return events
 
     def _read(self, instance: dg.DagsterInstance, asset: str, ids: Iterable[int | None], deadline: float) -> None:
-        known = self._events[asset]
-        missing = [id_ for id_ in dict.fromkeys(ids) if id_ is not None and id_ not in known]
+        events = self._events[asset]
+        missing = [id_ for id_ in dict.fromkeys(ids) if id_ is not None and id_ not in events]
         for start in range(0, len(missing), _READ_AT_ONCE):
             if time.monotonic() > deadline:
                 return
             some = missing[start : start + _READ_AT_ONCE]
             read = dict(self._fetch(instance, asset, some))
-            known.update(dict.fromkeys(some, _GONE) | read)
+            events.update(dict.fromkeys(some, _GONE) | read)
             EventCache.of_instance(instance).add(asset, read)
 
     def _fetch(self, instance: dg.DagsterInstance, asset: str, ids: list[int]) -> Iterator[tuple[int, ReadEvent]]:

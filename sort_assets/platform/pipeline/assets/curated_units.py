@@ -20,10 +20,9 @@ from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.tables import column_schema, units_table
 from sort_assets.platform.store.content_hash import hash_arrays, hash_sorting, hash_table
 from sort_assets.platform.store.details import CurationDetails
-from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.platform.store.handles import StoredMetrics, StoredSorting
 from sort_assets.platform.store.layout import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE
 from sort_assets.platform.store.store import Store
-from sort_assets.platform.store.unit_handles import StoredMetrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +59,7 @@ PERSON_CHECK = "persons_work_applied"
         ),
     ],
     description=(
-        "Of every unit, whether it is kept, each criterion's value and verdict, and the reason in words; duplicates "
+        "Of every unit, whether it is kept, each criterion's value and verdict, and the reason; duplicates "
         "removed, merges suggested. What a person decided goes on top. The history can be replayed."
     ),
 )

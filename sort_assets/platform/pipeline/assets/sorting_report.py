@@ -14,8 +14,8 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import AssetDetails, ReportDetails
+from sort_assets.platform.store.handles import StoredCuration
 from sort_assets.platform.store.layout import REPORT_FILE
-from sort_assets.platform.store.unit_handles import StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedA
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.details import DeliveryDetails
-from sort_assets.platform.store.unit_handles import StoredCuration
+from sort_assets.platform.store.handles import StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 
 from sort_assets import errors
 from sort_assets.backends.common_failure_rules import COMMON_FAILURES
-from sort_assets.backends.kilosort4.failures import FAILURE_RULES
+from sort_assets.backends.failure_rules import Evidence, FailureRule
+from sort_assets.backends.registry import backend_class, registered_backends
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.model import BinaryConfig
 from sort_assets.config.rules_schema import Arrival, DeclaredSettings
@@ -83,13 +84,29 @@ def troubleshooting_page() -> str:
         "A step that fails shows the class of its failure, what happened, and a remedy. The classes:",
         _table(("Class", "Meaning"), [(f"`{kind.__name__}`", inspect.getdoc(kind) or "") for kind in _error_classes()]),
     ]
-    for title, rules in (("Any sorter", COMMON_FAILURES), ("Kilosort4", FAILURE_RULES)):
-        rows = [(f"`{rule.kind.__name__}`", rule.message, rule.remedy) for rule in rules if rule.kind is not None]
-        parts += [f"## {title}", _table(("Class", "What happened", "Remedy"), rows)]
+    for title, rules in failure_rules_by_sorter().items():
+        parts += [f"## {title}", _table(("Class", "What happened", "Remedy"), dict.fromkeys(map(_failure, rules)))]
     system = dict.fromkeys(errors.OS_FAILURES.values())
     rows = [(f"`{failure.kind.__name__}`", failure.happened, failure.remedy) for failure in system]
     parts += ["## The operating system", _table(("Class", "What happened", "Remedy"), rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def failure_rules_by_sorter() -> dict[str, tuple[FailureRule, ...]]:
+    """The rules for any sorter, and those of each registered sorter by its name; sorters may share them."""
+    sorters: dict[tuple[FailureRule, ...], list[str]] = {}
+    for name in registered_backends():
+        sorters.setdefault(getattr(backend_class(name), "failure_rules", ()), []).append(name)
+    return {"Any sorter": COMMON_FAILURES} | {", ".join(names): rules for rules, names in sorters.items() if rules}
+
+
+def _failure(rule: FailureRule) -> tuple[str, str, str]:
+    if rule.kind is not None:
+        return f"`{rule.kind.__name__}`", rule.message, rule.remedy
+    match = rule.pattern.search(rule.example)
+    assert match is not None, f"the example '{rule.example}' of a failure rule does not match its pattern"
+    failure = rule.make(match, Evidence(rule.example))
+    return f"`{type(failure).__name__}`", str(failure.message), str(failure.remedy)
 
 
 def _section(name: str, model: type[BaseModel], description: str) -> list[str]:

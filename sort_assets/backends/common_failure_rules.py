@@ -31,12 +31,14 @@ DEVICE_MEMORY = (
     r"|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_(?:ALLOC_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED"
 )
 """Pattern of the messages of torch and CUDA's libraries when the GPU's memory is exhausted."""
+DEVICE_MEMORY_EXAMPLE = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 CPU_ALLOCATOR = (
     r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): you tried to allocate "
     r"(?P<bytes_asked>\d+ bytes)"
 )
 """Pattern of torch's message when memory is exhausted in a computation on the CPU."""
+CPU_ALLOCATOR_EXAMPLE = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2147483648 bytes"
 
 _PATH = r"(?:: '(?P<path>[^'\n]+)')?"
 _ASK_FOR_LESS = (
@@ -173,8 +175,8 @@ _ENVIRONMENT = (
 )
 
 _RESOURCES = (
-    FailureRule(re.compile(DEVICE_MEMORY), _device_memory),
-    FailureRule(re.compile(CPU_ALLOCATOR), _cpu_allocator),
+    FailureRule(re.compile(DEVICE_MEMORY), _device_memory, example=DEVICE_MEMORY_EXAMPLE),
+    FailureRule(re.compile(CPU_ALLOCATOR), _cpu_allocator, example=CPU_ALLOCATOR_EXAMPLE),
     failure_rule(
         r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)",
         HostOutOfMemoryError,
@@ -222,6 +224,7 @@ _RESOURCES = (
     FailureRule(
         re.compile(r"BrokenProcessPool|TerminatedWorkerError|process pool (?:was )?terminated abruptly"),
         _crashed_worker,
+        example="BrokenProcessPool",
     ),
 )
 

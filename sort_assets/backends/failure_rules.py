@@ -63,7 +63,9 @@ class FailureRule:
     make : callable
         Makes the failure of the match and of the whole evidence.
     kind, message, remedy
-        What it makes, for the documentation, where that does not depend on further evidence.
+        What it makes, where that does not depend on further evidence.
+    example : str
+        Else a sorter's message that the rule recognises, from which the documentation shows what it makes.
     """
 
     pattern: re.Pattern[str]
@@ -71,6 +73,7 @@ class FailureRule:
     kind: type[SortAssetsError] | None = None
     message: str = ""
     remedy: str = ""
+    example: str = ""
 
 
 def failure_rule(pattern: str, kind: type[SortAssetsError], message: str, remedy: str) -> FailureRule:

@@ -1,8 +1,7 @@
 """The reference pages name everything that the code has."""
 
-from docs.reference import configuration_page, environment_page, troubleshooting_page
+from docs.reference import configuration_page, environment_page, failure_rules_by_sorter, troubleshooting_page
 from sort_assets import errors
-from sort_assets.backends.common_failure_rules import COMMON_FAILURES
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Environment
 
@@ -24,12 +23,17 @@ def test_every_environment_variable_is_on_its_page() -> None:
     assert "| required | Absolute path of the folder with the recordings" in page
 
 
-def test_every_class_of_failure_and_every_fixed_remedy_is_on_its_page() -> None:
+def test_every_class_of_failure_and_every_remedy_is_on_its_page() -> None:
     page = troubleshooting_page()
 
     own = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
     classes = [kind for kind in own if issubclass(kind, errors.SortAssetsError)]
     assert len(classes) > 30
     assert all(f"| `{kind.__name__}` | " in page for kind in classes if kind is not errors.SortAssetsError)
-    remedies = [rule.remedy for rule in COMMON_FAILURES] + [one.remedy for one in errors.OS_FAILURES.values()]
+    rules = [rule for some in failure_rules_by_sorter().values() for rule in some]
+    assert all(rule.remedy or rule.example for rule in rules)
+    remedies = [rule.remedy for rule in rules] + [one.remedy for one in errors.OS_FAILURES.values()]
     assert all(" ".join(remedy.split()).replace("|", "\\|") in page for remedy in remedies)
+    assert "\n## kilosort4\n" in page
+    assert "\n## spykingcircus2, tridesclous2, lupin\n" in page
+    assert "| `TooFewSpikesError` | Kilosort4 found 4 clear spikes in every 25th batch." in page

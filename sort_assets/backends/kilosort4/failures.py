@@ -11,7 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sort_assets.backends.common_failure_rules import CPU_ALLOCATOR, DEVICE_MEMORY, asked
+from sort_assets.backends.common_failure_rules import (
+    CPU_ALLOCATOR,
+    CPU_ALLOCATOR_EXAMPLE,
+    DEVICE_MEMORY,
+    DEVICE_MEMORY_EXAMPLE,
+    asked,
+)
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
 from sort_assets.backends.kilosort4 import stages
 from sort_assets.errors import (
@@ -208,21 +214,24 @@ def _peak_of_first_batch(log: str) -> float | None:
 
 
 FAILURE_RULES: tuple[FailureRule, ...] = (
-    FailureRule(re.compile(DEVICE_MEMORY), _device_memory),
-    FailureRule(re.compile(CPU_ALLOCATOR), _device_memory),
+    FailureRule(re.compile(DEVICE_MEMORY), _device_memory, example=DEVICE_MEMORY_EXAMPLE),
+    FailureRule(re.compile(CPU_ALLOCATOR), _device_memory, example=CPU_ALLOCATOR_EXAMPLE),
     FailureRule(
         re.compile(r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)"),
         _host_memory,
+        example="Unable to allocate 12.5 GiB for an array with shape (33554432, 6, 8)",
     ),
     FailureRule(
         re.compile(
             r"Found array with 0 sample\(s\) \(shape=\(0, \d+\)\) while a minimum of 1 is required by TruncatedSVD"
         ),
         _no_waveforms,
+        example="Found array with 0 sample(s) (shape=(0, 61)) while a minimum of 1 is required by TruncatedSVD",
     ),
     FailureRule(
         re.compile(r"n_samples=(?P<spikes_found>\d+) should be >= n_clusters=(?P<needed>\d+)"),
         _no_waveforms,
+        example="n_samples=4 should be >= n_clusters=6",
     ),
     failure_rule(
         r"No spikes detected, cannot continue sorting",
@@ -237,6 +246,7 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
             r"(?:np\.float\d+\()?(?P<dminx>[\d.]+))?"
         ),
         _no_channels_near,
+        example="`get_data_cpu` never found suitable channels",
     ),
     failure_rule(
         r"Wall is empty after `clustering_qr\.run`",
@@ -251,6 +261,7 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
             r"|incorrect on entry to SLASCL"
         ),
         _whitening_failed,
+        example="linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values.",
     ),
     failure_rule(
         r"probability tensor contains either `?inf`?, `?nan`? or element < 0",

@@ -46,11 +46,11 @@ test-fast: lint
 
 # What CI runs.
 test: system test-fast
-	$(BIN)/pytest -m "slow and not release" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup
+	$(BIN)/pytest -m "slow and not release" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
 
 # Before a release, or before an issue is called resolved: also every sorter on every format, and the rarest faults.
 test-all: test
-	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup
+	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
 
 # Some tests need a browser, or a clock that can be made to jump. They are installed only where that is this system's way
 # and we may.

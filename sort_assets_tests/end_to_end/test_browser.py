@@ -52,7 +52,7 @@ def test_a_person_sorts_a_recording_in_the_ui_and_sees_what_came_out(
 ) -> None:
     (home.roots.recordings / "sort_assets.yaml").write_text(RULES, encoding="utf-8")
     key = home.register(home.link(short_file, "mouse1/day2.nwb"))
-    with up(home, tmp_path / "up.log") as (server, _), visitor(chromium, server.port) as person:
+    with up(home, tmp_path / "up.log") as (server, _), visitor(chromium, server) as person:
         page = person.page
 
         # From the report's page to the job that makes it, with all that it is made from.
@@ -62,12 +62,12 @@ def test_a_person_sorts_a_recording_in_the_ui_and_sees_what_came_out(
         person.choose_partition(key)
         person.keep("launch")
         page.get_by_role("button", name="Launch 1 run").click()
-        assert person.watch_the_launched_run() == "Success", (tmp_path / "up.log").read_text(encoding="utf-8")[-3000:]
+        assert person.follow_the_launched_run() == "Success", (tmp_path / "up.log").read_text(encoding="utf-8")[-3000:]
         person.keep("run")
 
         person.open("units_across_recordings")
         page.get_by_role("button", name=re.compile("Materialize$")).click()
-        assert person.watch_the_launched_run() == "Success"
+        assert person.follow_the_launched_run() == "Success"
         person.open("units_across_recordings", "events")
         person.assert_pictures("units per recording", "quality over time", "failures by class")
         person.keep("units_across_recordings")

@@ -9,6 +9,8 @@ AT_A_TIME ?= 3
 SLOW_AT_A_TIME ?= 4
 # One thread of BLAS and torch for each process: threads that spin for a core are many times slower on a busy machine.
 export OMP_NUM_THREADS := 1
+# The tests start hundreds of processes: each would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := demo
 .PHONY: install demo up lint docs test-fast test test-all system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -50,21 +51,23 @@ def compute_threads(threads: int) -> Iterator[None]:
     """Limit torch, the BLAS libraries and OpenMP to `threads` threads, and put back what was set before.
 
     Two torch threads beside another busy process can be many times slower than one, so the count is never left to
-    chance.
+    chance. Libraries that are loaded only inside read the environment then, and keep it: torch too, whose import takes
+    seconds that a sorter without it need not wait for.
     """
-    import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
-    # For libraries that are loaded only inside, such as the OpenMP of scikit-learn: they read the environment then.
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
     environment = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    torch.set_num_threads(threads)
+    if torch is not None:
+        torch.set_num_threads(threads)
     try:
         with threadpool_limits(limits=threads):
             yield
     finally:
-        torch.set_num_threads(before)
+        if torch is not None:
+            torch.set_num_threads(before)
         for name, value in environment.items():
             if value is None:
                 os.environ.pop(name, None)

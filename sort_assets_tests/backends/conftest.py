@@ -1,9 +1,9 @@
-"""The tests that share a real sort are slow; of sorters that work alike, one is asked each time."""
+"""The tests that share a real sort are slow; of SpikeInterface's sorters, MountainSort5 alone is asked each time."""
 
 import pytest
 
-OF_SPYKINGCIRCUS2S_KIND = {"tridesclous2", "lupin"}
-"""Sorters of SpikeInterface's components, which run as SpykingCircus 2 does."""
+SORTING_COMPONENTS = {"spykingcircus2", "tridesclous2", "lupin"}
+"""Sorters made of SpikeInterface's components: of all four the slowest."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
@@ -13,5 +13,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             kit = item.getparent(pytest.Class)
             assert kit is not None
             item.add_marker(pytest.mark.slow)
-            if kit.obj.backend_name in OF_SPYKINGCIRCUS2S_KIND:
+            if kit.obj.backend_name in SORTING_COMPONENTS:
                 item.add_marker(pytest.mark.release)

@@ -19,11 +19,13 @@ class TestSpykingCircus2(SorterBackendConformance):
     backend_name = "spykingcircus2"
 
 
+@pytest.mark.release
 @pytest.mark.xdist_group("TestTridesclous2")
 class TestTridesclous2(SorterBackendConformance):
     backend_name = "tridesclous2"
 
 
+@pytest.mark.release
 @pytest.mark.xdist_group("TestLupin")
 class TestLupin(SorterBackendConformance):
     backend_name = "lupin"

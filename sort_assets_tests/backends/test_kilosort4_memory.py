@@ -39,7 +39,7 @@ def _templates(locations: np.ndarray, groups: np.ndarray) -> int:
     return memory_needed.universal_templates(locations, groups, dmin=None, dminx=32.0, max_channel_distance=32.0)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_templates_are_counted_as_kilosort_does(tmp_path: Path) -> None:
     probes = [(SHANKS, SHANK_OF), (SQUARE, np.zeros(64)), (SCATTERED, np.zeros(5)), (SQUARE[:8], np.zeros(8))]
     paths = [tmp_path / f"{index}.npz" for index in range(len(probes))]

@@ -16,7 +16,8 @@ RULES = """
 rules:
   - match: "*.nwb"
     sort: false
-    preset: kilosort4_few_channels
+    preset: mountainsort5
+    sorter: {params: {scheme: "1", npca_per_channel: 1}}
     execution: {n_jobs: 1}
     session: {session_description: A mouse explores an open field., electrode_location: CA1}
     subject: {subject_id: mouse1, species: Mus musculus, sex: F, age: P90D}

@@ -19,7 +19,7 @@ from sort_assets_tests.fixtures.home import Home, materialize_words
 from sort_assets_tests.fixtures.ready import Ready
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_run_whose_process_group_was_killed_fails_and_the_same_command_succeeds(ready: Ready, tmp_path: Path) -> None:
     home, key = ready.home, ready.key
     words = materialize_words(key, "sorting", config_file=tmp_path / "run.json")
@@ -84,7 +84,7 @@ def test_a_step_dies_with_its_run_worker_and_leaves_nothing(ready: Ready, tmp_pa
     assert slots.claimed_slots == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_start_of_a_second_run_does_not_fail_a_living_one(ready: Ready, short_file: Path, tmp_path: Path) -> None:
     home, key = ready.home, ready.key
     other = home.register(home.link(short_file, "second.nwb"))

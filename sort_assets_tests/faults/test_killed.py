@@ -43,6 +43,7 @@ def test_a_sorter_that_is_killed_once_is_tried_again(ready: Ready, tmp_path: Pat
     assert_nothing_half_done(home, key)
 
 
+@pytest.mark.release
 def test_a_sorter_that_is_killed_again_and_again_fails_in_words(ready: Ready, short_file: Path, tmp_path: Path) -> None:
     home, key = ready.home, ready.key
 

@@ -60,8 +60,6 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
         assert retries_of(home, run_id) == 0
         assert home.store.versions(key, "sorting") == []
         assert_nothing_half_done(home, key)
-        again = server.launch("sort_again", key, _run_config(CHEAP))
-        assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
 
         (tmp_path / "done").unlink(missing_ok=True)  # the first one was terminated, perhaps before it hung
         last = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
@@ -74,7 +72,6 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
         assert servers.wait(timeout=60) == 0
     assert {"dagster_webserver", "dagster._daemon", "sort_assets.running.worker"} <= words
     assert [process for process in started if process.is_running()] == []
-    assert len(home.store.versions(key, "sorting")) == 1
     assert staging_of(home, key, "sorting") == []
     with home.instance() as instance:
         ended = instance.get_run_by_id(last)

@@ -268,7 +268,8 @@ def _last_second(recording: BaseRecording) -> np.ndarray:
     return recording.get_traces(start_frame=150000, end_frame=180000)
 
 
-def test_a_frozen_recording_is_the_same_after_its_folder_has_moved(
+@pytest.mark.slow
+def test_a_frozen_recording_is_the_same_after_its_folder_has_moved_and_with_more_threads(
     drifting: BaseRecording, frozen_motion: tuple[RecordingConfig, np.ndarray]
 ) -> None:
     frozen, corrected = frozen_motion
@@ -278,14 +279,6 @@ def test_a_frozen_recording_is_the_same_after_its_folder_has_moved(
     # Estimated a second time here, from the same data, with the same seed and other threads.
     np.testing.assert_array_equal(corrected, _last_second(prepare(drifting, MOTION, n_jobs=3)))
     assert not np.allclose(corrected, _last_second(prepare(drifting, uncorrected)), atol=0.5)
-
-
-def test_motion_is_the_same_for_any_number_of_threads(
-    drifting: BaseRecording, frozen_motion: tuple[RecordingConfig, np.ndarray], tmp_path: Path
-) -> None:
-    frozen = freeze(drifting, MOTION, tmp_path, 3)
-
-    np.testing.assert_array_equal(frozen_motion[1], _last_second(prepare(drifting, frozen, tmp_path)))
 
 
 def test_a_configuration_that_estimates_nothing_is_already_frozen(short: BaseRecording, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_what_is_no_folder_is_an_error_and_the_other_folders_are_registered(home
     assert "absent' does not exist" in missing
 
 
+@pytest.mark.slow
 def test_several_may_register_the_same_recording_at_once(home: Home, small_file: Path) -> None:
     path = home.link(small_file, "day.nwb")
 

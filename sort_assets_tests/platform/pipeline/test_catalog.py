@@ -131,6 +131,7 @@ def test_the_names_behind_an_asset_begin_with_it() -> None:
         pipeline_asset("raw_recording")
 
 
+@pytest.mark.slow
 def test_a_new_asset_needs_its_record_and_its_module_and_nothing_else(home: Home, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     shutil.copytree(CHECKOUT / "sort_assets", checkout / "sort_assets", ignore=shutil.ignore_patterns("__pycache__"))

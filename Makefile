@@ -43,11 +43,11 @@ docs: install
 
 # While working: linters, types, import contracts, and every test that takes seconds.
 test-fast: lint
-	$(BIN)/pytest -m alone sort_assets_tests/end_to_end
 	$(BIN)/pytest -m "not slow and not alone" --numprocesses $(AT_A_TIME) --dist loadfile
 
 # What CI runs.
 test: system test-fast
+	$(BIN)/pytest -m alone sort_assets_tests/end_to_end
 	$(BIN)/pytest -m "slow and not release" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
 
 # Before a release, or before an issue is called resolved: also every sorter on every format, and the rarest faults.

@@ -14,6 +14,7 @@ from sort_assets_tests.backends.threshold_sorter import ThresholdBackend
 GroundTruth = tuple[Any, Any]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("TestSpykingCircus2")
 class TestSpykingCircus2(SorterBackendConformance):
     backend_name = "spykingcircus2"

@@ -64,6 +64,7 @@ def test_the_end_of_a_large_log_is_heard() -> None:
 HOSTILE_CHARACTERS = ["a", " ", "1", "\n", "a ", " 1", "1,", "-", "(", "'", "1%|", "a\n ", ": ", "/a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", HOSTILE_CHARACTERS, ids=repr)
 def test_no_rule_is_slow_on_a_line_of_any_length(hostile: str) -> None:
     text = hostile * (1_000_000 // len(hostile))
@@ -78,6 +79,7 @@ def test_no_rule_is_slow_on_a_line_of_any_length(hostile: str) -> None:
     assert slow == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separator", ["", " ", "\n"], ids=repr)
 def test_no_text_that_nearly_matches_is_slow(separator: str) -> None:
     slow = []

@@ -12,6 +12,8 @@ import pytest
 
 from sort_assets_tests.docs.pages import REPOSITORY
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
+
 
 class _Page(HTMLParser):
     def __init__(self, path: Path) -> None:

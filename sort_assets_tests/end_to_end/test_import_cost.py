@@ -35,6 +35,7 @@ def test_the_definitions_import_no_heavy_package() -> None:
     assert imported & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_what_steps_are_forked_from_imports_neither_torch_nor_kilosort() -> None:
     imported = _imported_packages("; ".join(f"import {module}" for module in PRELOADED_MODULES))
 

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from spikeinterface.curation import curation_tools
 
 from sort_assets.metrics.compiled import keep_compiled
@@ -18,6 +19,7 @@ def compile_a_loop() -> tuple[int, int]:
     return sum(stats.cache_hits.values()), sum(stats.cache_misses.values())
 
 
+@pytest.mark.slow
 def test_what_one_process_compiles_the_next_one_only_reads() -> None:
     compile_a_loop()
     script = f"from {__name__} import compile_a_loop; print(*compile_a_loop())"

@@ -109,6 +109,7 @@ def test_a_stubborn_process_is_gone_with_its_child_when_the_block_fails(tmp_path
     _assert_gone(processes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", ["free", "locked"])
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path, lock: str) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), str(tmp_path / "pids"), lock])

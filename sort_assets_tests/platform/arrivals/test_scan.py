@@ -508,6 +508,7 @@ def test_only_so_many_runs_are_asked_for_and_the_others_later(lab: Lab, small_fi
     assert [len(look.requests) for look in (first, second, third)] == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_many_at_once_are_all_registered_once_over_many_short_looks(lab: Lab, small_file: Path) -> None:
     number = 30
     for index in range(number):
@@ -578,6 +579,7 @@ def test_a_name_that_is_too_long_for_a_key_is_reported_once(lab: Lab, small_file
     assert silent.warnings == []
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_unrelated_files_cost_little_and_are_not_remembered(lab: Lab, small_file: Path) -> None:
     folder = lab.root / "images"
     folder.mkdir()
@@ -592,6 +594,7 @@ def test_a_hundred_thousand_unrelated_files_cost_little_and_are_not_remembered(l
     assert lab.catalog.counts() == {State.REGISTERED: 1}
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_of_a_file_or_hangs_costs_nobody_else_anything(
     lab: Lab, small_file: Path, plugged: Callable[[str], HeaderReader]
 ) -> None:

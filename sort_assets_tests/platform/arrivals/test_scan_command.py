@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.dry_run import (
     CHANGED,
@@ -128,6 +130,7 @@ def test_a_recording_that_was_replaced_has_changed(home: Home, reader: HeaderRea
     assert _dry_run(home, reader)["day.nwb"].what == CHANGED
 
 
+@pytest.mark.slow
 def test_the_commands_preview_and_register_what_is_complete(home: Home, small_file: Path) -> None:
     _rules(home, "arrival: {quiet_s: 0.6}")
     home.link(small_file, "day.nwb")
@@ -182,6 +185,7 @@ def test_what_is_new_is_looked_at_again_after_the_quiet_period_and_what_grows_is
     assert any(words.startswith("Waiting 1 s") for words in told)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_it_waits_does_no_harm(home: Home, small_file: Path) -> None:
     home.link(small_file, "day.nwb")
 

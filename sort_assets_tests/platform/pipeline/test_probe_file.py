@@ -35,6 +35,7 @@ def test_a_probe_file_that_changed_makes_results_stale(home: Home) -> None:
     np.testing.assert_array_equal(after.load().get_channel_locations(), locations + np.array([0.0, 40.0]))
 
 
+@pytest.mark.slow
 def test_a_probe_file_that_vanished_is_missing(home: Home) -> None:
     recording, _ = make_ground_truth(duration_s=2.0)
     key = home.register(write_intan(recording, home.roots.recordings / "mouse.rhd"))

@@ -137,6 +137,7 @@ def test_a_link_that_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: P
     assert store.artefact("rec", "binary_dat") == after
 
 
+@pytest.mark.slow
 def test_writers_of_one_asset_do_not_take_each_others_remains_for_dead(tmp_path: Path) -> None:
     names = "abcd"
     writers = [subprocess.Popen([sys.executable, "-c", PUBLISHER, str(tmp_path), name]) for name in names]
@@ -164,6 +165,7 @@ def test_a_folder_with_a_manifest_is_no_version_until_it_is_published(tmp_path: 
         assert store.versions("rec", "sorting") == []
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_publication(tmp_path: Path) -> None:
     store = Store(tmp_path)
     _publish(store, b"0")

@@ -55,6 +55,7 @@ def run(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hang",
     [
@@ -77,6 +78,7 @@ def test_a_blocking_call_is_interrupted(hang: str, tmp_path: Path) -> None:
     assert "Thread" in (tmp_path / HANG_TRACEBACK).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swallowing", ["except BaseException: pass", "finally: time.sleep(600)"])
 def test_a_sorter_that_swallows_the_interrupt_is_ended_with_its_process(swallowing: str, tmp_path: Path) -> None:
     code = f"""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,7 @@ def sorting(
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.machine.versions import torch_cuda_version
         from sort_assets.platform.pipeline.progress import StepObserver
+        from sort_assets.recordings import aggregate_sortings
 
         asset.backend.check_ready()
         check_unit_settings(asset.config)
@@ -96,9 +99,12 @@ def sorting(
             for group, (recording, dat_path) in parts.items():
                 with _naming(group):
                     found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
-        result = _publish(asset, parts, found, folders, lease.name, preflight_check(PREFLIGHT_CHECK, observer.results))
+        units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
+        first, _ = next(iter(parts.values()))
+        result = _Sorted(first, units, found, folders, lease.name)
+        published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
-        return result
+        return published
 
 
 @contextmanager
@@ -125,104 +131,158 @@ def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, P
     return {group: (part, None) for group, part in groups.items()}
 
 
-def _publish(
-    asset: StagedAsset,
-    parts: "dict[str, tuple[BaseRecording, Path | None]]",
-    found: "dict[str, BaseSorting]",
-    folders: dict[str, Path],
-    device: str,
-    preflight: dg.AssetCheckResult,
-) -> dg.MaterializeResult:
-    from sort_assets.backends.base import EXCESS_SPIKES, UNSORTABLE
-    from sort_assets.checks.batch_edges import holes_at_batch_edges
-    from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
-    from sort_assets.checks.stability import stability
-    from sort_assets.figures import draw_raster
-    from sort_assets.recordings import aggregate_sortings
+@dataclass(frozen=True)
+class _Sorted:
+    """What the sorts of all groups of channels found.
 
-    units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
-    StoredSorting.write(units, asset.staging.path)
-    recording, _ = next(iter(parts.values()))
-    # Readers hand on numpy's numbers, which Dagster can't store.
-    duration_s, num_samples = float(recording.get_duration()), int(recording.get_num_samples())
-    asset.figure("raster", lambda: draw_raster(units, duration_s=duration_s))
-    spikes = units.to_spike_vector()
-    counts = {unit: int(count) for unit, count in units.count_num_spikes_per_unit(outputs="dict").items()}
-    in_order = spikes_in_order(units, num_samples)
-    excess = int(sum(one.get_annotation(EXCESS_SPIKES) or 0 for one in found.values()))
-    params = {group: asset.backend.effective_params(folder) for group, folder in folders.items()}
-    nothing = {
-        group: SortAssetsError.from_dict(one.get_annotation(UNSORTABLE))
-        for group, one in found.items()
-        if one.get_annotation(UNSORTABLE) is not None
-    }
-    unsortable = next(iter(nothing.values())).message if len(nothing) == len(found) else None
-    settings, earlier = asset.attempt.settings, asset.attempt.earlier
-    scaled, parameters_from = settings.scaled, describe_origin(settings.profile)
-    ran_with = format_scaled_fields(scaled)
-    degraded = any(name not in asset.backend.harmless_fields for name in scaled)
+    Attributes
+    ----------
+    recording : BaseRecording
+        Of the first group; all are as long.
+    units : BaseSorting
+        Of all groups together.
+    found : dict of str to BaseSorting
+        By group.
+    folders : dict of str to Path
+        The sorter's, by group.
+    device : str
+        On which they ran.
+    """
+
+    recording: "BaseRecording"
+    units: "BaseSorting"
+    found: "dict[str, BaseSorting]"
+    folders: dict[str, Path]
+    device: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
+        return float(self.recording.get_duration())  # readers hand on numpy's numbers, which Dagster can't store
+
+    @cached_property
+    def counts(self) -> dict[Any, int]:
+        """Number of spikes of each unit."""
+        return {unit: int(count) for unit, count in self.units.count_num_spikes_per_unit(outputs="dict").items()}
+
+    @cached_property
+    def excess_spikes(self) -> int:
+        """Spikes beyond the end of the recording, which were left out."""
+        from sort_assets.backends.base import EXCESS_SPIKES
+
+        return sum(int(one.get_annotation(EXCESS_SPIKES) or 0) for one in self.found.values())
+
+    @cached_property
+    def unsortable_groups(self) -> dict[str, str]:
+        """By group in which there was nothing to sort, why."""
+        from sort_assets.backends.base import UNSORTABLE
+
+        errors = {group: one.get_annotation(UNSORTABLE) for group, one in self.found.items()}
+        return {group: SortAssetsError.from_dict(error).message for group, error in errors.items() if error is not None}
+
+    @property
+    def unsortable(self) -> str | None:
+        """Why there was nothing to sort in any group."""
+        reasons = self.unsortable_groups
+        return next(iter(reasons.values())) if len(reasons) == len(self.found) else None
+
+
+def _publish(asset: StagedAsset, result: _Sorted, preflight: dg.AssetCheckResult) -> dg.MaterializeResult:
+    from sort_assets.figures import draw_raster
+
+    StoredSorting.write(result.units, asset.staging.path)
+    asset.figure("raster", lambda: draw_raster(result.units, duration_s=result.duration_s))
+    params = {group: asset.backend.effective_params(folder) for group, folder in result.folders.items()}
+    details = _details(asset, result, params)
     return asset.publish(
-        data_version=hash_sorting(units),
-        details=SortingDetails(
-            num_units=len(counts),
-            num_spikes=int(spikes.size),
-            excess_spikes=excess,
-            duration_s=duration_s,
-            start_time_s=float(recording.get_start_time()),
-            device=device,
-            effective_params=params,
-            unsortable=unsortable,
-            unsortable_groups={group: error.message for group, error in nothing.items()},
-            degraded=degraded,
-            scaled=scaled,
-            failed_attempts=tuple(one.failure for one in earlier),
-            lesson=parameters_from,
-        ),
+        data_version=hash_sorting(result.units),
+        details=details,
         metadata={
-            "units": len(counts),
-            "spikes": int(spikes.size),
-            "sorter": asset.backend.name,
-            "device": device,
-            **({"unsortable": unsortable} if unsortable else {}),
-            "degraded": degraded,
-            **({"scaled": ran_with} if scaled else {}),
-            **({"parameters_from": parameters_from} if parameters_from else {}),
-            **({"failed_attempts": attempts_table(earlier)} if earlier else {}),
-            **_links_to_logs(asset, folders),
-            "units_table": _units_table(counts, duration_s),
+            **_metadata(asset, details),
+            **_links_to_logs(asset, result.folders),
+            "units_table": _units_table(result.counts, result.duration_s),
             "parameters_used": dg.MetadataValue.json(next(iter(params.values()))),
         },
-        checks=[
-            preflight,
-            dg.AssetCheckResult(
-                check_name=UNITS_CHECK,
-                passed=len(counts) > 0,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=unsortable and f"There is nothing to sort: {unsortable}",
-                metadata={"units": len(counts)},
-            ),
-            dg.AssetCheckResult(
-                check_name=INSIDE_CHECK,
-                passed=in_order.passed and excess == 0,
-                severity=dg.AssetCheckSeverity.WARN if in_order.passed else dg.AssetCheckSeverity.ERROR,
-                description=in_order.description,
-                metadata={**in_order.values, "left_out_beyond_the_end": excess},
-            ),
-            dg.AssetCheckResult(
-                check_name=PARAMETERS_CHECK,
-                passed=not degraded,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=f"Memory ran out, so that the sorter ran with {ran_with}." if degraded else None,
-                metadata={name: f"{before} -> {after}" for name, (before, after) in scaled.items()},
-            ),
-            *check_results(
-                [
-                    holes_at_batch_edges(units, asset.backend.batch_samples),
-                    duplicate_fraction(units),
-                    stability(units, duration_s),
-                ]
-            ),
-        ],
+        checks=[preflight, *_outcome_checks(result, details), *_spike_checks(asset, result)],
+    )
+
+
+def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, Any]]) -> SortingDetails:
+    settings = asset.attempt.settings
+    return SortingDetails(
+        num_units=len(result.counts),
+        num_spikes=int(result.units.to_spike_vector().size),
+        excess_spikes=result.excess_spikes,
+        duration_s=result.duration_s,
+        start_time_s=float(result.recording.get_start_time()),
+        device=result.device,
+        effective_params=params,
+        unsortable=result.unsortable,
+        unsortable_groups=result.unsortable_groups,
+        degraded=any(name not in asset.backend.harmless_fields for name in settings.scaled),
+        scaled=settings.scaled,
+        failed_attempts=tuple(one.failure for one in asset.attempt.earlier),
+        lesson=describe_origin(settings.profile),
+    )
+
+
+def _metadata(asset: StagedAsset, details: SortingDetails) -> dict[str, Any]:
+    return {
+        "units": details.num_units,
+        "spikes": details.num_spikes,
+        "sorter": asset.backend.name,
+        "device": details.device,
+        **({"unsortable": details.unsortable} if details.unsortable else {}),
+        "degraded": details.degraded,
+        **({"scaled": format_scaled_fields(details.scaled)} if details.scaled else {}),
+        **({"parameters_from": details.lesson} if details.lesson else {}),
+        **({"failed_attempts": attempts_table(asset.attempt.earlier)} if asset.attempt.earlier else {}),
+    }
+
+
+def _outcome_checks(result: _Sorted, details: SortingDetails) -> list[dg.AssetCheckResult]:
+    """That units were found, within the recording, with the configured parameters."""
+    from sort_assets.checks.spikes import spikes_in_order
+
+    in_order = spikes_in_order(result.units, int(result.recording.get_num_samples()))
+    ran_with = format_scaled_fields(details.scaled)
+    return [
+        dg.AssetCheckResult(
+            check_name=UNITS_CHECK,
+            passed=details.num_units > 0,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=details.unsortable and f"There is nothing to sort: {details.unsortable}",
+            metadata={"units": details.num_units},
+        ),
+        dg.AssetCheckResult(
+            check_name=INSIDE_CHECK,
+            passed=in_order.passed and result.excess_spikes == 0,
+            severity=dg.AssetCheckSeverity.WARN if in_order.passed else dg.AssetCheckSeverity.ERROR,
+            description=in_order.description,
+            metadata={**in_order.values, "left_out_beyond_the_end": result.excess_spikes},
+        ),
+        dg.AssetCheckResult(
+            check_name=PARAMETERS_CHECK,
+            passed=not details.degraded,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Memory ran out, so that the sorter ran with {ran_with}." if details.degraded else None,
+            metadata={name: f"{before} -> {after}" for name, (before, after) in details.scaled.items()},
+        ),
+    ]
+
+
+def _spike_checks(asset: StagedAsset, result: _Sorted) -> list[dg.AssetCheckResult]:
+    from sort_assets.checks.batch_edges import holes_at_batch_edges
+    from sort_assets.checks.spikes import duplicate_fraction
+    from sort_assets.checks.stability import stability
+
+    units = result.units
+    return check_results(
+        [
+            holes_at_batch_edges(units, asset.backend.batch_samples),
+            duplicate_fraction(units),
+            stability(units, result.duration_s),
+        ]
     )
 
 

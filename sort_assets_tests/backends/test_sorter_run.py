@@ -175,7 +175,7 @@ def test_the_sorters_process_has_our_environment_its_own_group_and_as_many_threa
     monkeypatch.setenv("SORT_ASSETS_TEST_REPORT", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-this-lease")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    sorter = ReportingBackend(config(n_jobs=3))
+    sorter = ReportingBackend(config(n_jobs=1))
 
     with pytest.raises(BadChannelsError, match=r"The report is written\.") as failure:
         sorter.sort(dat, None, None, tmp_path / "sorter")
@@ -185,13 +185,13 @@ def test_the_sorters_process_has_our_environment_its_own_group_and_as_many_threa
     assert report["parent"] == os.getpid()
     assert report["process_group"] == report["pid"]
     assert report["samples"] == dat.get_num_samples()
-    assert report["torch_threads"] == 3
+    assert report["torch_threads"] == 1
     environment = report["environment"]
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-of-this-lease"
     assert {name: environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {
-        "OMP_NUM_THREADS": "3",
-        "OPENBLAS_NUM_THREADS": "3",
-        "MKL_NUM_THREADS": "3",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
     }
     assert environment["PYTHONUNBUFFERED"] == "1"
     # What the other process raised, completed with what is known of the recording.

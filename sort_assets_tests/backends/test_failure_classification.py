@@ -546,7 +546,7 @@ def sort_with(name: str, traces: np.ndarray, folder: Path) -> SortAssetsError | 
     return len(sorting.unit_ids)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("condition", NOTHING_TO_SORT)
 @pytest.mark.parametrize("name", ["spykingcircus2", "tridesclous2", "lupin"])
 def test_nothing_to_sort_is_no_unknown_failure(name: str, condition: str, tmp_path: Path) -> None:

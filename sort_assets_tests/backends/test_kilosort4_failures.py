@@ -178,6 +178,7 @@ class TestProvoked:
 
         assert type(failure) is kind
 
+    @pytest.mark.release
     def test_a_recording_of_two_batches_is_not_too_short(self, tmp_path: Path) -> None:
         recording = write(with_spikes(noise(4, BATCH_S + 0.1), 300), tmp_path)
 
@@ -306,7 +307,7 @@ def dat_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_an_allocation_of_torch_that_fails_in_detection(dat_path: Path, tmp_path: Path) -> None:
     left = in_a_new_process(dat_path, tmp_path / "sort", 290_000, MEMORY_TO_SPARE)
 
@@ -318,7 +319,7 @@ def test_an_allocation_of_torch_that_fails_in_detection(dat_path: Path, tmp_path
     assert "sorter.params.batch_size" in failure.remedy
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_an_allocation_of_numpy_that_fails_is_host_memory(dat_path: Path, tmp_path: Path) -> None:
     left = in_a_new_process(dat_path, tmp_path / "sort", 30_000, MEMORY_FOR_NO_FEATURES)
 

@@ -15,7 +15,7 @@ from sort_assets_tests.fixtures.home import Home, materialize_words
 from sort_assets_tests.fixtures.ready import UPSTREAM, Ready
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_sorts_of_two_runs_take_turns_and_both_succeed(ready: Ready, short_file: Path, tmp_path: Path) -> None:
     home = ready.home
     keys = [ready.key, home.register(home.link(short_file, "second.nwb"))]

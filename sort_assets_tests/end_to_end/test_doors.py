@@ -96,7 +96,7 @@ def test_register_prints_the_keys_and_says_which_are_new(
     keys = ["mouse1~day2.nwb", "mouse1~day10.nwb", "mouse1~plate.raw.h5@well000", "mouse1~plate.raw.h5@well003"]
 
     one = home.command("sort-assets", "register", "recordings/mouse1/day2.nwb")
-    each = home.command("sort-assets", "register", "--each", folder, "--json")
+    each = home.invoke("register", "--each", str(folder), "--json")
 
     assert (one.status, one.stdout) == (0, "mouse1~day2.nwb\n")
     assert each.status == 0, each.output
@@ -175,7 +175,7 @@ def test_lessons_are_shown_and_can_be_forgotten(home: Home) -> None:
 
 
 def _status(home: Home) -> list[dict[str, Any]]:
-    done = home.command("sort-assets", "status", "--json")
+    done = home.invoke("status", "--json")
     assert done.status == 0, done.output
     statuses: list[dict[str, Any]] = json.loads(done.stdout)
     return statuses

@@ -31,7 +31,7 @@ WRITTEN_EARLY = {
 SLOWLY = {"n_jobs": 1, "chunk_duration_s": 0.005}
 SORTER = {"params": {**CHEAP["sorter"]["params"], "chunk_duration": "1s"}}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
+pytestmark = [pytest.mark.release, pytest.mark.xdist_group("kills")]
 
 
 @dataclass(frozen=True)

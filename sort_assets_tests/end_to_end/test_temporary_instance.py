@@ -51,9 +51,7 @@ def test_a_run_on_a_temporary_instance_fails_in_words_before_anything_is_written
     assert home.store.recordings() == []
 
 
-@pytest.mark.parametrize(
-    "words", [["register", "recordings/day.nwb"], ["status"], ["up"]], ids=["register", "status", "up"]
-)
+@pytest.mark.parametrize("words", [["register", "recordings/day.nwb"], ["up"]], ids=["register", "up"])
 def test_the_command_refuses_to_work_without_a_home(home: Home, short_file: Path, words: list[str]) -> None:
     home.link(short_file, "day.nwb")
 

@@ -47,6 +47,7 @@ def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_hom
     assert _dagsters_data_versions(module_home, sorted_once) == after
 
 
+@pytest.mark.release
 def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: Home, short_file: Path) -> None:
     home = module_home
     key = home.register(home.link(short_file, "pinned.nwb"))

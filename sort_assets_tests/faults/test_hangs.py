@@ -53,7 +53,8 @@ def test_a_sorter_that_is_stopped_is_ended_and_tried_once_more(ready: Ready, tmp
     assert_nothing_half_done(home, key)
 
 
-@pytest.mark.parametrize("fault", [pytest.param("hang", marks=pytest.mark.release), "deaf"])
+@pytest.mark.release
+@pytest.mark.parametrize("fault", ["hang", "deaf"])
 def test_a_sorter_that_hangs_twice_fails_in_words(ready: Ready, tmp_path: Path, misbehaving: Path, fault: str) -> None:
     home, key = ready.home, ready.key
 

@@ -211,7 +211,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     def peak_bytes(seconds: float) -> int:
         arguments = [sys.executable, "-c", MEMORY, str(tmp_path / f"{seconds}.dat"), str(seconds)]

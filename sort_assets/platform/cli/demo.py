@@ -19,7 +19,7 @@ from sort_assets.platform.store.handles import StoredCuration, StoredDelivery, S
 
 RECORDING = "demo/ground_truth.nwb"
 PRESET = "kilosort4_few_channels"
-DURATION_S = 20.0
+DURATION_S = 10.0
 NUM_CHANNELS = 16
 NUM_UNITS = 8
 SEED = 0

@@ -102,14 +102,22 @@ def known_recording() -> tuple[BaseRecording, BaseSorting]:
         pytest.param(_second_of_two_probes, ["run_g0@imec0.ap", "run_g0@imec1.ap"], "run_g0@imec1.ap", id="spikeglx"),
         pytest.param(_session, ["session"], "session", id="open_ephys", marks=pytest.mark.release),
         pytest.param(_intan_and_probe_file, ["mouse.rhd"], "mouse.rhd", id="intan", marks=pytest.mark.release),
-        pytest.param(_plain_binary_and_probe_file, ["day~mouse.dat"], "day~mouse.dat", id="plain_binary"),
+        pytest.param(
+            _plain_binary_and_probe_file,
+            ["day~mouse.dat"],
+            "day~mouse.dat",
+            id="plain_binary",
+            marks=pytest.mark.release,
+        ),
         pytest.param(
             _spikeinterface_binary, ["binary"], "binary", id="spikeinterface_binary", marks=pytest.mark.release
         ),
         pytest.param(
             _spikeinterface_zarr, ["day.zarr"], "day.zarr", id="spikeinterface_zarr", marks=pytest.mark.release
         ),
-        pytest.param(_session_in_two_files, ["day"], "day", id="nwb, a session in two files"),
+        pytest.param(
+            _session_in_two_files, ["day"], "day", id="nwb, a session in two files", marks=pytest.mark.release
+        ),
         pytest.param(_maxwell_with_doubled_channels, ["plate.h5"], "plate.h5", id="maxwell", marks=pytest.mark.release),
     ],
 )

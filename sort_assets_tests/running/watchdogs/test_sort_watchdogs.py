@@ -120,7 +120,7 @@ def test_a_failure_of_the_block_passes_through_the_stack(start: Start, tmp_path:
         raise KeyError("a failure")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_stack_costs_little(start: Start, tmp_path: Path, audit: AuditLog) -> None:
     process = start(HANGS)
 

@@ -1,0 +1,146 @@
+"""Clocks from numbers and timestamps: whatever is wrong with them, each sample has its own time, or there is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sort_assets.recordings.clock import (
+    BrokenClockError,
+    Clock,
+    ClockJump,
+    ClockPiece,
+    clock_from_numbers,
+    clock_from_start,
+    clock_from_timestamps,
+    join_clocks,
+)
+
+RATE_HZ = 30_000.0
+SAMPLES = 300_000
+EPOCH_S = 1_700_000_000.25
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Numbers of samples with jumps at random places, and the rate at which they come."""
+
+    numbers: np.ndarray
+    jumps: tuple[ClockJump, ...]
+    rate_hz: float
+    start_s: float
+
+
+def make_fault(seed: int) -> Fault:
+    """None to four jumps, each a gap, a step back or a single number too many or too few."""
+    rng = np.random.default_rng(seed)
+    places = np.sort(rng.choice(np.arange(1, SAMPLES), size=rng.integers(0, 5), replace=False))
+    steps = np.ones(SAMPLES, np.int64)
+    jumps = []
+    for place in places.tolist():
+        size = int(rng.choice([-1, 1, *rng.integers(-90_000, 0, 2), *rng.integers(1, 10_000_000, 3)]))
+        steps[place] += size
+        jumps.append(ClockJump(place, size))
+    steps[0] = rng.integers(-30_000, 10**9)
+    start_s = float(rng.choice([0.0, 12.5, EPOCH_S]))
+    return Fault(np.cumsum(steps), tuple(jumps), RATE_HZ * (1 + rng.uniform(-100, 100) * 1e-6), start_s)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_jumps_of_numbers_are_found_exactly(seed: int) -> None:
+    fault = make_fault(seed)
+
+    clock = clock_from_numbers(fault.numbers, RATE_HZ)
+
+    assert clock.jumps == fault.jumps
+    np.testing.assert_allclose(clock.times_s(np.arange(SAMPLES)), fault.numbers / RATE_HZ, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_jumps_of_timestamps_are_found_exactly_whatever_their_rate(seed: int) -> None:
+    fault = make_fault(seed)
+    timestamps = fault.start_s + fault.numbers / fault.rate_hz
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    assert [jump.sample for jump in clock.jumps] == [jump.sample for jump in fault.jumps]
+    for found, made in zip(clock.jumps, fault.jumps, strict=True):
+        assert found.samples == pytest.approx(made.samples, rel=2e-4, abs=0.5)
+    np.testing.assert_allclose(clock.times_s(np.arange(SAMPLES)), timestamps, atol=0.1 / RATE_HZ, rtol=0)
+    pieces = [piece for piece in clock.pieces if piece.end_sample - piece.start_sample > 30_000]
+    assert all(abs(piece.rate_hz / fault.rate_hz - 1) < 2e-6 for piece in pieces)
+
+
+@pytest.mark.parametrize(("kind", "first"), [("int32", 2**31 - 1000), ("uint32", 2**32 - 1000)])
+def test_a_counter_that_wraps_goes_on(kind: str, first: int) -> None:
+    numbers = (np.arange(3000, dtype=np.int64) + first).astype("uint32").view(kind)
+
+    clock = clock_from_numbers(numbers, RATE_HZ)
+
+    assert clock.jumps == ()
+    assert len(clock.pieces) == 1
+
+
+def test_a_counter_that_wraps_and_jumps_later() -> None:
+    numbers = np.arange(3000, dtype=np.int64) + 2**31 - 1000
+    numbers[2000:] += 77
+
+    clock = clock_from_numbers(numbers.astype("uint32").view("int32"), RATE_HZ)
+
+    assert clock.jumps == (ClockJump(2000, 77),)
+
+
+def test_blocks_of_numbers_are_one_row() -> None:
+    numbers = np.arange(12_800).reshape(-1, 128)
+
+    assert clock_from_numbers(numbers, RATE_HZ).pieces == (ClockPiece(0, 12_800, 0.0, RATE_HZ),)
+
+
+def test_a_clock_whose_rate_changes_is_followed_without_a_jump() -> None:
+    samples = np.arange(SAMPLES)
+    slow = samples / RATE_HZ * (1 + 50e-6)
+    timestamps = np.where(samples < 200_000, slow, slow[200_000] + (samples - 200_000) / RATE_HZ * (1 - 80e-6))
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    assert clock.jumps == ()
+    np.testing.assert_allclose(clock.times_s(samples), timestamps, atol=0.5 / RATE_HZ, rtol=0)
+
+
+def test_timestamps_that_jitter_by_less_than_a_quarter_of_a_sample_make_one_piece() -> None:
+    jitter = np.random.default_rng(0).uniform(-0.2, 0.2, SAMPLES) / RATE_HZ
+
+    clock = clock_from_timestamps(np.arange(SAMPLES) / RATE_HZ + jitter, RATE_HZ)
+
+    assert len(clock.pieces) == 1
+    assert abs(clock.ppm) < 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_timestamps_that_are_no_numbers_make_no_clock(bad: float) -> None:
+    timestamps = np.arange(SAMPLES) / RATE_HZ
+    timestamps[123_456] = bad
+
+    with pytest.raises(BrokenClockError, match="123456"):
+        clock_from_timestamps(timestamps, RATE_HZ)
+
+
+def test_what_jumps_all_the_time_makes_no_clock() -> None:
+    with pytest.raises(BrokenClockError, match="10000 times"):
+        clock_from_numbers(np.arange(SAMPLES) * 2, RATE_HZ)
+    with pytest.raises(BrokenClockError, match="10000 times"):
+        clock_from_timestamps(np.floor(np.arange(SAMPLES) / 30) / 1000, RATE_HZ)
+
+
+def test_parts_and_concatenations_keep_the_times() -> None:
+    numbers = np.arange(1000)
+    numbers[600:] += 5000
+    clock = clock_from_numbers(numbers, RATE_HZ)
+    two = join_clocks([clock, clock_from_start(500, RATE_HZ, 3.0)])
+
+    part = clock.cut(500, 700)
+
+    np.testing.assert_allclose(part.times_s(np.arange(200)), numbers[500:700] / RATE_HZ)
+    assert part.jumps == (ClockJump(100, 5000),)
+    np.testing.assert_allclose(two.times_s([999, 1000, 1499]), [5999 / RATE_HZ, 3.0, 3.0 + 499 / RATE_HZ])
+    assert Clock.from_dict(two.to_dict()) == two

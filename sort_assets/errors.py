@@ -122,6 +122,10 @@ class StreamError(RecordingError, LookupError):
     """The named stream does not exist, or none was named where there are several."""
 
 
+class ClockGapError(RecordingError):
+    """Samples are missing in the middle of the recording, and the configuration refuses that."""
+
+
 class MissingProbeError(RecordingError, ValueError):
     """The recording has no channel locations, and the sorter needs them."""
 

@@ -60,6 +60,13 @@ class RecordingConfig(Section):
     stream: str | None = Field(
         None, description="Name of the stream to sort where a file has several; the recording key's stream goes first."
     )
+    gaps: Literal["split", "refuse"] = Field(
+        "split",
+        description=(
+            "What to do where the recording's clock has a gap: split sorts the samples as they follow each other, with "
+            "the times of the clock, or refuse."
+        ),
+    )
     start_s: NonNegativeFloat = Field(0.0, description="Start of the part to sort, in seconds from the first sample.")
     end_s: PositiveFloat | None = Field(
         None, description="End of the part to sort, in seconds from the first sample; null is the end of the recording."

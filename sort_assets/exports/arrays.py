@@ -24,7 +24,8 @@ NPZ_LAYOUT = {
     "sampling_frequency_hz": "samples per second",
     "num_samples": "length of the recording or file in samples",
     "start_time_s": "time of sample 0 in spike_times_s",
-    "file_start_time_s": "time of sample 0 on the clock of its own file",
+    "clock_rate_hz": "samples per second of the recording's own clock",
+    "clock_intervals_s": "start and end of each stretch without a gap, (stretches, 2)",
     "table": "metrics and decisions, a structured array with a field per column, shape (units,)",
     "channel_ids": "ids of the channels, shape (channels,)",
     "channel_positions_um": "positions in micrometres, shape (channels, 2 or 3); (0, 2) when not known",
@@ -37,7 +38,7 @@ NPZ_LAYOUT = {
 """What is in the npz file, by key. Every file has every key."""
 
 MAT_LAYOUT = {
-    "recording": "struct: name, sampling_frequency_hz, num_samples, start_time_s, file_start_time_s",
+    "recording": "struct: name, sampling_frequency_hz, num_samples, start_time_s, clock_rate_hz, clock_intervals_s",
     "units": "struct array, one per unit: unit_id, spike_samples (counted from 0), spike_times_s",
     "metrics": "struct array, one per unit: unit_id and the columns of metrics and decisions",
     "channels": "struct: ids, positions_um, groups",
@@ -65,7 +66,8 @@ def write_npz(units: DeliveredUnits, path: Path) -> None:
         sampling_frequency_hz=np.asarray(units.sampling_frequency),
         num_samples=np.asarray(units.num_samples),
         start_time_s=np.asarray(units.start_time_s),
-        file_start_time_s=np.asarray(units.file_start_time_s),
+        clock_rate_hz=np.asarray(units.clock.rate_hz),
+        clock_intervals_s=units.clock.intervals_s(),
         table=_structured(plain_columns(units.table), len(units)),
         channel_ids=plain_ids(electrodes.channel_ids),
         channel_positions_um=np.zeros((0, 2)) if electrodes.positions_um is None else electrodes.positions_um,
@@ -121,7 +123,8 @@ def write_mat(units: DeliveredUnits, path: Path) -> None:
             "sampling_frequency_hz": units.sampling_frequency,
             "num_samples": float(units.num_samples),
             "start_time_s": units.start_time_s,
-            "file_start_time_s": units.file_start_time_s,
+            "clock_rate_hz": units.clock.rate_hz,
+            "clock_intervals_s": units.clock.intervals_s(),
         },
         "units": _struct_array(["unit_id", "spike_samples", "spike_times_s"], trains),
         "metrics": _struct_array(["unit_id", *fields], list(zip(ids, *columns, strict=True))),

@@ -23,12 +23,12 @@ def content_hash(units: DeliveredUnits, facts: Facts) -> str:
         "name": units.name,
         "sampling_frequency": units.sampling_frequency,
         "num_samples": units.num_samples,
-        "start_time_s": [units.start_time_s, units.file_start_time_s],
+        "clock": units.clock.to_dict(),
         "probes": [vars(probe) for probe in electrodes.probes],
         "session": facts.session.model_dump(mode="json"),
         "subject": facts.subject.model_dump(mode="json"),
         "absent": facts.absent,
-        "reference_time": str(facts.reference_time(units.start_time_s, units.file_start_time_s)),
+        "reference_time": str(facts.reference_time(units.start_time_s)),
     }
     arrays = {f"spikes {index}": train for index, train in enumerate(units.spike_samples)}
     arrays |= {f"column {name}": _rounded(values) for name, values in plain_columns(units.table).items()}

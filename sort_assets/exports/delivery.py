@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,7 +120,7 @@ def write_delivery(
         SpikeInterface's, for the folder for Phy.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = split_by_file(units, files) if config.split_files and len(files) > 1 else [units]
+    parts = split_by_file(units, files) if config.split_files and len(files) > 1 else [_on_one_timeline(units)]
     facts_of = {part.name: (file_facts or {}).get(part.name, facts) for part in parts}
     absent, notes = _absent(parts, facts_of, config), _notes(units, parts, config, dat_path)
     written: list[DeliveredFile] = []
@@ -158,6 +158,10 @@ def _write(name: Format, units: DeliveredUnits, facts: Facts, path: Path) -> Non
         write_mat(units, path)
     else:
         write_pynapple(units, path)
+
+
+def _on_one_timeline(units: DeliveredUnits) -> DeliveredUnits:
+    return replace(units, clock=units.clock.timeline())
 
 
 def _absent(parts: Sequence[DeliveredUnits], facts: Mapping[str, Facts], config: DeliveryConfig) -> list[str]:

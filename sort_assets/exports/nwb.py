@@ -102,7 +102,7 @@ def _file(units: DeliveredUnits, facts: Facts, identifier: str) -> NWBFile:
             "session_start_time": facts.start_time,
             "notes": "\n".join([*notes, *left_out_of_nwb(units)]),
         },
-        timestamps_reference_time=facts.reference_time(units.start_time_s, units.file_start_time_s),
+        timestamps_reference_time=facts.reference_time(units.start_time_s),
         identifier=identifier,
         was_generated_by=[["sort_assets", version("sort-assets")], ["spikeinterface", version("spikeinterface")]],
     )
@@ -195,13 +195,13 @@ def _columns(nwbfile: NWBFile, units: DeliveredUnits) -> Iterator[VectorData]:
         data=H5DataIO(np.concatenate([np.zeros(0), *units.spike_times_s]), compression=_COMPRESSION),
     )
     yield from _ragged(times, [len(train) for train in units.spike_times_s])
-    interval = [units.start_time_s, units.start_time_s + units.duration_s]
+    intervals = units.clock.intervals_s()
     observed = VectorData(
         name="obs_intervals",
-        description="Interval in seconds in which spikes were looked for: the whole recording or file.",
-        data=np.tile(interval, (len(units), 1)),
+        description="Intervals in seconds in which spikes were looked for: the whole recording or file, without gaps.",
+        data=np.tile(intervals, (len(units), 1)),
     )
-    yield from _ragged(observed, [1] * len(units))
+    yield from _ragged(observed, [len(intervals)] * len(units))
     counts = units.channels.sum(axis=1)
     region = DynamicTableRegion(
         name="electrodes",

@@ -36,8 +36,8 @@ def write_pynapple(units: DeliveredUnits, path: Path) -> None:
         t=times[in_time],
         index=np.repeat(keys[by_key], [len(train) for train in trains])[in_time],
         keys=keys[by_key],
-        start=np.array([units.start_time_s]),
-        end=np.array([units.start_time_s + units.duration_s]),
+        start=units.clock.intervals_s()[:, 0],
+        end=units.clock.intervals_s()[:, 1],
         **{f"{name}_" if name in _RESERVED else name: values[by_key] for name, values in metadata.items()},
     )
 

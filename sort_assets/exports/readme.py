@@ -42,6 +42,7 @@ _HOW = {
         "         times = units[units.keys()[0]].t",
     ),
 }
+_INTERVALS_SHOWN = 20
 _LAYOUTS: Mapping[str, Mapping[str, str]] = {"npz": NPZ_LAYOUT, "mat": MAT_LAYOUT}
 
 
@@ -104,13 +105,27 @@ def readme_text(
 
 def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:
     if len(parts) == 1:
-        return [f"Times are in seconds on the recording's own clock; its first sample is at {units.start_time_s:g} s."]
-    lines = [f"It consists of {len(parts)} files. Each is delivered separately, with times from zero:"]
-    lines += [
-        f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes; its first sample is at "
-        f"{part.file_start_time_s:g} s on its own clock"
-        for part in parts
+        return ["Times are in seconds on the recording's own clock.", *_clock(units)]
+    lines = [f"It consists of {len(parts)} files. Each is delivered separately, in seconds on its own clock:"]
+    for part in parts:
+        lines.append(f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes")
+        lines += [f"    {line}" for line in _clock(part)]
+    return lines
+
+
+def _clock(units: DeliveredUnits) -> list[str]:
+    """What the clock is, in how far it differs from the nominal one, and its gaps."""
+    clock = units.clock
+    lines = [
+        f"The first sample is at {clock.start_time_s:.6f} s. The clock is that of the file's {clock.source}: "
+        f"{clock.rate_hz:.6f} samples per second ({clock.ppm:+.2f} ppm from the nominal {clock.nominal_hz:g} Hz)."
     ]
+    intervals = clock.intervals_s()
+    if len(intervals) > 1:
+        lines.append(f"There are {len(intervals)} stretches with gaps between them, in seconds:")
+        lines += [f"  {start:.6f} to {end:.6f}" for start, end in intervals[:_INTERVALS_SHOWN]]
+        if len(intervals) > _INTERVALS_SHOWN:
+            lines.append(f"  … and {len(intervals) - _INTERVALS_SHOWN} more; the npz file has all.")
     return lines
 
 

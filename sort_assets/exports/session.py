@@ -77,19 +77,17 @@ class Facts:
     clock_zero: datetime | None = None
     first_sample_time: datetime | None = None
 
-    def reference_time(self, start_time_s: float, file_start_time_s: float) -> datetime | None:
+    def reference_time(self, start_time_s: float) -> datetime | None:
         """When the delivered times are 0; None when not known.
 
         Parameters
         ----------
         start_time_s : float
-            The first sample's time in the delivered times.
-        file_start_time_s : float
-            The first sample's time on the clock of its file.
+            The first sample's time in the delivered times, which are those of the file's clock.
         """
-        first_sample = self.first_sample_time
         if self.clock_zero is not None:
-            first_sample = self.clock_zero + timedelta(seconds=file_start_time_s)
+            return self.clock_zero
+        first_sample = self.first_sample_time
         return None if first_sample is None else first_sample - timedelta(seconds=start_time_s)
 
 

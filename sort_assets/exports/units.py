@@ -13,6 +13,7 @@ from sort_assets.config.units import DeliveryConfig
 from sort_assets.curation.decisions import DECISIONS
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.metrics.columns import UNIT_METRICS, Column
+from sort_assets.recordings.clock import Clock
 from sort_assets.recordings.opening import Boundary
 
 if TYPE_CHECKING:
@@ -95,10 +96,8 @@ class DeliveredUnits:
         Samples per second.
     num_samples : int
         Length of the recording, or of the file.
-    start_time_s : float
-        Time of sample 0 in the times that are delivered.
-    file_start_time_s : float
-        Time of sample 0 on the clock of its own file; the same, unless files were put one after the other.
+    clock : Clock
+        The time of each sample.
     table : pd.DataFrame
         Metrics and decisions, of the whole recording; index `unit_id`, as text.
     columns : dict of str to Column
@@ -115,8 +114,7 @@ class DeliveredUnits:
     spike_samples: tuple[np.ndarray, ...]
     sampling_frequency: float
     num_samples: int
-    start_time_s: float
-    file_start_time_s: float
+    clock: Clock
     table: pd.DataFrame
     channels: np.ndarray
     electrodes: Electrodes
@@ -125,6 +123,11 @@ class DeliveredUnits:
 
     def __len__(self) -> int:
         return len(self.unit_ids)
+
+    @property
+    def start_time_s(self) -> float:
+        """Time of sample 0."""
+        return self.clock.start_time_s
 
     @property
     def duration_s(self) -> float:
@@ -144,7 +147,7 @@ class DeliveredUnits:
     @cached_property
     def spike_times_s(self) -> tuple[np.ndarray, ...]:
         """Spike train of each unit in seconds."""
-        return tuple(self.start_time_s + train / self.sampling_frequency for train in self.spike_samples)
+        return tuple(self.clock.times_s(train) for train in self.spike_samples)
 
     def describe(self, column: str) -> str:
         """What a column of the table holds, in a sentence, with its unit."""
@@ -162,7 +165,7 @@ def delivered_units(
     table: pd.DataFrame,
     config: DeliveryConfig,
     *,
-    start_time_s: float,
+    clock: Clock,
     name: str = "recording",
     columns: Iterable[Column] = (*UNIT_METRICS, *DECISIONS),
 ) -> DeliveredUnits:
@@ -177,8 +180,8 @@ def delivered_units(
         is missing, a unit counts as kept.
     config : DeliveryConfig
         Whether rejected units and waveforms are delivered.
-    start_time_s : float
-        Time of the recording's first sample.
+    clock : Clock
+        The recording's own.
     name : str
         Of the recording; the files are named so.
     columns : iterable of Column
@@ -212,8 +215,7 @@ def delivered_units(
         ),
         sampling_frequency=rate_hz,
         num_samples=int(analyzer.get_total_samples()),
-        start_time_s=float(start_time_s),
-        file_start_time_s=float(start_time_s),
+        clock=clock,
         table=table,
         columns={column.name: column for column in columns},
         channels=_channels(analyzer)[chosen],
@@ -223,7 +225,7 @@ def delivered_units(
 
 
 def split_by_file(units: DeliveredUnits, files: Sequence[Boundary]) -> list[DeliveredUnits]:
-    """The units of each file of a concatenated recording, with samples and times from zero.
+    """The units of each file of a concatenated recording, with samples from zero and times on the file's own clock.
 
     Every file has all units, also those without a spike in it; metrics stay those of the whole recording.
 
@@ -254,8 +256,7 @@ def split_by_file(units: DeliveredUnits, files: Sequence[Boundary]) -> list[Deli
                 name=piece.name,
                 spike_samples=tuple(_between(train, piece) for train in units.spike_samples),
                 num_samples=piece.end_sample - piece.start_sample,
-                start_time_s=0.0,
-                file_start_time_s=piece.start_time_s,
+                clock=units.clock.cut(piece.start_sample, piece.end_sample),
             )
         )
     return parts

@@ -9,21 +9,27 @@ Numbers and timestamps are read in chunks, once, and need not fit into memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from spikeinterface.core import BaseRecording
 
 CHUNK_SAMPLES = 1_000_000
 """How many numbers or timestamps are read at a time."""
 MAX_PIECES = 10_000
 """A file with more jumps has no clock that could be followed."""
+_ANNOTATION = "clocks"
 _JUMP_SAMPLES = 0.5
 """Timestamps whose step differs from the usual one by more than this many samples have jumped."""
+_ROUNDING = 1e-6
+"""Relative difference from a whole number of samples per second that counts as rounding."""
 _FIT_EVERY = 1024
 """Timestamps between which the slope of the clock is followed."""
 _FIT_SAMPLES = 0.25
@@ -98,11 +104,22 @@ class Clock:
         rates = np.array([piece.rate_hz for piece in self.pieces])
         return np.asarray(times[index] + (wanted - starts[index]) / rates[index])
 
+    def samples(self, times_s: ArrayLike) -> np.ndarray:
+        """The samples nearest to times on an ascending clock, of their shape; int64."""
+        wanted = np.asarray(times_s, dtype=float)
+        starts = np.array([piece.start_time_s for piece in self.pieces])
+        index = np.clip(np.searchsorted(starts, wanted + 0.5 / self.nominal_hz, side="right") - 1, 0, None)
+        first = np.array([piece.start_sample for piece in self.pieces])
+        rates = np.array([piece.rate_hz for piece in self.pieces])
+        lengths = np.array([piece.end_sample - piece.start_sample for piece in self.pieces])
+        inside = np.rint((wanted - starts[index]) * rates[index]).astype(np.int64)
+        return np.asarray(first[index] + np.clip(inside, 0, lengths[index] - 1))
+
     @property
     def jumps(self) -> tuple[ClockJump, ...]:
         """Between pieces that do not follow each other. Where only the rate changes, there is none."""
         found = []
-        for before, after in zip(self.pieces[:-1], self.pieces[1:], strict=True):
+        for before, after in pairwise(self.pieces):
             missing = round((after.start_time_s - before.end_time_s) * self.nominal_hz)
             if missing:
                 found.append(ClockJump(after.start_sample, missing))
@@ -129,9 +146,87 @@ class Clock:
                 pieces.append(ClockPiece(start - start_sample, end - start_sample, time_s, piece.rate_hz))
         return Clock(tuple(pieces), self.nominal_hz, self.source)
 
+    @property
+    def is_ascending(self) -> bool:
+        """Whether no sample comes before an earlier one, as in one file, or in the parts of one session."""
+        tolerance_s = 0.5 / self.nominal_hz
+        return all(after.start_time_s >= before.end_time_s - tolerance_s for before, after in pairwise(self.pieces))
+
+    def timeline(self) -> Clock:
+        """Times that ascend over the whole recording: its own; where files do not follow each other, from 0."""
+        return self if self.is_ascending else clock_from_start(self.num_samples, self.nominal_hz)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether start and nominal rate say all."""
+        return len(self.pieces) == 1 and self.pieces[0].rate_hz == self.nominal_hz
+
+    def intervals_s(self) -> np.ndarray:
+        """Start and end of each stretch without a gap, shape (stretches, 2)."""
+        breaks = [jump.sample for jump in self.jumps]
+        first = [piece for piece in self.pieces if piece.start_sample in {0, *breaks}]
+        last = [piece for piece in self.pieces if piece.end_sample in {self.num_samples, *breaks}]
+        return np.array([[one.start_time_s, other.end_time_s] for one, other in zip(first, last, strict=True)])
+
+    @property
+    def start_time_s(self) -> float:
+        """Time of the first sample."""
+        return self.pieces[0].start_time_s
+
+    @property
+    def num_samples(self) -> int:
+        """Length of the recording."""
+        return self.pieces[-1].end_sample
+
+    def extended(self, num_samples: int) -> Clock:
+        """The clock of as many samples, of which those at the end go on at the rate of the last piece."""
+        return Clock(
+            (*self.pieces[:-1], replace(self.pieces[-1], end_sample=num_samples)), self.nominal_hz, self.source
+        )
+
+    def without_overlaps(self) -> list[tuple[int, int]]:
+        """Which samples are left when each moment is taken once, as half-open ranges.
+
+        Samples of a time that was there before are left out. Where the clock steps back to before its beginning, what
+        came first is of an earlier run, if it is the shorter part: then that is left out.
+        """
+        tolerance_s = 0.5 / self.nominal_hz
+        kept: list[tuple[int, int]] = []
+        begins_s, ends_s = self.pieces[0].start_time_s, self.pieces[0].start_time_s
+        for piece in self.pieces:
+            start = piece.start_sample
+            if piece.start_time_s < begins_s - tolerance_s:
+                before = sum(end - first for first, end in kept)
+                if before > self.num_samples - start:
+                    continue
+                kept, begins_s = [], piece.start_time_s
+            elif piece.start_time_s < ends_s - tolerance_s:
+                start += math.ceil((ends_s - piece.start_time_s) * piece.rate_hz - 0.5)
+            if start < piece.end_sample:
+                if kept and kept[-1][1] == start:
+                    kept[-1] = kept[-1][0], piece.end_sample
+                else:
+                    kept.append((start, piece.end_sample))
+                ends_s = piece.end_time_s
+        return kept
+
+    def resampled(self, num_samples: int) -> Clock:
+        """The clock of the same recording with another number of samples."""
+        ratio = num_samples / self.num_samples
+        pieces = [
+            ClockPiece(
+                round(piece.start_sample * ratio),
+                round(piece.end_sample * ratio),
+                piece.start_time_s,
+                piece.rate_hz * ratio,
+            )
+            for piece in self.pieces
+        ]
+        return Clock(tuple(pieces), self.nominal_hz * ratio, self.source)
+
     def to_dict(self) -> dict[str, Any]:
         """A representation for JSON; `from_dict` restores it."""
-        return asdict(self)
+        return {**asdict(self), "pieces": [asdict(piece) for piece in self.pieces]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Clock:
@@ -146,6 +241,29 @@ class BrokenClockError(ValueError):
 def clock_from_start(num_samples: int, rate_hz: float, start_time_s: float = 0.0) -> Clock:
     """The clock of a file that states its start and its rate, and nothing else."""
     return Clock((ClockPiece(0, num_samples, start_time_s, rate_hz),), rate_hz, "start and rate")
+
+
+def annotate_clocks(recording: BaseRecording, clocks: Sequence[Clock]) -> None:
+    """Annotate a recording with the clock of each of its segments, in a form that JSON can hold."""
+    recording.annotate(**{_ANNOTATION: [clock.to_dict() for clock in clocks]})
+
+
+def recording_clocks(recording: BaseRecording) -> list[Clock]:
+    """The clock of each segment: as annotated, else by its start and the recording's rate."""
+    annotated = recording.get_annotation(_ANNOTATION)
+    if annotated is not None:
+        return [Clock.from_dict(values) for values in annotated]
+    rate_hz = float(recording.sampling_frequency)
+    return [
+        clock_from_start(int(recording.get_num_samples(index)), rate_hz, float(recording.get_start_time(index)))
+        for index in range(recording.get_num_segments())
+    ]
+
+
+def recording_clock(recording: BaseRecording) -> Clock:
+    """The clock of a recording with a single segment."""
+    (clock,) = recording_clocks(recording)
+    return clock
 
 
 def join_clocks(clocks: Sequence[Clock]) -> Clock:
@@ -247,6 +365,25 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
         inside = slice(np.searchsorted(samples, start), np.searchsorted(samples, end))
         pieces += _fit(samples[inside], times[inside], end, nominal_hz)
     return Clock(tuple(pieces), nominal_hz, "timestamps")
+
+
+def usual_rate_hz(timestamps: Any) -> float:
+    """The rate at which timestamps come, to some parts per million: over the longest stretch without a jump.
+
+    Parameters
+    ----------
+    timestamps : array_like
+        In seconds; the first million is read.
+    """
+    first = np.asarray(timestamps[:CHUNK_SAMPLES], dtype=np.float64)
+    steps = np.diff(first)
+    usual = np.nanmedian(steps)
+    jumps = np.flatnonzero(~(np.abs(steps - usual) < _JUMP_SAMPLES * usual))
+    ends = np.concatenate([[-1], jumps, [len(steps)]])
+    longest = int(np.argmax(np.diff(ends)))
+    start, end = int(ends[longest]) + 1, int(ends[longest + 1])
+    rate_hz = float((end - start) / (first[end] - first[start])) if end > start else float(1 / usual)
+    return float(round(rate_hz)) if abs(rate_hz - round(rate_hz)) < _ROUNDING * rate_hz else rate_hz
 
 
 def _fit(samples: np.ndarray, times: np.ndarray, end: int, nominal_hz: float) -> Iterator[ClockPiece]:

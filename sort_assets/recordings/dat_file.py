@@ -31,7 +31,7 @@ HEADROOM = 8.0
 """Ratio of the full scale of an int16 `.dat` to the largest value in the sampled chunks."""
 SMALLEST_FULL_SCALE_UV = 500.0
 """Full scale of a recording that is nearly silent where it was sampled."""
-KEPT_ANNOTATIONS = ("boundaries", "removed_channels")
+KEPT_ANNOTATIONS = ("boundaries", "clocks", "overlapping_samples", "removed_channels")
 """Annotations of the recording that are stored with the `.dat`."""
 _STATED_ELSEWHERE = ("contact_vector", "location", "group", "gain_to_uV", "offset_to_uV")
 _OF_OTHER_COUNTS = ("noise_level_", "gain_to_physical_unit", "offset_to_physical_unit")

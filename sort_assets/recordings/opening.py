@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import IncompatibleFilesError
+from sort_assets.errors import ClockGapError, IncompatibleFilesError
+from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
 from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 RATE_TOLERANCE = 1e-6
 """Relative difference of sampling rates that counts as rounding, for example in rates derived from timestamps."""
+
+
+OVERLAPPING_SAMPLES = "overlapping_samples"
+"""Annotation of a recording: how many samples were left out because their time was there before."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
         When electrodes are placed in a way that can't be, or the probe file is not there or says nothing of wiring.
     ProbeGeometryError
         When the probe file is wired to channels that the recording does not have.
+    ClockGapError
+        When samples are missing in the middle, and `config` refuses that.
     IncompatibleFilesError
         When files to concatenate differ in format, channels, rate, sample type, gains or probe.
     ConfigError
@@ -97,7 +104,10 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     paths = [member for member, _ in members]
     for other_path, other in zip(paths[1:], recordings[1:], strict=True):
         _check_compatible(paths[0], recordings[0], other_path, other)
-    return _join(paths, recordings)
+    recording = _without_overlaps(_join(paths, recordings))
+    if config.gaps == "refuse":
+        _refuse_gaps(recording, path)
+    return recording
 
 
 def boundaries(recording: BaseRecording) -> list[Boundary]:
@@ -177,7 +187,55 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
         tolerance_hz = RATE_TOLERANCE * joined.sampling_frequency
         joined = concatenate_recordings(list(recordings), sampling_frequency_max_diff=tolerance_hz)
     annotate_boundaries(joined, pieces)
+    annotate_clocks(joined, [join_clocks([clock for one in recordings for clock in recording_clocks(one)])])
     return joined
+
+
+def _without_overlaps(recording: BaseRecording) -> BaseRecording:
+    """The recording with each moment of a file, or of a session in several files, once."""
+    from spikeinterface.core import concatenate_recordings
+
+    clock, pieces = recording_clock(recording), boundaries(recording)
+    kept = [
+        (piece.start_sample + start, piece.start_sample + end)
+        for piece in ([Boundary("", 0, clock.num_samples, 0.0)] if _of_one_session(pieces) else pieces)
+        for start, end in clock.cut(piece.start_sample, piece.end_sample).without_overlaps()
+    ]
+    if sum(end - start for start, end in kept) == clock.num_samples:
+        return recording
+    parts = [recording.frame_slice(start, end) for start, end in kept]
+    whole = parts[0] if len(parts) == 1 else concatenate_recordings(parts)
+    left: list[Boundary] = []
+    for start, end in kept:
+        offset = left[-1].end_sample if left else 0
+        for piece in cut_boundaries(pieces, start, end, recording.sampling_frequency):
+            placed = replace(piece, start_sample=piece.start_sample + offset, end_sample=piece.end_sample + offset)
+            if left and left[-1].name == placed.name:
+                left[-1] = replace(left[-1], end_sample=placed.end_sample)
+            else:
+                left.append(placed)
+    annotate_boundaries(whole, left)
+    annotate_clocks(whole, [join_clocks([clock.cut(start, end) for start, end in kept])])
+    whole.annotate(**{OVERLAPPING_SAMPLES: clock.num_samples - sum(end - start for start, end in kept)})
+    return whole
+
+
+def _refuse_gaps(recording: BaseRecording, path: Path) -> None:
+    at_files = {piece.start_sample for piece in boundaries(recording)}
+    jumps = [jump for jump in recording_clock(recording).jumps if jump.sample not in at_files]
+    if jumps:
+        raise ClockGapError(
+            f"The clock of '{path}' jumps in {len(jumps)} {'places' if len(jumps) > 1 else 'place'}, first by "
+            f"{jumps[0].samples} samples before sample {jumps[0].sample}.",
+            remedy="Sort the parts one by one (recording.start_s, recording.end_s), or set recording.gaps to split: "
+            "the samples are then sorted as they follow each other, with the times of the clock.",
+            jumps=len(jumps),
+        )
+
+
+def _of_one_session(pieces: Sequence[Boundary]) -> bool:
+    """Whether the segments are those of one recording, such as the triggers of a run, on one clock."""
+    return len({piece.name.split("/segment_")[0] for piece in pieces}) == 1
 
 
 def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError
 from sort_assets.recordings.bad_channels import check_channel_ids, detect_bad_channels, remove_channels
+from sort_assets.recordings.clock import annotate_clocks, recording_clock
 from sort_assets.recordings.opening import annotate_boundaries, boundaries, cut_boundaries, join_segments
 from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
 
@@ -146,6 +147,7 @@ def _cut(recording: BaseRecording, config: RecordingConfig) -> BaseRecording:
     # Sliced even when nothing is cut off: what follows annotates a view, not the caller's recording.
     cut = recording.frame_slice(start, end)
     annotate_boundaries(cut, pieces)
+    annotate_clocks(cut, [recording_clock(recording).cut(start, end)])
     return cut
 
 
@@ -211,4 +213,5 @@ def _finish(prepared: BaseRecording, scaled: BaseRecording) -> BaseRecording:
             for piece in boundaries(scaled)
         ]
         annotate_boundaries(prepared, pieces)
+        annotate_clocks(prepared, [recording_clock(scaled).resampled(num_samples)])
     return prepared

@@ -21,6 +21,7 @@ from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.units import DeliveredUnits, delivered_units
+from sort_assets.recordings.clock import Clock, clock_from_start
 from sort_assets.recordings.dat_file import read_dat, write_dat
 
 START_S = 2.5
@@ -41,10 +42,11 @@ class Sorted:
         sorting = self.analyzer.sorting
         return {str(unit_id): sorting.get_unit_spike_train(unit_id) for unit_id in sorting.unit_ids}
 
-    def units(self, **config: object) -> DeliveredUnits:
+    def units(self, *, clock: Clock | None = None, **config: object) -> DeliveredUnits:
         """What is delivered of it."""
+        plain = clock_from_start(int(self.analyzer.get_total_samples()), 30_000.0, START_S)
         return delivered_units(
-            self.analyzer, self.table, DeliveryConfig(**config), start_time_s=START_S, name="mouse 1/day 2.nwb"
+            self.analyzer, self.table, DeliveryConfig(**config), clock=clock or plain, name="mouse 1/day 2.nwb"
         )
 
 

@@ -15,8 +15,9 @@ from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.delivery import Delivery, write_delivery
 from sort_assets.exports.session import Facts, facts_of_files, session_facts
 from sort_assets.exports.units import DeliveredUnits
+from sort_assets.recordings.clock import Clock, clock_from_start, join_clocks
 from sort_assets.recordings.opening import Boundary
-from sort_assets_tests.exports.conftest import START_S, Sorted
+from sort_assets_tests.exports.conftest import Sorted
 
 ALL = ("nwb", "npz", "mat", "phy", "pynapple")
 FILES = (Boundary("day 2/rest.dat", 0, 90_000, 7.0), Boundary("run.dat", 90_000, 300_000, 8.0))
@@ -28,12 +29,17 @@ def facts(stated: RecordingSettings, tmp_path: Path) -> Facts:
     return session_facts(tmp_path / "gone", "", stated)
 
 
+def _clock_of(files: tuple[Boundary, ...]) -> Clock | None:
+    clocks = [clock_from_start(file.end_sample - file.start_sample, 30_000.0, file.start_time_s) for file in files]
+    return join_clocks(clocks) if clocks else None
+
+
 def deliver(recording: Sorted, folder: Path, facts: Facts, *files: Boundary, **options: object) -> Delivery:
     config = DeliveryConfig(**{"formats": ALL} | options)
     return write_delivery(
         folder,
         recording.analyzer,
-        recording.units(include_failed_units=config.include_failed_units),
+        recording.units(include_failed_units=config.include_failed_units, clock=_clock_of(files)),
         config,
         facts,
         files,
@@ -79,7 +85,7 @@ def test_rejected_units_are_in_every_format_when_asked_for(sorted_units: Sorted,
     assert read_phy(tmp_path / "mouse_1_day_2_phy").get_property("quality").tolist().count("noise") == 1
 
 
-def test_each_file_of_a_concatenated_recording_is_delivered_with_times_from_zero(
+def test_each_file_of_a_concatenated_recording_is_delivered_on_its_own_clock(
     sorted_units: Sorted, facts: Facts, tmp_path: Path
 ) -> None:
     delivery = deliver(sorted_units, tmp_path, facts, *FILES)
@@ -98,11 +104,12 @@ def test_each_file_of_a_concatenated_recording_is_delivered_with_times_from_zero
         whole = sorted_units.trains[str(unit_id)]
         expected = [whole[whole < 90_000], whole[whole >= 90_000] - 90_000]
         for part, data, struct, group, samples in zip(parts, arrays, structs, groups, expected, strict=True):
-            np.testing.assert_array_equal(part.get_unit_spike_train(unit_id), samples)
+            first = round(30_000 * float(data["start_time_s"]))  # SpikeInterface counts samples from time 0
+            np.testing.assert_array_equal(part.get_unit_spike_train(unit_id), first + samples)
             np.testing.assert_array_equal(data["spike_samples"][data["spike_unit_index"] == index], samples)
             np.testing.assert_array_equal(np.ravel(struct["units"][index]["spike_samples"]), samples)
-            np.testing.assert_allclose(group[unit_id].t, samples / 30_000, rtol=0, atol=1e-9)
-    assert [float(data["file_start_time_s"]) for data in arrays] == [7.0, 8.0]
+            np.testing.assert_allclose(group[unit_id].t, data["start_time_s"] + samples / 30_000, rtol=0, atol=1e-9)
+    assert [float(data["start_time_s"]) for data in arrays] == [7.0, 8.0]
     # Phy's folder stays one, since it points to the one .dat.
     np.testing.assert_array_equal(
         read_phy(tmp_path / "mouse_1_day_2_phy").get_unit_spike_train(12), sorted_units.trains["12"]
@@ -140,7 +147,7 @@ def test_a_concatenated_recording_is_delivered_whole_when_configured(
     (only,) = delivery.files
     data = np.load(only.path, allow_pickle=False)
     assert data["num_samples"] == 300_000
-    assert data["start_time_s"] == START_S
+    assert data["start_time_s"] == 0.0  # the files' own clocks do not follow each other
 
 
 def test_files_of_the_same_name_overwrite_nothing(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:

@@ -196,9 +196,8 @@ def test_each_file_of_a_folder_says_when_it_began(unstated: RecordingSettings, t
 
     first, second = facts["part_1.nwb"], facts["part_2.nwb"]
     assert first.start_time == second.start_time == START
-    assert first.reference_time(0.0, 0.0) == START
-    # The second file's first sample is 5 s after its own clock's zero.
-    assert second.reference_time(0.0, 5.0) == later + timedelta(seconds=5)
+    assert first.reference_time(0.0) == START
+    assert second.reference_time(5.0) == later  # times are those of the file's own clock
     assert second.subject == first.subject
 
 
@@ -210,8 +209,8 @@ def test_a_file_that_does_not_say_when_it_began_says_so(stated: RecordingSetting
     facts = facts_of_files(tmp_path, "", stated, files)
 
     assert facts["a.dat"].absent == ()
-    assert facts["a.dat"].reference_time(0.0, 0.0) == facts["a.dat"].start_time
-    assert facts["b.dat"].reference_time(0.0, 0.0) is None
+    assert facts["a.dat"].reference_time(0.0) == facts["a.dat"].start_time
+    assert facts["b.dat"].reference_time(0.0) is None
     assert any("When this file began within the session: not known" in words for words in facts["b.dat"].absent)
 
 
@@ -221,4 +220,4 @@ def test_times_on_the_file_s_clock_refer_to_its_zero(stated: RecordingSettings, 
     facts = session_facts(tmp_path / "gone", "open_ephys", stated, cut_s=10.0)
 
     # The recording's first sample, 1234 s on its clock, is cut off by 10 s.
-    assert facts.reference_time(1244.0, 1244.0) == start - timedelta(seconds=1234)
+    assert facts.reference_time(1244.0) == start - timedelta(seconds=1234)

@@ -8,9 +8,11 @@ import pytest
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.exports.units import delivered_units, split_by_file
+from sort_assets.recordings.clock import clock_from_start, join_clocks
 from sort_assets.recordings.opening import Boundary
 from sort_assets_tests.exports.conftest import START_S, Sorted
 
+PLAIN = clock_from_start(300_000, 30_000.0)
 CUTS = (0, 90_000, 90_001, 300_000)
 
 
@@ -58,13 +60,13 @@ def test_a_table_that_lacks_a_unit_is_refused(sorted_units: Sorted) -> None:
     table = sorted_units.table.drop(index="40")
 
     with pytest.raises(DamagedArtefactError, match="lacks 1 of 8 units: 40"):
-        delivered_units(sorted_units.analyzer, table, DeliveryConfig(), start_time_s=0.0)
+        delivered_units(sorted_units.analyzer, table, DeliveryConfig(), clock=PLAIN)
 
 
 def test_without_decisions_every_unit_is_delivered(sorted_units: Sorted) -> None:
     table = sorted_units.table[["snr"]]
 
-    units = delivered_units(sorted_units.analyzer, table, DeliveryConfig(waveforms=False), start_time_s=0.0)
+    units = delivered_units(sorted_units.analyzer, table, DeliveryConfig(waveforms=False), clock=PLAIN)
 
     assert len(units) == 8
     assert units.waveforms is None
@@ -74,7 +76,7 @@ def test_an_analyzer_without_templates_delivers_spikes(sorted_units: Sorted) -> 
     analyzer = sorted_units.analyzer.copy()
     analyzer.delete_extension("templates")
 
-    units = delivered_units(analyzer, sorted_units.table, DeliveryConfig(), start_time_s=0.0)
+    units = delivered_units(analyzer, sorted_units.table, DeliveryConfig(), clock=PLAIN)
 
     assert units.waveforms is None
     assert units.num_spikes > 0
@@ -100,14 +102,14 @@ def test_files_add_up_to_the_whole(sorted_units: Sorted) -> None:
         np.testing.assert_array_equal(np.concatenate(rejoined), units.spike_samples[index])
 
 
-def test_times_of_each_file_count_from_zero(sorted_units: Sorted) -> None:
-    units = sorted_units.units()
+def test_times_of_each_file_are_those_of_its_own_clock(sorted_units: Sorted) -> None:
+    clocks = [clock_from_start(end - start, 30_000.0, 900.0 - 100 * start) for start, end in pairwise(CUTS)]
+    units = sorted_units.units(clock=join_clocks(clocks))
 
     parts = split_by_file(units, files_of(CUTS))
 
-    assert [part.start_time_s for part in parts] == [0.0, 0.0, 0.0]
-    assert [part.file_start_time_s for part in parts] == [100.0, 200.0, 300.0]
-    last = parts[-1].spike_times_s[0][-1]
+    assert [part.start_time_s for part in parts] == [clock.start_time_s for clock in clocks]
+    last = parts[-1].spike_times_s[0][-1] - parts[-1].start_time_s
     assert last == pytest.approx((299_999 - 90_001) / 30_000)
 
 

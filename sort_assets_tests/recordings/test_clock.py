@@ -54,6 +54,9 @@ def test_jumps_of_numbers_are_found_exactly(seed: int) -> None:
 
     assert clock.jumps == fault.jumps
     np.testing.assert_allclose(clock.times_s(np.arange(SAMPLES)), fault.numbers / RATE_HZ, atol=1e-6, rtol=0)
+    if clock.is_ascending:
+        chosen = np.arange(0, SAMPLES, 997)
+        np.testing.assert_array_equal(clock.samples(clock.times_s(chosen)), chosen)
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -130,6 +133,24 @@ def test_what_jumps_all_the_time_makes_no_clock() -> None:
         clock_from_numbers(np.arange(SAMPLES) * 2, RATE_HZ)
     with pytest.raises(BrokenClockError, match="10000 times"):
         clock_from_timestamps(np.floor(np.arange(SAMPLES) / 30) / 1000, RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [
+        ([(0, 1000), (1000, 2000)], [(0, 2000)]),
+        ([(0, 1000), (1500, 2000)], [(0, 1500)]),
+        ([(0, 1000), (800, 2000)], [(0, 1000), (1200, 2200)]),
+        ([(0, 1000), (300, 900), (900, 2000)], [(0, 1000), (1700, 2700)]),
+        ([(5000, 5100), (0, 2000)], [(100, 2100)]),  # of an earlier run
+        ([(5000, 7000), (0, 100)], [(0, 2000)]),
+    ],
+    ids=["one", "gap", "overlap", "two overlaps", "leftover", "leftover at the end"],
+)
+def test_each_moment_is_taken_once(numbers: list[tuple[int, int]], kept: list[tuple[int, int]]) -> None:
+    clock = clock_from_numbers(np.concatenate([np.arange(*each) for each in numbers]), RATE_HZ)
+
+    assert clock.without_overlaps() == kept
 
 
 def test_parts_and_concatenations_keep_the_times() -> None:

@@ -135,6 +135,8 @@ class SortingDetails(AssetDetails):
         Length of what was sorted.
     start_time_s : float
         The time of the recording's first sample.
+    clock : dict or None
+        The time of each sample, as `Clock.to_dict` gives it; None in sortings that were made before there were clocks.
     device : str
         Name of the GPU, or "CPU".
     effective_params : dict
@@ -158,6 +160,7 @@ class SortingDetails(AssetDetails):
     excess_spikes: int = 0
     duration_s: float
     start_time_s: float
+    clock: Mapping[str, Any] | None = None
     device: str
     effective_params: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     unsortable: str | None = None

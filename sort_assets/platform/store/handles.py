@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from sort_assets.curation.history import CurationHistory
     from sort_assets.curation.manual import ManualCuration
+    from sort_assets.recordings.clock import Clock
 
 UNGROUPED = ""
 """Name of the only group of a recording that is not split."""
@@ -248,8 +249,30 @@ class StoredSorting(Handle[SortingDetails]):
             When somebody put pickled data among the properties.
         """
         sorting = read_sorting(self.path)
-        sorting.shift_times(self.details.start_time_s)
+        self.set_times(sorting)
         return sorting
+
+    @property
+    def clock(self) -> Clock | None:
+        """The time of each sample; None in sortings that were made before there were clocks."""
+        from sort_assets.recordings.clock import Clock
+
+        stored = self.details.clock
+        return None if stored is None else Clock.from_dict(dict(stored))
+
+    def set_times(self, sorting: BaseSorting) -> None:
+        """Give the units of this sorting the times of the recording."""
+        clock = self.clock
+        if clock is None:
+            sorting.shift_times(self.details.start_time_s)
+            return
+        timeline = clock.timeline()
+        if timeline.is_plain:
+            sorting.shift_times(timeline.start_time_s)
+        else:
+            from sort_assets.recordings.times import TimesRecording
+
+            sorting.register_recording(TimesRecording(timeline), check_spike_frames=False)
 
 
 def read_sorting(folder: Path) -> BaseSorting:
@@ -404,7 +427,7 @@ class StoredCuration(Handle[CurationDetails]):
         """
         sorting = read_sorting(self.path)
         kept = sorting.select_units(sorting.unit_ids[self.decisions()["kept"].to_numpy(bool)])
-        kept.shift_times(self.sorting.details.start_time_s)
+        self.sorting.set_times(kept)
         return kept
 
     def load_analyzer(self, *, job_kwargs: Mapping[str, Any] | None = None) -> SortingAnalyzer:

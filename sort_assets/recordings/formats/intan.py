@@ -5,7 +5,6 @@ Only the amplifier channels are sorted. The files hold no positions of the elect
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from spikeinterface.core import BaseRecording  # noqa: TID253
 from spikeinterface.extractors.neoextractors.intan import IntanRecordingExtractor  # noqa: TID253
 
 from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     choose_stream,
+    clock_readable,
     count_samples,
     read_first_and_last_sample,
     readable,
@@ -31,7 +32,6 @@ HEADER_NAMES = frozenset({"info.rhd", "info.rhs"})
 TIME_NAME = "time.dat"
 """Sample numbers (int32) in such a folder."""
 _AMPLIFIER_STREAM_ID = "0"
-_CHUNK_SAMPLES = 1_000_000
 
 
 def is_intan(path: Path) -> bool:
@@ -80,7 +80,7 @@ def open_intan(path: Path, stream: str | None) -> BaseRecording:
     StreamError
         When another stream is asked for, or no amplifier channel was recorded.
     UnreadableRecordingError
-        When a file is damaged or truncated, or samples are missing in the middle.
+        When a file is damaged or truncated, or its sample numbers jump all the time.
     """
     choose_stream(path, stream, (STREAM,))
     if path.is_dir():
@@ -90,17 +90,19 @@ def open_intan(path: Path, stream: str | None) -> BaseRecording:
     else:
         recording = _extract(path, path)
     read_first_and_last_sample(recording, path)
-    recording.shift_times(recording.first_sample_number / recording.sampling_frequency)
+    with clock_readable(path):
+        clock = clock_from_numbers(recording.sample_numbers, float(recording.sampling_frequency))
+    recording.shift_times(clock.start_time_s)
+    annotate_clocks(recording, [clock])
     return recording
 
 
 class IntanRecording(IntanRecordingExtractor):  # type: ignore[misc]
-    """SpikeInterface's extractor of Intan's amplifiers, with a check of the sample numbers that bounds its memory.
+    """SpikeInterface's extractor of Intan's amplifiers, without neo's check of the sample numbers.
 
-    At the module's top level, where SpikeInterface finds it when it loads a recording in another process. neo's own
-    check (up to 0.14.6, the newest when this was written) copies the numbers: for an hour at 30 kHz, 2 s and 0.9 GB at
-    each opening, instead of 0.3 s and the file's own pages. It also writes a line of its message for each jump, of
-    which a damaged file has millions.
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process. neo's check
+    (up to 0.14.6, the newest when this was written) refuses files with a jump, which the recording's clock follows. It
+    also copies the numbers: for an hour at 30 kHz, 2 s and 0.9 GB at each opening.
     """
 
     @classmethod
@@ -110,20 +112,18 @@ class IntanRecording(IntanRecordingExtractor):  # type: ignore[misc]
         return reader
 
     @property
-    def first_sample_number(self) -> int:
-        """Number of the first sample; may be negative, where a trigger is sample 0."""
-        return int(np.ravel(self.neo_reader.sample_numbers[:1])[0])
+    def sample_numbers(self) -> np.ndarray:
+        """Numbers of the samples, memory-mapped, of shape (samples,), (samples, 1) or (blocks, samples in a block).
+
+        The first may be negative, where a trigger is sample 0.
+        """
+        numbers = self.neo_reader._raw_data["timestamp"]
+        return np.asanyarray(numbers[0] if isinstance(numbers, list) else numbers)
 
 
 class _IntanReader(IntanRawIO):  # type: ignore[misc]
-    @property
-    def sample_numbers(self) -> np.ndarray:
-        """Numbers of the samples, memory-mapped, of shape (samples,), (samples, 1) or (blocks, samples in a block)."""
-        numbers = self._raw_data["timestamp"]
-        return np.asanyarray(numbers[0] if isinstance(numbers, list) else numbers)
-
     def _assert_timestamp_continuity(self) -> None:
-        _check_sample_numbers(self.sample_numbers, self.filename, float(self._global_info["sampling_rate"]))
+        pass
 
 
 def _extract(path: Path, header: Path) -> IntanRecording:
@@ -210,27 +210,4 @@ def _check_channels(folder: Path, recording: BaseRecording, num_samples: int) ->
             f"The amplifier files of '{folder}' are not those of its header, one for each channel and in this order.",
             remedy="Remove other .dat files from the folder; if there are none, restore the channels' original order "
             "in Intan's software and save the recording again.",
-        )
-
-
-def _check_sample_numbers(numbers: np.ndarray, path: Path, rate_hz: float) -> None:
-    per_row = numbers.shape[1] if numbers.ndim == 2 else 1
-    rows = max(1, _CHUNK_SAMPLES // per_row)
-    jumps, first_jump, before = 0, "", None
-    for start, stop in pairwise([*range(0, len(numbers), rows), len(numbers)]):
-        chunk = np.ravel(numbers[start:stop]).astype(np.int64)
-        steps = np.diff(chunk, prepend=chunk[:1] - 1 if before is None else before)
-        (at,) = np.nonzero(steps != 1)
-        if at.size and not jumps:
-            seen = (start * per_row + int(at[0])) / rate_hz
-            first_jump = f"{seen:.3f} s after its beginning, by {(int(steps[at[0]]) - 1) / rate_hz:.3f} s"
-        jumps += at.size
-        before = chunk[-1:]
-    if jumps:
-        raise UnreadableRecordingError(
-            f"The sample numbers of '{path}' jump in {jumps} places, first {first_jump}: samples were lost, or files "
-            "were joined that do not follow each other.",
-            remedy="Use the original files, one for each continuous part; those in one folder are sorted as one "
-            "recording. Lost samples can't be restored.",
-            jumps=int(jumps),
         )

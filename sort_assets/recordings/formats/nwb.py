@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
-import numpy as np
 from spikeinterface.core import BaseRecording  # noqa: TID253
 from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor  # noqa: TID253
 
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
+from sort_assets.recordings.clock import annotate_clocks, clock_from_timestamps, usual_rate_hz
 from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
+    clock_readable,
     open_hdf5,
     read_first_and_last_sample,
     readable,
@@ -21,7 +23,23 @@ from sort_assets.recordings.formats.reading import (
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
 _SIGNAL_GROUPS = ("acquisition", "processing")
-_TIMESTAMPS_FOR_RATE = 1000
+_FEW = 2
+
+
+class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
+    """SpikeInterface's extractor with the rate at which the timestamps really come.
+
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process.
+    SpikeInterface (up to 0.105.3, the newest when this was written) takes the median of single differences, which in
+    seconds since 1970 are off by up to a thousandth.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _, _, timestamps = self._reader.time_info(_FEW)
+        if timestamps is not None:
+            self._sampling_frequency = usual_rate_hz(timestamps)
+            self.segments[0].sampling_frequency = self._sampling_frequency
 
 
 def is_nwb(path: Path) -> bool:
@@ -76,7 +94,7 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
     series = choose_stream(path, stream, sortable)
     with readable(path):
         try:
-            recording = NwbRecordingExtractor(path, electrical_series_path=series)
+            recording = NwbRecording(path, electrical_series_path=series)
         except ValueError as error:
             if "must be unique" not in str(error):
                 raise
@@ -86,6 +104,10 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
                 "own; leave both columns out if positions are not known.",
             ) from error
     read_first_and_last_sample(recording, path)
+    with open_hdf5(path) as file, clock_readable(path):
+        timestamps = file[series].get("timestamps")
+        if timestamps is not None:
+            annotate_clocks(recording, [clock_from_timestamps(timestamps, rates[series])])
     return recording
 
 
@@ -108,5 +130,4 @@ def _electrical_series(file: h5py.File) -> Iterator[h5py.Group]:
 def _rate(series: h5py.Group) -> float:
     if "starting_time" in series:
         return float(series["starting_time"].attrs["rate"])
-    timestamps = series["timestamps"][:_TIMESTAMPS_FOR_RATE]
-    return float(1 / np.median(np.diff(timestamps)))
+    return usual_rate_hz(series["timestamps"])

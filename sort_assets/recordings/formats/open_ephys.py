@@ -25,10 +25,12 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, UnreadableRecordingError
+from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers, clock_from_timestamps
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
+    clock_readable,
     count_samples,
     natural_order,
     read_first_and_last_sample,
@@ -50,6 +52,9 @@ _SAMPLES = "continuous.dat"
 # Where units are left out, electrodes are in microvolts and inputs of the converter in volts (see the layout).
 _MICROVOLTS = ("uV", "")
 _NO_ELECTRODE = re.compile(r"ADC|AUX|SYNC")
+_LAST_BUFFER = 100_000
+"""How many numbers may be missing at the end: the GUI writes samples and numbers through buffers of their own, and the
+numbers that are there fit the first samples (open-ephys/analysis-tools#106)."""
 _NATIONAL_INSTRUMENTS = "NI-DAQmx"
 
 
@@ -145,12 +150,12 @@ def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
                 f"'{segment.folder}' can't be put behind '{segments[0].folder}': its channels, rate or gains differ.",
                 remedy="Move the recordings that were made with other settings into a folder of their own.",
             )
-    starts_s = [_start_time_s(segment) for segment in segments]
-    filled = [(segment, start) for segment, start in zip(segments, starts_s, strict=True) if start is not None]
+    clocks = [_clock(segment) for segment in segments]
+    filled = [(segment, clock) for segment, clock in zip(segments, clocks, strict=True) if clock is not None]
     if not filled:
         raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=COPY_AGAIN)
     with readable(segments[0].folder):
-        recording = _open([segment for segment, _ in filled], [start for _, start in filled])
+        recording = _open([segment for segment, _ in filled], [clock for _, clock in filled])
     probe = _neuropixels(segments[0])
     if probe is not None:
         if probe.get_contact_count() != recording.get_num_channels():
@@ -256,32 +261,66 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
     )
 
 
-def _start_time_s(segment: _Segment) -> float | None:
-    """Check the sizes; the time of the first sample on the acquisition's clock, None when there is no sample."""
+def _clock(segment: _Segment) -> Clock | None:
+    """Check the sizes; the clock of the samples, None when there is no sample.
+
+    Since version 0.6 of the GUI the numbers have a file of their own, and timestamps.npy holds seconds on the clock
+    that all streams share, or -1 where a stream is not synchronized.
+    """
     num_samples = count_samples(segment.folder / _SAMPLES, len(segment.channels))
     refuse_pickles(segment.folder)
-    # Since version 0.6 the numbers have a file of their own, and timestamps.npy holds seconds on a common clock.
-    named = (segment.folder / name for name in ("sample_numbers.npy", "timestamps.npy"))
-    numbers_path = next((path for path in named if path.is_file()), None)
-    if numbers_path is None:
+    numbers, timestamps = (_npy(segment.folder / name) for name in ("sample_numbers.npy", "timestamps.npy"))
+    if timestamps is not None and timestamps.dtype.kind != "f":  # of a version before 0.6
+        numbers, timestamps = timestamps, None
+    stated = timestamps if numbers is None else numbers
+    if stated is None:
         raise UnreadableRecordingError(f"'{segment.folder}' lacks sample_numbers.npy.", remedy=COPY_AGAIN)
-    with readable(numbers_path):
-        # Not memory-mapped when empty, which numpy can't.
-        numbers = np.load(numbers_path, mmap_mode="r" if num_samples else None, allow_pickle=False)
-        count = len(numbers)
-        if count != num_samples:
+    if not num_samples - _LAST_BUFFER <= len(stated) <= num_samples or (num_samples and not len(stated)):
+        raise UnreadableRecordingError(
+            f"'{segment.folder / _SAMPLES}' has {num_samples} samples, and the files beside it number {len(stated)}: "
+            "the copy of one of them is incomplete.",
+            remedy=COPY_AGAIN,
+        )
+    if num_samples == 0:
+        return None
+    with clock_readable(segment.folder):
+        if timestamps is not None and len(timestamps) == len(stated) and _synchronized(timestamps):
+            clock = clock_from_timestamps(timestamps, segment.rate_hz)
+        else:
+            clock = clock_from_numbers(stated, segment.rate_hz)
+    return clock.extended(num_samples)
+
+
+def _npy(path: Path) -> np.ndarray | None:
+    """A file of one value for each sample, memory-mapped; None where it is not there.
+
+    As many as the file's size says: after a crash, its header has an earlier count.
+    """
+    if not path.is_file():
+        return None
+    with readable(path), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if len(shape) != 1 or dtype.hasobject:
+            raise ValueError(f"it holds {dtype} of shape {shape}")
+        start = file.tell()
+        count = (path.stat().st_size - start) // dtype.itemsize
+        if count < shape[0]:
             raise UnreadableRecordingError(
-                f"'{segment.folder / _SAMPLES}' has {num_samples} samples, and '{numbers_path.name}' beside it numbers "
-                f"{count}: the copy of one of them is incomplete.",
-                remedy=COPY_AGAIN,
+                f"'{path}' is truncated: it has {count} of {shape[0]} values.", remedy=COPY_AGAIN
             )
-        if count == 0:
-            return None
-        first = numbers[0]
-        return float(first) if numbers.dtype.kind == "f" else float(first) / segment.rate_hz
+        if count == 0:  # which can't be memory-mapped
+            return np.zeros(0, dtype)
+        return np.memmap(path, dtype, mode="r", offset=start, shape=(count,))
 
 
-def _open(segments: Sequence[_Segment], starts_s: Sequence[float]) -> BaseRecording:
+def _synchronized(timestamps: np.ndarray) -> bool:
+    """Whether there are times at the first and the last sample; -1 or NaN stands for none."""
+    return bool(timestamps[0] >= 0 and timestamps[-1] > timestamps[0])
+
+
+def _open(segments: Sequence[_Segment], clocks: Sequence[Clock]) -> BaseRecording:
     from spikeinterface.core import BinaryRecordingExtractor
 
     first = segments[0]
@@ -291,11 +330,12 @@ def _open(segments: Sequence[_Segment], starts_s: Sequence[float]) -> BaseRecord
         sampling_frequency=first.rate_hz,
         num_channels=len(names),
         dtype="int16",
-        t_starts=list(starts_s),
+        t_starts=[clock.start_time_s for clock in clocks],
         channel_ids=names,
     ).select_channels([names[index] for index in first.electrodes])
     recording.set_channel_gains([first.channels[index][1] for index in first.electrodes])
     recording.set_channel_offsets(0.0)
+    annotate_clocks(recording, clocks)
     return recording
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sort_assets.errors import SortAssetsError, StorageError, StreamError, UnreadableRecordingError
+from sort_assets.recordings.clock import BrokenClockError
 
 if TYPE_CHECKING:
     import h5py
@@ -45,6 +46,19 @@ def readable(path: Path) -> Iterator[None]:
     except Exception as error:
         raise UnreadableRecordingError(
             f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=COPY_AGAIN
+        ) from error
+
+
+@contextmanager
+def clock_readable(path: Path) -> Iterator[None]:
+    """Turn numbers or timestamps that make no clock into `UnreadableRecordingError`."""
+    try:
+        yield
+    except BrokenClockError as error:
+        raise UnreadableRecordingError(
+            f"The times of the samples in '{path}' make no clock: {error}.",
+            remedy="Nobody can say when its spikes were. Look at what wrote the file; if only its times are broken, "
+            "export the samples to a plain binary file, which has a start and a rate of its own.",
         ) from error
 
 

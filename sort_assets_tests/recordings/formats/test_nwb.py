@@ -6,8 +6,11 @@ import pytest
 from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import decimate
 
-from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import ClockGapError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording, sortable_streams
+from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.clock_check import clock as clock_check
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of
 
@@ -42,6 +45,47 @@ def test_the_start_time_is_kept(short: BaseRecording, tmp_path: Path) -> None:
     path = write_nwb(short, tmp_path / "recording.nwb", starting_time_s=12.5)
 
     assert open_recording(path).get_start_time() == 12.5
+
+
+def test_a_clock_in_seconds_since_1970_keeps_its_rate_and_its_times(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True, starting_time_s=1_700_000_000.25)
+
+    recording = open_recording(path)
+
+    clock = recording_clock(recording)
+    assert recording.sampling_frequency == 30_000
+    assert abs(clock.ppm) < 1
+    samples = np.arange(recording.get_num_samples())
+    np.testing.assert_allclose(clock.times_s(samples) - 1_700_000_000.25, samples / 30_000, atol=1e-6, rtol=0)
+    assert clock_check(recording).passed
+
+
+@pytest.mark.parametrize("gaps", ["split", "refuse"])
+def test_a_hole_in_the_timestamps_is_told_or_refused(gaps: str, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True, starting_time_s=5.0)
+    with h5py.File(path, "a") as file:
+        file["acquisition/ElectricalSeries/timestamps"][30_000:] += 30.0
+    config = RecordingConfig(gaps=gaps)
+    if gaps == "refuse":
+        with pytest.raises(ClockGapError, match="first by 900000 samples before sample 30000"):
+            open_recording(path, config=config)
+        return
+
+    recording = open_recording(path, config=config)
+
+    assert recording_clock(recording).times_s([29_999, 30_000]) == pytest.approx([5 + 29_999 / 30_000, 36.0])
+    result = clock_check(recording)
+    assert not result.passed
+    assert "900000 samples (30.000 s) are missing before sample 30000" in result.description
+
+
+def test_timestamps_that_are_no_numbers_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True)
+    with h5py.File(path, "a") as file:
+        file["acquisition/ElectricalSeries/timestamps"][12_345] = np.nan
+
+    with pytest.raises(UnreadableRecordingError, match="timestamp of sample 12345 is no number"):
+        open_recording(path)
 
 
 def test_timestamps_instead_of_a_rate_are_read(short: BaseRecording, tmp_path: Path) -> None:

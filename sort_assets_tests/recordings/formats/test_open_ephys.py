@@ -10,6 +10,7 @@ from spikeinterface.extractors import read_openephys
 
 from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
+from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
 from sort_assets.testing.ground_truth import GAIN_TO_UV
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -207,7 +208,7 @@ def test_shanks_are_groups(short: BaseRecording, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("removed", "message"), [(7, "is truncated"), (2 * 16 * 1000, "has 59000 samples.* numbers 60000")]
+    ("removed", "message"), [(7, "is truncated"), (2 * 16 * 1000, "has 59000 samples.* number 60000")]
 )
 def test_truncated_samples_are_refused(removed: int, message: str, short: BaseRecording, tmp_path: Path) -> None:
     session = write_open_ephys(short, tmp_path / "session")
@@ -218,13 +219,56 @@ def test_truncated_samples_are_refused(removed: int, message: str, short: BaseRe
         open_recording(session)
 
 
-@pytest.mark.parametrize("count", [0, 59000, 61000])
+@pytest.mark.parametrize("count", [0, 61000])
 def test_another_count_of_sample_numbers_is_refused(count: int, short: BaseRecording, tmp_path: Path) -> None:
     session = write_open_ephys(short, tmp_path / "session")
     np.save(_stream_folder(session) / "sample_numbers.npy", np.arange(count, dtype="<i8"))
 
-    with pytest.raises(UnreadableRecordingError, match=f"has 60000 samples.* numbers {count}"):
+    with pytest.raises(UnreadableRecordingError, match=f"has 60000 samples.* number {count}"):
         open_recording(session)
+
+
+def test_numbers_of_the_last_samples_may_be_missing(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", first_sample=300)
+    for name in ("sample_numbers.npy", "timestamps.npy"):
+        np.save(_stream_folder(session) / name, np.load(_stream_folder(session) / name)[:-4096])
+
+    recording = open_recording(session)
+
+    assert recording.get_num_samples() == 60_000
+    assert recording_clock(recording).times_s(59_999) == pytest.approx(60_299 / 30_000, abs=1e-7)
+
+
+def test_a_header_that_was_not_updated_before_a_crash_is_no_matter(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    for name in ("sample_numbers.npy", "timestamps.npy"):
+        path = _stream_folder(session) / name
+        path.write_bytes(path.read_bytes().replace(b"(60000,)", b"(59392,)", 1))
+
+    assert recording_clock(open_recording(session)).num_samples == 60_000
+
+
+def test_the_common_clock_is_that_of_the_recording(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    times = 12.5 + np.arange(60_000) / 29_997.173822
+    np.save(_stream_folder(session) / "timestamps.npy", times)
+
+    clock = recording_clock(open_recording(session))
+
+    np.testing.assert_allclose(clock.times_s(np.arange(60_000)), times, atol=1e-6, rtol=0)
+    assert clock.ppm == pytest.approx(-94.2, abs=0.1)
+
+
+def test_lost_packets_are_a_gap_of_the_clock(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    numbers = np.load(_stream_folder(session) / "sample_numbers.npy")
+    numbers[30_000:] += 180_000
+    np.save(_stream_folder(session) / "sample_numbers.npy", numbers)
+    np.save(_stream_folder(session) / "timestamps.npy", np.full(60_000, -1.0))  # of a stream without synchronization
+
+    clock = recording_clock(open_recording(session))
+
+    assert clock.jumps == (ClockJump(30_000, 180_000),)
 
 
 @pytest.mark.parametrize("name", ["sample_numbers.npy", "../../structure.oebin", "../../../../settings.xml"])

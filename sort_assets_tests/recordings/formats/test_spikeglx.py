@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from spikeinterface.extractors import read_spikeglx
 
 from sort_assets.errors import IncompatibleFilesError, StreamError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
+from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.formats.spikeglx import may_be_spikeglx_folder, open_spikeglx
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
 from sort_assets_tests.recordings.writers import write_spikeglx
@@ -287,3 +289,19 @@ def test_a_folder_of_probe_folders_without_samples_is_no_recording(tmp_path: Pat
 
     with pytest.raises(UnknownFormatError):
         recognise(tmp_path / "run_g0")
+
+
+def test_triggers_that_overlap_hold_each_moment_once(short: BaseRecording, tmp_path: Path) -> None:
+    first, second = short.frame_slice(0, 40_000), short.frame_slice(30_000, 60_000)
+    run = write_spikeglx(append_recordings([first, second]), tmp_path / "run_g0", first_sample=30_000)
+    for meta, start in zip(sorted(run.rglob("*.ap.meta")), (30_000, 60_000), strict=True):
+        meta.write_text(re.sub(r"firstSample=\d+", f"firstSample={start}", meta.read_text()))
+
+    recording = open_recording(run)
+
+    clock = recording_clock(recording)
+    assert recording.get_num_samples() == 60_000
+    assert clock.jumps == ()
+    assert clock.times_s(59_999) == pytest.approx(89_999 / 30_000)
+    around = {"start_frame": 35_000, "end_frame": 50_000, "return_in_uV": True}
+    np.testing.assert_allclose(recording.get_traces(**around), short.get_traces(**around), atol=5.0)

@@ -50,6 +50,11 @@ _NOISE_CHUNKS = 10
             asset="preprocessed_recording",
             description="The noise is plausible, and as usual on this rig.",
         ),
+        dg.AssetCheckSpec(
+            "clock",
+            asset="preprocessed_recording",
+            description="Each sample follows the one before, at the rate that the file states.",
+        ),
     ],
     description=(
         "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
@@ -65,6 +70,7 @@ def preprocessed_recording(
         from sort_assets.backends import create_backend
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.recordings import boundaries, split_recording
+        from sort_assets.recordings.clock_check import clock
         from sort_assets.recordings.fingerprint import fingerprint
         from sort_assets.recordings.preflight import inspect_recording
         from sort_assets.recordings.probe_files import probe_fingerprint
@@ -125,7 +131,11 @@ def preprocessed_recording(
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
             },
-            checks=[preflight_check(READY_CHECK, results), _usual_noise(asset, noise)],
+            checks=[
+                preflight_check(READY_CHECK, results),
+                _usual_noise(asset, noise),
+                *check_results([clock(filtered)]),
+            ],
         )
 
 

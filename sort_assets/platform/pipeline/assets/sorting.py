@@ -208,6 +208,8 @@ def _publish(asset: StagedAsset, result: _Sorted, preflight: dg.AssetCheckResult
 
 
 def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, Any]]) -> SortingDetails:
+    from sort_assets.recordings.clock import recording_clock
+
     settings = asset.attempt.settings
     return SortingDetails(
         num_units=len(result.counts),
@@ -215,6 +217,7 @@ def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, An
         excess_spikes=result.excess_spikes,
         duration_s=result.duration_s,
         start_time_s=float(result.recording.get_start_time()),
+        clock=recording_clock(result.recording).to_dict(),
         device=result.device,
         effective_params=params,
         unsortable=result.unsortable,

@@ -107,6 +107,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     from sort_assets.exports.units import delivered_units
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
     from sort_assets.recordings import boundaries
+    from sort_assets.recordings.clock import clock_from_start
 
     recording = asset.staging.recording
     sorting = curated_units.sorting
@@ -119,7 +120,10 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         analyzer,
         table,
         config.delivery,
-        start_time_s=sorting.details.start_time_s,
+        clock=sorting.clock
+        or clock_from_start(
+            int(analyzer.get_total_samples()), float(analyzer.sampling_frequency), sorting.details.start_time_s
+        ),
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),
     )

@@ -70,6 +70,7 @@ def test_a_smaller_batch_cures_an_allocation_that_fails_and_the_next_sort_starts
     assert taught["lesson"].startswith(f"{key}, sorting {manifest.version}")
 
 
+@pytest.mark.release
 def test_an_allocation_that_nothing_cures_fails_with_everything_that_was_tried(
     ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:

@@ -9,6 +9,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
 from sort_assets.platform.store.handles import StoredBinary, StoredSorting
+from sort_assets.recordings.clock import recording_clock
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home, cheap
 
@@ -43,6 +44,7 @@ def publish_sorting(home: Home, key: str, units: BaseSorting, *, run_id: str = "
                 num_spikes=int(units.to_spike_vector().size),
                 duration_s=float(recording.get_duration()),
                 start_time_s=float(recording.get_start_time()),
+                clock=recording_clock(recording).to_dict(),
                 device="CPU",
             ),
         )

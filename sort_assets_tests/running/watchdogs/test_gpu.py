@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pynvml
 import pytest
 
@@ -265,6 +266,8 @@ def test_a_gpu_that_computes_for_the_sorter_is_a_sign_of_life_but_not_of_a_stopp
     assert not activity.since_last_check().alive  # so much is a desktop's
 
     process.send_signal(signal.SIGSTOP)
+    while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
     fake.samples.append(Sample(process.pid, 80, 4000))
     assert not activity.since_last_check().alive
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spikeinterface.core import SortingAnalyzer
 
     from sort_assets.exports.delivery import Delivery
+    from sort_assets.recordings.clock import Clock
+    from sort_assets.recordings.opening import Boundary
 
 FACTS_CHECK = "session_and_subject_known"
 FOLDER = "delivery"
@@ -107,7 +109,6 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     from sort_assets.exports.units import delivered_units
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
     from sort_assets.recordings import boundaries
-    from sort_assets.recordings.clock import clock_from_start
 
     recording = asset.staging.recording
     sorting = curated_units.sorting
@@ -116,18 +117,15 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     raw_path, config = preprocessed.raw_path, asset.config
     analyzer = curated_units.load_analyzer(job_kwargs=asset.job_kwargs)
     table = curated_units.table()
+    files = boundaries(analyzer.recording) if analyzer.has_recording() else []
     units = delivered_units(
         analyzer,
         table,
         config.delivery,
-        clock=sorting.clock
-        or clock_from_start(
-            int(analyzer.get_total_samples()), float(analyzer.sampling_frequency), sorting.details.start_time_s
-        ),
+        clock=sorting.clock or _clock_of_files(analyzer, files, sorting.details.start_time_s),
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),
     )
-    files = boundaries(analyzer.recording) if analyzer.has_recording() else []
     stated = RecordingRules(asset.roots).settings(recording)
     format_name = _format_name(raw_path, preprocessed.config.recording)
     cut_s = preprocessed.config.recording.start_s
@@ -146,6 +144,18 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         job_kwargs=asset.job_kwargs,
     )
     return delivery, analyzer, table
+
+
+def _clock_of_files(analyzer: "SortingAnalyzer", files: "list[Boundary]", start_time_s: float) -> "Clock":
+    """The clock of a sorting that was made before there were clocks: the starts of its files, and the rate."""
+    from sort_assets.recordings.clock import clock_from_start, join_clocks
+
+    rate_hz = float(analyzer.sampling_frequency)
+    if len(files) < 2:
+        return clock_from_start(int(analyzer.get_total_samples()), rate_hz, start_time_s)
+    return join_clocks(
+        [clock_from_start(file.end_sample - file.start_sample, rate_hz, file.start_time_s) for file in files]
+    )
 
 
 def _format_name(raw_path: Path, config: RecordingConfig) -> str:

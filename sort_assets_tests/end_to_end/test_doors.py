@@ -27,6 +27,7 @@ print(json.dumps({handle.asset: handle.load().unit_ids.tolist() for handle in ha
 """
 
 
+@pytest.mark.release
 def test_dagster_asset_materialize_with_the_sorter_of_another_lab_which_needs_no_dat(
     home: Home,
     short: tuple[BaseRecording, BaseSorting],

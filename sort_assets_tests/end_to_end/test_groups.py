@@ -72,6 +72,7 @@ def test_each_group_has_its_dat_and_its_sort_and_the_units_come_together(
     assert [left if channel < 8 else right for channel in main_channels] == groups
 
 
+@pytest.mark.release
 def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:
     home = module_home
     recording, _ = short
@@ -91,6 +92,7 @@ def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[Bas
     assert StoredBinary(home.roots, key).load().channel_ids.tolist() == kept
 
 
+@pytest.mark.release
 def test_listed_channels_are_dropped_and_no_others(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:
     home = module_home
     recording, _ = short

@@ -104,6 +104,7 @@ def test_a_raw_file_that_was_replaced_is_not_taken_for_the_one_that_was_preproce
     assert StoredRecording(home.roots, key).manifest.recording == key
 
 
+@pytest.mark.release
 def test_an_artefact_that_ruins_the_resolution_is_warned_of(
     module_home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

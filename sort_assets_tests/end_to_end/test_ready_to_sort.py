@@ -72,6 +72,7 @@ def test_a_good_recording_is_ready(home: Home, short_file: Path) -> None:
     }
 
 
+@pytest.mark.release
 def test_a_dat_that_will_not_fit_is_warned_of_and_then_not_begun(home: Home, short_file: Path) -> None:
     key = home.register(home.link(short_file, "good.nwb"))
     all_of_it = cheap(execution={"min_free_disk_gb": 1e6})
@@ -86,6 +87,7 @@ def test_a_dat_that_will_not_fit_is_warned_of_and_then_not_begun(home: Home, sho
     assert "DiskFullError" in str(failed)
 
 
+@pytest.mark.release
 def test_a_recording_that_is_too_short_for_its_sorter_is_warned_of(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:
@@ -123,6 +125,7 @@ def test_a_silent_recording_goes_through_to_its_dat_and_is_warned_of(
     assert home.warnings(result.run_id) == []
 
 
+@pytest.mark.release
 def test_channels_that_stand_still_or_are_clipped_are_named(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

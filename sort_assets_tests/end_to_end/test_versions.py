@@ -67,6 +67,7 @@ def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: 
     assert home.store.versions(key, "binary_dat") == [old.manifest.version, new.manifest.version]
 
 
+@pytest.mark.release
 def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, sorted_once: str) -> None:
     home, key = module_home, sorted_once
     filtered_from = home.store.artefact(key, "binary_dat").manifest.config["recording"]["freq_min"]
@@ -82,6 +83,7 @@ def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_hom
     assert "Materialize binary_dat too" in warning
 
 
+@pytest.mark.release
 def test_a_replaced_file_gives_another_data_version(
     module_home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -76,7 +76,8 @@ def test_a_sorter_that_hangs_twice_fails_in_words(ready: Ready, tmp_path: Path, 
     assert_nothing_half_done(home, key)
 
 
-@pytest.mark.parametrize("fault", [pytest.param("hang", marks=pytest.mark.release), "hold"])
+@pytest.mark.release
+@pytest.mark.parametrize("fault", ["hang", "hold"])
 def test_a_sorter_that_hangs_inside_the_step_is_ended_and_tried_once_more(
     ready: Ready, tmp_path: Path, misbehaving: Path, fault: str
 ) -> None:

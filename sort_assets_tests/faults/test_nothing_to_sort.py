@@ -40,7 +40,7 @@ def _too_short() -> BaseRecording:
     [
         pytest.param(_silent, "none of the 16 channels ever changes", marks=pytest.mark.release),
         pytest.param(_too_short, "batch", marks=pytest.mark.release),
-        (_noise, "spikes"),
+        pytest.param(_noise, "spikes", marks=pytest.mark.release),
     ],
     ids=["silent", "too-short", "noise-only"],
 )

@@ -30,6 +30,8 @@ _JUMP_SAMPLES = 0.5
 """Timestamps whose step differs from the usual one by more than this many samples have jumped."""
 _ROUNDING = 1e-6
 """Relative difference from a whole number of samples per second that counts as rounding."""
+_SMALLEST_OVERLAP = 30
+"""Steps back of fewer samples are jitter, or a number that came twice: they leave no sample out."""
 _FIT_EVERY = 1024
 """Timestamps between which the slope of the clock is followed."""
 _FIT_SAMPLES = 0.25
@@ -149,7 +151,7 @@ class Clock:
     @property
     def is_ascending(self) -> bool:
         """Whether no sample comes before an earlier one, as in one file, or in the parts of one session."""
-        tolerance_s = 0.5 / self.nominal_hz
+        tolerance_s = _SMALLEST_OVERLAP / self.nominal_hz
         return all(after.start_time_s >= before.end_time_s - tolerance_s for before, after in pairwise(self.pieces))
 
     def timeline(self) -> Clock:
@@ -190,7 +192,7 @@ class Clock:
         Samples of a time that was there before are left out. Where the clock steps back to before its beginning, what
         came first is of an earlier run, if it is the shorter part: then that is left out.
         """
-        tolerance_s = 0.5 / self.nominal_hz
+        tolerance_s = _SMALLEST_OVERLAP / self.nominal_hz
         kept: list[tuple[int, int]] = []
         begins_s, ends_s = self.pieces[0].start_time_s, self.pieces[0].start_time_s
         for piece in self.pieces:

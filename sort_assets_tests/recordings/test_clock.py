@@ -152,10 +152,11 @@ def test_what_jumps_all_the_time_makes_no_clock() -> None:
         ([(0, 1000), (1500, 2000)], [(0, 1500)]),
         ([(0, 1000), (800, 2000)], [(0, 1000), (1200, 2200)]),
         ([(0, 1000), (300, 900), (900, 2000)], [(0, 1000), (1700, 2700)]),
+        ([(0, 1000), (990, 2000)], [(0, 2010)]),  # too few to be an overlap
         ([(5000, 5100), (0, 2000)], [(100, 2100)]),  # of an earlier run
         ([(5000, 7000), (0, 100)], [(0, 2000)]),
     ],
-    ids=["one", "gap", "overlap", "two overlaps", "leftover", "leftover at the end"],
+    ids=["one", "gap", "overlap", "two overlaps", "jitter", "leftover", "leftover at the end"],
 )
 def test_each_moment_is_taken_once(numbers: list[tuple[int, int]], kept: list[tuple[int, int]]) -> None:
     clock = clock_from_numbers(np.concatenate([np.arange(*each) for each in numbers]), RATE_HZ)

@@ -57,8 +57,8 @@ def clock_readable(path: Path) -> Iterator[None]:
     except BrokenClockError as error:
         raise UnreadableRecordingError(
             f"The times of the samples in '{path}' make no clock: {error}.",
-            remedy="Look at what wrote the file: timestamps must be finite, one for each sample, and not those of packets. "
-            "If only the times are broken, export the samples to a plain binary file, which has a rate of its own.",
+            remedy="Look at what wrote the file: timestamps must be finite and those of samples, not of packets. If "
+            "only the times are broken, export the samples to a plain binary file, which has a rate of its own.",
         ) from error
 
 

@@ -227,6 +227,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         rng: np.random.Generator | None = None,
     ) -> SortingAnalyzer:
         from sort_assets.metrics.analyzers import create_analyzer, cut_waveforms
+        from sort_assets.recordings.clock import recording_clock
 
         waveform = self.config.waveform
         seed = waveform.seed if rng is None else int(rng.integers(2**31))
@@ -247,6 +248,7 @@ class SpikeInterfaceBackend(RunnableBackend):
             ms_after=waveform.ms_after,
             seed=seed,
             job_kwargs=self.job_kwargs,
+            joins=recording_clock(recording).joins,
         )
         curation_folder.mkdir(parents=True, exist_ok=True)
         listed = {"unit_ids": sorting.unit_ids.tolist()}

@@ -1,6 +1,6 @@
 """The configuration of one recording's way from raw file to waveforms: plain, immutable, validated."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,14 @@ class BinaryConfig(Section):
         return self
 
 
+_IN_EVERY_HASH = frozenset(
+    {"format", "binary", "probe_file", "stream", "start_s", "end_s", "first_minutes", "gain_to_uv", "offset_to_uv"}
+    | {"freq_min", "freq_max", "preprocessing", "bad_channels", "bad_channel_ids", "bad_channel_seed", "split_by"}
+    | {"dat_dtype", "dat_gain_to_uv"}
+)
+"""Fields of `RecordingConfig` that were there when data versions were first made of all of them."""
+
+
 class RecordingConfig(Section):
     """How the raw file becomes the filtered recording in microvolts, and then the `.dat`."""
 
@@ -65,6 +73,13 @@ class RecordingConfig(Section):
         description=(
             "What to do where the recording's clock has a gap: split sorts the samples as they follow each other, with "
             "the times of the clock, or refuse."
+        ),
+    )
+    max_rate_difference_ppm: NonNegativeFloat | None = Field(
+        None,
+        description=(
+            "Largest difference of sampling rates, in parts per million, of files that are concatenated, each on its "
+            "own clock; null allows less than one sample over the shorter file."
         ),
     )
     start_s: NonNegativeFloat = Field(0.0, description="Start of the part to sort, in seconds from the first sample.")
@@ -137,6 +152,19 @@ class RecordingConfig(Section):
             raise ValueError(f"binary describes a plain binary file, and format says that it is '{self.format}'")
         return self
 
+    def for_data_version(self) -> dict[str, Any]:
+        """The fields of which a data version is made, as plain values.
+
+        A field that a new version of sort_assets brings is left out while it has its default, so that the data versions
+        of what is in a store stay the same.
+        """
+        defaults = type(self)().model_dump(mode="json")
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name in _IN_EVERY_HASH or value != defaults[name]
+        }
+
 
 class SorterConfig(Section):
     """Which sorter runs, where, and with which parameters."""
@@ -164,6 +192,10 @@ class WaveformConfig(Section):
         100.0, description="Distance in micrometres from a unit's main channel up to which channels are kept."
     )
     seed: int = Field(0, ge=0, description="Seed for the choice of spikes.")
+
+    def samples(self, rate_hz: float) -> tuple[int, int]:
+        """Samples of a waveform before the spike's own sample, and from that on, as SpikeInterface rounds them."""
+        return int(self.ms_before * rate_hz / 1000), int(self.ms_after * rate_hz / 1000)
 
 
 class ExecutionConfig(Section):

@@ -20,10 +20,12 @@ NPZ_LAYOUT = {
     "unit_ids": "ids of the units, numbers or text, shape (units,)",
     "spike_samples": "samples of all spikes, counted from 0, one unit after the other, shape (spikes,)",
     "spike_times_s": "the same in seconds",
+    "spike_at_join": "whether a spike's waveform reaches over a gap or into another file, shape (spikes,)",
     "spike_unit_index": "which unit each spike is of: an index into unit_ids, shape (spikes,)",
     "sampling_frequency_hz": "samples per second",
     "num_samples": "length of the recording or file in samples",
     "start_time_s": "time of sample 0 in spike_times_s",
+    "file_start_time_s": "the same, for scripts that read it in files of version 0.1.0",
     "clock_rate_hz": "samples per second of the recording's own clock",
     "clock_intervals_s": "start and end of each stretch without a gap, (stretches, 2)",
     "table": "metrics and decisions, a structured array with a field per column, shape (units,)",
@@ -38,8 +40,9 @@ NPZ_LAYOUT = {
 """What is in the npz file, by key. Every file has every key."""
 
 MAT_LAYOUT = {
-    "recording": "struct: name, sampling_frequency_hz, num_samples, start_time_s, clock_rate_hz, clock_intervals_s",
-    "units": "struct array, one per unit: unit_id, spike_samples (counted from 0), spike_times_s",
+    "recording": "struct: name, sampling_frequency_hz, num_samples, start_time_s, file_start_time_s, clock_rate_hz, "
+    "clock_intervals_s",
+    "units": "struct array, one per unit: unit_id, spike_samples (counted from 0), spike_times_s, spike_at_join",
     "metrics": "struct array, one per unit: unit_id and the columns of metrics and decisions",
     "channels": "struct: ids, positions_um, groups",
     "waveforms": "struct: average_uv and deviation_uv (units x samples x channels), samples_before, unit_channels",
@@ -62,10 +65,12 @@ def write_npz(units: DeliveredUnits, path: Path) -> None:
         unit_ids=plain_ids(units.unit_ids),
         spike_samples=_joined(units.spike_samples, "int64"),
         spike_times_s=_joined(units.spike_times_s, "float64"),
+        spike_at_join=_joined(units.spike_at_join, "bool"),
         spike_unit_index=np.repeat(np.arange(len(units)), [len(train) for train in units.spike_samples]),
         sampling_frequency_hz=np.asarray(units.sampling_frequency),
         num_samples=np.asarray(units.num_samples),
         start_time_s=np.asarray(units.start_time_s),
+        file_start_time_s=np.asarray(units.start_time_s),
         clock_rate_hz=np.asarray(units.clock.rate_hz),
         clock_intervals_s=units.clock.intervals_s(),
         table=_structured(plain_columns(units.table), len(units)),
@@ -112,8 +117,10 @@ def write_mat(units: DeliveredUnits, path: Path) -> None:
         )
     ids = [_matlab_id(unit_id) for unit_id in units.unit_ids]
     trains = [
-        (unit_id, samples.astype(float), times)
-        for unit_id, samples, times in zip(ids, units.spike_samples, units.spike_times_s, strict=True)
+        (unit_id, samples.astype(float), times, marks)
+        for unit_id, samples, times, marks in zip(
+            ids, units.spike_samples, units.spike_times_s, units.spike_at_join, strict=True
+        )
     ]
     fields = matlab_fields(list(units.table.columns))
     columns = [[_matlab_value(value) for value in values] for values in plain_columns(units.table).values()]
@@ -123,10 +130,11 @@ def write_mat(units: DeliveredUnits, path: Path) -> None:
             "sampling_frequency_hz": units.sampling_frequency,
             "num_samples": float(units.num_samples),
             "start_time_s": units.start_time_s,
+            "file_start_time_s": units.start_time_s,
             "clock_rate_hz": units.clock.rate_hz,
             "clock_intervals_s": units.clock.intervals_s(),
         },
-        "units": _struct_array(["unit_id", "spike_samples", "spike_times_s"], trains),
+        "units": _struct_array(["unit_id", "spike_samples", "spike_times_s", "spike_at_join"], trains),
         "metrics": _struct_array(["unit_id", *fields], list(zip(ids, *columns, strict=True))),
         "channels": {
             "ids": _matlab_texts(electrodes.channel_ids),

@@ -31,6 +31,8 @@ def content_hash(units: DeliveredUnits, facts: Facts) -> str:
         "reference_time": str(facts.reference_time(units.start_time_s)),
     }
     arrays = {f"spikes {index}": train for index, train in enumerate(units.spike_samples)}
+    if units.num_at_joins:
+        arrays |= {f"at joins {index}": marks for index, marks in enumerate(units.spike_at_join)}
     arrays |= {f"column {name}": _rounded(values) for name, values in plain_columns(units.table).items()}
     arrays |= {
         "unit_ids": plain_ids(units.unit_ids),

@@ -133,6 +133,7 @@ def write_delivery(
                 table=units.table,
                 dat_path=dat_path,
                 job_kwargs=job_kwargs or {},
+                clock=units.clock.timeline(),
                 unit_ids=list(units.unit_ids),
             )
             written.append(DeliveredFile(path, name, _size(path), len(exported.unit_ids)))

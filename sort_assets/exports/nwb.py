@@ -195,6 +195,13 @@ def _columns(nwbfile: NWBFile, units: DeliveredUnits) -> Iterator[VectorData]:
         data=H5DataIO(np.concatenate([np.zeros(0), *units.spike_times_s]), compression=_COMPRESSION),
     )
     yield from _ragged(times, [len(train) for train in units.spike_times_s])
+    if units.num_at_joins:
+        marks = VectorData(
+            name="spike_at_join",
+            description="Whether the waveform of a spike reaches over a gap in the recording or into another file.",
+            data=H5DataIO(np.concatenate(units.spike_at_join), compression=_COMPRESSION),
+        )
+        yield from _ragged(marks, [len(train) for train in units.spike_at_join])
     intervals = units.clock.intervals_s()
     observed = VectorData(
         name="obs_intervals",

@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from spikeinterface.core import SortingAnalyzer
 
+    from sort_assets.recordings.clock import Clock
+
 UNIT_IDS_FILE = "cluster_si_unit_ids.tsv"
 """Which unit each cluster is: `cluster_id`, and `si_unit_id` where ids are numbers or `unit_id` where they are text."""
+
+TIMES_FILE = "spike_times_seconds.npy"
+"""The time of each spike of `spike_times.npy` on the recording's clock."""
 
 _PHY_GROUPS = ("good", "mua", "noise", "unsorted")
 _PHY_OWN = frozenset(
@@ -65,6 +70,7 @@ def export_phy_folder(
     table: pd.DataFrame | None,
     dat_path: Path | None,
     job_kwargs: Mapping[str, Any],
+    clock: Clock | None = None,
     unit_ids: Sequence[Any] | None = None,
     pc_features: bool = False,
 ) -> PhyFolder:
@@ -84,6 +90,8 @@ def export_phy_folder(
         waveforms that the analyzer holds.
     job_kwargs : mapping
         SpikeInterface's n_jobs, progress_bar, ….
+    clock : Clock or None
+        The time of each sample: Phy itself shows sample / rate, so the times are put beside its own.
     unit_ids : sequence or None
         Only these units, in this order; None exports all.
     pc_features : bool
@@ -116,6 +124,8 @@ def export_phy_folder(
         _write_no_units(chosen, folder)
     _write_channels(chosen, folder, dat)
     _write_params(chosen, folder, dat_path, dat)
+    if clock is not None:
+        _write_times(folder, clock)
     _write_clusters(folder, np.asarray(with_spikes), None if table is None else table.loc[list(ids)])
     left_out = tuple(str(unit_id) for unit_id in asked if str(unit_id) not in ids)
     return PhyFolder(folder, ids, left_out)
@@ -238,6 +248,17 @@ def _write_params(analyzer: SortingAnalyzer, folder: Path, dat_path: Path | None
             f"# One count of the .dat is {dat.gain_to_uv!r} microvolts; templates and amplitudes are in microvolts.\n"
         )
     (folder / "params.py").write_text(text, encoding="utf-8")
+
+
+def _write_times(folder: Path, clock: Clock) -> None:
+    """When each spike of `spike_times.npy`, which holds samples, was; in a file that Phy does not take for its own."""
+    samples = np.load(folder / "spike_times.npy", allow_pickle=False).reshape(-1)
+    np.save(folder / TIMES_FILE, clock.times_s(samples))
+    with (folder / "params.py").open("a", encoding="utf-8") as params:
+        params.write(
+            f"# Phy shows samples divided by sample_rate. {TIMES_FILE} has the time of each spike of spike_times.npy\n"
+            f"# in seconds on the clock of the recording ({clock.source}; starts at {clock.start_time_s:.6f} s).\n"
+        )
 
 
 def _write_clusters(folder: Path, unit_ids: np.ndarray, table: pd.DataFrame | None) -> None:

@@ -105,12 +105,13 @@ def readme_text(
 
 def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:
     if len(parts) == 1:
-        return ["Times are in seconds on the recording's own clock.", *_clock(units)]
+        (whole,) = parts
+        return ["Times are in seconds on the recording's own clock.", *_clock(whole), *_joins(units)]
     lines = [f"It consists of {len(parts)} files. Each is delivered separately, in seconds on its own clock:"]
     for part in parts:
         lines.append(f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes")
         lines += [f"    {line}" for line in _clock(part)]
-    return lines
+    return lines + _joins(units)
 
 
 def _clock(units: DeliveredUnits) -> list[str]:
@@ -118,7 +119,7 @@ def _clock(units: DeliveredUnits) -> list[str]:
     clock = units.clock
     lines = [
         f"The first sample is at {clock.start_time_s:.6f} s. The clock is that of the file's {clock.source}: "
-        f"{clock.rate_hz:.6f} samples per second ({clock.ppm:+.2f} ppm from the nominal {clock.nominal_hz:g} Hz)."
+        f"{clock.rate_hz:.6f} samples per second ({clock.against_nominal})."
     ]
     intervals = clock.intervals_s()
     if len(intervals) > 1:
@@ -127,6 +128,17 @@ def _clock(units: DeliveredUnits) -> list[str]:
         if len(intervals) > _INTERVALS_SHOWN:
             lines.append(f"  … and {len(intervals) - _INTERVALS_SHOWN} more; the npz file has all.")
     return lines
+
+
+def _joins(units: DeliveredUnits) -> list[str]:
+    """How many spikes lie where pieces of the recording meet."""
+    if not units.clock.joins:
+        return []
+    return [
+        f"{units.num_at_joins} of {units.num_spikes} spikes are at joins: their waveform reaches over a gap or from "
+        "one file into the next, and is not to be trusted. spike_at_join marks them (npz, mat, NWB, and in pynapple's "
+        "file an array in the order of t)."
+    ]
 
 
 def _known(facts: Facts) -> list[str]:

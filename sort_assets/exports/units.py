@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sort_assets.config import WaveformConfig
 from sort_assets.config.units import DeliveryConfig
 from sort_assets.curation.decisions import DECISIONS
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.metrics.columns import UNIT_METRICS, Column
 from sort_assets.recordings.clock import Clock
+from sort_assets.recordings.joins import at_join
 from sort_assets.recordings.opening import Boundary
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class DeliveredUnits:
         As in the sorting: numbers or text.
     spike_samples : tuple of np.ndarray
         Spike train of each unit, in samples from 0, ascending; int64.
+    spike_at_join : tuple of np.ndarray
+        Of each unit, whether the waveform of a spike reaches over a gap or into another file; bool.
     sampling_frequency : float
         Samples per second.
     num_samples : int
@@ -112,6 +116,7 @@ class DeliveredUnits:
     name: str
     unit_ids: np.ndarray
     spike_samples: tuple[np.ndarray, ...]
+    spike_at_join: tuple[np.ndarray, ...]
     sampling_frequency: float
     num_samples: int
     clock: Clock
@@ -140,6 +145,11 @@ class DeliveredUnits:
         return sum(len(train) for train in self.spike_samples)
 
     @property
+    def num_at_joins(self) -> int:
+        """Spikes at joins, of all units together."""
+        return sum(int(marks.sum()) for marks in self.spike_at_join)
+
+    @property
     def ids_are_numbers(self) -> bool:
         """Whether unit ids are whole numbers, not text."""
         return bool(np.issubdtype(self.unit_ids.dtype, np.integer))
@@ -166,6 +176,7 @@ def delivered_units(
     config: DeliveryConfig,
     *,
     clock: Clock,
+    waveform: WaveformConfig | None = None,
     name: str = "recording",
     columns: Iterable[Column] = (*UNIT_METRICS, *DECISIONS),
 ) -> DeliveredUnits:
@@ -182,6 +193,8 @@ def delivered_units(
         Whether rejected units and waveforms are delivered.
     clock : Clock
         The recording's own.
+    waveform : WaveformConfig
+        How long waveforms are, which decides which spikes are at joins; None is the default.
     name : str
         Of the recording; the files are named so.
     columns : iterable of Column
@@ -207,12 +220,13 @@ def delivered_units(
     chosen = np.isin(texts, table.index)
     unit_ids = np.asarray(analyzer.unit_ids)[chosen]
     rate_hz = float(analyzer.sampling_frequency)
+    trains = tuple(np.asarray(analyzer.sorting.get_unit_spike_train(unit_id), dtype="int64") for unit_id in unit_ids)
+    before, after = (waveform or WaveformConfig()).samples(rate_hz)
     return DeliveredUnits(
         name=name,
         unit_ids=unit_ids,
-        spike_samples=tuple(
-            np.asarray(analyzer.sorting.get_unit_spike_train(unit_id), dtype="int64") for unit_id in unit_ids
-        ),
+        spike_samples=trains,
+        spike_at_join=tuple(at_join(train, clock.joins, before, after) for train in trains),
         sampling_frequency=rate_hz,
         num_samples=int(analyzer.get_total_samples()),
         clock=clock,
@@ -254,7 +268,11 @@ def split_by_file(units: DeliveredUnits, files: Sequence[Boundary]) -> list[Deli
             replace(
                 units,
                 name=piece.name,
-                spike_samples=tuple(_between(train, piece) for train in units.spike_samples),
+                spike_samples=tuple(train[_inside(train, piece)] - piece.start_sample for train in units.spike_samples),
+                spike_at_join=tuple(
+                    marks[_inside(train, piece)]
+                    for train, marks in zip(units.spike_samples, units.spike_at_join, strict=True)
+                ),
                 num_samples=piece.end_sample - piece.start_sample,
                 clock=units.clock.cut(piece.start_sample, piece.end_sample),
             )
@@ -262,9 +280,9 @@ def split_by_file(units: DeliveredUnits, files: Sequence[Boundary]) -> list[Deli
     return parts
 
 
-def _between(train: np.ndarray, piece: Boundary) -> np.ndarray:
+def _inside(train: np.ndarray, piece: Boundary) -> slice:
     first, last = np.searchsorted(train, [piece.start_sample, piece.end_sample])
-    return np.asarray(train[first:last] - piece.start_sample)
+    return slice(int(first), int(last))
 
 
 def _channels(analyzer: SortingAnalyzer) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ def cut_waveforms(
     ms_after: float,
     seed: int,
     job_kwargs: Mapping[str, Any],
+    joins: Sequence[int] = (),
 ) -> None:
     """Compute random spikes, waveforms, templates (their average and standard deviation) and noise levels.
 
@@ -89,11 +90,34 @@ def cut_waveforms(
         Of the choice of spikes, and of the stretches of recording from which noise is estimated.
     job_kwargs : Mapping[str, Any]
         How SpikeInterface shares work among workers.
+    joins : sequence of int
+        Samples of the recording that do not go on from the one before (`Clock.joins`). Spikes whose waveform reaches
+        over one are not chosen, unless a unit has no others.
     """
     analyzer.compute("random_spikes", max_spikes_per_unit=max_spikes_per_unit, seed=seed)
+    if len(joins):
+        per_ms = analyzer.sampling_frequency / 1000
+        _leave_out_joins(analyzer, joins, int(ms_before * per_ms), int(ms_after * per_ms))
     analyzer.compute("waveforms", ms_before=ms_before, ms_after=ms_after, **job_kwargs)
     analyzer.compute("templates", operators=["average", "std"])
     analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **job_kwargs)
+
+
+def _leave_out_joins(analyzer: SortingAnalyzer, joins: Sequence[int], before: int, after: int) -> None:
+    """Take the spikes at joins out of those that were chosen."""
+    import numpy as np
+
+    from sort_assets.recordings.joins import at_join
+
+    chosen = analyzer.get_extension("random_spikes")
+    indices = chosen.data["random_spikes_indices"]
+    spikes = analyzer.sorting.to_spike_vector()[indices]
+    inside = ~at_join(spikes["sample_index"], joins, before, after)
+    has_others = np.isin(spikes["unit_index"], spikes["unit_index"][inside])
+    kept = indices[inside | ~has_others]
+    if len(kept) < len(indices):
+        chosen.set_data("random_spikes_indices", kept)
+        chosen.save()
 
 
 def _placed_anyhow(recording: BaseRecording) -> BaseRecording:

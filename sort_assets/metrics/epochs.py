@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sort_assets.errors import RecordingError
 from sort_assets.metrics.analyzers import create_analyzer, cut_waveforms
 from sort_assets.metrics.extensions import complete_analyzer
+from sort_assets.recordings.clock import recording_clock
 
 if TYPE_CHECKING:
     from spikeinterface.core import SortingAnalyzer
@@ -76,6 +77,7 @@ def epoch_analyzer(
         ms_after=waveforms["ms_after"],
         seed=spikes["seed"] or 0,
         job_kwargs=job_kwargs,
+        joins=recording_clock(analyzer.recording).cut(start_sample, end_sample).joins,
     )
     complete_analyzer(part, job_kwargs=job_kwargs)
     return part

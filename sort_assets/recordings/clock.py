@@ -25,7 +25,8 @@ CHUNK_SAMPLES = 1_000_000
 """How many numbers or timestamps are read at a time."""
 MAX_PIECES = 10_000
 """A file with more jumps has no clock that could be followed."""
-_ANNOTATION = "clocks"
+ANNOTATION = "clocks"
+"""Annotation of a recording: the clock of each of its segments."""
 _JUMP_SAMPLES = 0.5
 """Timestamps whose step differs from the usual one by more than this many samples have jumped."""
 _ROUNDING = 1e-6
@@ -50,12 +51,15 @@ class ClockPiece:
         Time of the first sample, in seconds on the file's own clock.
     rate_hz : float
         Samples per second of that clock.
+    filled : bool
+        Whether nothing was recorded then, and zeros stand for it.
     """
 
     start_sample: int
     end_sample: int
     start_time_s: float
     rate_hz: float
+    filled: bool = False
 
     @property
     def end_time_s(self) -> float:
@@ -88,14 +92,17 @@ class Clock:
     pieces : tuple of ClockPiece
         In order, without a sample between them.
     nominal_hz : float
-        The rate that the file states.
+        The rate that the file states; the usual one where it states none.
     source : str
         What says so: "sample numbers", "timestamps", or "start and rate".
+    nominal_is_stated : bool
+        Whether the file states a rate; NWB has none beside timestamps.
     """
 
     pieces: tuple[ClockPiece, ...]
     nominal_hz: float
     source: str
+    nominal_is_stated: bool = True
 
     def times_s(self, samples: ArrayLike) -> np.ndarray:
         """Times of samples in seconds, of their shape; those outside the recording go on with the nearest piece."""
@@ -128,15 +135,34 @@ class Clock:
         return tuple(found)
 
     @property
+    def joins(self) -> tuple[int, ...]:
+        """Samples that do not go on from the one before: after a gap or a step back, and where zeros begin or end."""
+        found = {jump.sample for jump in self.jumps}
+        found |= {sample for piece in self.pieces if piece.filled for sample in (piece.start_sample, piece.end_sample)}
+        return tuple(sorted(found - {0, self.num_samples}))
+
+    @property
+    def recorded(self) -> tuple[ClockPiece, ...]:
+        """The pieces without those that stand for a gap."""
+        return tuple(piece for piece in self.pieces if not piece.filled)
+
+    @property
     def rate_hz(self) -> float:
         """The true rate, over all pieces."""
-        samples = sum(piece.end_sample - piece.start_sample for piece in self.pieces)
-        return samples / sum((piece.end_sample - piece.start_sample) / piece.rate_hz for piece in self.pieces)
+        samples = sum(piece.end_sample - piece.start_sample for piece in self.recorded)
+        return samples / sum((piece.end_sample - piece.start_sample) / piece.rate_hz for piece in self.recorded)
 
     @property
     def ppm(self) -> float:
         """How much faster than stated the samples come, in parts per million."""
         return (self.rate_hz / self.nominal_hz - 1) * 1e6
+
+    @property
+    def against_nominal(self) -> str:
+        """How the true rate compares to the stated one, for people."""
+        if not self.nominal_is_stated:
+            return "the file states no nominal rate"
+        return f"{self.ppm:+.2f} ppm from the nominal {self.nominal_hz:g} Hz"
 
     def cut(self, start_sample: int, end_sample: int) -> Clock:
         """The clock of a part of the recording, in samples of the part."""
@@ -145,8 +171,9 @@ class Clock:
             start, end = max(piece.start_sample, start_sample), min(piece.end_sample, end_sample)
             if start < end:
                 time_s = piece.start_time_s + (start - piece.start_sample) / piece.rate_hz
-                pieces.append(ClockPiece(start - start_sample, end - start_sample, time_s, piece.rate_hz))
-        return Clock(tuple(pieces), self.nominal_hz, self.source)
+                moved = replace(piece, start_sample=start - start_sample, end_sample=end - start_sample)
+                pieces.append(replace(moved, start_time_s=time_s))
+        return replace(self, pieces=tuple(pieces))
 
     @property
     def is_ascending(self) -> bool:
@@ -164,10 +191,10 @@ class Clock:
         return len(self.pieces) == 1 and self.pieces[0].rate_hz == self.nominal_hz
 
     def intervals_s(self) -> np.ndarray:
-        """Start and end of each stretch without a gap, shape (stretches, 2)."""
-        breaks = [jump.sample for jump in self.jumps]
-        first = [piece for piece in self.pieces if piece.start_sample in {0, *breaks}]
-        last = [piece for piece in self.pieces if piece.end_sample in {self.num_samples, *breaks}]
+        """Start and end of each stretch without a gap, shape (stretches, 2); a gap filled with zeros is one."""
+        joins = {0, *self.joins, self.num_samples}
+        first = [piece for piece in self.recorded if piece.start_sample in joins]
+        last = [piece for piece in self.recorded if piece.end_sample in joins]
         return np.array([[one.start_time_s, other.end_time_s] for one, other in zip(first, last, strict=True)])
 
     @property
@@ -182,9 +209,7 @@ class Clock:
 
     def extended(self, num_samples: int) -> Clock:
         """The clock of as many samples, of which those at the end go on at the rate of the last piece."""
-        return Clock(
-            (*self.pieces[:-1], replace(self.pieces[-1], end_sample=num_samples)), self.nominal_hz, self.source
-        )
+        return replace(self, pieces=(*self.pieces[:-1], replace(self.pieces[-1], end_sample=num_samples)))
 
     def without_overlaps(self) -> list[tuple[int, int]]:
         """Which samples are left when each moment is taken once, as half-open ranges.
@@ -215,16 +240,16 @@ class Clock:
     def resampled(self, num_samples: int) -> Clock:
         """The clock of the same recording with another number of samples."""
         ratio = num_samples / self.num_samples
-        pieces = [
-            ClockPiece(
-                round(piece.start_sample * ratio),
-                round(piece.end_sample * ratio),
-                piece.start_time_s,
-                piece.rate_hz * ratio,
+        pieces = tuple(
+            replace(
+                piece,
+                start_sample=round(piece.start_sample * ratio),
+                end_sample=round(piece.end_sample * ratio),
+                rate_hz=piece.rate_hz * ratio,
             )
             for piece in self.pieces
-        ]
-        return Clock(tuple(pieces), self.nominal_hz * ratio, self.source)
+        )
+        return replace(self, pieces=pieces, nominal_hz=self.nominal_hz * ratio)
 
     def to_dict(self) -> dict[str, Any]:
         """A representation for JSON; `from_dict` restores it."""
@@ -233,7 +258,7 @@ class Clock:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Clock:
         """The clock that `to_dict` described."""
-        return cls(tuple(ClockPiece(**piece) for piece in values["pieces"]), values["nominal_hz"], values["source"])
+        return cls(**{**values, "pieces": tuple(ClockPiece(**piece) for piece in values["pieces"])})
 
 
 class BrokenClockError(ValueError):
@@ -247,12 +272,12 @@ def clock_from_start(num_samples: int, rate_hz: float, start_time_s: float = 0.0
 
 def annotate_clocks(recording: BaseRecording, clocks: Sequence[Clock]) -> None:
     """Annotate a recording with the clock of each of its segments, in a form that JSON can hold."""
-    recording.annotate(**{_ANNOTATION: [clock.to_dict() for clock in clocks]})
+    recording.annotate(**{ANNOTATION: [clock.to_dict() for clock in clocks]})
 
 
 def recording_clocks(recording: BaseRecording) -> list[Clock]:
     """The clock of each segment: as annotated, else by its start and the recording's rate."""
-    annotated = recording.get_annotation(_ANNOTATION)
+    annotated = recording.get_annotation(ANNOTATION)
     if annotated is not None:
         return [Clock.from_dict(values) for values in annotated]
     rate_hz = float(recording.sampling_frequency)
@@ -274,10 +299,10 @@ def join_clocks(clocks: Sequence[Clock]) -> Clock:
     for clock in clocks:
         offset = pieces[-1].end_sample if pieces else 0
         pieces += [
-            ClockPiece(piece.start_sample + offset, piece.end_sample + offset, piece.start_time_s, piece.rate_hz)
+            replace(piece, start_sample=piece.start_sample + offset, end_sample=piece.end_sample + offset)
             for piece in clock.pieces
         ]
-    return Clock(tuple(pieces), clocks[0].nominal_hz, clocks[0].source)
+    return replace(clocks[0], pieces=tuple(pieces), nominal_is_stated=all(one.nominal_is_stated for one in clocks))
 
 
 def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:

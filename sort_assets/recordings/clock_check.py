@@ -46,7 +46,7 @@ def clock(recording: BaseRecording) -> CheckResult:
         )
     if overlapping:
         problems.append(f"{overlapping} samples were left out, since their time was there before.")
-    if abs(found.ppm) > MAX_PPM:
+    if found.nominal_is_stated and abs(found.ppm) > MAX_PPM:
         problems.append(
             f"The samples came at {found.rate_hz:.6f} Hz by the clock, {found.ppm:+.0f} ppm from the stated "
             f"{found.nominal_hz:g} Hz: one of the two is wrong."
@@ -56,6 +56,6 @@ def clock(recording: BaseRecording) -> CheckResult:
         passed=not problems,
         severity="warn",
         description=" ".join(problems)
-        or f"No gap; {found.rate_hz:.6f} samples per second by the {found.source}, {found.ppm:+.2f} ppm from nominal.",
+        or f"No gap; {found.rate_hz:.6f} samples per second by the {found.source}; {found.against_nominal}.",
         values=values,
     )

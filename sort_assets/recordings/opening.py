@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -82,7 +84,8 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     ClockGapError
         When samples are missing in the middle, and `config` refuses that.
     IncompatibleFilesError
-        When files to concatenate differ in format, channels, rate, sample type, gains or probe.
+        When files to concatenate differ in format, channels, sample type, gains or probe, or in their rates by a
+        sample or more over the shorter file.
     ConfigError
         When the configuration does not describe how to open the files.
     """
@@ -104,6 +107,7 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     paths = [member for member, _ in members]
     for other_path, other in zip(paths[1:], recordings[1:], strict=True):
         _check_compatible(paths[0], recordings[0], other_path, other)
+        _check_rates(paths[0], recordings[0], other_path, other, config.max_rate_difference_ppm)
     recording = _without_overlaps(_join(paths, recordings))
     if config.gaps == "refuse":
         _refuse_gaps(recording, path)
@@ -184,8 +188,12 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
             )
     joined = recordings[0]
     if len(pieces) > 1:
-        tolerance_hz = RATE_TOLERANCE * joined.sampling_frequency
-        joined = concatenate_recordings(list(recordings), sampling_frequency_max_diff=tolerance_hz)
+        rates_hz = [float(recording.sampling_frequency) for recording in recordings]
+        difference_hz = max(rates_hz) - min(rates_hz)
+        with warnings.catch_warnings():
+            # Rates that differ are checked before, and each piece keeps its own.
+            warnings.filterwarnings("ignore", message="Inconsistent sampling frequency")
+            joined = concatenate_recordings(list(recordings), sampling_frequency_max_diff=difference_hz)
     annotate_boundaries(joined, pieces)
     annotate_clocks(joined, [join_clocks([clock for one in recordings for clock in recording_clocks(one)])])
     return joined
@@ -250,10 +258,6 @@ def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:
 def _check_compatible(first_path: Path, first: BaseRecording, path: Path, other: BaseRecording) -> None:
     differences = {
         "its channels are others": not np.array_equal(first.channel_ids, other.channel_ids),
-        f"its sampling rate is {other.sampling_frequency:.6g} Hz, that of the other is "
-        f"{first.sampling_frequency:.6g} Hz": not np.isclose(
-            first.sampling_frequency, other.sampling_frequency, rtol=RATE_TOLERANCE, atol=0
-        ),
         f"its sample type is {other.dtype}, that of the other is {first.dtype}": first.dtype != other.dtype,
         "its gains are others": not _same(first.get_channel_gains(), other.get_channel_gains()),
         "its offsets are others": not _same(first.get_channel_offsets(), other.get_channel_offsets()),
@@ -262,6 +266,33 @@ def _check_compatible(first_path: Path, first: BaseRecording, path: Path, other:
     for difference, differs in differences.items():
         if differs:
             raise _incompatible(path, first_path, difference)
+
+
+def _check_rates(
+    first_path: Path, first: BaseRecording, path: Path, other: BaseRecording, allowed_ppm: float | None
+) -> None:
+    """Refuse rates that differ by a sample or more over the shorter file, or by more than somebody allows."""
+    rate_hz, other_hz = float(first.sampling_frequency), float(other.sampling_frequency)
+    difference = abs(other_hz / rate_hz - 1)
+    samples = difference * min(first.get_total_samples(), other.get_total_samples())
+    if samples < 1 or difference <= max(RATE_TOLERANCE, (allowed_ppm or 0) * 1e-6):
+        return
+    ppm = 1e6 * difference
+    raise IncompatibleFilesError(
+        f"'{path}' can't be concatenated with '{first_path}': its sampling rate is {_digits(other_hz)} Hz, that of the "
+        f"other is {_digits(rate_hz)} Hz, which is a difference of {ppm:.6g} ppm, or {samples:.1f} samples over the "
+        "shorter file.",
+        remedy="Move files that were recorded at another rate out of the folder. If the rates are those of one clock, "
+        f"measured twice, set recording.max_rate_difference_ppm to at least {math.ceil(ppm * 10) / 10:g}: every file "
+        "then keeps its own clock.",
+        rate_hz=other_hz,
+        first_rate_hz=rate_hz,
+    )
+
+
+def _digits(rate_hz: float) -> str:
+    """All digits that tell it from other rates."""
+    return repr(rate_hz).removesuffix(".0")
 
 
 def _incompatible(path: Path, first_path: Path, difference: str) -> IncompatibleFilesError:

@@ -7,6 +7,7 @@ import numpy as np
 import pynapple as nap
 import pytest
 from nwbinspector import inspect_nwbfile
+from pynwb import NWBHDF5IO
 from scipy.io import loadmat
 from spikeinterface.extractors import read_nwb_sorting, read_phy
 
@@ -15,7 +16,7 @@ from sort_assets.config.units import DeliveryConfig
 from sort_assets.exports.delivery import Delivery, write_delivery
 from sort_assets.exports.session import Facts, facts_of_files, session_facts
 from sort_assets.exports.units import DeliveredUnits
-from sort_assets.recordings.clock import Clock, clock_from_start, join_clocks
+from sort_assets.recordings.clock import Clock, ClockPiece, clock_from_start, join_clocks
 from sort_assets.recordings.opening import Boundary
 from sort_assets_tests.exports.conftest import Sorted
 
@@ -114,6 +115,63 @@ def test_each_file_of_a_concatenated_recording_is_delivered_on_its_own_clock(
     np.testing.assert_array_equal(
         read_phy(tmp_path / "mouse_1_day_2_phy").get_unit_spike_train(12), sorted_units.trains["12"]
     )
+
+
+def test_spikes_whose_waveform_reaches_into_another_file_are_marked_in_every_format(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    known = sorted_units.trains["12"]
+    border = int(known[len(known) // 2]) + 20  # within the waveform of a spike
+    files = (Boundary("a.dat", 0, border, 7.0), Boundary("b.dat", border, 300_000, 3.0))
+
+    whole = deliver(sorted_units, tmp_path / "whole", facts, *files, split_files=False)
+    parts = deliver(sorted_units, tmp_path / "parts", facts, *files)
+
+    paths = {one.format: one.path for one in whole.files}
+    data = np.load(paths["npz"], allow_pickle=False)
+    struct = loadmat(paths["mat"], simplify_cells=True)
+    with NWBHDF5IO(paths["nwb"], "r") as opened:
+        table = opened.read().units.to_dataframe()
+    grouped, group = np.load(paths["pynapple"], allow_pickle=False), nap.load_file(paths["pynapple"])
+    for index, unit_id in enumerate(data["unit_ids"]):
+        train = sorted_units.trains[str(unit_id)]
+        expected = (train - 30 < border) & (train + 60 > border)
+        np.testing.assert_array_equal(data["spike_at_join"][data["spike_unit_index"] == index], expected)
+        np.testing.assert_array_equal(np.ravel(struct["units"][index]["spike_at_join"]), expected)
+        np.testing.assert_array_equal(table["spike_at_join"].iloc[index], expected)
+        np.testing.assert_array_equal(grouped["spike_at_join"][grouped["index"] == unit_id], expected)
+        assert group.get_info("spikes_at_joins")[unit_id] == expected.sum()
+    marked = int(data["spike_at_join"].sum())
+    assert marked > 0
+    assert (
+        f"{marked} of {len(data['spike_times_s'])} spikes are at joins" in (tmp_path / "whole/README.txt").read_text()
+    )
+    of_files = [np.load(one.path, allow_pickle=False) for one in parts.files if one.format == "npz"]
+    assert sum(int(one["spike_at_join"].sum()) for one in of_files) == marked
+    assert list(inspect_nwbfile(nwbfile_path=paths["nwb"])) == []
+
+
+def test_the_folder_for_phy_has_the_times_of_the_clock_beside_its_samples(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    clock = Clock(
+        (ClockPiece(0, 90_000, 7.0, 30_002.4), ClockPiece(90_000, 300_000, 31.5, 30_002.4)), 3e4, "timestamps"
+    )
+
+    (only,) = write_delivery(
+        tmp_path,
+        sorted_units.analyzer,
+        sorted_units.units(clock=clock),
+        DeliveryConfig(formats=("phy",)),
+        facts,
+        dat_path=sorted_units.dat_path,
+        job_kwargs=JOB_KWARGS,
+    ).files
+
+    samples = np.load(only.path / "spike_times.npy").ravel()
+    np.testing.assert_array_equal(np.load(only.path / "spike_times_seconds.npy"), clock.times_s(samples))
+    assert "spike_times_seconds.npy" in (only.path / "params.py").read_text()
+    np.testing.assert_array_equal(read_phy(only.path).get_unit_spike_train(12), sorted_units.trains["12"])
 
 
 def test_a_file_of_a_concatenated_recording_passes_the_inspector(

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spikeinterface.core import BaseRecording, append_recordings
+from spikeinterface.core import BaseRecording, NumpyRecording, append_recordings
 from spikeinterface.preprocessing import scale
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import (
     IncompatibleFilesError,
     MissingRecordingError,
@@ -13,6 +14,7 @@ from sort_assets.errors import (
     UnreadableRecordingError,
 )
 from sort_assets.recordings import Boundary, boundaries, open_recording
+from sort_assets.recordings.clock import recording_clock
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -142,6 +144,51 @@ def test_files_that_do_not_fit_together_are_named_with_the_difference(
 
     with pytest.raises(IncompatibleFilesError, match=rf"part_2\.nwb'.*{difference}"):
         open_recording(tmp_path)
+
+
+RATES_HZ = (29_997.123_456_7, 29_999.523_326_6)  # 80 ppm
+
+
+def _write_at_two_rates(recording: BaseRecording, folder: Path) -> None:
+    """The same samples in two files, of which the second starts at 10 s."""
+    for number, rate_hz in enumerate(RATES_HZ):
+        part = NumpyRecording([recording.get_traces()], rate_hz, channel_ids=recording.channel_ids)
+        part.set_probegroup(recording.get_probegroup())
+        part.set_channel_gains(1.0)
+        part.set_channel_offsets(0.0)
+        write_nwb(part, folder / f"part_{number}.nwb", starting_time_s=10.0 * number)
+
+
+@pytest.mark.parametrize(("seconds", "allowed_ppm"), [(0.4, None), (1.0, 81.0)])
+def test_rates_that_hardly_differ_are_concatenated_and_every_file_keeps_its_clock(
+    seconds: float, allowed_ppm: float | None, short: BaseRecording, tmp_path: Path
+) -> None:
+    samples = round(seconds * SECOND)
+    _write_at_two_rates(short.frame_slice(0, samples), tmp_path)
+
+    recording = open_recording(tmp_path, config=RecordingConfig(max_rate_difference_ppm=allowed_ppm))
+
+    assert recording.get_num_samples() == 2 * samples
+    clock = recording_clock(recording)
+    assert [piece.rate_hz for piece in clock.pieces] == list(RATES_HZ)
+    last_s = [samples - 1, 2 * samples - 1]
+    np.testing.assert_allclose(
+        clock.times_s(last_s), [(samples - 1) / RATES_HZ[0], 10.0 + (samples - 1) / RATES_HZ[1]], rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("allowed_ppm", [None, 79.0])
+def test_rates_that_differ_by_more_are_refused_in_all_their_digits(
+    allowed_ppm: float | None, short: BaseRecording, tmp_path: Path
+) -> None:
+    _write_at_two_rates(short, tmp_path)
+
+    with pytest.raises(IncompatibleFilesError) as refusal:
+        open_recording(tmp_path, config=RecordingConfig(max_rate_difference_ppm=allowed_ppm))
+
+    assert "its sampling rate is 29999.5233266 Hz, that of the other is 29997.1234567 Hz" in str(refusal.value)
+    assert "4.8 samples over the shorter file" in str(refusal.value)
+    assert "recording.max_rate_difference_ppm to at least 80.1" in str(refusal.value.remedy)
 
 
 def test_files_of_several_formats_are_refused(short: BaseRecording, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
             table=table,
             dat_path=paths[0] if len(paths) == 1 else None,
             job_kwargs=work,
+            clock=None if sorting.clock is None else sorting.clock.timeline(),
             pc_features=pc_features,
         )
         note_export(

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
-from sort_assets.config import CurationConfig, SortingPipelineConfig
+from sort_assets.config import CurationConfig, SortingPipelineConfig, WaveformConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingArtefactError, RecordingError, SortAssetsError
 from sort_assets.platform.store.details import (
@@ -250,6 +250,7 @@ class StoredSorting(Handle[SortingDetails]):
         """
         sorting = read_sorting(self.path)
         self.set_times(sorting)
+        self.mark_joins(sorting)
         return sorting
 
     @property
@@ -274,6 +275,18 @@ class StoredSorting(Handle[SortingDetails]):
 
             sorting.register_recording(TimesRecording(timeline), check_spike_frames=False)
 
+    @property
+    def waveform_config(self) -> WaveformConfig:
+        """How long waveforms were configured to be."""
+        return WaveformConfig.model_validate(self.manifest.config["waveform"])
+
+    def mark_joins(self, sorting: BaseSorting) -> None:
+        """Annotate units of this sorting with their spikes at joins: "spikes_at_joins", positions by unit."""
+        from sort_assets.recordings.joins import annotate_spikes_at_joins
+
+        joins = () if self.clock is None else self.clock.joins
+        annotate_spikes_at_joins(sorting, joins, *self.waveform_config.samples(float(sorting.sampling_frequency)))
+
 
 def read_sorting(folder: Path) -> BaseSorting:
     """The sorting that `StoredSorting.write` put into an artefact, memory-mapped; its times begin at 0.
@@ -296,6 +309,11 @@ class StoredAnalyzer(Handle[WaveformsDetails]):
 
     asset = "waveforms"
     details_model = WaveformsDetails
+
+    @property
+    def waveform_config(self) -> WaveformConfig:
+        """How the waveforms were cut out."""
+        return WaveformConfig.model_validate(self._lineage.config["waveform"])
 
     @property
     def sorting(self) -> StoredSorting:
@@ -428,6 +446,7 @@ class StoredCuration(Handle[CurationDetails]):
         sorting = read_sorting(self.path)
         kept = sorting.select_units(sorting.unit_ids[self.decisions()["kept"].to_numpy(bool)])
         self.sorting.set_times(kept)
+        self.sorting.mark_joins(kept)
         return kept
 
     def load_analyzer(self, *, job_kwargs: Mapping[str, Any] | None = None) -> SortingAnalyzer:

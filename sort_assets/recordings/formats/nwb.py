@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
     with open_hdf5(path) as file, clock_readable(path):
         timestamps = file[series].get("timestamps")
         if timestamps is not None:
-            annotate_clocks(recording, [clock_from_timestamps(timestamps, rates[series])])
+            clock = clock_from_timestamps(timestamps, rates[series])
+            annotate_clocks(recording, [replace(clock, nominal_is_stated=False)])
     return recording
 
 

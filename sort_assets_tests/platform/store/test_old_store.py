@@ -17,11 +17,14 @@ import pandas as pd
 import pytest
 
 import sort_assets
+from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.platform.automation.stale_results.staleness import StalenessReader
+from sort_assets.platform.pipeline.assets import preprocessed_recording
 from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
 from sort_assets.platform.pipeline.retention import versions_kept
 from sort_assets.platform.pipeline.stored_summary import load_summary
+from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.garbage import collect_garbage
 from sort_assets.platform.store.memory_profiles import MemoryProfiles
 from sort_assets_tests.fixtures.home import Home, home_at, make_home
@@ -120,6 +123,21 @@ def test_the_versions_are_the_same(old: Home) -> None:
     for asset, expected in LOADED["manifests"].items():
         manifest = sort_assets.open_result(KEY, asset).manifest
         assert {"version": manifest.version, "data_version": manifest.data_version} == expected
+
+
+def test_made_again_its_recordings_would_have_the_same_data_version(old: Home) -> None:
+    preprocessed = sort_assets.open_result(KEY, "preprocessed_recording")
+    config = SortingPipelineConfig.model_validate(preprocessed.manifest.config)
+
+    chain = {
+        "raw": preprocessed.details.raw_path,
+        "fingerprint": preprocessed.details.fingerprint,
+        "sorter": config.sorter.name,
+        "recording": config.recording.for_data_version(),
+        "code": preprocessed_recording.CODE_VERSION,
+    }
+
+    assert hash_json(chain) == preprocessed.manifest.data_version
 
 
 def test_what_stands_beside_the_recordings_is_read(old: Home) -> None:

@@ -1,10 +1,10 @@
 """The `.dat`: the filtered recording, computed once and written in one streaming pass."""
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -95,7 +95,7 @@ def binary_dat(
         seconds = perf_counter() - start
         num_bytes = sum(description.num_bytes for description in written.values())
         return asset.publish(
-            data_version=hash_json({group: asdict(description) for group, description in written.items()}),
+            data_version=hash_json({group: _hashed(description) for group, description in written.items()}),
             details=BinaryDetails(dat_files=dat_files),
             metadata={
                 "bytes": num_bytes,
@@ -106,6 +106,31 @@ def binary_dat(
             },
             checks=[_check_complete(written), _check_resolution(asset.staging.path, dat_files, written)],
         )
+
+
+def _hashed(description: "DatDescription") -> dict[str, Any]:
+    """What the data version is made of.
+
+    The clock is left out where it says no more than the starts of the files and their rate, which are in there: so the
+    data versions of earlier stores, which have no clock, stay the same.
+    """
+    from sort_assets.recordings.clock import ANNOTATION, Clock, clock_from_start, join_clocks
+
+    files, clocks = description.annotations.get("boundaries"), description.annotations.get(ANNOTATION)
+    if not files or not clocks:
+        return asdict(description)
+    known = join_clocks(
+        [
+            clock_from_start(
+                file["end_sample"] - file["start_sample"], description.sampling_frequency, file["start_time_s"]
+            )
+            for file in files
+        ]
+    )
+    if [Clock.from_dict(clock).pieces for clock in clocks] != [known.pieces]:
+        return asdict(description)
+    annotations = {name: value for name, value in description.annotations.items() if name != ANNOTATION}
+    return asdict(replace(description, annotations=annotations))
 
 
 def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:

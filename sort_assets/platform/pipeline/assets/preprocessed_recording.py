@@ -106,7 +106,7 @@ def preprocessed_recording(
             "raw": key.path,
             "fingerprint": seen,
             "sorter": asset.config.sorter.name,
-            "recording": asset.config.recording.model_dump(mode="json"),
+            "recording": asset.config.recording.for_data_version(),
             "code": CODE_VERSION,
             **probe,
         }

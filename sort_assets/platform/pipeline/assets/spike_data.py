@@ -123,6 +123,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         table,
         config.delivery,
         clock=sorting.clock or _clock_of_files(analyzer, files, sorting.details.start_time_s),
+        waveform=curated_units.unit_metrics.waveforms.waveform_config,
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),
     )

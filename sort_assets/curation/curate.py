@@ -10,8 +10,9 @@ from sort_assets.config import CurationConfig, MetricsConfig, SortingPipelineCon
 from sort_assets.curation.bombcell import bombcell_labels, bombcell_thresholds
 from sort_assets.curation.criteria import apply_criteria, criteria_of
 from sort_assets.curation.decisions import DUPLICATE, UnitDecision, decide, decisions_table
-from sort_assets.curation.duplicates import COINCIDENCE_MS, Duplicate, find_duplicates
+from sort_assets.curation.duplicates import Duplicate, find_duplicates
 from sort_assets.curation.history import (
+    COINCIDENCE_MS,
     CurationHistory,
     HistoryStep,
     UnitId,
@@ -143,7 +144,7 @@ class _Curator:
         self.criteria = criteria_of(config)
         self.ids = plain_ids(analyzer.sorting)
         self.steps: list[HistoryStep] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if manual is None else list(manual.notes)
         self._check_inputs()
 
     def _check_inputs(self) -> None:
@@ -173,7 +174,8 @@ class _Curator:
 
         sorting = self.analyzer.sorting
         for step in self.steps:
-            sorting = restructure(sorting, step.curation)
+            parts, sorting = sorting, restructure(sorting, step.curation, censor_ms=step.censor_ms)
+            self._note_shared_spikes(step, parts, sorting)
         ids = plain_ids(sorting)
         metrics = self._metrics_of(ids)
         table = self._final_decisions(ids, metrics, decisions, made_by_merge)
@@ -256,6 +258,7 @@ class _Curator:
                 title="Merges",
                 made_by={"spikeinterface.compute_merge_unit_groups": {"preset": self.config.merge_preset}},
                 curation=curation_of(self.ids, merges=merges),
+                censor_ms=COINCIDENCE_MS,
                 reasons={str(name): f"{each}." for name, each in words.items()},
             )
         )
@@ -283,7 +286,7 @@ class _Curator:
         analyzer = self.analyzer
         try:
             for step in self.steps:
-                analyzer = restructure(analyzer, step.curation, job_kwargs=self.job_kwargs)
+                analyzer = restructure(analyzer, step.curation, censor_ms=step.censor_ms, job_kwargs=self.job_kwargs)
         except CurationError as error:
             self.notes.append(f"Units that were merged or split have no metrics: {error.message}")
             return None
@@ -309,6 +312,23 @@ class _Curator:
                 decision = decision.made(manual.made, "person" if manual.by_person else "merge")
             final[unit_id] = decision.overruled(manual) if manual is not None else decision
         return make_table(final)
+
+    def _note_shared_spikes(self, step: HistoryStep, parts: BaseSorting, merged: BaseSorting) -> None:
+        """Note how many spikes of merged units count once because several of the units had found them."""
+        if not step.curation["merges"]:
+            return
+        before, once = parts.count_num_spikes_per_unit(), merged.count_num_spikes_per_unit()
+        if step.censor_ms is None:
+            once = restructure(parts, step.curation, censor_ms=COINCIDENCE_MS).count_num_spikes_per_unit()
+        for merge in step.curation["merges"]:
+            ids, new = merge["unit_ids"], merge["new_unit_id"]
+            together = sum(int(before[unit_id]) for unit_id in ids)
+            shared = together - int(once[new])
+            what = f"{new} was merged of {', '.join(map(str, ids))}; {shared:,} of {together:,} spikes were found twice"
+            if shared and step.censor_ms is None:
+                self.notes.append(f"{what}. They count twice: import that curation again to have each once.")
+            elif shared:
+                self.notes.append(f"{what}, less than {step.censor_ms:g} ms apart: they count once.")
 
     def _note_labels(self, title: str, decisions: Mapping[UnitId, UnitDecision], made_by: dict[str, Any]) -> None:
         labels = {unit_id: each.label for unit_id, each in decisions.items()}

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sort_assets.curation.history import UnitId
+from sort_assets.curation.history import COINCIDENCE_MS, UnitId
 from sort_assets.curation.in_memory_subset import in_memory_subset
 
 if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseSorting, SortingAnalyzer
 
-COINCIDENCE_MS = 0.4
-"""Two spikes that are not further apart are the same spike; SpikeInterface's default."""
 # Averages of the same spikes differ by the noise of those that one unit has and the other lacks.
 _SAME_AMPLITUDE = 0.02
 

@@ -1,7 +1,8 @@
 """What was decided of the units of a sorting, step by step, in a form that can be read in ten years and taken again.
 
 Each step carries a curation in SpikeInterface's own format, version 2, so that SpikeInterface alone can take them:
-``apply_curation(sorting, [step.curation for step in history.steps])`` gives the units that are kept.
+``for step in history.steps: sorting = apply_curation(sorting, step.curation, censor_ms=step.censor_ms)`` gives the
+units that are kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 UnitId = int | str
 
+COINCIDENCE_MS = 0.4
+"""Two spikes that are not further apart are the same spike; SpikeInterface's default where it looks for duplicates."""
 LABEL = "label"
 """The category of labels in the steps that decide on units, and a property of the curated sorting."""
 
@@ -40,6 +43,9 @@ class HistoryStep(BaseModel):
         SpikeInterface's curation format, version 2: unit ids before the step, labels, removals, merges, splits.
     reasons : dict
         Why, by unit id as text.
+    censor_ms : float or None
+        Of spikes in a merged unit that are less than this apart, the first one stays: SpikeInterface's `censor_ms`,
+        in milliseconds. None keeps all, as steps did that were made before version 2 of the asset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +55,7 @@ class HistoryStep(BaseModel):
     software: dict[str, str] = Field(default_factory=lambda: software_versions())
     curation: dict[str, Any]
     reasons: dict[str, str] = {}
+    censor_ms: float | None = None
 
 
 class CurationHistory(BaseModel):
@@ -200,7 +207,7 @@ def replay(
             units_of_history=len(history.unit_ids),
         )
     for step in history.steps:
-        units = restructure(units, step.curation, job_kwargs=job_kwargs)
+        units = restructure(units, step.curation, censor_ms=step.censor_ms, job_kwargs=job_kwargs)
     removed = [unit_id for step in history.steps for unit_id in step.curation["removed"]]
     kept = [unit_id for unit_id in plain_ids(units) if unit_id not in set(removed)]
     if isinstance(units, BaseSorting):
@@ -227,11 +234,27 @@ def with_verdicts(sorting: BaseSorting, labels: dict[UnitId, str], kept: set[Uni
     return copy
 
 
-def restructure(units: Units, curation: dict[str, Any], *, job_kwargs: dict[str, Any] | None = None) -> Units:
+def restructure(
+    units: Units,
+    curation: dict[str, Any],
+    *,
+    censor_ms: float | None = None,
+    job_kwargs: dict[str, Any] | None = None,
+) -> Units:
     """Apply the merges and splits of a step, and nothing else of it.
 
     Waveforms and what was computed of them are merged and split without reading the recording where the units' channels
     overlap enough for that, and computed again where they do not.
+
+    Parameters
+    ----------
+    units : BaseSorting or SortingAnalyzer
+    curation : dict
+        In SpikeInterface's format.
+    censor_ms : float or None
+        As of the step.
+    job_kwargs : dict or None
+        For what has to be computed again of an analyzer.
 
     Raises
     ------
@@ -246,7 +269,7 @@ def restructure(units: Units, curation: dict[str, Any], *, job_kwargs: dict[str,
     # Labels are left out: SpikeInterface 0.105.3 writes them onto the sorting that it is given.
     structure = {**curation, "removed": [], "manual_labels": [], "label_definitions": {}}
     if isinstance(units, BaseSorting):
-        return apply_curation(units, structure)
+        return apply_curation(units, structure, censor_ms=censor_ms)
     groups = [merge["unit_ids"] for merge in curation["merges"]]
     mode = "soft"
     # A dense analyzer has no sparsity to compare, and SpikeInterface 0.105.3 fails on asking.
@@ -258,4 +281,4 @@ def restructure(units: Units, curation: dict[str, Any], *, job_kwargs: dict[str,
             )
         mode = "hard"
     # Not handed to `apply_curation`, which 0.105.3 hands on only to merges.
-    return apply_curation(units, structure, merging_mode=mode, **(job_kwargs or {}))
+    return apply_curation(units, structure, censor_ms=censor_ms, merging_mode=mode, **(job_kwargs or {}))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from sort_assets.curation.history import (
+    COINCIDENCE_MS,
     CurationHistory,
     HistoryStep,
     UnitId,
@@ -59,6 +60,8 @@ class ManualCuration(BaseModel):
         Hash of their spike trains (`history.hash_spikes`).
     steps : list of HistoryStep
         Splits, merges, removals and labels, in their order.
+    notes : list of str
+        Sentences on what was left out of what was read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +75,7 @@ class ManualCuration(BaseModel):
     unit_ids: list[UnitId]
     spikes: str
     steps: list[HistoryStep]
+    notes: list[str] = []
 
     def is_about(self, sorting: BaseSorting) -> bool:
         """Whether the person saw these very units and spikes."""
@@ -261,7 +265,14 @@ def from_curation_json(
     steps = [HistoryStep(title="Labels and removals by hand", made_by=made_by, curation=words)]
     if merges or named_parts:
         structure = curation_of(ids, merges=merges, splits=named_parts)
-        steps.append(HistoryStep(title="Merges and splits by hand", made_by=made_by, curation=structure))
+        steps.append(
+            HistoryStep(
+                title="Merges and splits by hand",
+                made_by=made_by,
+                curation=structure,
+                censor_ms=COINCIDENCE_MS if merges else None,
+            )
+        )
     return ManualCuration(
         user=user,
         made_at=datetime.now(UTC),

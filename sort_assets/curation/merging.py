@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.curation.history import UnitId, curation_of, restructure
+from sort_assets.curation.history import COINCIDENCE_MS, UnitId, curation_of, restructure
 from sort_assets.curation.in_memory_subset import in_memory_subset
 from sort_assets.metrics.extensions import has_positions
 
@@ -131,7 +131,8 @@ def _suggestion(
 ) -> MergeSuggestion:
     pairs = list(combinations(light.sorting.ids_to_indices(group), 2))
     distances = found.get("unit_distances")
-    merged = restructure(light.sorting.select_units(group), curation_of(group, merges={group[0]: group}))
+    parts = light.sorting.select_units(group)
+    merged = restructure(parts, curation_of(group, merges={group[0]: group}), censor_ms=COINCIDENCE_MS)
     return MergeSuggestion(
         unit_ids=tuple(group),
         preset=preset,

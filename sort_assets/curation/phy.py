@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sort_assets.curation.history import HistoryStep, UnitId, curation_of, hash_spikes, new_unit_ids, plain_ids
+from sort_assets.curation.history import (
+    COINCIDENCE_MS,
+    HistoryStep,
+    UnitId,
+    curation_of,
+    hash_spikes,
+    new_unit_ids,
+    plain_ids,
+)
 from sort_assets.curation.manual import QUALITY, ManualCuration, current_user
 from sort_assets.curation.phy_files import CLUSTERS, GROUPS, UNSORTED, grouped, read_column, unreadable
 from sort_assets.curation.phy_note import NOTE_FILE, read_note
@@ -22,7 +30,17 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseSorting
 
 _TEMPLATES, _TIMES = "spike_templates.npy", "spike_times.npy"
-_INFO = "cluster_info.tsv"
+_TABLES = (GROUPS, "cluster_info.tsv", "cluster_group.csv", "cluster_groups.csv", "cluster_info.csv")
+"""Where groups may be, the best table first. Phy 2 writes the first two, Phy 1 the fourth; people make the others."""
+_CLUSTERS_REMEDY = (
+    "Merges and splits are in this file alone: put it back from a backup or a snapshot of the disk. Without one the "
+    f"labels can be saved: copy the folder, copy {_TEMPLATES} onto {CLUSTERS} in the copy, and import the copy with "
+    "`--phy`; that gives each cluster of the export its label. Leave this folder as it is until then."
+)
+_EXPORTED_REMEDY = (
+    "Phy never changes {name}: put it back from a backup, or export the same units to another folder with "
+    "`sort-assets export-phy --folder` and copy it from there. Leave everything else in this folder as it is."
+)
 
 
 def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = None) -> ManualCuration:
@@ -45,16 +63,18 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     Returns
     -------
     ManualCuration
-        Its steps lead from `sorting` to exactly the clusters in the folder.
+        Its steps lead from `sorting` to the clusters in the folder, in which a spike that several merged units had
+        found counts once.
 
     Raises
     ------
     CurationError
-        When a file is missing, half-written or of another format, or the folder holds the spikes of another sorting.
+        When the array of clusters, or the only table with groups, is missing, half-written or of another format, or the
+        folder holds the spikes of another sorting. Whatever else is in the folder is not needed.
     """
     clusters = _read_spikes(folder, CLUSTERS)
     units, positions = _units_of_spikes(folder, sorting, len(clusters))
-    groups = _read_groups(folder, np.unique(clusters))
+    groups, notes = _read_groups(folder, np.unique(clusters))
     ids = plain_ids(sorting)
     splits, merges, names = _splits_and_merges(ids, units, positions, clusters)
 
@@ -65,7 +85,9 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
         steps.append(HistoryStep(title="Splits in Phy", made_by=made_by, curation=curation_of(ids, splits=splits)))
     parts = [each for each in ids if each not in splits] + [each for new in splits.values() for each in new]
     if merges:
-        steps.append(HistoryStep(title="Merges in Phy", made_by=made_by, curation=curation_of(parts, merges=merges)))
+        # Phy gives the spikes of both to one cluster, also those that both had found.
+        merge = curation_of(parts, merges=merges)
+        steps.append(HistoryStep(title="Merges in Phy", made_by=made_by, curation=merge, censor_ms=COINCIDENCE_MS))
     merged = {each for group in merges.values() for each in group}
     final = [each for each in parts if each not in merged] + list(merges)
     note = read_note(folder) if (folder / NOTE_FILE).exists() else None
@@ -83,6 +105,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
         unit_ids=ids,
         spikes=hash_spikes(sorting),
         steps=steps,
+        notes=notes,
     )
 
 
@@ -170,7 +193,9 @@ def _units_of_spikes(folder: Path, sorting: BaseSorting, count: int) -> tuple[np
     times, templates = _read_spikes(folder, _TIMES), _read_spikes(folder, _TEMPLATES)
     if not len(times) == len(templates) == count:
         raise unreadable(
-            folder / CLUSTERS, f"it has {count} spikes, {_TIMES} has {len(times)}, {_TEMPLATES} {len(templates)}"
+            folder / CLUSTERS,
+            f"it has {count} spikes, {_TIMES} has {len(times)}, {_TEMPLATES} {len(templates)}",
+            remedy=_CLUSTERS_REMEDY,
         )
     spikes = sorting.to_spike_vector()
     here = np.lexsort((times, templates))
@@ -181,7 +206,8 @@ def _units_of_spikes(folder: Path, sorting: BaseSorting, count: int) -> tuple[np
         raise CurationError(
             f"'{folder}' holds other spikes than this sorting: {count:,} there, {len(spikes):,} here"
             f"{' at other times' if len(spikes) == count else ''}.",
-            remedy="Import it for the recording and version that it was exported from, or export the units again.",
+            remedy="Name the recording that it was exported from. Where a file of the export was replaced, put it "
+            "back; leave what Phy saved as it is.",
             path=str(folder),
             spikes_in_folder=count,
             spikes_in_sorting=len(spikes),
@@ -195,36 +221,50 @@ def _units_of_spikes(folder: Path, sorting: BaseSorting, count: int) -> tuple[np
 def _read_spikes(folder: Path, name: str) -> np.ndarray:
     """An array of one whole number per spike."""
     path = folder / name
+    remedy = _CLUSTERS_REMEDY if name == CLUSTERS else _EXPORTED_REMEDY.format(name=name)
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise CurationError(
             f"'{folder}' is no complete Phy folder: {name} is not there.",
-            remedy="Name the folder that was exported to Phy.",
+            remedy=f"Name the folder that was exported to Phy. {remedy}",
             path=str(path),
         ) from error
     except (OSError, ValueError, EOFError) as error:
-        raise unreadable(path, str(error)) from error
+        raise unreadable(path, str(error), remedy=remedy) from error
     if not isinstance(values, np.ndarray) or values.size != len(np.atleast_1d(values)):
-        raise unreadable(path, "it is not one number per spike")
+        raise unreadable(path, "it is not one number per spike", remedy=remedy)
     # Kilosort writes times as unsigned numbers; whole numbers that were saved as floats are accepted too.
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.round(values)).all()))
     if not whole or bool((values < 0).any()):
-        raise unreadable(path, "it holds something else than whole numbers from 0")
+        raise unreadable(path, "it holds something else than whole numbers from 0", remedy=remedy)
     return values.reshape(-1).astype(np.int64)
 
 
-def _read_groups(folder: Path, clusters: np.ndarray) -> dict[int, str]:
-    """The group of each cluster that has one, in lower case."""
-    groups = read_column(folder / GROUPS, "group", required=True) if (folder / GROUPS).exists() else None
-    if (folder / _INFO).exists():
-        # Phy writes it last, with every cluster in it.
-        listed = read_column(folder / _INFO, "group")
-        if set(listed) != set(clusters.tolist()):
-            raise unreadable(folder / _INFO, f"it lists other clusters than {CLUSTERS}; was saving interrupted?")
-        groups = listed if groups is None else groups
-    groups = grouped(groups or {})
-    gone = sorted(set(groups) - set(clusters.tolist()))
-    if gone:
-        raise unreadable(folder / GROUPS, f"it names clusters without spikes ({gone[:10]}); was saving interrupted?")
-    return groups
+def _read_groups(folder: Path, clusters: np.ndarray) -> tuple[dict[int, str], list[str]]:
+    """The group of each cluster that has one, in lower case; and sentences on what was left out.
+
+    Phy saves the clusters first, then a table for each field, and a table of all fields last. Each of the tables may be
+    what an interrupted save left, and `spike_clusters.npy` is the newest.
+    """
+    there = set(clusters.tolist())
+    tables = [folder / name for name in _TABLES if (folder / name).exists()]
+    notes: list[str] = []
+    for number, path in enumerate(tables):
+        try:
+            column = read_column(path, "group")
+        except CurationError as error:
+            if number + 1 == len(tables):
+                raise
+            notes.append(f"{error.message} The groups are those of {tables[number + 1].name}.")
+            continue
+        groups = grouped(column.values)
+        gone = sorted(set(groups) - there)
+        if gone:
+            named = f"{', '.join(map(str, gone[:10]))}{', …' if len(gone) > 10 else ''}"
+            notes.append(
+                f"{path.name} has groups of clusters without spikes, which were left out: {named}. If saving was "
+                "interrupted, look whether labels are missing."
+            )
+        return {cluster: group for cluster, group in groups.items() if cluster in there}, [*notes, *column.notes]
+    return {}, notes

@@ -16,6 +16,10 @@ from sort_assets.errors import CurationError
 NOTE_FILE = "sort_assets.json"
 """What was exported, and how the files looked then."""
 _PHY_CACHE = ".phy"
+_NOTE_REMEDY = (
+    "Export the same units to another folder with `sort-assets export-phy --folder`, and copy its sort_assets.json "
+    "into this one. Leave everything else in this folder as it is: a person's work is in it."
+)
 
 
 class PhyNote(BaseModel):
@@ -103,7 +107,7 @@ def note_export(folder: Path, *, recording: str, sorting_version: str, data_vers
         data_version=data_version,
         exported_at=datetime.now(UTC),
         exported=_hashes(folder),
-        groups=grouped(read_column(folder / GROUPS, "group")) if (folder / GROUPS).exists() else {},
+        groups=grouped(read_column(folder / GROUPS, "group").values) if (folder / GROUPS).exists() else {},
     )
     _write_note(folder, note)
     return note
@@ -143,11 +147,11 @@ def read_note(folder: Path) -> PhyNote:
     except FileNotFoundError as error:
         raise CurationError(
             f"'{folder}' was not exported by sort_assets: {NOTE_FILE} is not there.",
-            remedy="Name the folder that was exported, or export the units again.",
+            remedy="Name the folder that was exported. If this is a copy of it, copy sort_assets.json into it too.",
             path=str(folder),
         ) from error
     except (OSError, ValueError) as error:
-        raise unreadable(path, str(error)) from error
+        raise unreadable(path, str(error), remedy=_NOTE_REMEDY) from error
 
 
 def changes(folder: Path) -> PhyChanges:
@@ -168,7 +172,7 @@ def changes(folder: Path) -> PhyChanges:
 
 def _hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the files in which Phy keeps what a person decided, by name."""
-    found = [folder / CLUSTERS, *folder.glob("cluster_*.tsv")]
+    found = [folder / CLUSTERS, *folder.glob("cluster_*.tsv"), *folder.glob("cluster_*.csv")]
     return {path.name: _hash(path) for path in sorted(found) if path.is_file()}
 
 

@@ -10,7 +10,7 @@ import spikeinterface.core as si
 from sort_assets.config import CurationConfig, MetricsConfig
 from sort_assets.curation.curate import CuratedUnits, curate
 from sort_assets.curation.decisions import decision_columns
-from sort_assets.curation.history import curation_of, hash_spikes, plain_ids, replay
+from sort_assets.curation.history import COINCIDENCE_MS, curation_of, hash_spikes, plain_ids, replay
 from sort_assets.curation.manual import ManualCuration
 from sort_assets.errors import CurationError
 from sort_assets.metrics.tables import read_table, write_table
@@ -217,6 +217,35 @@ def test_merges_are_applied_when_configured(halved: tuple[si.SortingAnalyzer, Un
     again = replay(halved[0].sorting, result.history)
     assert hash_spikes(again) == hash_spikes(result.sorting)
     assert plain_ids(replay(halved[0].sorting, result.history, only_kept=True)) == [2, 4]
+
+
+def test_spikes_that_merged_units_had_both_found_count_once_and_are_told(planted: Planted) -> None:
+    sorting = planted.analyzer.sorting
+    merge = curation_of(plain_ids(sorting), merges={"m": [planted.duplicated, DUPLICATE]})
+    by_hand = manual_of(sorting, merge)
+    now, before = (
+        by_hand.model_copy(update={"steps": [step.model_copy(update={"censor_ms": censor}) for step in by_hand.steps]})
+        for censor in (COINCIDENCE_MS, None)
+    )
+
+    result = curate(planted.analyzer, planted.metrics, CurationConfig(), manual=now, job_kwargs=JOBS)
+    earlier = curate(planted.analyzer, planted.metrics, CurationConfig(), manual=before, job_kwargs=JOBS)
+
+    trains = {unit: len(sorting.get_unit_spike_train(unit)) for unit in (planted.duplicated, DUPLICATE)}
+    assert len(result.sorting.get_unit_spike_train("m")) == trains[planted.duplicated]
+    assert result.table.at["m", "num_spikes"] == trains[planted.duplicated]
+    (told,) = [note for note in result.notes if "found twice" in note]
+    assert f"{trains[DUPLICATE]:,} of {sum(trains.values()):,} spikes" in told
+    # What was imported with an earlier version stays as it was, and says so.
+    assert len(earlier.sorting.get_unit_spike_train("m")) == sum(trains.values())
+    assert any("They count twice: import that curation again" in note for note in earlier.notes)
+
+
+def test_automatic_merges_count_shared_spikes_once(halved: tuple[si.SortingAnalyzer, UnitMetrics]) -> None:
+    result = curate(*halved, CurationConfig(apply_merges=True), job_kwargs=JOBS)
+
+    (merges,) = [step for step in result.history.steps if step.curation["merges"]]
+    assert merges.censor_ms == COINCIDENCE_MS
 
 
 def test_a_person_keeps_merges_from_being_applied(halved: tuple[si.SortingAnalyzer, UnitMetrics]) -> None:

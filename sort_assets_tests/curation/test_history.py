@@ -8,6 +8,7 @@ import spikeinterface.core as si
 from spikeinterface.curation import apply_curation
 
 from sort_assets.curation.history import (
+    COINCIDENCE_MS,
     CurationHistory,
     HistoryStep,
     UnitId,
@@ -17,9 +18,10 @@ from sort_assets.curation.history import (
     new_unit_ids,
     plain_ids,
     replay,
+    restructure,
 )
 from sort_assets.errors import CurationError
-from sort_assets_tests.curation.conftest import JOBS, Planted
+from sort_assets_tests.curation.conftest import DUPLICATE, JOBS, Planted
 
 Rename = Callable[[int], UnitId]
 
@@ -77,7 +79,9 @@ def test_spikeinterface_alone_takes_the_steps_to_the_kept_units(name: Rename) ->
     history = merged_and_split(sorting)
 
     kept = replay(sorting, history, only_kept=True)
-    theirs = apply_curation(sorting, [step.curation for step in history.steps])
+    theirs = sorting
+    for step in history.steps:
+        theirs = apply_curation(theirs, step.curation, censor_ms=step.censor_ms)
 
     assert hash_spikes(theirs) == hash_spikes(kept)
     assert len(kept.unit_ids) == 4
@@ -100,6 +104,39 @@ def test_an_analyzer_is_merged_and_split_like_its_sorting(planted: Planted) -> N
     whole = analyzer.get_extension("templates").get_unit_template("3")
     assert np.allclose(templates.get_unit_template("a"), whole, atol=0.1 * np.abs(whole).max())
     assert plain_ids(analyzer.sorting) == ids
+
+
+@pytest.mark.parametrize("samples_later", [0, 4, 9])
+def test_spikes_that_merged_units_both_found_count_once(samples_later: int) -> None:
+    rng = np.random.default_rng(12)
+    spikes = np.cumsum(rng.integers(400, 2000, 900))
+    first, others = spikes[::2], spikes[1::2]
+    again = first[:200] + samples_later
+    sorting = si.NumpySorting.from_unit_dict([{0: first, 1: np.sort(np.r_[again, others])}], 30000.0)
+    merge = curation_of([0, 1], merges={2: [0, 1]})
+
+    once = restructure(sorting, merge, censor_ms=COINCIDENCE_MS)
+    twice = restructure(sorting, merge)
+
+    assert np.array_equal(once.get_unit_spike_train(2), spikes)
+    assert len(twice.get_unit_spike_train(2)) == 1100
+
+
+def test_an_analyzer_loses_the_same_spikes_in_all_that_was_computed(planted: Planted) -> None:
+    analyzer = planted.analyzer
+    ids = plain_ids(analyzer.sorting)
+    merge = curation_of(ids, merges={"m": [planted.duplicated, DUPLICATE]})
+    steps = [HistoryStep(title="A step", made_by={}, curation=merge, censor_ms=COINCIDENCE_MS)]
+    history = CurationHistory(unit_ids=ids, spikes=hash_spikes(analyzer.sorting), steps=steps)
+
+    again = replay(analyzer, history, job_kwargs=JOBS)
+
+    train = analyzer.sorting.get_unit_spike_train(planted.duplicated)
+    assert np.array_equal(again.sorting.get_unit_spike_train("m"), train)
+    assert hash_spikes(again.sorting) == hash_spikes(replay(analyzer.sorting, history))
+    amplitudes = again.get_extension("spike_amplitudes").get_data()
+    assert len(amplitudes) == again.sorting.to_spike_vector().size
+    assert set(again.get_loaded_extension_names()) == set(analyzer.get_loaded_extension_names())
 
 
 def test_a_merge_that_needs_a_lost_recording_says_so(planted: Planted) -> None:

@@ -24,7 +24,7 @@ def sorting() -> si.NumpySorting:
 
 def curated(sorting: si.BaseSorting, manual: ManualCuration) -> si.BaseSorting:
     for step in manual.steps:
-        sorting = restructure(sorting, step.curation)
+        sorting = restructure(sorting, step.curation, censor_ms=step.censor_ms)
     return sorting
 
 
@@ -128,6 +128,23 @@ def test_units_that_do_not_exist_are_named(sorting: si.NumpySorting, tmp_path: P
 def test_a_damaged_file_says_what_is_wrong(sorting: si.NumpySorting, tmp_path: Path, values: Any, said: str) -> None:
     with pytest.raises(CurationError, match=said):
         from_curation_json(saved(tmp_path, values), sorting)
+
+
+def test_spikes_that_both_merged_units_had_found_count_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    spikes = np.cumsum(rng.integers(450, 2500, 700))
+    first, second = spikes[:500], np.sort(np.r_[spikes[100:300] + 6, spikes[500:]])
+    both = si.NumpySorting.from_unit_dict([{"a": first, "b": second, "c": np.array([70, 900])}], 24000.0)
+    values = {
+        "format_version": "2",
+        "unit_ids": ["a", "b", "c"],
+        "merges": [{"unit_ids": ["b", "a"], "new_unit_id": "m"}],
+    }
+
+    result = curated(both, from_curation_json(saved(tmp_path, values), both))
+
+    assert plain_ids(result) == ["c", "m"]
+    assert np.array_equal(result.get_unit_spike_train("m"), spikes)
 
 
 def test_a_file_that_is_not_there_is_an_error(sorting: si.NumpySorting, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A person's work in Phy comes back as it was saved, or is refused."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from spikeinterface.exporters import export_to_phy
 from sort_assets.curation.history import UnitId, plain_ids, restructure
 from sort_assets.curation.manual import ManualCuration, manual_decisions
 from sort_assets.curation.phy import from_phy_folder
+from sort_assets.curation.phy_files import GROUPS
 from sort_assets.curation.phy_note import NOTE_FILE, changes, note_export, note_import
 from sort_assets.errors import CurationError
-from sort_assets_tests.curation.conftest import Planted
+from sort_assets_tests.curation.conftest import DUPLICATE, Planted
 
 
 def phy_saves(folder: Path, clusters: np.ndarray, groups: dict[int, str]) -> None:
@@ -48,7 +50,7 @@ def plain_folder(sorting: si.BaseSorting, folder: Path) -> Path:
 
 def curated(sorting: si.BaseSorting, manual: ManualCuration) -> si.BaseSorting:
     for step in manual.steps:
-        sorting = restructure(sorting, step.curation)
+        sorting = restructure(sorting, step.curation, censor_ms=step.censor_ms)
     return sorting
 
 
@@ -99,8 +101,8 @@ def test_merges_splits_and_groups_come_back_as_phy_saved_them(planted: Planted, 
     result = curated(sorting, manual)
     assert [step.title for step in manual.steps] == ["Splits in Phy", "Merges in Phy", "Groups in Phy"]
     assert len(result.unit_ids) == len(ids)
-    for cluster in np.unique(clusters):
-        assert tuple(times[clusters == cluster].tolist()) in trains_of(result)
+    for cluster in np.unique(clusters):  # unit 9 has spikes of unit 0 once more
+        assert tuple(np.unique(times[clusters == cluster]).tolist()) in trains_of(result)
     first, second, merged = [each for each in plain_ids(result) if each not in ids]
     assert len(result.get_unit_spike_train(first)) == 100
     words = manual_decisions(manual)
@@ -229,23 +231,111 @@ def test_damaged_clusters_are_refused(planted: Planted, exported: Path, damage: 
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    "text",
     [
-        ("cluster_group.tsv", "cluster_id\tgroup\r\nfour\tgood\r\n"),
-        ("cluster_group.tsv", "cluster_id\tgroup\r\n1\tgood\r\n1\tnoise\r\n"),
-        ("cluster_group.tsv", "cluster_id\tgroup\r\n99\tgood\r\n"),
-        ("cluster_group.tsv", ""),
-        ("cluster_group.tsv", "something\r\nelse"),
-        ("cluster_group.tsv", "cluster_id\tgroup\r\n1\tgood\r\n2"),
-        ("cluster_info.tsv", "cluster_id\tgroup\r\n0\tgood\r\n"),
-        ("cluster_group.tsv", "cluster_id\tgr\x00oup\r\n1\tgood\r\n"),
+        "cluster_id\tgroup\r\nfour\tgood\r\n",
+        "cluster_id\tgroup\r\n1\tgood\r\n1\tnoise\r\n",
+        "",
+        "something\r\nelse",
+        "cluster_id\tgroup\r\n1\tgood\r\n2",
+        "cluster_id\tgr\x00oup\r\n1\tgood\r\n",
     ],
 )
-def test_damaged_tables_are_refused(planted: Planted, exported: Path, name: str, text: str) -> None:
+def test_a_damaged_table_is_refused_where_no_other_has_the_groups(planted: Planted, exported: Path, text: str) -> None:
+    (exported / GROUPS).write_text(text)
+
+    with pytest.raises(CurationError, match=GROUPS) as refused:
+        from_phy_folder(exported, planted.analyzer.sorting)
+    assert "move it out of the folder" in refused.value.remedy
+
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    phy_saves(exported, clusters, {2: "noise"})
+    (exported / GROUPS).write_text(text)
+    manual = from_phy_folder(exported, planted.analyzer.sorting)
+
+    assert [(unit, word.label) for unit, word in manual_decisions(manual).items()] == [("2", "noise")]
+    assert manual.notes[0].endswith("The groups are those of cluster_info.tsv.")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "cluster_id\tgroup\n1\tgood\n\tnoise\n5\t\n",
+        "cluster_id\tgroup\n\n1\tgood\n\t\n",
+        "ch\tcluster_id\tnotes\tgroup\n0\t1\t\tgood\n7\t\t\tmua\n3\t2\tlook again\t\n",
+        "\ufeffcluster_id,group\r\n1.0,Good\r\n,\r\n",
+        "id\tgroup\n1\tgood",
+        "cluster_id\tgroup\n1\tgood\n2\n3\tunsorted\n",
+        "cluster_id\tgroup\n1\tgood\n99\tnoise\n",
+    ],
+    ids=["blank id", "blank rows", "other columns", "spreadsheet", "old Phy", "short row", "cluster that is gone"],
+)
+def test_only_what_is_needed_of_a_table_must_be_whole(planted: Planted, exported: Path, table: str) -> None:
+    (exported / GROUPS).write_text(table, encoding="utf-8")
+
+    manual = from_phy_folder(exported, planted.analyzer.sorting)
+
+    assert {unit: word.label for unit, word in manual_decisions(manual).items()} == {"1": "good"}
+
+
+@pytest.mark.parametrize("name", ["cluster_info.tsv", "cluster_info.csv", "cluster_group.csv", "cluster_notes.tsv"])
+@pytest.mark.parametrize("text", ["", "\x00\x01", "cluster_id,group\n", "cluster_id\tgroup\n0\t\n\tgood\n"])
+def test_a_table_beside_the_one_with_the_groups_does_not_matter(
+    planted: Planted, exported: Path, name: str, text: str
+) -> None:
+    (exported / GROUPS).write_text("cluster_id\tgroup\n1\tmua\n")
     (exported / name).write_text(text)
 
-    with pytest.raises(CurationError, match=name):
+    manual = from_phy_folder(exported, planted.analyzer.sorting)
+
+    assert {unit: word.label for unit, word in manual_decisions(manual).items()} == {"1": "mua"}
+    assert manual.notes == []
+
+
+def test_rows_that_were_left_out_are_told(planted: Planted, exported: Path) -> None:
+    (exported / GROUPS).write_text("cluster_id\tgroup\n1\tmua\n\tgood\n99\tnoise\n")
+
+    notes = from_phy_folder(exported, planted.analyzer.sorting).notes
+
+    assert [
+        "groups of clusters without spikes, which were left out: 99" in notes[0],
+        "rows without a cluster (1)" in notes[1],
+    ] == [
+        True,
+        True,
+    ]
+
+
+def test_a_merge_in_phy_counts_spikes_once_that_both_clusters_had(planted: Planted, exported: Path) -> None:
+    sorting = planted.analyzer.sorting
+    first, second = (plain_ids(sorting).index(unit) for unit in (planted.duplicated, DUPLICATE))
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    clusters[np.isin(clusters, [first, second])] = 12
+    phy_saves(exported, clusters, {12: "good"})
+
+    result = curated(sorting, from_phy_folder(exported, sorting))
+
+    assert np.array_equal(
+        result.get_unit_spike_train(result.unit_ids[-1]), sorting.get_unit_spike_train(planted.duplicated)
+    )
+
+
+def test_labels_outlive_a_crash_that_emptied_the_clusters(planted: Planted, exported: Path) -> None:
+    clusters = np.load(exported / "spike_clusters.npy").reshape(-1)
+    clusters[np.isin(clusters, [0, 4])] = 12
+    phy_saves(exported, clusters, {2: "mua", 12: "good"})
+    (exported / "spike_clusters.npy").write_bytes(b"")
+
+    with pytest.raises(CurationError) as refused:
         from_phy_folder(exported, planted.analyzer.sorting)
+    assert "export the units again" not in refused.value.remedy
+    assert "copy spike_templates.npy onto spike_clusters.npy in the copy" in refused.value.remedy
+    copy = shutil.copytree(exported, exported.with_name("copy"))
+    shutil.copyfile(copy / "spike_templates.npy", copy / "spike_clusters.npy")
+    manual = from_phy_folder(copy, planted.analyzer.sorting)
+
+    assert {unit: word.label for unit, word in manual_decisions(manual).items()} == {"2": "mua"}
+    assert "clusters without spikes, which were left out: 12" in manual.notes[0]
 
 
 def test_a_folder_without_our_note_is_read_and_can_not_be_watched(planted: Planted, exported: Path) -> None:

@@ -43,12 +43,15 @@ class Imported:
         Titles of the person's steps.
     trouble : str or None
         Why the import is not applied automatically.
+    notes : list of str
+        What was left out of what was read.
     """
 
     recording: str
     version: str
     steps: list[str]
     trouble: str | None
+    notes: list[str]
 
 
 def working_folder(roots: Roots, recording: str) -> Path:
@@ -323,7 +326,7 @@ def _request_run(
         request_run(instance, roots, recording, _FROM_CURATION, reason=f"curation-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     except SortAssetsError as error:
         trouble = f"It is in the store, but no run can be requested: {error} Materialize curated_units by hand."
-    return Imported(recording, version, _steps(manual), trouble)
+    return Imported(recording, version, _steps(manual), trouble, [] if manual is None else manual.notes)
 
 
 def _steps(manual: ManualCuration | None) -> list[str]:

@@ -77,7 +77,7 @@ def import_curation(
     else:
         done = ", ".join(imported.steps) or "back to the automatic curation"
         when = "" if trouble else " It is applied at the next tick of the sensor new_recordings."
-        say(f"{key}: {done}.{when}")
+        say("\n".join([f"{key}: {done}.{when}", *imported.notes]))
     if trouble:
         complain(trouble)
 

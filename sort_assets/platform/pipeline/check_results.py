@@ -1,11 +1,13 @@
 """The library's check results as Dagster's asset checks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from sort_assets.errors import UnsortableRecordingError
+from sort_assets.platform.pipeline.partitions import recordings
 
 if TYPE_CHECKING:
     from sort_assets.checks.result import CheckResult
@@ -14,9 +16,27 @@ _COLUMNS = ("level", "subject", "detail", "remedy", "failure_class")
 _SEVERITIES = {"warn": dg.AssetCheckSeverity.WARN, "error": dg.AssetCheckSeverity.ERROR}
 
 
-def check_specs(asset: str, descriptions: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    """Specifications of checks of an asset, by name what they assure."""
-    return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in descriptions.items()]
+def check_specs(
+    asset: str, descriptions: Mapping[str, str], *, blocking: Collection[str] = ()
+) -> list[dg.AssetCheckSpec]:
+    """Specifications of checks of an asset, by name what they assure.
+
+    They are partitioned by recording, as the asset is: otherwise Dagster keeps one verdict for all recordings, and the
+    next recording's replaces it.
+
+    Parameters
+    ----------
+    asset : str
+    descriptions : mapping
+    blocking : collection of str
+        Names of the checks that keep what comes after the asset from being made when they fail.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster calls the partitions of checks a preview
+        return [
+            dg.AssetCheckSpec(name, asset=asset, description=text, blocking=name in blocking, partitions_def=recordings)
+            for name, text in descriptions.items()
+        ]
 
 
 def check_results(results: "Iterable[CheckResult]") -> list[dg.AssetCheckResult]:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.machine.preflight import inspect_disk
+from sort_assets.platform.pipeline.check_results import check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 COMPLETE_CHECK = "complete_and_not_clipped"
 RESOLUTION_CHECK = "resolves_the_noise"
+_CHECKS = {
+    COMPLETE_CHECK: "Every file holds samples x channels values, and none of them was clipped.",
+    RESOLUTION_CHECK: "A count of the file is small beside the noise; one huge artefact can make it too large.",
+}
 COARSEST_COUNT = 0.25
 """Largest size of a count, in standard deviations of the noise: coarser rounding adds more than 0.3 % to the noise."""
 _SEED = 0
@@ -38,18 +43,7 @@ _SEED = 0
     code_version="1",
     retry_policy=CRASH_RETRIES,
     kinds={"python", "binary"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            COMPLETE_CHECK,
-            asset="binary_dat",
-            description="Every file holds samples x channels values, and none of them was clipped.",
-        ),
-        dg.AssetCheckSpec(
-            RESOLUTION_CHECK,
-            asset="binary_dat",
-            description="A count of the file is small beside the noise; one huge artefact can make it too large.",
-        ),
-    ],
+    check_specs=check_specs("binary_dat", _CHECKS),
     description=(
         "The filtered recording as a flat binary file, one per group when the recording is split. Sorters and "
         "waveforms read it memory-mapped."

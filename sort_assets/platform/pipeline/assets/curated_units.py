@@ -11,7 +11,7 @@ from sort_assets.curation.criteria import criteria_of
 from sort_assets.curation.decisions import DECISIONS, decision_columns
 from sort_assets.errors import ConfigError, MissingRecordingError
 from sort_assets.platform.pipeline.assets.observed import curation_settings, manual_curation
-from sort_assets.platform.pipeline.check_results import check_results
+from sort_assets.platform.pipeline.check_results import check_results, check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 KEPT_CHECK = "units_kept"
 PERSON_CHECK = "persons_work_applied"
+_CHECKS = {
+    KEPT_CHECK: "Of the units found, some are kept.",
+    PERSON_CHECK: "What a person decided is about the present sorting, and applied. Passes without any.",
+    "yield_as_usual": "About as many units are kept as usual on this rig; passes while its history is short.",
+}
 
 
 @dg.asset(
@@ -41,23 +46,11 @@ PERSON_CHECK = "persons_work_applied"
     deps=[curation_settings, manual_curation],
     group_name=GROUP,
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     retry_policy=CRASH_RETRIES,
     kinds={"python", "pandas"},
     metadata={"dagster/column_schema": column_schema(DECISIONS)},
-    check_specs=[
-        dg.AssetCheckSpec(KEPT_CHECK, asset="curated_units", description="Of the units found, some are kept."),
-        dg.AssetCheckSpec(
-            PERSON_CHECK,
-            asset="curated_units",
-            description="What a person decided is about the present sorting, and applied. Passes without any.",
-        ),
-        dg.AssetCheckSpec(
-            "yield_as_usual",
-            asset="curated_units",
-            description="About as many units are kept as usual on this rig; passes while its history is short.",
-        ),
-    ],
+    check_specs=check_specs("curated_units", _CHECKS),
     description=(
         "Of every unit, whether it is kept, each criterion's value and verdict, and the reason; duplicates "
         "removed, merges suggested. What a person decided goes on top. The history can be replayed."

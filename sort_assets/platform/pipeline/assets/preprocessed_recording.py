@@ -9,7 +9,7 @@ import dagster as dg
 from sort_assets.checks.result import CheckResult, warning
 from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
 from sort_assets.platform.pipeline.assets.observed import raw_recording, recording_settings
-from sort_assets.platform.pipeline.check_results import check_results, preflight_check
+from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 READY_CHECK = "ready_to_sort"
+_CHECKS = {
+    READY_CHECK: "A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
+    "noise_level": "The noise is plausible, and as usual on this rig.",
+    "clock": "Each sample follows the one before, at the rate that the file states.",
+}
 CODE_VERSION = "1"
 _NOISE_SEED = 0
 _NOISE_CHUNKS = 10
@@ -39,23 +44,7 @@ _NOISE_CHUNKS = 10
     kinds={"python"},
     # Not blocking: the asset that can't go on says so itself, with class and remedy, where a blocked one would only be
     # skipped; and binary_dat looks at every sample.
-    check_specs=[
-        dg.AssetCheckSpec(
-            READY_CHECK,
-            asset="preprocessed_recording",
-            description="A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
-        ),
-        dg.AssetCheckSpec(
-            "noise_level",
-            asset="preprocessed_recording",
-            description="The noise is plausible, and as usual on this rig.",
-        ),
-        dg.AssetCheckSpec(
-            "clock",
-            asset="preprocessed_recording",
-            description="Each sample follows the one before, at the rate that the file states.",
-        ),
-    ],
+    check_specs=check_specs("preprocessed_recording", _CHECKS),
     description=(
         "The recording scaled to microvolts, without its bad channels, band-pass filtered. Nothing is computed over "
         "the whole recording here: what is stored is how to do it, the probe, and what was found in samples."

@@ -31,6 +31,12 @@ PREFLIGHT_CHECK = "preflight"
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
 PARAMETERS_CHECK = "as_configured"
+_RUN_CHECKS = {
+    PREFLIGHT_CHECK: "Before the sort, recording, machine and packages showed nothing that spoils it.",
+    UNITS_CHECK: "The sorter found units.",
+    INSIDE_CHECK: "The sorter put no spike outside the recording, and all are in the order of time.",
+    PARAMETERS_CHECK: "The sorter ran with the configured parameters; after out-of-memory some may be lowered.",
+}
 _SPIKE_CHECKS = {
     "holes_at_batch_edges": "All units together fire as much at the edges of the sorter's batches as elsewhere.",
     "duplicate_fraction": "No spike was found twice, within a unit or as the spikes of two units.",
@@ -48,26 +54,7 @@ _SPIKE_CHECKS = {
     pool=GPU_POOL,
     op_tags=dict(GPU_TAGS),
     retry_policy=CRASH_RETRIES,
-    check_specs=[
-        dg.AssetCheckSpec(
-            PREFLIGHT_CHECK,
-            asset="sorting",
-            description="Before the sort, recording, machine and packages showed nothing that spoils it.",
-        ),
-        dg.AssetCheckSpec(UNITS_CHECK, asset="sorting", description="The sorter found units."),
-        dg.AssetCheckSpec(
-            INSIDE_CHECK,
-            asset="sorting",
-            blocking=True,
-            description="The sorter put no spike outside the recording, and all are in the order of time.",
-        ),
-        dg.AssetCheckSpec(
-            PARAMETERS_CHECK,
-            asset="sorting",
-            description="The sorter ran with the configured parameters; after out-of-memory some may be lowered.",
-        ),
-        *check_specs("sorting", _SPIKE_CHECKS),
-    ],
+    check_specs=check_specs("sorting", {**_RUN_CHECKS, **_SPIKE_CHECKS}, blocking=[INSIDE_CHECK]),
     description="Spike trains found by the configured sorter, with the sorter's own output folder beside them.",
 )
 def sorting(

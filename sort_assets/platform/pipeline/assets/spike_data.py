@@ -9,6 +9,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.curation.decisions import decision_columns
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import delivery_settings
+from sort_assets.platform.pipeline.check_results import check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
@@ -37,13 +38,10 @@ FOLDER = "delivery"
     code_version="1",
     retry_policy=CRASH_RETRIES,
     kinds={"python", "file"},
-    check_specs=[
-        dg.AssetCheckSpec(
-            FACTS_CHECK,
-            asset="spike_data",
-            description="Nothing is absent that archives ask of session and subject, nor else of the delivery.",
-        )
-    ],
+    check_specs=check_specs(
+        "spike_data",
+        {FACTS_CHECK: "Nothing is absent that archives ask of session and subject, nor else of the delivery."},
+    ),
     description=(
         "The curated units as files: NWB, npz, MATLAB, a Phy folder, a pynapple TsGroup, as configured; concatenated "
         "recordings also split back into their files. A README beside them says how to read each, and what is absent."

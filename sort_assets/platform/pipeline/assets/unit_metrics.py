@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 COMPLETE_CHECK = "all_metrics_computed"
 _CHECKS = {
+    COMPLETE_CHECK: "No metric failed.",
     "refractory_violations": "Most units are free enough of foreign spikes.",
     "drift_within_pitch": "The units drift less than the distance between contacts.",
 }
@@ -51,10 +52,7 @@ _MEDIANS = {
     retry_policy=CRASH_RETRIES,
     kinds={"python", "pandas"},
     metadata={"dagster/column_schema": column_schema(UNIT_METRICS)},
-    check_specs=[
-        dg.AssetCheckSpec(COMPLETE_CHECK, asset="unit_metrics", description="No metric failed."),
-        *check_specs("unit_metrics", _CHECKS),
-    ],
+    check_specs=check_specs("unit_metrics", _CHECKS),
     description=(
         "Quality and template metrics of every unit, its position, its main channel and its amplitude. A metric that "
         "can't be computed is left out alone, and says why."

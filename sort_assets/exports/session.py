@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from sort_assets.config.section import Section
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.exports.source_facts import SourceFacts, read_source_facts
-from sort_assets.recordings.opening import Boundary
+from sort_assets.recordings.opening import Boundary, file_of_part
 
 STATED = "stated in sort_assets.yaml"
 SOURCE = "source file"
@@ -146,11 +147,19 @@ def facts_of_files(
     """What is known of each file of a concatenated recording, by its name.
 
     Start of the session and all else are those of the first file; when the others began is what they say themselves.
+    Parts of one file or session that follow each other on its clock have the reference time of its first part.
     """
     whole = session_facts(raw_path, format, stated, cut_s=cut_s)
     facts = {files[0].name: whole}
-    for piece in files[1:]:
-        own = raw_path / piece.name
+    for before, piece in pairwise(files):
+        earlier = facts[before.name]
+        elapsed_s = piece.start_time_s - before.start_time_s
+        if file_of_part(piece.name) == file_of_part(before.name) and elapsed_s > 0:
+            began_at = earlier.first_sample_time
+            later = None if began_at is None else began_at + timedelta(seconds=elapsed_s)
+            facts[piece.name] = replace(earlier, first_sample_time=later)
+            continue
+        own = raw_path / file_of_part(piece.name)
         source, _ = read_source_facts(own, format)
         began = replace(whole, clock_zero=source.clock_zero, first_sample_time=source.start_time)
         if source.start_time is None:

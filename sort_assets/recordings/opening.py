@@ -24,6 +24,8 @@ RATE_TOLERANCE = 1e-6
 """Relative difference of sampling rates that counts as rounding, for example in rates derived from timestamps."""
 
 
+_SEGMENT = "/segment_"
+
 OVERLAPPING_SAMPLES = "overlapping_samples"
 """Annotation of a recording: how many samples were left out because their time was there before."""
 
@@ -133,6 +135,11 @@ def boundaries(recording: BaseRecording) -> list[Boundary]:
     return [Boundary(**piece) for piece in annotated]
 
 
+def file_of_part(name: str) -> str:
+    """The file, or session, of which a piece is the whole or a part."""
+    return name.partition(_SEGMENT)[0]
+
+
 def annotate_boundaries(recording: BaseRecording, pieces: Sequence[Boundary]) -> None:
     """Annotate a recording with the pieces of which it consists, in a form that JSON can hold."""
     recording.annotate(boundaries=[asdict(piece) for piece in pieces])
@@ -180,7 +187,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
             start = pieces[-1].end_sample if pieces else 0
             pieces.append(
                 Boundary(
-                    name=path.name if num_segments == 1 else f"{path.name}/segment_{segment_index}",
+                    name=path.name if num_segments == 1 else f"{path.name}{_SEGMENT}{segment_index}",
                     start_sample=start,
                     end_sample=start + int(recording.get_num_samples(segment_index)),
                     start_time_s=float(recording.get_start_time(segment_index)),
@@ -243,7 +250,7 @@ def _refuse_gaps(recording: BaseRecording, path: Path) -> None:
 
 def _of_one_session(pieces: Sequence[Boundary]) -> bool:
     """Whether the segments are those of one recording, such as the triggers of a run, on one clock."""
-    return len({piece.name.split("/segment_")[0] for piece in pieces}) == 1
+    return len({file_of_part(piece.name) for piece in pieces}) == 1
 
 
 def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import h5py
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
-from spikeinterface.core import BaseRecording, BaseSorting
+from spikeinterface.core import BaseRecording, BaseSorting, append_recordings
 
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.exports.session import NOT_KNOWN, SOURCE, STATED, facts_of_files, session_facts
-from sort_assets.recordings.opening import Boundary
+from sort_assets.recordings import open_recording
+from sort_assets.recordings.opening import Boundary, boundaries
 from sort_assets_tests.recordings.writers import write_open_ephys, write_spikeglx
 
 Truth = tuple[BaseRecording, BaseSorting]
@@ -130,6 +131,30 @@ def test_open_ephys_tells_when_it_began(short: Truth, unstated: RecordingSetting
 
     assert by_settings.start_time == local("2024-03-05T14:03:27")
     assert by_messages.start_time == datetime(2024, 3, 5, 13, 3, 27, 250_000, tzinfo=UTC)
+
+
+def test_recordings_of_one_experiment_have_one_reference_time_and_keep_their_start_in_the_session(
+    short: Truth, unstated: RecordingSettings, tmp_path: Path
+) -> None:
+    recording, _ = short
+    two = append_recordings([recording.frame_slice(0, 60_000), recording.frame_slice(60_000, 90_000)])
+    session = write_open_ephys(two, tmp_path / "session", lfp=False, first_sample=450_000)
+    for messages in session.rglob("recording?"):
+        (messages / "sync_messages.txt").write_text(
+            "Software Time (milliseconds since midnight Jan 1st 1970 UTC): 1709643807250\n"
+        )
+    opened = open_recording(session)
+    files = boundaries(opened)
+
+    facts = facts_of_files(session, "open_ephys", unstated, files)
+
+    assert [piece.start_time_s for piece in files] == [15.0, 18.0]  # a second between them
+    began = datetime(2024, 3, 5, 13, 3, 27, 250_000, tzinfo=UTC)
+    assert [facts[piece.name].reference_time(piece.start_time_s) for piece in files] == 2 * [
+        began - timedelta(seconds=15)
+    ]
+    assert {one.start_time for one in facts.values()} == {began}
+    assert not any("within the session" in words for one in facts.values() for words in one.absent)
 
 
 def test_a_maxwell_file_tells_when_it_began(unstated: RecordingSettings, tmp_path: Path) -> None:

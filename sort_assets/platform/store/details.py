@@ -100,6 +100,8 @@ class RecordingDetails(AssetDetails):
     sampling_hz : float or None
     median_noise_uv : float or None
         Median over channels.
+    clock_start_s : float or None
+        Time of the raw recording's first sample on its own clock, also of samples that `recording.start_s` leaves out.
     """
 
     raw_path: str
@@ -109,6 +111,7 @@ class RecordingDetails(AssetDetails):
     channels: int | None = None
     sampling_hz: float | None = None
     median_noise_uv: float | None = None
+    clock_start_s: float | None = None
 
 
 class BinaryDetails(AssetDetails):

@@ -1,6 +1,7 @@
 """The report of a recording: one page that says what came out, and what needs somebody's attention."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,10 @@ from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:
     import pandas as pd
+    from spikeinterface.core import SortingAnalyzer
 
     from sort_assets.reports import AttentionPoint, LineageStep, NoUnits, ReportContent, ReportFigure, SummaryNumber
-    from sort_assets.reports.content import Level
+    from sort_assets.reports.content import Level, ReportTable
 
 _IN_THE_PAGE = ("kept_fraction_bar", "raster", "unit_positions", "drift")
 """Figures that the page of the asset shows; all are in the report."""
@@ -61,6 +63,7 @@ def sorting_report(
         for title, reason in left_out.items():
             context.log.info(f"The figure '{title}' is left out: {reason}")
         content = _content(asset, curated_units, metrics, decisions, figures, left_out)
+        content = replace(content, tables=_clock_tables(curated_units, analyzer))
         write_report(asset.staging.figures / REPORT_FILE, content)
         for figure in figures:
             if figure.name in _IN_THE_PAGE:
@@ -193,6 +196,15 @@ def _summary(curated_units: StoredCuration) -> "Iterator[SummaryNumber]":
     yield SummaryNumber("Sorter", config["sorter"]["name"], f"on {sorting.details.device}")
     if (snr := medians.get("snr")) is not None:
         yield SummaryNumber("Signal to noise", f"{snr:.3g}", "median of all units")
+
+
+def _clock_tables(curated_units: StoredCuration, analyzer: "SortingAnalyzer") -> "tuple[ReportTable, ...]":
+    from sort_assets.recordings import boundaries
+    from sort_assets.reports.clock_table import clock_table
+
+    clock = curated_units.sorting.clock
+    files = boundaries(analyzer.recording) if analyzer.has_recording() else []
+    return () if clock is None else (clock_table(clock, files),)
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedA
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.details import DeliveryDetails
-from sort_assets.platform.store.handles import StoredCuration
+from sort_assets.platform.store.handles import StoredCuration, StoredRecording
 from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     )
     stated = RecordingRules(asset.roots).settings(recording)
     format_name = _format_name(raw_path, preprocessed.config.recording)
-    cut_s = preprocessed.config.recording.start_s
+    cut_s = _left_out_s(preprocessed, units.clock)
     facts = session_facts(raw_path, format_name, stated, cut_s=cut_s)
     of_files = facts_of_files(raw_path, format_name, stated, files, cut_s=cut_s) if len(files) > 1 else None
     paths = list(binary.dat_paths.values())
@@ -143,6 +143,13 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         job_kwargs=asset.job_kwargs,
     )
     return delivery, analyzer, table
+
+
+def _left_out_s(preprocessed: StoredRecording, clock: "Clock") -> float:
+    """Seconds by the clock from the raw recording's first sample to the first one that was sorted."""
+    start_s = preprocessed.config.recording.start_s
+    began_s = preprocessed.details.clock_start_s
+    return start_s if began_s is None or start_s == 0 else max(0.0, clock.start_time_s - began_s)
 
 
 def _clock_of_files(analyzer: "SortingAnalyzer", files: "list[Boundary]", start_time_s: float) -> "Clock":

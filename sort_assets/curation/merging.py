@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.curation.history import COINCIDENCE_MS, UnitId, curation_of, restructure
+from sort_assets.curation.history import COINCIDENCE_MS, UnitId, curation_of, new_unit_ids, restructure
 from sort_assets.curation.in_memory_subset import in_memory_subset
 from sort_assets.metrics.extensions import has_positions
 
@@ -77,6 +77,22 @@ class MergeSuggestion:
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()
         }
+
+
+def undecided_merges(unit_ids: Sequence[UnitId], suggestions: Sequence[MergeSuggestion]) -> dict[str, Any]:
+    """Suggested merges that were not applied, as a curation in SpikeInterface's format, version 2.
+
+    SpikeInterface's `apply_curation`, spikeinterface-gui and `sort-assets import-curation --file` read it.
+
+    Parameters
+    ----------
+    unit_ids : sequence
+        All units after curation. Suggestions of units that are no longer among them are left out.
+    suggestions : sequence of MergeSuggestion
+    """
+    ids = list(unit_ids)
+    groups = [list(each.unit_ids) for each in suggestions if not each.applied and set(each.unit_ids) <= set(ids)]
+    return curation_of(ids, merges=dict(zip(new_unit_ids(ids, len(groups), "merge"), groups, strict=True)))
 
 
 def suggest_merges(

@@ -9,6 +9,7 @@ file's channels to be those of the recording; it needs channel positions, and at
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sort_assets.curation.history import UnitId, curation_of, new_unit_ids
+from sort_assets.curation.history import plain_ids as plain_unit_ids
 from sort_assets.errors import StoreError
 from sort_assets.exports.arrays import plain_ids
 from sort_assets.exports.plain_table import plain_columns
@@ -33,6 +36,11 @@ UNIT_IDS_FILE = "cluster_si_unit_ids.tsv"
 
 TIMES_FILE = "spike_times_seconds.npy"
 """The time of each spike of `spike_times.npy` on the recording's clock."""
+
+SUGGESTED_MERGES_FILE = "suggested_merges.json"
+"""Suggested merges in SpikeInterface's curation format, for spikeinterface-gui and `import-curation --file`."""
+_SUGGESTED = "suggested_merge"
+"""The same as a column in Phy: the clusters of a group, as Phy's command `:c` takes them."""
 
 _PHY_GROUPS = ("good", "mua", "noise", "unsorted")
 _PHY_OWN = frozenset(
@@ -73,6 +81,7 @@ def export_phy_folder(
     clock: Clock | None = None,
     unit_ids: Sequence[Any] | None = None,
     pc_features: bool = False,
+    suggested_merges: Sequence[Sequence[Any]] = (),
 ) -> PhyFolder:
     """Export the units of an analyzer.
 
@@ -96,6 +105,8 @@ def export_phy_folder(
         Only these units, in this order; None exports all.
     pc_features : bool
         Compute principal components of all spikes, for Phy's feature view; slow.
+    suggested_merges : sequence of sequences
+        Groups of units that may be one: a column of Phy's table of clusters, and a file in SpikeInterface's format.
 
     Raises
     ------
@@ -127,6 +138,7 @@ def export_phy_folder(
     if clock is not None:
         _write_times(folder, clock)
     _write_clusters(folder, np.asarray(with_spikes), None if table is None else table.loc[list(ids)])
+    _write_suggested_merges(folder, plain_unit_ids(chosen.sorting), suggested_merges)
     left_out = tuple(str(unit_id) for unit_id in asked if str(unit_id) not in ids)
     return PhyFolder(folder, ids, left_out)
 
@@ -277,6 +289,24 @@ def _write_clusters(folder: Path, unit_ids: np.ndarray, table: pd.DataFrame | No
     for name, values in plain_columns(table).items():
         if name not in _PHY_OWN:
             _write_tsv(folder / f"cluster_{name}.tsv", name, _phy_values(values))
+
+
+def _write_suggested_merges(folder: Path, unit_ids: list[UnitId], groups: Sequence[Sequence[Any]]) -> None:
+    cluster_of = {str(unit_id): cluster for cluster, unit_id in enumerate(unit_ids)}
+    here = [
+        [cluster_of[str(each)] for each in group] for group in groups if all(str(each) in cluster_of for each in group)
+    ]
+    if not here:
+        return
+    suggested = [""] * len(unit_ids)
+    for group in here:
+        for cluster in group:
+            suggested[cluster] = " ".join(map(str, group))
+    _write_tsv(folder / f"cluster_{_SUGGESTED}.tsv", _SUGGESTED, suggested)
+    names = new_unit_ids(unit_ids, len(here), "merge")
+    merges = {name: [unit_ids[cluster] for cluster in group] for name, group in zip(names, here, strict=True)}
+    text = json.dumps(curation_of(unit_ids, merges=merges), indent=1)
+    (folder / SUGGESTED_MERGES_FILE).write_text(text, encoding="utf-8")
 
 
 def _phy_values(values: np.ndarray) -> list[Any]:

@@ -12,6 +12,7 @@ from sort_assets.curation.curate import CuratedUnits, curate
 from sort_assets.curation.decisions import decision_columns
 from sort_assets.curation.history import COINCIDENCE_MS, curation_of, hash_spikes, plain_ids, replay
 from sort_assets.curation.manual import ManualCuration
+from sort_assets.curation.merging import undecided_merges
 from sort_assets.errors import CurationError
 from sort_assets.metrics.tables import read_table, write_table
 from sort_assets.metrics.unit_metrics import UnitMetrics, compute_unit_metrics
@@ -203,6 +204,8 @@ def test_merges_are_only_suggested_by_default(halved: tuple[si.SortingAnalyzer, 
     assert plain_ids(result.sorting) == [0, 1, 2, 3]
     assert [(each.unit_ids, each.applied) for each in result.suggestions] == [((0, 1), False)]
     assert result.suggestions[0].to_dict()["words"].startswith("0 and 1 may be one unit: templates ")
+    undecided = undecided_merges(plain_ids(result.sorting), result.suggestions)
+    assert undecided["merges"] == [{"unit_ids": [0, 1], "new_unit_id": 4}]
 
 
 def test_merges_are_applied_when_configured(halved: tuple[si.SortingAnalyzer, UnitMetrics]) -> None:
@@ -210,6 +213,7 @@ def test_merges_are_applied_when_configured(halved: tuple[si.SortingAnalyzer, Un
 
     assert plain_ids(result.sorting) == [2, 3, 4]
     assert result.suggestions[0].applied
+    assert undecided_merges(plain_ids(result.sorting), result.suggestions)["merges"] == []
     row = result.table.loc["4"]
     assert row["num_spikes"] == halved[1].table.loc[["0", "1"], "num_spikes"].sum()
     assert [row["label"], row["kept"], row["decided_by"]] == ["good", True, "merge"]

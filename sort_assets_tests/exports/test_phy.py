@@ -1,5 +1,6 @@
 """Folders for Phy, as SpikeInterface reads them, and as Phy's own files are laid out."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pandas as pd
 import pytest
 from spikeinterface.core import NumpySorting
 from spikeinterface.core.core_tools import read_python
+from spikeinterface.curation import apply_curation
 from spikeinterface.extractors import read_phy
 
+from sort_assets.curation.manual import from_curation_json
 from sort_assets.curation.phy import from_phy_folder
 from sort_assets.errors import StoreError
-from sort_assets.exports.phy import export_phy_folder, phy_groups
+from sort_assets.exports.phy import SUGGESTED_MERGES_FILE, export_phy_folder, phy_groups
 from sort_assets.recordings.dat_file import read_dat
 from sort_assets_tests.exports.conftest import Sorted
 
@@ -89,6 +92,27 @@ def test_clusters_are_labelled_and_show_metrics(sorted_units: Sorted, tmp_path: 
     assert sorting.get_property("snr").tolist() == [4.5, 5.5, 7.5, 8.5, 9.5, 10.5, 11.5]
     reasons = pd.read_csv(folder / "cluster_reason.tsv", sep="\t")
     assert reasons["reason"][1] == "snr 5.5, below 6 µV"
+
+
+def test_suggested_merges_are_there_for_phy_and_for_spikeinterface(sorted_units: Sorted, tmp_path: Path) -> None:
+    folder = export(sorted_units, tmp_path / "phy", suggested_merges=[[3, 40], [12, 7], [9, 999]])
+
+    # Clusters as Phy's command `:c` takes them; a unit that is not exported suggests nothing.
+    shown = pd.Series(read_phy(folder).get_property("suggested_merge"))
+    assert shown.fillna("").tolist() == ["0 3", "1 2", "1 2", "0 3", "", "", ""]
+    curation = json.loads((folder / SUGGESTED_MERGES_FILE).read_text(encoding="utf-8"))
+    by_id = sorted_units.analyzer.sorting.select_units(curation["unit_ids"])
+    merged = apply_curation(by_id, curation)
+    assert merged.unit_ids.tolist() == [0, 9, 5, 41, 42]
+    assert set(sorted_units.trains["3"]) | set(sorted_units.trains["40"]) == set(merged.get_unit_spike_train(41))
+    read = from_curation_json(folder / SUGGESTED_MERGES_FILE, sorted_units.analyzer.sorting)
+    assert [merge["unit_ids"] for merge in read.steps[-1].curation["merges"]] == [[3, 40], [12, 7]]
+
+
+def test_without_suggested_merges_there_is_neither_column_nor_file(sorted_units: Sorted, tmp_path: Path) -> None:
+    folder = export(sorted_units, tmp_path / "phy")
+
+    assert [path.name for path in folder.glob("*suggested*")] == []
 
 
 def test_text_ids_are_kept_beside_the_clusters(renamed: Sorted, tmp_path: Path) -> None:

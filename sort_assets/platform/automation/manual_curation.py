@@ -115,6 +115,7 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
             job_kwargs=work,
             clock=None if sorting.clock is None else sorting.clock.timeline(),
             pc_features=pc_features,
+            suggested_merges=curated.suggested_merges(),
         )
         note_export(
             fresh,

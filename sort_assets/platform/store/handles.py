@@ -6,6 +6,7 @@ an artefact is reported inside the step that uses it.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from sort_assets.platform.store.layout import (
     METRICS_FILE,
     REPORT_FILE,
     SORTING_FOLDER,
+    SUGGESTED_MERGES_FILE,
 )
 from sort_assets.platform.store.manifest import DetailsT, InputVersion, Manifest
 from sort_assets.platform.store.store import Artefact, Store
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
-    from sort_assets.curation.history import CurationHistory
+    from sort_assets.curation.history import CurationHistory, UnitId
     from sort_assets.curation.manual import ManualCuration
     from sort_assets.recordings.clock import Clock
 
@@ -412,6 +414,13 @@ class StoredCuration(Handle[CurationDetails]):
         from sort_assets.curation.history import CurationHistory
 
         return CurationHistory.model_validate_json((self.path / HISTORY_FILE).read_text(encoding="utf-8"))
+
+    def suggested_merges(self) -> list[list[UnitId]]:
+        """Groups of units that may be one, on which nobody has decided; none in older versions."""
+        path = self.path / SUGGESTED_MERGES_FILE
+        if not path.exists():
+            return []
+        return [merge["unit_ids"] for merge in json.loads(path.read_text(encoding="utf-8"))["merges"]]
 
     @property
     def config(self) -> CurationConfig:

@@ -1,5 +1,6 @@
 """Which units are kept, and why."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from sort_assets.platform.pipeline.tables import column_schema, units_table
 from sort_assets.platform.store.content_hash import hash_arrays, hash_sorting, hash_table
 from sort_assets.platform.store.details import CurationDetails
 from sort_assets.platform.store.handles import StoredMetrics, StoredSorting
-from sort_assets.platform.store.layout import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE
+from sort_assets.platform.store.layout import DECISIONS_FILE, HISTORY_FILE, METRICS_FILE, SUGGESTED_MERGES_FILE
 from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def curated_units(
 ) -> dg.MaterializeResult:
     with staged(context, backend, unit_metrics=unit_metrics) as asset:
         from sort_assets.curation.curate import curate
+        from sort_assets.curation.history import plain_ids
+        from sort_assets.curation.merging import undecided_merges
         from sort_assets.figures import draw_kept_fraction_bar, draw_metric_histograms
         from sort_assets.metrics.tables import write_table
         from sort_assets.metrics.unit_metrics import UnitMetrics
@@ -84,6 +87,8 @@ def curated_units(
         write_table(curated.table, folder / DECISIONS_FILE)
         write_table(curated.metrics.table, folder / METRICS_FILE)
         (folder / HISTORY_FILE).write_text(curated.history.model_dump_json(indent=1), encoding="utf-8")
+        undecided = undecided_merges(plain_ids(curated.sorting), curated.suggestions)
+        (folder / SUGGESTED_MERGES_FILE).write_text(json.dumps(undecided, indent=1), encoding="utf-8")
         for note in curated.notes:
             context.log.info(note)
         criteria = criteria_of(asset.config.curation)

@@ -18,6 +18,7 @@ from sort_assets.errors import InstanceError
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.platform.execution.home import WORKSPACE, dagster_home, open_instance
+from sort_assets.platform.execution.only_daemon import DaemonWatch, only_daemon
 
 _GRACE_S = 20.0
 _POLL_S = 0.5
@@ -48,8 +49,19 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
     Raises
     ------
     InstanceError
-        When a port is taken.
+        When a daemon works on the instance already, or a port is taken.
     """
+    with open_instance() as instance, _interrupts():
+        try:
+            with only_daemon(instance, dagster_home(), port, say) as watch:
+                return _serve(instance, roots, port, watch, say)
+        except _Stop:
+            return 0
+
+
+def _serve(
+    instance: dg.DagsterInstance, roots: Roots, port: int, watch: DaemonWatch, say: Callable[[str], None]
+) -> int:
     figures = figure_port(roots.figures_url)
     for wanted, name, remedy in (
         (port, "the Dagster UI", "choose another with --port"),
@@ -58,19 +70,14 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
         if not port_is_free(wanted):
             raise InstanceError(
                 f"Port {wanted} for {name} is in use.",
-                remedy=f"End the other program (perhaps another `sort-assets up`), or {remedy}.",
+                remedy=f"End the program that uses it, or {remedy}.",
             )
     workspace = dagster_home() / WORKSPACE
     commands = {
         "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
         "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
     }
-    with (
-        open_instance() as instance,
-        _interrupts(),
-        FigureServer(roots.store, figures),
-        contextlib.ExitStack() as started,
-    ):
+    with FigureServer(roots.store, figures), contextlib.ExitStack() as started:
         try:
             servers = {name: started.enter_context(_server(command)) for name, command in commands.items()}
             say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
@@ -78,6 +85,7 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
             while True:
                 if time.monotonic() - looked >= _DEAD_RUNS_EVERY_S:
                     _fail_dead_runs(instance, say)
+                    _tell_of_other_daemons(watch, say)
                     looked = time.monotonic()
                 for name, server in servers.items():
                     if server.poll() is not None:
@@ -97,6 +105,15 @@ def _fail_dead_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) ->
         return
     for run_id in failed:
         say(f"Run {run_id} is marked as failed: its worker has died.")
+
+
+def _tell_of_other_daemons(watch: DaemonWatch, say: Callable[[str], None]) -> None:
+    try:
+        news = watch.check()
+    except Exception as error:  # whatever it is, the servers continue
+        news = f"The search for other daemons failed, and is repeated ({type(error).__name__}: {error})."
+    if news:
+        say(news)
 
 
 @contextlib.contextmanager

@@ -311,8 +311,8 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
     Parameters
     ----------
     numbers : array_like
-        One integer per sample, of shape (samples,) or (blocks, samples in a block); may be memory-mapped. Counters of
-        32 bits may wrap.
+        One integer per sample, of shape (samples,) or (blocks, samples in a block); may be memory-mapped or an HDF5
+        data set. Counters of 32 bits may wrap.
     rate_hz : float
         Samples per second.
 
@@ -321,7 +321,7 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
     BrokenClockError
         When they jump more than `MAX_PIECES` times.
     """
-    values = np.asanyarray(numbers)
+    values: Any = numbers if hasattr(numbers, "dtype") else np.asanyarray(numbers)
     wrap = 2 ** (8 * values.dtype.itemsize) if values.dtype.itemsize <= 4 else 0
     starts, firsts = [0], [0]
     offset = 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sort_assets.checks.result import CheckResult
 from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.clock_doubts import clock_doubts
 from sort_assets.recordings.opening import OVERLAPPING_SAMPLES, boundaries
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def clock(recording: BaseRecording) -> CheckResult:
     at_files = {piece.start_sample for piece in boundaries(recording)}
     jumps = [jump for jump in found.jumps if jump.sample not in at_files]
     values = {"rate_hz": found.rate_hz, "ppm": found.ppm, "gaps": len(jumps), "overlapping_samples": overlapping}
-    problems = []
+    problems = clock_doubts(recording)
     if jumps:
         told = ", ".join(
             f"{abs(jump.samples)} samples ({abs(jump.samples) / found.nominal_hz:.3f} s) "

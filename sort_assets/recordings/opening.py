@@ -14,6 +14,8 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ClockGapError, IncompatibleFilesError
 from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, clock_doubts
+from sort_assets.recordings.files_in_time import doubts_about_order, sessions
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
 from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
@@ -194,6 +196,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
                 )
             )
     joined = recordings[0]
+    doubts = [doubt for one in recordings for doubt in clock_doubts(one)]
     if len(pieces) > 1:
         rates_hz = [float(recording.sampling_frequency) for recording in recordings]
         difference_hz = max(rates_hz) - min(rates_hz)
@@ -203,6 +206,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
             joined = concatenate_recordings(list(recordings), sampling_frequency_max_diff=difference_hz)
     annotate_boundaries(joined, pieces)
     annotate_clocks(joined, [join_clocks([clock for one in recordings for clock in recording_clocks(one)])])
+    annotate_clock_doubts(joined, doubts[len(clock_doubts(joined)) :])
     return joined
 
 
@@ -212,9 +216,9 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
 
     clock, pieces = recording_clock(recording), boundaries(recording)
     kept = [
-        (piece.start_sample + start, piece.start_sample + end)
-        for piece in ([Boundary("", 0, clock.num_samples, 0.0)] if _of_one_session(pieces) else pieces)
-        for start, end in clock.cut(piece.start_sample, piece.end_sample).without_overlaps()
+        (first + start, first + end)
+        for first, last in sessions(recording, clock, pieces)
+        for start, end in clock.cut(first, last).without_overlaps()
     ]
     if sum(end - start for start, end in kept) == clock.num_samples:
         return recording
@@ -246,11 +250,6 @@ def _refuse_gaps(recording: BaseRecording, path: Path) -> None:
             "the samples are then sorted as they follow each other, with the times of the clock.",
             jumps=len(jumps),
         )
-
-
-def _of_one_session(pieces: Sequence[Boundary]) -> bool:
-    """Whether the segments are those of one recording, such as the triggers of a run, on one clock."""
-    return len({file_of_part(piece.name) for piece in pieces}) == 1
 
 
 def _check_same_format(members: Sequence[tuple[Path, RecordingFormat]]) -> None:

@@ -13,9 +13,12 @@ from probeinterface import Probe
 from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
 
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
+from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     choose_stream,
+    clock_readable,
     open_hdf5,
     read_first_and_last_sample,
     readable,
@@ -27,6 +30,10 @@ ELECTRODE_SIZE_UM = {"width": 5.45, "height": 9.3}
 """Size of the chips' electrodes, as in `probeinterface.read_maxwell`."""
 PLUGIN_VARIABLE = "HDF5_PLUGIN_PATH"
 """Environment variable of HDF5: the folders in which it looks for plugins."""
+
+FRAME_NUMBERS = "groups/routed/frame_nos"
+"""Number of each sample (uint64) in a recording of a well. Frames that were lost, or not wanted between triggers, are
+left out."""
 
 _OLD_LAYOUT_VERSION = 20160704
 _OLD_LAYOUT_STREAM = "well000"
@@ -64,7 +71,8 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
     Returns
     -------
     BaseRecording
-        Unsigned counts; the offset is set so that the middle of the converter's range is 0 microvolts. Its annotation
+        Unsigned counts; the offset is set so that the middle of the converter's range is 0 microvolts. Time is that of
+        the first frame's number, where frames are numbered: they count from when the chip was started. Its annotation
         `doubled_channels`, where there are any, maps channels to the electrodes that were routed to them; they stand at
         the place of the first.
 
@@ -84,6 +92,8 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
     with readable(path):
         recording = MaxwellRecording(path, well_name, rec_name)
     read_first_and_last_sample(recording, path)
+    if rec_name is not None:
+        _follow_frame_numbers(recording, path, f"wells/{well_name}/{rec_name}/{FRAME_NUMBERS}")
     return recording
 
 
@@ -144,6 +154,18 @@ class _MaxwellSegment(BaseRecordingSegment):  # type: ignore[misc]
         block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
         wanted = rows - first
         return (block if np.array_equal(wanted, np.arange(len(block))) else block[wanted]).T
+
+
+def _follow_frame_numbers(recording: BaseRecording, path: Path, name: str) -> None:
+    with open_hdf5(path) as file, clock_readable(path), readable(path):
+        if name not in file or not len(file[name]):
+            return
+        numbers, num_samples = file[name], int(recording.get_num_samples())
+        clock = clock_from_numbers(numbers, float(recording.sampling_frequency))
+    annotate_clock_doubts(recording, length_doubt("frame numbers", clock.num_samples, num_samples, path))
+    clock = clock.cut(0, num_samples).extended(num_samples)
+    recording.shift_times(clock.start_time_s)
+    annotate_clocks(recording, [clock])
 
 
 @dataclass(frozen=True)

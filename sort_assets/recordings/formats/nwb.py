@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from spikeinterface.core import BaseRecording  # noqa: TID253
 from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor  # noqa: TID253
 
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
-from sort_assets.recordings.clock import annotate_clocks, clock_from_timestamps, usual_rate_hz
+from sort_assets.recordings.clock import BrokenClockError, annotate_clocks, clock_from_timestamps, usual_rate_hz
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
@@ -105,12 +107,22 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
                 "own; leave both columns out if positions are not known.",
             ) from error
     read_first_and_last_sample(recording, path)
+    _follow_timestamps(recording, path, series, rates[series])
+    return recording
+
+
+def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_hz: float) -> None:
     with open_hdf5(path) as file, clock_readable(path):
         timestamps = file[series].get("timestamps")
-        if timestamps is not None:
-            clock = clock_from_timestamps(timestamps, rates[series])
-            annotate_clocks(recording, [replace(clock, nominal_is_stated=False)])
-    return recording
+        if timestamps is None:
+            if not math.isfinite(recording.get_start_time()):
+                raise BrokenClockError("its starting_time is no number")
+            return
+        num_samples = int(recording.get_num_samples())
+        annotate_clock_doubts(recording, length_doubt("timestamps", len(timestamps), num_samples, path))
+        clock = clock_from_timestamps(timestamps, rate_hz)
+        clock = replace(clock, nominal_is_stated=False)
+        annotate_clocks(recording, [clock.cut(0, num_samples).extended(num_samples)])
 
 
 def _rates(path: Path) -> dict[str, float]:

@@ -25,7 +25,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, UnreadableRecordingError
-from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers, clock_from_timestamps
+from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
@@ -36,6 +37,7 @@ from sort_assets.recordings.formats.reading import (
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.formats.shared_clock import shared_clock
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
 
@@ -155,7 +157,10 @@ def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
     if not filled:
         raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=COPY_AGAIN)
     with readable(segments[0].folder):
-        recording = _open([segment for segment, _ in filled], [clock for _, clock in filled])
+        recording = _open([segment for segment, _ in filled], [clock for _, (clock, _) in filled])
+    annotate_clock_doubts(
+        recording, [f"{_name(segment)}: {doubt}" for segment, (_, doubts) in filled for doubt in doubts]
+    )
     probe = _neuropixels(segments[0])
     if probe is not None:
         if probe.get_contact_count() != recording.get_num_channels():
@@ -261,8 +266,8 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
     )
 
 
-def _clock(segment: _Segment) -> Clock | None:
-    """Check the sizes; the clock of the samples, None when there is no sample.
+def _clock(segment: _Segment) -> tuple[Clock, list[str]] | None:
+    """Check the sizes; the clock of the samples and what is doubtful about it, None when there is no sample.
 
     Since version 0.6 of the GUI the numbers have a file of their own, and timestamps.npy holds seconds on the clock
     that all streams share, or -1 where a stream is not synchronized.
@@ -284,11 +289,10 @@ def _clock(segment: _Segment) -> Clock | None:
     if num_samples == 0:
         return None
     with clock_readable(segment.folder):
-        if timestamps is not None and len(timestamps) == len(stated) and _synchronized(timestamps):
-            clock = clock_from_timestamps(timestamps, segment.rate_hz)
-        else:
-            clock = clock_from_numbers(stated, segment.rate_hz)
-    return clock.extended(num_samples)
+        if numbers is None or timestamps is None:
+            return clock_from_numbers(stated, segment.rate_hz).extended(num_samples), []
+        clock, doubts = shared_clock(numbers, timestamps, segment.rate_hz)
+    return clock.extended(num_samples), doubts
 
 
 def _npy(path: Path) -> np.ndarray | None:
@@ -315,9 +319,9 @@ def _npy(path: Path) -> np.ndarray | None:
         return np.memmap(path, dtype, mode="r", offset=start, shape=(count,))
 
 
-def _synchronized(timestamps: np.ndarray) -> bool:
-    """Whether there are times at the first and the last sample; -1 or NaN stands for none."""
-    return bool(timestamps[0] >= 0 and timestamps[-1] > timestamps[0])
+def _name(segment: _Segment) -> str:
+    """Of a segment's folder within the session, for people."""
+    return "/".join(segment.folder.parts[-4:])
 
 
 def _open(segments: Sequence[_Segment], clocks: Sequence[Clock]) -> BaseRecording:

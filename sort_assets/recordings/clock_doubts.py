@@ -53,10 +53,10 @@ def length_doubt(what: str, count: int, num_samples: int, path: Path) -> list[st
         )
     if count > num_samples:
         return [
-            f"'{path.name}' has {count - num_samples} more {what} than samples: the first ones were taken, and if samples "
-            "are missing elsewhere than at the end, the times after that place are too early."
+            f"'{path.name}' has {count - num_samples} more {what} than samples: the first ones were taken, and if "
+            "samples are missing elsewhere than at the end, the times after that place are too early."
         ]
     return [
-        f"'{path.name}' has {num_samples - count} fewer {what} than samples: the last samples go on at the same rate, and "
-        "if some are missing elsewhere, the times after that place are too late."
+        f"'{path.name}' has {num_samples - count} fewer {what} than samples: the last samples go on at the same rate, "
+        "and if some are missing elsewhere, the times after that place are too late."
     ]

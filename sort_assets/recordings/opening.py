@@ -113,6 +113,7 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
         _check_compatible(paths[0], recordings[0], other_path, other)
         _check_rates(paths[0], recordings[0], other_path, other, config.max_rate_difference_ppm)
     recording = _without_overlaps(_join(paths, recordings))
+    annotate_clock_doubts(recording, doubts_about_order(recording, recording_clock(recording), boundaries(recording)))
     if config.gaps == "refuse":
         _refuse_gaps(recording, path)
     return recording

@@ -22,7 +22,6 @@ from sort_assets_tests.recordings.clock_faults import (
     SAME_LENGTH_TRACKS,
     WRAPPING_TRACKS,
     NumberTrack,
-    TimeTrack,
     draw_times,
     to_times,
 )
@@ -278,9 +277,7 @@ def _write_triggers(whole: BaseRecording, at: Path) -> Path:
     return write_spikeglx(append_recordings([whole.frame_slice(0, 3000)] * 4), at, lf=False, sync=False)
 
 
-def _write_trigger(
-    source: Path, run: Path, trigger: int, held: np.ndarray, changed: Mapping[str, object]
-) -> None:
+def _write_trigger(source: Path, run: Path, trigger: int, held: np.ndarray, changed: Mapping[str, object]) -> None:
     folder = run / "run_g0_imec0"
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"run_g0_t{trigger}.imec0.ap"

@@ -39,7 +39,8 @@ def outcome(case: ClockCase) -> tuple[Outcome, str]:
     try:
         recording = open_recording(case.path)
     except SortAssetsError as error:
-        assert error.remedy, error
+        if not error.remedy:
+            raise
         return Outcome.REFUSED, str(error)
     check = clock(recording)
     held = decode(recording.get_traces())
@@ -57,7 +58,8 @@ def outcome(case: ClockCase) -> tuple[Outcome, str]:
 def main() -> None:
     """Print how many cases of each format end in which way; with the name of a format, each of its cases."""
     formats = sys.argv[1:] or list(WRITERS)
-    print(f"| {CASES} cases of | {' | '.join(Outcome)} | good and not told as such |\n|---|{'---|' * (len(Outcome) + 1)}")
+    print(f"| {CASES} cases of | {' | '.join(Outcome)} | good and not told as such |")
+    print(f"|---|{'---|' * (len(Outcome) + 1)}")
     for recording_format in formats:
         found: Counter[Outcome] = Counter()
         spoiled = 0

@@ -209,7 +209,7 @@ def _with_nan(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeT
     return replace(times, kind=f"{times.kind}, {value:g} in between", times_s=stated, is_good=False)
 
 
-def _float32(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:  # noqa: ARG001
+def _float32(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:
     stated = times.times_s.astype("float32")
     # Seconds since 1970 come in steps of two minutes: nothing can be right about those without a warning.
     step_s = min(float(np.spacing(np.abs(stated).max())), 1e-3)
@@ -218,7 +218,7 @@ def _float32(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTr
     )
 
 
-def _rounded(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:  # noqa: ARG001
+def _rounded(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:
     return replace(
         times,
         kind=f"{times.kind}, whole milliseconds",
@@ -227,7 +227,7 @@ def _rounded(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTr
     )
 
 
-def _jittering(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:  # noqa: ARG001
+def _jittering(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:
     size_s = float(rng.uniform(0.01e-3, 0.5e-3))
     return replace(
         times,
@@ -237,7 +237,7 @@ def _jittering(times: TimeTrack, rng: np.random.Generator, value: float) -> Time
     )
 
 
-def _in_packets(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:  # noqa: ARG001
+def _in_packets(times: TimeTrack, rng: np.random.Generator, value: float) -> TimeTrack:
     """All samples of a packet have the time of its first one."""
     length = int(rng.choice([30, 60, 128, 256]))
     first = np.arange(len(times.times_s)) // length * length
@@ -264,6 +264,6 @@ def draw_times(rng: np.random.Generator, samples: int, rate_hz: float) -> TimeTr
         value = float(rng.choice([np.nan, np.inf, -1.0, 0.0]))
         return SPOILED[int(rng.integers(len(SPOILED)))](times, rng, value)
     if luck < 0.25:
-        good = to_times(_plain(rng, samples), rng, rate_hz)
+        good = replace(to_times(_plain(rng, samples), rng, rate_hz), is_good=False)
         return ROUGH[int(rng.integers(len(ROUGH)))](good, rng, 0.0)
     return times

@@ -158,9 +158,11 @@ def _believed(by_number: Clock, timestamps: np.ndarray, rate_hz: float) -> tuple
     ]
     steps = [step for step in steps if step >= 1]
     if not lost and max(steps, default=0) <= _ADJUSTMENT_S * rate_hz:
-        return by_time, [] if not steps else [
-            f"The timestamps step by up to {1e3 * max(steps) / rate_hz:.2f} ms in {len(steps)} places where the numbers of "
-            "the samples go on: no sample is missing there, and the shared clock was set right."
+        if not steps:
+            return by_time, []
+        return by_time, [
+            f"The timestamps step by up to {1e3 * max(steps) / rate_hz:.2f} ms in {len(steps)} places where the "
+            "numbers of the samples go on: no sample is missing there, and the shared clock was set right."
         ]
     if len(by_time.jumps) < len(by_number.jumps) and by_time.is_ascending:
         return by_time, [

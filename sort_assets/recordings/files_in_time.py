@@ -1,0 +1,119 @@
+"""The files of a concatenation in time: which are of one session, and what is doubtful about their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.recordings.clock import Clock
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+    from sort_assets.recordings.opening import Boundary
+
+_COMPARED_SAMPLES = 1000
+_LEAST_COMPARED_SAMPLES = 100
+"""Noise of as many samples is never the same twice."""
+_SAME_START_S = 1e-3
+"""Files that begin at the same time, such as 0, are each on a clock of their own."""
+
+
+def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[tuple[int, int]]:
+    """Ranges of samples, in each of which a moment can be there twice.
+
+    The segments of a recording, such as the triggers of a run, are on one clock. Files are so where the samples of the
+    time that both hold are the same.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Single segment.
+    clock : Clock
+        Of the recording.
+    pieces : sequence of Boundary
+        Its files and segments, in order.
+
+    Returns
+    -------
+    list of (int, int)
+        Half-open, in order, without a sample between them.
+    """
+    found = [(0, pieces[0].end_sample)]
+    for before, piece in pairwise(pieces):
+        start, end = found[-1]
+        is_next_segment = _file_of(before) == _file_of(piece)
+        if is_next_segment or _holds_the_same(recording, clock, (before.start_sample, end), piece):
+            found[-1] = start, piece.end_sample
+        else:
+            found.append((piece.start_sample, piece.end_sample))
+    return found
+
+
+def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[str]:
+    """A sentence where files neither follow each other in time, nor each have a clock of their own, or are copies.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Single segment.
+    clock : Clock
+        Of the recording, in which each moment of a session is there once.
+    pieces : sequence of Boundary
+        Its files and segments, in order.
+    """
+    copies = [
+        f"'{piece.name}' begins with the same samples as '{before.name}' before it: is it a copy? Its spikes are there "
+        "twice."
+        for before, piece in pairwise(pieces)
+        if _file_of(before) != _file_of(piece)
+        and _are_same(recording, before.start_sample, piece.start_sample, min(_length(before), _length(piece)))
+    ]
+    if copies or clock.is_ascending:
+        return copies
+    times_s = [
+        (piece, *clock.times_s([piece.start_sample, piece.end_sample - 1]).tolist())
+        for piece in pieces
+        if piece.end_sample > piece.start_sample
+    ]
+    if all(abs(begins_s - times_s[0][1]) < _SAME_START_S for _, begins_s, _ in times_s):
+        return []
+    for (before, _, ended_s), (piece, begins_s, _) in pairwise(times_s):
+        if begins_s < ended_s:
+            return [
+                f"'{piece.name}' begins at {begins_s:.3f} s, and '{before.name}' before it ends at {ended_s:.3f} s. If "
+                "both are on one clock, their names are not in the order of time, or a part was recorded twice. The "
+                "times of spikes are counted from the first sample of the first file instead."
+            ]
+    return []
+
+
+def _length(piece: Boundary) -> int:
+    return piece.end_sample - piece.start_sample
+
+
+def _file_of(piece: Boundary) -> str:
+    return piece.name.split("/segment_")[0]
+
+
+def _holds_the_same(recording: BaseRecording, clock: Clock, before: tuple[int, int], piece: Boundary) -> bool:
+    """Whether a file begins within the one before, by its clock, with the samples that are there."""
+    begins_s, ended_s, next_s = clock.times_s([before[0], before[1] - 1, piece.start_sample]).tolist()
+    if not begins_s + _SAME_START_S <= next_s <= ended_s:
+        return False
+    at = before[0] + int(clock.cut(*before).samples(next_s))
+    length = min(before[1] - at, _length(piece))
+    return _are_same(recording, at, piece.start_sample, length)
+
+
+def _are_same(recording: BaseRecording, one: int, other: int, length: int) -> bool:
+    """Whether the samples from two places on are the same, and not constant."""
+    if length < _LEAST_COMPARED_SAMPLES:
+        return False
+    length = min(length, _COMPARED_SAMPLES)
+    first = recording.get_traces(start_frame=one, end_frame=one + length)
+    second = recording.get_traces(start_frame=other, end_frame=other + length)
+    return bool(np.array_equal(first, second) and np.ptp(first, axis=0).any())

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from sort_assets.config.section import Section
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.exports.source_facts import SourceFacts, read_source_facts
-from sort_assets.recordings.opening import Boundary, file_of_part
+from sort_assets.recordings.files_in_time import file_of_part
+from sort_assets.recordings.opening import Boundary
 
 STATED = "stated in sort_assets.yaml"
 SOURCE = "source file"

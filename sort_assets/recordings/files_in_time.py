@@ -22,6 +22,11 @@ _SAME_START_S = 1e-3
 """Files that begin at the same time, such as 0, are each on a clock of their own."""
 
 
+def file_of_part(name: str) -> str:
+    """The file, or session, of which a piece is the whole or a part."""
+    return name.partition(_SEGMENT)[0]
+
+
 def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[tuple[int, int]]:
     """Ranges of samples, in each of which a moment can be there twice.
 
@@ -45,7 +50,7 @@ def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary])
     found = [(0, pieces[0].end_sample)]
     for before, piece in pairwise(pieces):
         start, end = found[-1]
-        is_next_segment = _file_of(before) == _file_of(piece)
+        is_next_segment = file_of_part(before.name) == file_of_part(piece.name)
         if is_next_segment or _holds_the_same(recording, clock, (before.start_sample, end), piece):
             found[-1] = start, piece.end_sample
         else:
@@ -69,7 +74,7 @@ def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[
         f"'{piece.name}' begins with the same samples as '{before.name}' before it: is it a copy? Its spikes are there "
         "twice."
         for before, piece in pairwise(pieces)
-        if _file_of(before) != _file_of(piece)
+        if file_of_part(before.name) != file_of_part(piece.name)
         and _are_same(recording, before.start_sample, piece.start_sample, min(_length(before), _length(piece)))
     ]
     if copies or clock.is_ascending:
@@ -93,10 +98,6 @@ def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[
 
 def _length(piece: Boundary) -> int:
     return piece.end_sample - piece.start_sample
-
-
-def _file_of(piece: Boundary) -> str:
-    return piece.name.split("/segment_")[0]
 
 
 def _holds_the_same(recording: BaseRecording, clock: Clock, before: tuple[int, int], piece: Boundary) -> bool:

@@ -138,11 +138,6 @@ def boundaries(recording: BaseRecording) -> list[Boundary]:
     return [Boundary(**piece) for piece in annotated]
 
 
-def file_of_part(name: str) -> str:
-    """The file, or session, of which a piece is the whole or a part."""
-    return name.partition(_SEGMENT)[0]
-
-
 def annotate_boundaries(recording: BaseRecording, pieces: Sequence[Boundary]) -> None:
     """Annotate a recording with the pieces of which it consists, in a form that JSON can hold."""
     recording.annotate(boundaries=[asdict(piece) for piece in pieces])

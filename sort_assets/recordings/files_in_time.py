@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sort_assets.recordings.opening import Boundary
 
+SEGMENT = "/segment_"
+"""What stands between the name of a file and the number of its segment."""
 _COMPARED_SAMPLES = 1000
 _LEAST_COMPARED_SAMPLES = 100
 """Noise of as many samples is never the same twice."""
@@ -24,7 +26,7 @@ _SAME_START_S = 1e-3
 
 def file_of_part(name: str) -> str:
     """The file, or session, of which a piece is the whole or a part."""
-    return name.partition(_SEGMENT)[0]
+    return name.partition(SEGMENT)[0]
 
 
 def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import ClockGapError, IncompatibleFilesError
 from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, clock_doubts
-from sort_assets.recordings.files_in_time import doubts_about_order, sessions
+from sort_assets.recordings.files_in_time import SEGMENT, doubts_about_order, sessions
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
 from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 RATE_TOLERANCE = 1e-6
 """Relative difference of sampling rates that counts as rounding, for example in rates derived from timestamps."""
 
-
-_SEGMENT = "/segment_"
 
 OVERLAPPING_SAMPLES = "overlapping_samples"
 """Annotation of a recording: how many samples were left out because their time was there before."""
@@ -185,7 +183,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
             start = pieces[-1].end_sample if pieces else 0
             pieces.append(
                 Boundary(
-                    name=path.name if num_segments == 1 else f"{path.name}{_SEGMENT}{segment_index}",
+                    name=path.name if num_segments == 1 else f"{path.name}{SEGMENT}{segment_index}",
                     start_sample=start,
                     end_sample=start + int(recording.get_num_samples(segment_index)),
                     start_time_s=float(recording.get_start_time(segment_index)),

@@ -82,6 +82,13 @@ class RecordingConfig(Section):
             "own clock; null allows less than one sample over the shorter file."
         ),
     )
+    accept_incomplete: bool = Field(
+        False,
+        description=(
+            "Sort a recording that is not whole (cut off by a crash, a part lost) as far as it is, and mark the result "
+            "degraded; off refuses it."
+        ),
+    )
     start_s: NonNegativeFloat = Field(0.0, description="Start of the part to sort, in seconds from the first sample.")
     end_s: PositiveFloat | None = Field(
         None, description="End of the part to sort, in seconds from the first sample; null is the end of the recording."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.errors import NonFiniteSamplesError, UnreadableRecordingError
+from sort_assets.recordings.completeness import Missing
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SMALLEST_CHANGE_UV = 1e-9
 """A channel that moves by less stands still. A band-pass leaves up to 1e-11 of a constant that is no voltage of any
 amplifier (measured at 0.1 V); recordings in volts that are taken for microvolts still move by 1e-6."""
+_COPY_AGAIN = "Copy the file again from where it was made, and compare the sizes."
 _CHUNKS = 20
 _CHUNK_S = 0.1
 _MAD_OF_UNIT_NORMAL = 0.6745
@@ -160,11 +162,17 @@ def flat_files(recording: BaseRecording) -> list[FlatFile]:
     ]
 
 
-def check_flat_files(recording: BaseRecording) -> list[FlatFile]:
+def check_flat_files(recording: BaseRecording, missing: Missing | None = None) -> list[FlatFile]:
     """Check that the flat binary files that a recording reads end with a whole sample of all channels.
 
     SpikeInterface (up to 0.105.3) silently reads a file with the wrong number of channels as noise, and cuts off an
     incomplete end.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+    missing : Missing or None
+        Notes the files that do not; None refuses them.
 
     Returns
     -------
@@ -174,17 +182,17 @@ def check_flat_files(recording: BaseRecording) -> list[FlatFile]:
     Raises
     ------
     UnreadableRecordingError
-        When one does not.
+        When one does not, and that is not accepted.
     """
+    missing = missing or Missing(accepted=False)
     files = flat_files(recording)
     for file in files:
-        if file.num_bytes <= 0 or file.num_bytes % file.frame_bytes:
-            raise UnreadableRecordingError(
+        if file.num_bytes <= 0:
+            raise UnreadableRecordingError(f"'{file.path}' holds no samples.", remedy=_COPY_AGAIN)
+        if file.num_bytes % file.frame_bytes:
+            missing.note(
                 f"'{file.path}' has {file.num_bytes} bytes of samples, which is not a whole number of samples of "
-                f"{file.frame_bytes} bytes each (all channels): it is truncated, or has another number of channels.",
-                remedy="Copy the file again from where it was made, and compare the sizes; if they agree, correct the "
-                "number of channels.",
-                path=str(file.path),
+                f"{file.frame_bytes} bytes each (all channels): it is truncated, or has another number of channels."
             )
     return files
 

@@ -15,8 +15,10 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import ClockGapError, IncompatibleFilesError
 from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, clock_doubts
+from sort_assets.recordings.completeness import annotate_missing, missing_parts
 from sort_assets.recordings.files_in_time import SEGMENT, doubts_about_order, sessions
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
+from sort_assets.recordings.opened_check import check_opened
 from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     if not members:
         raise unknown_format(path, config)
     _check_same_format(members)
-    recordings = [member_format.open(member, stream) for member, member_format in members]
+    recordings = [member_format.open(member, stream, config) for member, member_format in members]
+    for (member, _), recording in zip(members, recordings, strict=True):
+        check_opened(recording, member, config)
     if config.probe_file is not None:
         probes = read_probe_file(find_probe_file(path, config.probe_file))
         recordings = [place_on_probes(recording, probes, path) for recording in recordings]
@@ -201,6 +205,7 @@ def _join(paths: Sequence[Path], recordings: Sequence[BaseRecording]) -> BaseRec
     annotate_boundaries(joined, pieces)
     annotate_clocks(joined, [join_clocks([clock for one in recordings for clock in recording_clocks(one)])])
     annotate_clock_doubts(joined, doubts[len(clock_doubts(joined)) :])
+    annotate_missing(joined, (part for one in recordings for part in missing_parts(one)))
     return joined
 
 
@@ -229,6 +234,7 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
                 left.append(placed)
     annotate_boundaries(whole, left)
     annotate_clocks(whole, [join_clocks([clock.cut(start, end) for start, end in kept])])
+    annotate_missing(whole, missing_parts(recording))
     whole.annotate(**{OVERLAPPING_SAMPLES: clock.num_samples - sum(end - start for start, end in kept)})
     return whole
 

@@ -15,9 +15,10 @@ from sort_assets.errors import (
     TooFewChannelsError,
     TooShortRecordingError,
 )
+from sort_assets.recordings.completeness import missing_parts
 from sort_assets.recordings.groups import split_recording
 from sort_assets.recordings.inspection import SampledChannels, check_flat_files, sample_channels
-from sort_assets.recordings.probes import require_probe
+from sort_assets.recordings.probes import DEPTH_LEFT_OUT, require_probe
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -115,6 +116,10 @@ def _duration(recording: BaseRecording, batch_samples: int | None) -> CheckResul
 
 
 def _files(recording: BaseRecording) -> Iterator[CheckResult]:
+    lacking = missing_parts(recording)
+    if lacking:
+        yield warning("file", " ".join(lacking), "What is there is sorted, and the result is marked degraded.")
+        return
     try:
         files = check_flat_files(recording)
     except RecordingError as error:
@@ -146,11 +151,12 @@ def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe:
         require_probe(part, f"group {group}" if group else "The recording")
     except MissingProbeError as error:
         return failed(subject, error)
-    if part.is_probe_3d():
+    if part.get_annotation(DEPTH_LEFT_OUT):
         return warning(
             subject,
-            f"{number}, in space: sorters take x and y alone",
-            "If z tells channels apart, store the positions in the plane of the contacts, across and along the probe.",
+            f"{number}, in space and in no plane: one of their coordinates was left out",
+            "Set recording.probe_file to a probeinterface JSON file with positions in a plane, across and along the "
+            "probe.",
         )
     return ok(subject, f"{number}, each at a place of its own")
 

@@ -158,7 +158,8 @@ def _to_microvolts(recording: BaseRecording, config: RecordingConfig) -> BaseRec
     if config.gain_to_uv is not None:
         if gains is not None and offsets is not None:
             # The file's offset is a count, in microvolts by the file's own gain.
-            offsets = offsets * np.divide(config.gain_to_uv, gains, out=np.ones_like(gains), where=gains != 0)
+            is_usable = np.isfinite(gains) & (gains != 0)
+            offsets = offsets * np.divide(config.gain_to_uv, gains, out=np.ones_like(gains), where=is_usable)
         gains = np.full(recording.get_num_channels(), config.gain_to_uv)
     if config.offset_to_uv is not None:
         offsets = np.full(recording.get_num_channels(), config.offset_to_uv)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.errors import ConfigError, MissingProbeError, ProbeGeometryError
+from sort_assets.recordings.probes import planar_probes
 
 if TYPE_CHECKING:
     from probeinterface import ProbeGroup
@@ -82,7 +83,7 @@ def read_probe_file(file: Path) -> ProbeGroup:
     Raises
     ------
     ConfigError
-        When the file is damaged, or something else than flat probes.
+        When the file is damaged, or its contacts lie in no plane.
     MissingProbeError
         When it does not say to which channels the contacts are wired.
     """
@@ -96,10 +97,11 @@ def read_probe_file(file: Path) -> ProbeGroup:
             f"'{file}' can't be read as a probe file: {type(error).__name__}: {error}.",
             remedy="Save the probe again with probeinterface.write_probeinterface.",
         ) from error
-    if any(probe.ndim != 2 for probe in probes.probes):
+    probes, depth_left_out = planar_probes(probes)
+    if depth_left_out:
         raise ConfigError(
-            f"'{file}' has positions in three dimensions.",
-            remedy="Save it again in the probe's own plane: probe.to_2d(), in probeinterface.",
+            f"'{file}' has positions in space that lie in no plane.",
+            remedy="Save it again with positions in a plane: probe.to_2d(), in probeinterface.",
         )
     if not probes.probes or any(probe.device_channel_indices is None for probe in probes.probes):
         raise MissingProbeError(

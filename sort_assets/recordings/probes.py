@@ -1,4 +1,4 @@
-"""Channel locations: the check that sorters need, and Neuropixels probes."""
+"""Channel locations: the check that sorters need, positions in space laid into a plane, and Neuropixels probes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ import numpy as np
 from sort_assets.errors import MissingProbeError
 
 if TYPE_CHECKING:
-    from probeinterface import Probe
+    from probeinterface import Probe, ProbeGroup
     from spikeinterface.core import BaseRecording
+
+DEPTH_LEFT_OUT = "depth_left_out"
+"""Annotation of a recording whose electrodes lie in no plane, so that one of their coordinates was left out."""
+_FLAT = 1e-6
+"""Extent, relative to the largest, below which electrodes lie in a plane: what is left by rounding."""
+_PLANES = ((0, 1), (0, 2), (1, 2))
 
 
 def require_probe(recording: BaseRecording, path: Path | str) -> None:
@@ -50,6 +56,104 @@ def require_probe(recording: BaseRecording, path: Path | str) -> None:
             "probably counted within each tetrode or shank.",
             remedy="Set recording.split_by to the property that tells the tetrodes or shanks apart, such as 'group'.",
         )
+
+
+def planar_positions(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Lay positions in space into a plane, since sorters, probes' files and Phy have two coordinates.
+
+    Electrodes that lie in a plane, whichever it is, keep all their distances: all of them together, or else those of
+    each group on its own.
+
+    Parameters
+    ----------
+    positions : np.ndarray
+        In micrometres, shape (channels, 2 or 3).
+    groups : np.ndarray
+        Of each channel: its shank or tetrode.
+
+    Returns
+    -------
+    positions : np.ndarray
+        Shape (channels, 2).
+    depth_left_out : bool
+        Whether the electrodes lie in no plane, so that distances are shorter than they were.
+
+    Raises
+    ------
+    MissingProbeError
+        When electrodes coincide in every plane.
+    """
+    if positions.shape[1] == 2 or not np.isfinite(positions).all():
+        return positions[:, :2], False
+    together = _in_plane(positions)
+    if together is not None:
+        return together, False
+    members = [groups == group for group in np.unique(groups)]
+    apart = [_in_plane(positions[member]) for member in members]
+    planar = np.empty((len(positions), 2))
+    if all(part is not None for part in apart):
+        for member, part in zip(members, apart, strict=True):
+            planar[member] = part
+        return planar, False
+    for plane in _PLANES:
+        if all(len(np.unique(positions[member][:, plane], axis=0)) == member.sum() for member in members):
+            return positions[:, plane], True
+    raise MissingProbeError(
+        "The electrodes have positions in space that coincide in every plane.",
+        remedy="Set recording.probe_file to a probeinterface JSON file with positions in a plane.",
+    )
+
+
+def planar_probes(probes: ProbeGroup) -> tuple[ProbeGroup, bool]:
+    """Lay probes in space into a plane, as `planar_positions` does; probes in a plane stay what they are.
+
+    Raises
+    ------
+    MissingProbeError
+        When electrodes coincide in every plane.
+    """
+    from probeinterface import Probe, ProbeGroup
+
+    if all(probe.ndim == 2 for probe in probes.probes):
+        return probes, False
+    in_space = [
+        probe.contact_positions
+        if probe.ndim == 3
+        else np.column_stack([probe.contact_positions, np.zeros(probe.get_contact_count())])
+        for probe in probes.probes
+    ]
+    numbers = np.repeat(np.arange(len(in_space)), [len(positions) for positions in in_space])
+    positions, depth_left_out = planar_positions(np.concatenate(in_space), numbers)
+    planar = ProbeGroup()
+    for number, probe in enumerate(probes.probes):
+        flat = Probe(ndim=2, si_units=probe.si_units)
+        flat.set_contacts(
+            positions=positions[numbers == number],
+            shapes=probe.contact_shapes,
+            shape_params=probe.contact_shape_params,
+            contact_ids=probe.contact_ids,
+            shank_ids=probe.shank_ids,
+        )
+        flat.annotate(**probe.annotations)
+        if probe.device_channel_indices is not None:
+            flat.set_device_channel_indices(probe.device_channel_indices)
+        planar.add_probe(flat)
+    return planar, depth_left_out
+
+
+def _in_plane(positions: np.ndarray) -> np.ndarray | None:
+    """Positions in the plane in which they lie, shape (channels, 2); None where they lie in none."""
+    extents = np.ptp(positions, axis=0)
+    for plane, axis in zip(_PLANES, (2, 1, 0), strict=True):
+        if extents[axis] <= _FLAT * extents.max():
+            return positions[:, plane]
+    centred = positions - positions.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    if len(sizes) == 3 and sizes[2] > _FLAT * sizes[0]:
+        return None
+    # The longer axis is the one along the probe; either direction would do, so the result must not depend on it.
+    along_and_across = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    return np.asarray(centred @ along_and_across[::-1].T)
 
 
 def attach_neuropixels(recording: BaseRecording, probe: Probe) -> None:

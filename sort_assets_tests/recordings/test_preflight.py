@@ -19,6 +19,7 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings import prepare
 from sort_assets.recordings.dat_file import read_dat, write_dat
+from sort_assets.recordings.opened_check import check_opened
 from sort_assets.recordings.preflight import inspect_recording
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
@@ -193,11 +194,13 @@ def test_channels_at_one_place_are_an_error_unless_they_are_sorted_apart(good: B
 def test_a_probe_in_space_is_warned_of(good: BaseRecording) -> None:
     in_space = recording_of(good.get_traces(), good)
     probe = Probe(ndim=3)
-    positions = np.column_stack([good.get_channel_locations(), np.arange(16)])
+    positions = np.column_stack([good.get_channel_locations(), np.arange(16) ** 2])
     probe.set_contacts(positions, plane_axes=np.tile(np.eye(3)[:2], (16, 1, 1)))
     probe.set_device_channel_indices(np.arange(16))
     in_space.set_probe(probe)
+    check_opened(in_space, Path("tetrodes.nwb"), RecordingConfig())
 
+    assert in_space.get_probe().ndim == 2
     assert _found(inspect_recording(in_space), "channels").level == "warning"
 
 

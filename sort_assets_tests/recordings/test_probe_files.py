@@ -195,10 +195,22 @@ def test_two_contacts_on_one_channel_are_refused(intan: Path) -> None:
         open_recording(intan, config=WITH_PROBE)
 
 
-def test_a_probe_in_space_is_refused(intan: Path) -> None:
-    write_probeinterface(intan.parent / "probe.json", column(list(range(16))).to_3d())
+@pytest.mark.parametrize("axes", ["xy", "xz", "yz"])
+def test_a_probe_in_any_plane_is_laid_flat(axes: str, intan: Path) -> None:
+    probe = column(list(range(16)))
+    write_probeinterface(intan.parent / "probe.json", probe.to_3d(axes=axes))
 
-    with pytest.raises(ConfigError, match=r"three dimensions.*to_2d"):
+    recording = open_recording(intan, config=WITH_PROBE)
+
+    np.testing.assert_array_equal(recording.get_probe().contact_positions, probe.contact_positions)
+
+
+def test_contacts_that_lie_in_no_plane_are_refused(intan: Path) -> None:
+    probe = column(list(range(16))).to_3d()
+    probe._contact_positions = np.random.default_rng(0).uniform(0, 100, (16, 3))
+    write_probeinterface(intan.parent / "probe.json", probe)
+
+    with pytest.raises(ConfigError, match=r"lie in no plane.*to_2d"):
         open_recording(intan, config=WITH_PROBE)
 
 

@@ -6,15 +6,18 @@ Only the amplifier channels are sorted. The files hold no positions of the elect
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from neo.rawio.intanrawio import IntanRawIO
+from neo.rawio.intanrawio import IntanRawIO, read_rhd, read_rhs
 from spikeinterface.core import BaseRecording  # noqa: TID253
 from spikeinterface.extractors.neoextractors.intan import IntanRecordingExtractor  # noqa: TID253
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
+from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     choose_stream,
@@ -66,7 +69,7 @@ def intan_streams(path: Path) -> tuple[str, ...]:  # noqa: ARG001
     return (STREAM,)
 
 
-def open_intan(path: Path, stream: str | None) -> BaseRecording:
+def open_intan(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open the amplifier channels.
 
     Returns
@@ -83,22 +86,27 @@ def open_intan(path: Path, stream: str | None) -> BaseRecording:
         When a file is damaged or truncated, or its sample numbers jump all the time.
     """
     choose_stream(path, stream, (STREAM,))
+    missing = Missing(config.accept_incomplete)
     if path.is_dir():
-        num_samples = _check_sizes(path)
+        num_samples = _check_sizes(path, missing)
         recording = _extract(path, _header_of(path) or path)
-        _check_channels(path, recording, num_samples)
+        _check_channels(path, recording, num_samples, missing)
     else:
         recording = _extract(path, path)
+        if recording.neo_reader.rest_bytes:
+            missing.note(f"'{path}' is truncated: it ends in the middle of a block of samples.")
     read_first_and_last_sample(recording, path)
     with clock_readable(path):
         clock = clock_from_numbers(recording.sample_numbers, float(recording.sampling_frequency))
+    clock = clock.cut(0, min(clock.num_samples, recording.get_num_samples())).extended(recording.get_num_samples())
     recording.shift_times(clock.start_time_s)
     annotate_clocks(recording, [clock])
+    missing.annotate(recording)
     return recording
 
 
 class IntanRecording(IntanRecordingExtractor):  # type: ignore[misc]
-    """SpikeInterface's extractor of Intan's amplifiers, without neo's check of the sample numbers.
+    """SpikeInterface's extractor of Intan's amplifiers, without neo's checks of sizes and sample numbers.
 
     At the module's top level, where SpikeInterface finds it when it loads a recording in another process. neo's check
     (up to 0.14.6, the newest when this was written) refuses files with a jump, which the recording's clock follows. It
@@ -122,6 +130,47 @@ class IntanRecording(IntanRecordingExtractor):  # type: ignore[misc]
 
 
 class _IntanReader(IntanRawIO):  # type: ignore[misc]
+    """neo's reader, which also reads files that are cut off: as far as they are whole.
+
+    Attributes
+    ----------
+    rest_bytes : int
+        Of the incomplete block of samples at the end of a single file.
+    """
+
+    rest_bytes = 0
+    filename: Any
+    _raw_data: Any
+
+    def _parse_header(self) -> None:
+        file = Path(self.filename)
+        if file.name in HEADER_NAMES:
+            super()._parse_header()
+            self._cut_channels()
+            return
+        read = read_rhd if file.suffix == ".rhd" else read_rhs
+        _, _, dtype, header_bytes, *_ = read(file, "header-attached")
+        block_bytes = np.dtype(dtype).itemsize
+        num_blocks, self.rest_bytes = divmod(file.stat().st_size - header_bytes, block_bytes)
+        if num_blocks < 1 or not self.rest_bytes:
+            super()._parse_header()
+            return
+        # neo can't open the file; of its beginning it reads everything but the samples, which are mapped here.
+        with TemporaryDirectory() as folder, file.open("rb") as opened:
+            beginning = Path(folder) / file.name
+            beginning.write_bytes(opened.read(header_bytes + block_bytes))
+            self.filename = beginning
+            super()._parse_header()
+        self.filename = file
+        self._raw_data = np.memmap(file, dtype, mode="r", offset=header_bytes, shape=(num_blocks,))
+        self._max_sigs_length = num_blocks * self._block_size
+
+    def _cut_channels(self) -> None:
+        """With a file for each channel, take as many samples of each type of signal as all its channels have."""
+        for name, files in self._raw_data.items():
+            if isinstance(files, list) and files:
+                self._raw_data[name] = [values[: min(map(len, files))] for values in files]
+
     def _assert_timestamp_continuity(self) -> None:
         pass
 
@@ -143,7 +192,7 @@ def _extract(path: Path, header: Path) -> IntanRecording:
             ) from error
         except ValueError as error:
             if "not a multiple of the data-type size" in str(error):
-                what = "is truncated: it ends in the middle of a block of samples"
+                what = "is truncated: it ends in the middle of a sample, or of its first block of samples"
             elif "empty file" in str(error) or "mmap offset" in str(error):
                 what = "holds no samples"
             else:
@@ -167,40 +216,39 @@ def _check_beginning(path: Path) -> None:
         )
 
 
-def _check_sizes(folder: Path) -> int:
+def _check_sizes(folder: Path, missing: Missing) -> int:
     """Samples per channel, by the file of the sample numbers, with which the others have to agree.
 
     neo (up to 0.14.6) silently cuts to what fits.
     """
-    num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4)
+    num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4, missing=missing)
     if num_samples == 0:
         raise UnreadableRecordingError(f"'{folder / TIME_NAME}' is empty.", remedy=COPY_AGAIN)
     for file in sorted(folder.glob("amp-*.dat")):
-        _check_size(file, 1, num_samples)
+        _check_size(file, 1, num_samples, missing)
     return num_samples
 
 
-def _check_size(file: Path, num_channels: int, num_samples: int) -> None:
+def _check_size(file: Path, num_channels: int, num_samples: int, missing: Missing) -> None:
     size = file.stat().st_size
     if size != 2 * num_channels * num_samples:
-        raise UnreadableRecordingError(
+        missing.note(
             f"'{file}' or '{TIME_NAME}' beside it is truncated: its {size} bytes are not the {num_samples} samples of "
-            f"'{TIME_NAME}' for {num_channels} {'channels' if num_channels > 1 else 'channel'}.",
-            remedy=COPY_AGAIN,
+            f"'{TIME_NAME}' for {num_channels} {'channels' if num_channels > 1 else 'channel'}."
         )
 
 
-def _check_channels(folder: Path, recording: BaseRecording, num_samples: int) -> None:
+def _check_channels(folder: Path, recording: BaseRecording, num_samples: int, missing: Missing) -> None:
     """Check that each channel of the header has its samples, where neo looks for them."""
     common = folder / "amplifier.dat"
     if common.is_file():
-        _check_size(common, recording.get_num_channels(), num_samples)
+        _check_size(common, recording.get_num_channels(), num_samples, missing)
         return
     expected = [f"amp-{channel_id}.dat" for channel_id in recording.channel_ids]
-    missing = [name for name in expected if not (folder / name).is_file()]
-    if missing:
+    absent = [name for name in expected if not (folder / name).is_file()]
+    if absent:
         raise UnreadableRecordingError(
-            f"'{folder}' lacks the samples of {len(missing)} channels: {', '.join(missing[:5])}.", remedy=COPY_AGAIN
+            f"'{folder}' lacks the samples of {len(absent)} channels: {', '.join(absent[:5])}.", remedy=COPY_AGAIN
         )
     # neo (up to 0.14.6) assigns the files to the channels in the order of their names, whatever the header's order
     # (NeuralEnsemble/python-neo#1599), and takes every file below the folder whose name contains "amp".

@@ -12,6 +12,7 @@ import numpy as np
 from probeinterface import Probe
 from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
@@ -65,7 +66,7 @@ def maxwell_streams(path: Path) -> tuple[str, ...]:
         return tuple(_recorded(file))
 
 
-def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
+def open_maxwell(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open one well.
 
     Returns
@@ -90,7 +91,7 @@ def open_maxwell(path: Path, stream: str | None) -> BaseRecording:
         well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
         _check_samples(path, file[read_well(file, well_name, rec_name).samples_path])
     with readable(path):
-        recording = MaxwellRecording(path, well_name, rec_name)
+        recording = MaxwellRecording(path, well_name, rec_name, with_probe=config.probe_file is None)
     read_first_and_last_sample(recording, path)
     if rec_name is not None:
         _follow_frame_numbers(recording, path, f"wells/{well_name}/{rec_name}/{FRAME_NUMBERS}")
@@ -112,9 +113,13 @@ class MaxwellRecording(BaseRecording):  # type: ignore[misc]
         The well.
     rec_name : str or None
         The recording in the file; None in the layout of the first MaxOne.
+    with_probe : bool
+        Whether the electrodes are placed on a probe, as the file says.
     """
 
-    def __init__(self, file_path: str | Path, stream_id: str, rec_name: str | None = None) -> None:
+    def __init__(
+        self, file_path: str | Path, stream_id: str, rec_name: str | None = None, with_probe: bool = True
+    ) -> None:
         file_path = Path(file_path).absolute()
         with h5py.File(file_path, "r") as file:
             well = read_well(file, stream_id, rec_name)
@@ -125,14 +130,20 @@ class MaxwellRecording(BaseRecording):  # type: ignore[misc]
         self.set_channel_gains(well.gain_to_uv)
         # Where the signal is 0, so that no offset is left wherever nothing filters it away.
         self.set_channel_offsets(-COUNTS_AT_ZERO * well.gain_to_uv)
-        self.set_probe(_probe(well))
+        if with_probe:
+            self.set_probe(_probe(well))
         self.set_property("electrode", well.electrodes)
         names = zip(well.channels, well.electrodes, strict=True)
         self.set_property("channel_name", np.array([f"ch{channel} elec{electrode}" for channel, electrode in names]))
         if well.doubled:
             self.annotate(doubled_channels=well.doubled)
         self.extra_requirements.append("h5py")
-        self._kwargs = {"file_path": str(file_path), "stream_id": stream_id, "rec_name": rec_name}
+        self._kwargs = {
+            "file_path": str(file_path),
+            "stream_id": stream_id,
+            "rec_name": rec_name,
+            "with_probe": with_probe,
+        }
 
 
 class _MaxwellSegment(BaseRecordingSegment):  # type: ignore[misc]

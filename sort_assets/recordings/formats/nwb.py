@@ -6,12 +6,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
+import numpy as np
+from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording  # noqa: TID253
-from spikeinterface.extractors.nwbextractors import NwbRecordingExtractor  # noqa: TID253
+from spikeinterface.extractors.nwbextractors import (  # noqa: TID253
+    NwbRecordingExtractor,
+    NwbRecordingSegment,
+    _NWBReader,
+)
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError, annotate_clocks, clock_from_timestamps, usual_rate_hz
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
@@ -22,27 +28,87 @@ from sort_assets.recordings.formats.reading import (
     open_hdf5,
     read_first_and_last_sample,
     readable,
+    unique_names,
 )
+from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_positions
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
 _SIGNAL_GROUPS = ("acquisition", "processing")
 _FEW = 2
+_NO_PROPERTIES = frozenset({"id", "rel_x", "rel_y", "rel_z", "group", "group_name", "channel_name", "offset"})
+"""Columns of the electrodes table that are not handed on as properties of channels: they are something else of it."""
 
 
 class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
-    """SpikeInterface's extractor with the rate at which the timestamps really come.
+    """One electrical series, read by SpikeInterface's reader.
 
-    At the module's top level, where SpikeInterface finds it when it loads a recording in another process.
-    SpikeInterface (up to 0.105.3, the newest when this was written) takes the median of single differences, which in
-    seconds since 1970 are off by up to a thousandth.
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process. In place of
+    SpikeInterface's extractor (up to 0.105.3, the newest when this was written), which places electrodes of a plane
+    along z on top of each other, hands on a third coordinate that Phy can't read, fails where two channels have the
+    same name, and takes for the rate the median of single differences of timestamps, which in seconds since 1970 are
+    off by up to a thousandth.
+
+    Parameters
+    ----------
+    file_path : str or Path
+        The `.nwb` file.
+    electrical_series_path : str
+        The series.
+    with_probe : bool
+        Whether the electrodes are placed as the file says.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _, _, timestamps = self._reader.time_info(_FEW)
+    def __init__(self, file_path: str | Path, electrical_series_path: str, with_probe: bool = True) -> None:
+        self._reader = _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
+        self._reader.load_recording(file_path=file_path)
+        rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
         if timestamps is not None:
-            self._sampling_frequency = usual_rate_hz(timestamps)
-            self.segments[0].sampling_frequency = self._sampling_frequency
+            rate_hz = usual_rate_hz(timestamps)
+        ids = self._reader.channel_ids()
+        BaseRecording.__init__(
+            self,
+            channel_ids=unique_names(ids) if isinstance(ids[0], str) else ids,
+            sampling_frequency=float(rate_hz),
+            dtype=self._reader.dtype(),
+        )
+        times = {"sampling_frequency": float(rate_hz), "t_start": float(start_time_s)}
+        self.add_recording_segment(NwbRecordingSegment(self._reader.data(), times))
+        self.set_channel_gains(self._reader.gain_to_volts() * 1e6)
+        self.set_channel_offsets(self._reader.offset_to_volts() * 1e6)
+        for column in self._reader.column_names:
+            values = None if column in _NO_PROPERTIES else self._reader.read_electrode_property(column)
+            if values is not None:
+                self.set_property("brain_area" if column == "location" else column, values)
+        groups = self._reader.groups()
+        if with_probe:
+            self._place(groups)
+        if groups is not None:
+            self.set_channel_groups(groups)
+        self.extra_requirements.append("h5py")
+        self._kwargs = {
+            "file_path": str(Path(file_path).absolute()),
+            "electrical_series_path": electrical_series_path,
+            "with_probe": with_probe,
+        }
+
+    def _place(self, groups: np.ndarray | None) -> None:
+        """Set a probe for each group, whose positions are counted within it."""
+        locations = self._reader.locations()
+        if locations is None or not np.isfinite(locations[:, :2]).any():
+            return
+        if not np.isfinite(locations[:, -1]).any():  # of a column that nobody filled
+            locations = locations[:, :2]
+        groups = np.zeros(len(locations)) if groups is None else groups
+        positions, depth_left_out = planar_positions(locations, groups)
+        probes = ProbeGroup()
+        for group in np.unique(groups):
+            members = np.flatnonzero(groups == group)
+            probe = Probe(ndim=2, si_units="um")
+            probe.set_contacts(positions[members], shapes="circle", shape_params={"radius": 1})
+            probe.set_device_channel_indices(members)
+            probes.add_probe(probe)
+        self.set_probegroup(probes, check_overlap=False)
+        self.annotate(**{DEPTH_LEFT_OUT: depth_left_out})
 
 
 def is_nwb(path: Path) -> bool:
@@ -70,7 +136,7 @@ def nwb_streams(path: Path) -> tuple[str, ...]:
     return tuple(name for name, rate_hz in _rates(path).items() if rate_hz >= MIN_SORTABLE_RATE_HZ)
 
 
-def open_nwb(path: Path, stream: str | None) -> BaseRecording:
+def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open one electrical series.
 
     Raises
@@ -97,14 +163,14 @@ def open_nwb(path: Path, stream: str | None) -> BaseRecording:
     series = choose_stream(path, stream, sortable)
     with readable(path):
         try:
-            recording = NwbRecording(path, electrical_series_path=series)
+            recording = NwbRecording(path, series, with_probe=config.probe_file is None)
         except ValueError as error:
             if "must be unique" not in str(error):
                 raise
             raise MissingProbeError(
                 f"'{path}' places several electrodes of one group at the same point: {error}",
-                remedy="Correct rel_x and rel_y in the electrodes table, or give each tetrode or shank a group of its "
-                "own; leave both columns out if positions are not known.",
+                remedy="Set recording.probe_file to a probeinterface JSON file with their positions; or correct rel_x "
+                "and rel_y in the electrodes table, or give each tetrode or shank a group of its own.",
             ) from error
     read_first_and_last_sample(recording, path)
     _follow_timestamps(recording, path, series, rates[series])

@@ -24,9 +24,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, UnreadableRecordingError
-from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import IncompatibleFilesError, MissingProbeError, ProbeGeometryError, UnreadableRecordingError
+from sort_assets.recordings.clock import (
+    Clock,
+    annotate_clocks,
+    clock_from_numbers,
+    clock_from_start,
+    clock_from_timestamps,
+)
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
+from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
@@ -36,6 +44,7 @@ from sort_assets.recordings.formats.reading import (
     natural_order,
     read_first_and_last_sample,
     readable,
+    unique_names,
 )
 from sort_assets.recordings.formats.shared_clock import shared_clock
 from sort_assets.recordings.pickle_guard import refuse_pickles
@@ -124,7 +133,7 @@ def open_ephys_streams(path: Path) -> tuple[str, ...]:
     return tuple(_streams(path))
 
 
-def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
+def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open one stream of one experiment.
 
     Returns
@@ -141,6 +150,8 @@ def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
         When a file is missing, truncated or damaged, or holds a pickle.
     IncompatibleFilesError
         When recordings of the experiment differ in channels, rate or gains.
+    MissingProbeError
+        When the probe that the settings describe can't be read.
     ProbeGeometryError
         When the settings place another number of electrodes than there are.
     """
@@ -152,7 +163,8 @@ def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
                 f"'{segment.folder}' can't be put behind '{segments[0].folder}': its channels, rate or gains differ.",
                 remedy="Move the recordings that were made with other settings into a folder of their own.",
             )
-    clocks = [_clock(segment) for segment in segments]
+    missing = Missing(config.accept_incomplete)
+    clocks = [_clock(segment, missing) for segment in segments]
     filled = [(segment, clock) for segment, clock in zip(segments, clocks, strict=True) if clock is not None]
     if not filled:
         raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=COPY_AGAIN)
@@ -161,17 +173,11 @@ def open_open_ephys(path: Path, stream: str | None) -> BaseRecording:
     annotate_clock_doubts(
         recording, [f"{_name(segment)}: {doubt}" for segment, (_, doubts) in filled for doubt in doubts]
     )
-    probe = _neuropixels(segments[0])
+    probe = _read_probe(segments[0], config)
     if probe is not None:
-        if probe.get_contact_count() != recording.get_num_channels():
-            raise ProbeGeometryError(
-                f"'{segments[0].settings}' places {probe.get_contact_count()} electrodes, and "
-                f"'{segments[0].folder}' has {recording.get_num_channels()}.",
-                remedy="Check that the settings belong to this recording: settings.xml to experiment1, settings_2.xml "
-                "to experiment2.",
-            )
         attach_neuropixels(recording, probe)
     read_first_and_last_sample(recording, path)
+    missing.annotate(recording)
     return recording
 
 
@@ -266,36 +272,45 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
     )
 
 
-def _clock(segment: _Segment) -> tuple[Clock, list[str]] | None:
+def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | None:
     """Check the sizes; the clock of the samples and what is doubtful about it, None when there is no sample.
 
     Since version 0.6 of the GUI the numbers have a file of their own, and timestamps.npy holds seconds on the clock
     that all streams share, or -1 where a stream is not synchronized.
     """
-    num_samples = count_samples(segment.folder / _SAMPLES, len(segment.channels))
+    samples = segment.folder / _SAMPLES
+    if not samples.is_file():
+        missing.note(f"'{samples}' is missing.")
+        return None
+    num_samples = count_samples(samples, len(segment.channels), missing=missing)
     refuse_pickles(segment.folder)
-    numbers, timestamps = (_npy(segment.folder / name) for name in ("sample_numbers.npy", "timestamps.npy"))
+    numbers, timestamps = (_npy(segment.folder / name, missing) for name in ("sample_numbers.npy", "timestamps.npy"))
     if timestamps is not None and timestamps.dtype.kind != "f":  # of a version before 0.6
         numbers, timestamps = timestamps, None
     stated = timestamps if numbers is None else numbers
     if stated is None:
-        raise UnreadableRecordingError(f"'{segment.folder}' lacks sample_numbers.npy.", remedy=COPY_AGAIN)
-    if not num_samples - _LAST_BUFFER <= len(stated) <= num_samples or (num_samples and not len(stated)):
-        raise UnreadableRecordingError(
-            f"'{segment.folder / _SAMPLES}' has {num_samples} samples, and the files beside it number {len(stated)}: "
-            "the copy of one of them is incomplete.",
-            remedy=COPY_AGAIN,
+        missing.note(f"'{segment.folder}' lacks sample_numbers.npy.")
+        stated = np.zeros(0, "int64")
+    elif not num_samples - _LAST_BUFFER <= len(stated) <= num_samples or (num_samples and not len(stated)):
+        missing.note(
+            f"'{samples}' has {num_samples} samples, and the files beside it number {len(stated)}: one of them is "
+            "incomplete."
         )
     if num_samples == 0:
         return None
+    doubts: list[str] = []
     with clock_readable(segment.folder):
-        if numbers is None or timestamps is None:
-            return clock_from_numbers(stated, segment.rate_hz).extended(num_samples), []
-        clock, doubts = shared_clock(numbers, timestamps, segment.rate_hz)
+        if len(stated) == 0:
+            clock = clock_from_start(num_samples, segment.rate_hz)
+        elif numbers is None or timestamps is None:
+            read = clock_from_timestamps if numbers is None else clock_from_numbers
+            clock = read(stated[:num_samples], segment.rate_hz)
+        else:
+            clock, doubts = shared_clock(numbers[:num_samples], timestamps[:num_samples], segment.rate_hz)
     return clock.extended(num_samples), doubts
 
 
-def _npy(path: Path) -> np.ndarray | None:
+def _npy(path: Path, missing: Missing) -> np.ndarray | None:
     """A file of one value for each sample, memory-mapped; None where it is not there.
 
     As many as the file's size says: after a crash, its header has an earlier count.
@@ -311,9 +326,7 @@ def _npy(path: Path) -> np.ndarray | None:
         start = file.tell()
         count = (path.stat().st_size - start) // dtype.itemsize
         if count < shape[0]:
-            raise UnreadableRecordingError(
-                f"'{path}' is truncated: it has {count} of {shape[0]} values.", remedy=COPY_AGAIN
-            )
+            missing.note(f"'{path}' is truncated: it has {count} of {shape[0]} values.")
         if count == 0:  # which can't be memory-mapped
             return np.zeros(0, dtype)
         return np.memmap(path, dtype, mode="r", offset=start, shape=(count,))
@@ -328,7 +341,7 @@ def _open(segments: Sequence[_Segment], clocks: Sequence[Clock]) -> BaseRecordin
     from spikeinterface.core import BinaryRecordingExtractor
 
     first = segments[0]
-    names = [name for name, _ in first.channels]
+    names = unique_names([name for name, _ in first.channels])
     recording = BinaryRecordingExtractor(
         file_paths=[segment.folder / _SAMPLES for segment in segments],
         sampling_frequency=first.rate_hz,
@@ -343,15 +356,47 @@ def _open(segments: Sequence[_Segment], clocks: Sequence[Clock]) -> BaseRecordin
     return recording
 
 
+def _read_probe(segment: _Segment, config: RecordingConfig) -> Probe | None:
+    """The stream's Neuropixels probe; None where it has none, or where a probe file stands for one that is unreadable.
+
+    Of a probe that a probe file replaces, there is left to read when its converters take each channel.
+    """
+    try:
+        # probeinterface treats settings that it can't parse as those of a recording without such a probe.
+        with readable(segment.settings):
+            _ = segment.settings.is_file() and ElementTree.parse(segment.settings)
+        probe = _neuropixels(segment)
+    # Readouts, electrodes and part numbers that probeinterface does not know raise anything.
+    except Exception as error:
+        if config.probe_file is not None:
+            return None
+        if isinstance(error, UnreadableRecordingError):
+            raise
+        raise MissingProbeError(
+            f"The probe of '{segment.folder.name}' can't be read from '{segment.settings}' "
+            f"({type(error).__name__}: {error}).",
+            remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded. A "
+            "newer version of probeinterface may also read the settings.",
+        ) from error
+    if probe is None or probe.get_contact_count() == len(segment.electrodes):
+        return probe
+    if config.probe_file is not None:
+        return None
+    raise ProbeGeometryError(
+        f"'{segment.settings}' places {probe.get_contact_count()} electrodes, and '{segment.folder}' has "
+        f"{len(segment.electrodes)}.",
+        remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded, if the "
+        "record node saved only some of them. If not, check that the settings belong to this recording: settings.xml "
+        "to experiment1, settings_2.xml to experiment2.",
+    )
+
+
 def _neuropixels(segment: _Segment) -> Probe | None:
     """The stream's probe, or None where it is no Neuropixels or nothing is known of it."""
     import probeinterface
 
     if not segment.settings.is_file():
         return None
-    with readable(segment.settings):
-        # The check below treats settings that it can't read as a recording without such a probe.
-        ElementTree.parse(segment.settings)
-        if not probeinterface.has_neuropixels_probes(segment.settings, stream_name=segment.folder.name):
-            return None
-        return probeinterface.read_openephys_neuropixels(segment.settings, stream_name=segment.folder.name)
+    if not probeinterface.has_neuropixels_probes(segment.settings, stream_name=segment.folder.name):
+        return None
+    return probeinterface.read_openephys_neuropixels(segment.settings, stream_name=segment.folder.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, UnreadableRecordingError
+from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import COPY_AGAIN, choose_stream, read_first_and_last_sample, readable
 from sort_assets.recordings.inspection import check_flat_files
 
@@ -80,6 +81,8 @@ def open_plain_binary(path: Path, stream: str | None, config: RecordingConfig) -
             gain_to_uV=config.gain_to_uv,
             offset_to_uV=config.offset_to_uv or 0.0,
         )
-    check_flat_files(recording)
+    missing = Missing(config.accept_incomplete)
+    check_flat_files(recording, missing)
     read_first_and_last_sample(recording, path)
+    missing.annotate(recording)
     return recording

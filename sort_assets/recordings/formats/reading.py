@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sort_assets.errors import SortAssetsError, StorageError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError
+from sort_assets.recordings.completeness import Missing
 
 if TYPE_CHECKING:
     import h5py
@@ -98,8 +99,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def count_samples(path: Path, num_channels: int, itemsize: int = 2) -> int:
-    """Samples per channel of a flat file that holds one sample of all channels after the other.
+def count_samples(path: Path, num_channels: int, itemsize: int = 2, *, missing: Missing | None = None) -> int:
+    """Whole samples per channel of a flat file that holds one sample of all channels after the other.
 
     Parameters
     ----------
@@ -109,21 +110,22 @@ def count_samples(path: Path, num_channels: int, itemsize: int = 2) -> int:
         Channels in the file, those included that are not sorted.
     itemsize : int
         Bytes of one value.
+    missing : Missing or None
+        Notes that the file ends within a sample; None refuses that.
 
     Raises
     ------
     UnreadableRecordingError
-        When the file is missing, or ends within a sample.
+        When the file is missing, or ends within a sample and that is not accepted.
     """
     if not path.is_file():
         raise UnreadableRecordingError(f"'{path}' is missing.", remedy=COPY_AGAIN)
     num_bytes = path.stat().st_size
     num_samples, rest = divmod(num_bytes, num_channels * itemsize)
     if rest:
-        raise UnreadableRecordingError(
+        (missing or Missing(accepted=False)).note(
             f"'{path}' is truncated: its {num_bytes} bytes are not a whole number of samples of {num_channels} "
-            "channels.",
-            remedy=COPY_AGAIN,
+            "channels."
         )
     return num_samples
 
@@ -181,6 +183,24 @@ def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> s
         f"'{path}' has no stream '{stream}' that can be sorted.",
         remedy=f"Set recording.stream to one of: {listed}." if available else "Check the file's content.",
     )
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of channels as they are, but for the second and further ones of the same name: "CH1", "CH1#2".
+
+    SpikeInterface takes names for ids, which have to differ.
+    """
+    taken = set(names)
+    found: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in found or (number > 1 and candidate in taken):
+            number += 1
+            candidate = f"{name}#{number}"
+        found.add(candidate)
+        unique.append(candidate)
+    return unique
 
 
 def natural_order(text: str) -> tuple[tuple[int, int, str], ...]:

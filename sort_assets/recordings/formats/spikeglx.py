@@ -6,7 +6,8 @@ it, or the folder of one probe. Triggers (`t0`, `t1`) are segments.
 SpikeInterface's reader (neo, up to 0.14.6) opens all files below a folder at once: a probe that lacks a trigger or a
 leftover file of another run prevents the others from opening, the original triggers follow CatGT's `tcat`, the
 gains of a saved subset are those of the probe's first channels, and a file without the sync channel has no gain on
-its last channel. Here only the files of the stream are read, and probeinterface reads the probe.
+its last channel. Here only the files of the stream are read, and probeinterface reads the probe; where its table of
+part numbers lacks the probe, the file's own statement of its sites (`snsGeomMap`) does.
 
 Layout: https://billkarsh.github.io/SpikeGLX/Sgl_help/UserManual.html#output-file-format-and-tools and
 https://billkarsh.github.io/SpikeGLX/Sgl_help/Metadata_30.html.
@@ -23,7 +24,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
+from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     choose_stream,
@@ -32,6 +35,7 @@ from sort_assets.recordings.formats.reading import (
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.formats.spikeglx_probe import gains_uv, num_electrodes, read_probe
 from sort_assets.recordings.probes import attach_neuropixels
 
 if TYPE_CHECKING:
@@ -103,7 +107,7 @@ def spikeglx_streams(path: Path) -> tuple[str, ...]:
     return tuple(_streams(path))
 
 
-def open_spikeglx(path: Path, stream: str | None) -> BaseRecording:
+def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open the action potential band of one probe.
 
     Returns
@@ -121,18 +125,26 @@ def open_spikeglx(path: Path, stream: str | None) -> BaseRecording:
         When a file is missing, compressed, truncated or damaged.
     IncompatibleFilesError
         When triggers differ in channels, rate or probe, or the files of several runs lie in one folder.
+    MissingProbeError
+        When the probe is one that probeinterface does not know, and the files do not say where its sites are.
+    RecordingError
+        When nothing says how many microvolts a count is.
     """
     streams = _streams(path)
     name = choose_stream(path, stream, tuple(streams))
-    triggers = streams[name]
-    metas = [_read_meta(trigger) for trigger in triggers]
+    missing = Missing(config.accept_incomplete)
+    triggers, metas = _read_triggers(path, name, streams[name], missing)
     for trigger, meta in zip(triggers[1:], metas[1:], strict=True):
         _check_same(triggers[0], metas[0], trigger, meta)
-    for trigger, meta in zip(triggers, metas, strict=True):
-        _check_size(trigger, meta)
+    sizes = [_count(trigger, meta, missing) for trigger, meta in zip(triggers, metas, strict=True)]
+    if missing.accepted and any(sizes):
+        triggers = [trigger for trigger, size in zip(triggers, sizes, strict=True) if size]
+        metas = [meta for meta, size in zip(metas, sizes, strict=True) if size]
+    probe = read_probe(triggers[0].meta_path, metas[0], config)
     with readable(triggers[0].meta_path):
-        recording = _open(name, triggers, metas)
+        recording = _open(name, triggers, metas, probe, config)
     read_first_and_last_sample(recording, path)
+    missing.annotate(recording)
     return recording
 
 
@@ -148,12 +160,6 @@ def _streams(path: Path) -> dict[str, list[_Trigger]]:
     streams = {}
     for probe in sorted(found, key=natural_order):
         triggers = sorted(found[probe], key=lambda trigger: (trigger.gate, trigger.trigger))
-        for one, other in pairwise(triggers):
-            if (one.gate, one.trigger) == (other.gate, other.trigger):
-                raise IncompatibleFilesError(
-                    f"'{path}' holds the same gate and trigger twice: '{one.bin_path}' and '{other.bin_path}'.",
-                    remedy="Move one of the two copies out of the folder.",
-                )
         concatenated = [trigger for trigger in triggers if trigger.trigger == _CONCATENATED]
         streams[f"{probe}.ap"] = concatenated or triggers
     return streams
@@ -183,10 +189,23 @@ def _triggers(path: Path) -> dict[str, list[_Trigger]]:
     return found
 
 
-def _read_meta(trigger: _Trigger) -> dict[str, str]:
-    """The description of a trigger's samples, as texts, after a check that all files are there."""
-    from probeinterface.neuropixels_tools import parse_spikeglx_meta
+def _read_triggers(
+    path: Path, name: str, triggers: Sequence[_Trigger], missing: Missing
+) -> tuple[list[_Trigger], list[dict[str, str]]]:
+    """The triggers of a probe, and the descriptions of their samples; without those of which a half is missing."""
+    for one, other in pairwise(triggers):
+        if (one.gate, one.trigger) == (other.gate, other.trigger):
+            raise IncompatibleFilesError(
+                f"'{path}' holds the same gate and trigger twice: '{one.bin_path}' and '{other.bin_path}'.",
+                remedy="Move one of the two copies out of the folder.",
+            )
+    whole = [trigger for trigger in triggers if _has_both_halves(trigger, missing)]
+    if not whole:
+        raise UnreadableRecordingError(f"'{path}' holds no samples of {name}.", remedy=COPY_AGAIN)
+    return whole, [_read_meta(trigger) for trigger in whole]
 
+
+def _has_both_halves(trigger: _Trigger, missing: Missing) -> bool:
     if "bin" not in trigger.kinds and "cbin" in trigger.kinds:
         raise UnreadableRecordingError(
             f"'{trigger.stem.name}.cbin' in '{trigger.stem.parent}' is compressed, and only the .bin can be read.",
@@ -194,33 +213,29 @@ def _read_meta(trigger: _Trigger) -> dict[str, str]:
             ".ch beside it).",
         )
     if "bin" not in trigger.kinds:
-        raise UnreadableRecordingError(f"'{trigger.meta_path}' has no .bin beside it.", remedy=COPY_AGAIN)
+        missing.note(f"'{trigger.meta_path}' has no .bin beside it.")
+        return False
     if "meta" not in trigger.kinds:
-        raise UnreadableRecordingError(
-            f"'{trigger.bin_path}' has no .meta beside it, which says how many channels there are.", remedy=COPY_AGAIN
+        missing.note(
+            f"'{trigger.bin_path}' has no .meta beside it, which says how many channels there are.",
         )
+        return False
+    return True
+
+
+def _read_meta(trigger: _Trigger) -> dict[str, str]:
+    """The description of a trigger's samples, as texts."""
+    from probeinterface.neuropixels_tools import parse_spikeglx_meta
+
     with readable(trigger.meta_path):
         meta: dict[str, str] = parse_spikeglx_meta(trigger.meta_path)
-        missing = {"imSampRate", "nSavedChans", "snsApLfSy", "snsSaveChanSubset", "imAiRangeMax", "imroTbl"} - set(meta)
+        missing = {"imSampRate", "nSavedChans", "snsApLfSy", "snsSaveChanSubset", "imAiRangeMax"} - set(meta)
         if missing:
             raise UnreadableRecordingError(
                 f"'{trigger.meta_path}' is damaged or incomplete: it lacks {', '.join(sorted(missing))}.",
                 remedy=COPY_AGAIN,
             )
-        # Rows count from the first: with some missing, sites would silently be mistaken for others.
-        if not _is_whole(meta["imroTbl"]):
-            raise UnreadableRecordingError(
-                f"'{trigger.meta_path}' is damaged or truncated: rows of imroTbl are missing.", remedy=COPY_AGAIN
-            )
     return meta
-
-
-def _is_whole(readout_table: str) -> bool:
-    """Whether a table of readout channels has the rows that it announces: "(0,384)(0 0 0 500 250 1)(1 …"."""
-    header, *rows = readout_table.split(")(")
-    announced = header.strip("(").split(",")
-    # The tables of some probes announce other things: options (phase 3A), the mode of the columns (Ultra).
-    return readout_table.endswith(")") and (len(announced) != len(("type", "rows")) or len(rows) == int(announced[1]))
 
 
 def _check_same(first: _Trigger, first_meta: Mapping[str, str], other: _Trigger, meta: Mapping[str, str]) -> None:
@@ -232,42 +247,45 @@ def _check_same(first: _Trigger, first_meta: Mapping[str, str], other: _Trigger,
             )
 
 
-def _check_size(trigger: _Trigger, meta: Mapping[str, str]) -> None:
+def _count(trigger: _Trigger, meta: Mapping[str, str], missing: Missing) -> int:
+    """Samples of a trigger, by the size of its file, with which its description has to agree."""
     with readable(trigger.meta_path):
         num_channels = int(meta["nSavedChans"])
         # SpikeGLX adds the size when it closes the file; after a crash it is missing.
         stated = int(meta["fileSizeBytes"]) if "fileSizeBytes" in meta else None
         if num_channels < 1:
             raise ValueError(f"nSavedChans is {num_channels}")
-    count_samples(trigger.bin_path, num_channels)
+    num_samples = count_samples(trigger.bin_path, num_channels, missing=missing)
     num_bytes = trigger.bin_path.stat().st_size
     if stated is not None and stated != num_bytes:
         what = "is truncated: it" if num_bytes < stated else "does not belong to its .meta: it"
-        raise UnreadableRecordingError(
-            f"'{trigger.bin_path}' {what} has {num_bytes} bytes, and its .meta says {stated}.", remedy=COPY_AGAIN
-        )
+        missing.note(f"'{trigger.bin_path}' {what} has {num_bytes} bytes, and its .meta says {stated}.")
+    return num_samples
 
 
-def _open(name: str, triggers: Sequence[_Trigger], metas: Sequence[Mapping[str, str]]) -> BaseRecording:
-    from probeinterface import read_spikeglx
+def _open(
+    name: str,
+    triggers: Sequence[_Trigger],
+    metas: Sequence[Mapping[str, str]],
+    probe: Probe | None,
+    config: RecordingConfig,
+) -> BaseRecording:
     from probeinterface.neuropixels_tools import get_saved_channel_indices_from_spikeglx_meta
     from spikeinterface.core import BinaryRecordingExtractor
 
     meta = metas[0]
     rate_hz = float(meta["imSampRate"])
     num_saved = int(meta["nSavedChans"])
-    num_ap = int(meta["snsApLfSy"].split(",")[0])
-    probe = read_spikeglx(triggers[0].meta_path)
+    num_ap = num_electrodes(meta)
     saved = get_saved_channel_indices_from_spikeglx_meta(triggers[0].meta_path)
-    if not 0 < num_ap <= num_saved or len(saved) != num_saved or probe.get_contact_count() != num_ap:
+    if not 0 < num_ap <= num_saved or len(saved) != num_saved:
         raise UnreadableRecordingError(
             f"'{triggers[0].meta_path}' contradicts itself: {num_saved} channels are saved, {len(saved)} are listed, "
-            f"{num_ap} are electrodes, and {probe.get_contact_count()} have a place on the probe.",
+            f"and {num_ap} are electrodes.",
             remedy=COPY_AGAIN,
         )
     labels = [f"AP{channel}" for channel in saved[:num_ap]]
     channel_ids = [f"{name}#{label}" for label in labels]
-    gains_uv = _gains_uv(meta, probe)
     recording = BinaryRecordingExtractor(
         file_paths=[trigger.bin_path for trigger in triggers],
         sampling_frequency=rate_hz,
@@ -276,19 +294,9 @@ def _open(name: str, triggers: Sequence[_Trigger], metas: Sequence[Mapping[str, 
         t_starts=[int(one.get("firstSample", 0)) / rate_hz for one in metas],
         channel_ids=channel_ids + [f"{name}#{index}" for index in range(num_ap, num_saved)],
     ).select_channels(channel_ids)
-    recording.set_channel_gains(gains_uv)
+    recording.set_channel_gains(gains_uv(triggers[0].meta_path, meta, probe, config))
     recording.set_channel_offsets(0.0)
     recording.set_property("channel_name", np.asarray(labels))
-    attach_neuropixels(recording, probe)
+    if probe is not None:
+        attach_neuropixels(recording, probe)
     return recording
-
-
-def _gains_uv(meta: Mapping[str, str], probe: Probe) -> np.ndarray:
-    """Microvolts per count of each saved channel: volts = counts x imAiRangeMax / imMaxInt / gain (Metadata_30)."""
-    counts = int(meta.get("imMaxInt") or 2 ** (int(probe.annotations["adc_bit_depth"]) - 1))
-    # The probe has a gain for each channel where that can be chosen (Neuropixels 1), else one in the catalogue.
-    gains = probe.contact_annotations.get("ap_gains")
-    if gains is None:
-        gains = meta.get("imChan0apGain") or probe.annotations["ap_gain"]
-    amplification = np.broadcast_to(np.asarray(gains, dtype=float), probe.get_contact_count())
-    return np.asarray(1e6 * float(meta["imAiRangeMax"]) / counts / amplification)

@@ -10,7 +10,9 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import UnreadableRecordingError
+from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import choose_stream, read_first_and_last_sample, readable
 from sort_assets.recordings.pickle_guard import refuse_pickles
 
@@ -41,7 +43,7 @@ def is_zarr_folder(path: Path) -> bool:
     return path.is_dir() and (path / ".zgroup").is_file() and (path / "traces_seg0").is_dir()
 
 
-def open_binary_folder(path: Path, stream: str | None) -> BaseRecording:
+def open_binary_folder(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open SpikeInterface's binary folder.
 
     Raises
@@ -53,14 +55,16 @@ def open_binary_folder(path: Path, stream: str | None) -> BaseRecording:
 
     choose_stream(path, stream, (STREAM,))
     refuse_pickles(path)
-    _check_binary_files(path)
+    missing = Missing(config.accept_incomplete)
+    _check_binary_files(path, missing)
     with readable(path):
         recording = BinaryFolderRecording(path)
     read_first_and_last_sample(recording, path)
+    missing.annotate(recording)
     return recording
 
 
-def open_zarr_folder(path: Path, stream: str | None) -> BaseRecording:
+def open_zarr_folder(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open SpikeInterface's zarr folder.
 
     Raises
@@ -72,21 +76,23 @@ def open_zarr_folder(path: Path, stream: str | None) -> BaseRecording:
 
     choose_stream(path, stream, (STREAM,))
     refuse_pickles(path)
+    missing = Missing(config.accept_incomplete)
     with readable(path):
         recording = ZarrRecordingExtractor(path)
         # zarr silently reads a missing chunk as zeros.
         for segment_index in range(recording.get_num_segments()):
             traces = recording._root[f"traces_seg{segment_index}"]
-            missing = traces.nchunks - traces.nchunks_initialized
-            if missing:
-                raise UnreadableRecordingError(
-                    f"'{path}' lacks {missing} of {traces.nchunks} chunks of samples.", remedy=_COPY_AGAIN
+            lacking = traces.nchunks - traces.nchunks_initialized
+            if lacking:
+                missing.note(
+                    f"'{path}' lacks {lacking} of {traces.nchunks} chunks of samples, which are read as zeros."
                 )
     read_first_and_last_sample(recording, path)
+    missing.annotate(recording)
     return recording
 
 
-def _check_binary_files(path: Path) -> None:
+def _check_binary_files(path: Path, missing: Missing) -> None:
     with readable(path):
         description = json.loads((path / "binary.json").read_text(encoding="utf-8"))["kwargs"]
         num_channels = description.get("num_channels") or description["num_chan"]
@@ -99,11 +105,12 @@ def _check_binary_files(path: Path) -> None:
                     remedy="Save the recording again with SpikeInterface, so that the folder holds its samples.",
                 )
             num_bytes = file.stat().st_size - int(description.get("file_offset", 0))
-            if num_bytes <= 0 or num_bytes % bytes_per_sample:
-                raise UnreadableRecordingError(
+            if num_bytes <= 0:
+                raise UnreadableRecordingError(f"'{file}' holds no samples.", remedy=_COPY_AGAIN)
+            if num_bytes % bytes_per_sample:
+                missing.note(
                     f"'{file}' is truncated: its {num_bytes} bytes are not a whole number of samples of "
-                    f"{num_channels} channels.",
-                    remedy=_COPY_AGAIN,
+                    f"{num_channels} channels."
                 )
 
 

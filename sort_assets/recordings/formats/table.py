@@ -1,9 +1,9 @@
 """The table of the formats that can be opened.
 
 A format is recognised by name and header, never by trying every reader. To add one, write its module here, with
-``is_NAME(path)``, ``NAME_streams(path)`` and ``open_NAME(path, stream)``, and add a row to `FORMATS` with the rule by
-which its files or folders are found by name (docs/how-to/add-a-format.md). A plain binary file is in no row: it is what
-the recording's configuration says.
+``is_NAME(path)``, ``NAME_streams(path)`` and ``open_NAME(path, stream, config)``, and add a row to `FORMATS` with the
+rule by which its files or folders are found by name (docs/how-to/add-a-format.md). A plain binary file is in no row: it
+is what the recording's configuration says.
 
 The rules by name are asked for every file below the recordings root, so this module imports no reader: that of a format
 is imported when a recording is recognised or opened.
@@ -50,7 +50,8 @@ class RecordingFormat:
     streams : callable
         ``streams(path)``: names of the streams that can be sorted, each on its own.
     open : callable
-        ``open(path, stream)``: the raw recording; ``stream`` may be None when there is one.
+        ``open(path, stream, config)``: the raw recording; ``stream`` may be None when there is one. With a
+        ``probe_file`` in ``config``, what the recording says of its probe is not needed, and no reason to refuse it.
     may_grow : bool
         Whether further streams may be added to a recording after its first, so that this one needs a name too: a key
         stays what it is when the second probe's folder is copied.
@@ -62,7 +63,7 @@ class RecordingFormat:
     may_be_folder: Callable[[str, Set[str]], bool]
     recognises: Callable[[Path], bool]
     streams: Callable[[Path], tuple[str, ...]]
-    open: Callable[[Path, str | None], BaseRecording]
+    open: Callable[[Path, str | None, RecordingConfig], BaseRecording]
     may_grow: bool = False
 
 
@@ -142,6 +143,17 @@ FORMATS = (
         _only_stream,
         spikeinterface_folders.open_zarr_folder,
     ),
+)
+
+
+_PLAIN_BINARY = RecordingFormat(
+    "plain_binary",
+    "Plain binary file that recording.binary describes",
+    may_be_plain_binary,
+    _never,
+    Path.is_file,
+    plain_binary_streams,
+    open_plain_binary,
 )
 
 
@@ -280,7 +292,7 @@ def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:
     if config is None or (config.format is None and config.binary is None):
         return FORMATS
     if config.binary is not None:
-        return (_plain_binary(config),)
+        return (_PLAIN_BINARY,)
     named = tuple(recording_format for recording_format in FORMATS if recording_format.name == config.format)
     if not named:
         raise ConfigError(
@@ -289,15 +301,3 @@ def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:
             "recording.binary.",
         )
     return named
-
-
-def _plain_binary(config: RecordingConfig) -> RecordingFormat:
-    return RecordingFormat(
-        "plain_binary",
-        "Plain binary file that recording.binary describes",
-        may_be_plain_binary,
-        _never,
-        Path.is_file,
-        plain_binary_streams,
-        partial(open_plain_binary, config=config),
-    )

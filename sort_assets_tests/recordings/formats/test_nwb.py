@@ -3,16 +3,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from probeinterface import write_probeinterface
 from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import decimate
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import ClockGapError, StreamError, UnreadableRecordingError
-from sort_assets.recordings import open_recording, sortable_streams
+from sort_assets.errors import ClockGapError, MissingProbeError, RecordingError, StreamError, UnreadableRecordingError
+from sort_assets.recordings import open_recording, prepare, sortable_streams
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.clock_check import clock as clock_check
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.recordings.files import recording_of
+from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
+
+GIVEN_GAIN = RecordingConfig(gain_to_uv=0.195, bad_channels="none")
 
 
 @pytest.fixture
@@ -171,3 +174,91 @@ def test_a_series_without_its_electrodes_is_unreadable_with_the_cause(short: Bas
 
     with pytest.raises(UnreadableRecordingError, match="electrodes must be present"):
         open_recording(path)
+
+
+TETRODE_UM = np.array([[0, 0], [0, 20], [20, 0], [20, 20]], dtype=float)
+
+
+def _write_positions(short: BaseRecording, path: Path, columns: dict[str, np.ndarray], **options: object) -> Path:
+    """An NWB file whose electrodes have these columns, such as rel_z, in place of those it had."""
+    write_nwb(short, path, **options)
+    with h5py.File(path, "a") as file:
+        table = file["general/extracellular_ephys/electrodes"]
+        for name, values in columns.items():
+            if name in table:
+                table[name][...] = values
+                continue
+            attributes = dict(table["rel_x"].attrs)
+            table[name] = values
+            table[name].attrs.update(attributes)
+            table.attrs["colnames"] = [*table.attrs["colnames"], name]
+    return path
+
+
+@pytest.mark.parametrize("plane", ["xy", "xz", "yz"])
+def test_electrodes_in_any_plane_of_space_have_two_coordinates(
+    plane: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    placed = short.get_channel_locations()
+    columns = {f"rel_{axis}": np.full(16, 7.5) for axis in "xyz"}
+    columns |= {f"rel_{axis}": placed[:, number] for number, axis in enumerate(plane)}
+    path = _write_positions(short, tmp_path / "recording.nwb", columns)
+
+    recording = open_recording(path)
+
+    assert recording.get_probe().ndim == 2
+    np.testing.assert_array_equal(recording.get_channel_locations(), placed)
+
+
+def test_a_probe_that_stands_at_an_angle_keeps_its_distances(short: BaseRecording, tmp_path: Path) -> None:
+    across, along = short.get_channel_locations().T
+    columns = {"rel_x": across, "rel_y": 0.6 * along, "rel_z": 0.8 * along}
+    path = _write_positions(short, tmp_path / "recording.nwb", columns)
+
+    laid = open_recording(path).get_channel_locations()
+
+    for positions in (laid, short.get_channel_locations()):
+        assert positions.shape == (16, 2)
+    between = [np.linalg.norm(one[:, None] - one[None], axis=-1) for one in (laid, short.get_channel_locations())]
+    np.testing.assert_allclose(*between, atol=1e-9)
+
+
+def test_tetrodes_at_different_depths_are_flat_each_on_its_own(short: BaseRecording, tmp_path: Path) -> None:
+    tetrodes = tetrodes_at_one_place(short)
+    path = _write_positions(tetrodes, tmp_path / "recording.nwb", {"rel_z": np.repeat([0.0, 100.0, 150.0, 300.0], 4)})
+
+    recording = open_recording(path)
+
+    for tetrode in recording.split_by("group").values():
+        np.testing.assert_array_equal(tetrode.get_channel_locations(), TETRODE_UM)
+
+
+def test_a_probe_file_stands_for_electrodes_at_one_point(short: BaseRecording, tmp_path: Path) -> None:
+    path = _write_positions(short, tmp_path / "recording.nwb", {"rel_x": np.zeros(16), "rel_y": np.zeros(16)})
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+
+    with pytest.raises(MissingProbeError, match=r"Set recording\.probe_file"):
+        open_recording(path)
+    recording = open_recording(path, config=RecordingConfig(probe_file="probe.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_channels_of_the_same_name_get_ids_of_their_own(short: BaseRecording, tmp_path: Path) -> None:
+    names = np.array([f"AP{number % 8}" for number in range(16)], dtype=object)
+    path = _write_positions(short, tmp_path / "recording.nwb", {"channel_name": names})
+
+    assert open_recording(path).channel_ids.tolist()[7:10] == ["AP7", "AP0#2", "AP1#2"]
+
+
+@pytest.mark.parametrize("conversion", [0.0, np.nan])
+def test_a_gain_that_can_t_be_is_asked_for(conversion: float, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    with h5py.File(path, "a") as file:
+        file["acquisition/ElectricalSeries/data"].attrs["conversion"] = conversion
+
+    with pytest.raises(RecordingError, match=r"no usable gain.*recording\.gain_to_uv"):
+        open_recording(path)
+    recording = prepare(open_recording(path, config=GIVEN_GAIN), GIVEN_GAIN)
+
+    assert np.isfinite(recording.get_traces(end_frame=10)).all()

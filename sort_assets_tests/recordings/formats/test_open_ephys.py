@@ -1,14 +1,23 @@
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from probeinterface import write_probeinterface
 from spikeinterface.core import BaseRecording, append_recordings
 from spikeinterface.extractors import read_openephys
 
-from sort_assets.errors import IncompatibleFilesError, ProbeGeometryError, StreamError, UnreadableRecordingError
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import (
+    IncompatibleFilesError,
+    MissingProbeError,
+    ProbeGeometryError,
+    StreamError,
+    UnreadableRecordingError,
+)
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
@@ -177,7 +186,7 @@ def test_an_empty_recording_is_left_out(short: BaseRecording, tmp_path: Path) ->
     os.truncate(_stream_folder(session) / "continuous.dat", 0)
     np.save(_stream_folder(session) / "sample_numbers.npy", np.array([], dtype="<i8"))
 
-    assert open_open_ephys(session, None).get_num_segments() == 1
+    assert open_open_ephys(session, None, RecordingConfig()).get_num_segments() == 1
 
 
 def test_a_session_of_empty_recordings_is_refused(short: BaseRecording, tmp_path: Path) -> None:
@@ -257,6 +266,53 @@ def test_the_common_clock_is_that_of_the_recording(short: BaseRecording, tmp_pat
 
     np.testing.assert_allclose(clock.times_s(np.arange(60_000)), times, atol=1e-6, rtol=0)
     assert clock.ppm == pytest.approx(-94.2, abs=0.1)
+
+
+def _lose_recorded_channels(session: Path) -> None:
+    """Settings as of a GUI that does not note which of a probe's channels the record node saves."""
+    settings = session / NODE / "settings.xml"
+    settings.write_text(re.sub(r' recording_state="[01A-Z]+"', "", settings.read_text()))
+
+
+def _write_probe(folder: Path, short: BaseRecording) -> RecordingConfig:
+    probe = short.get_probe().copy()
+    probe.set_device_channel_indices(np.arange(16))
+    probe.move([0, 500])
+    write_probeinterface(folder / "probe.json", probe)
+    return RecordingConfig(probe_file="probe.json")
+
+
+def test_a_probe_file_stands_for_settings_that_place_other_channels(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    _lose_recorded_channels(session)
+
+    with pytest.raises(ProbeGeometryError, match=r"places 384 electrodes.*Set recording\.probe_file"):
+        open_recording(session)
+    recording = open_recording(session, config=_write_probe(tmp_path, short))
+
+    np.testing.assert_array_equal(recording.get_channel_locations()[:, 1], short.get_channel_locations()[:, 1] + 500)
+
+
+@pytest.mark.parametrize("settings", ["<SETTINGS", None])
+def test_a_probe_file_stands_for_a_probe_that_can_t_be_read(
+    settings: str | None, short: BaseRecording, tmp_path: Path
+) -> None:
+    session = write_open_ephys(short, tmp_path / "session", part_number="NP2013")
+    path = session / NODE / "settings.xml"
+    path.write_text(settings or re.sub(r'(CH\d+)="0"', r'\1="3"', path.read_text().replace("NP2013", "NP9999")))
+
+    with pytest.raises((MissingProbeError, UnreadableRecordingError), match=r"settings\.xml"):
+        open_recording(session)
+    recording = open_recording(session, config=_write_probe(tmp_path, short))
+
+    np.testing.assert_array_equal(recording.get_channel_locations()[:, 1], short.get_channel_locations()[:, 1] + 500)
+
+
+def test_channels_of_the_same_name_get_ids_of_their_own(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", part_number=None)
+    _edit_structure(session, '"CH3"', '"CH2"')
+
+    assert open_recording(session).channel_ids.tolist()[:4] == ["CH1", "CH2", "CH2#2", "CH4"]
 
 
 def test_lost_packets_are_a_gap_of_the_clock(short: BaseRecording, tmp_path: Path) -> None:

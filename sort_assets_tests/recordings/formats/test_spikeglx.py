@@ -4,10 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from probeinterface import generate_linear_probe, write_probeinterface
 from spikeinterface.core import BaseRecording, append_recordings
 from spikeinterface.extractors import read_spikeglx
 
-from sort_assets.errors import IncompatibleFilesError, StreamError, UnknownFormatError, UnreadableRecordingError
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import (
+    IncompatibleFilesError,
+    MissingProbeError,
+    RecordingError,
+    StreamError,
+    UnknownFormatError,
+    UnreadableRecordingError,
+)
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.formats.spikeglx import may_be_spikeglx_folder, open_spikeglx
@@ -149,8 +158,8 @@ def test_a_probe_that_lacks_a_trigger_does_not_keep_others_from_opening(short: B
     for ending in ("bin", "meta"):
         _file(folder, ending, probe="imec1", trigger=1).unlink()
 
-    assert open_spikeglx(folder, "imec0.ap").get_num_segments() == 2
-    assert open_spikeglx(folder, "imec1.ap").get_num_segments() == 1
+    assert open_spikeglx(folder, "imec0.ap", RecordingConfig()).get_num_segments() == 2
+    assert open_spikeglx(folder, "imec1.ap", RecordingConfig()).get_num_segments() == 1
 
 
 def test_triggers_with_other_settings_are_refused(short: BaseRecording, tmp_path: Path) -> None:
@@ -241,8 +250,6 @@ def test_a_meta_file_of_random_bytes_is_refused(short: BaseRecording, tmp_path: 
         ("nSavedChans=17", "nSavedChans=many"),
         ("nSavedChans=17", "nSavedChans=0"),
         ("nSavedChans=17", "nSavedChans=34"),
-        ("snsApLfSy=16,0,1", "snsApLfSy=12,0,1"),
-        ("imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999"),
         ("(29 0 0 500 250 1)", ""),
         ("imSampRate=30000", "imSampRate="),
     ],
@@ -253,6 +260,50 @@ def test_a_damaged_meta_file_is_refused(old: str, new: str, short: BaseRecording
 
     with pytest.raises(UnreadableRecordingError, match=r"imec0\.ap\.(meta|bin)"):
         open_recording(folder)
+
+
+def test_a_part_number_that_nobody_knows_needs_no_table_where_the_file_says_all(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    _edit(_file(folder, "meta"), "imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999\nimChan0apGain=500")
+
+    recording = open_recording(folder)
+
+    from_edge_um = np.array([27.0, 0.0])  # the file counts from the shank's edge, probeinterface from the first site
+    np.testing.assert_array_equal(recording.get_channel_locations() - from_edge_um, short.get_channel_locations())
+    np.testing.assert_allclose(recording.get_channel_gains(), AP_GAIN_TO_UV)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("snsApLfSy=16,0,1", "snsApLfSy=12,0,1"), ("imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999")]
+)
+def test_a_probe_that_can_t_be_read_is_refused_unless_a_probe_file_stands_for_it(
+    old: str, new: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    _edit(_file(folder, "meta"), old, new)
+    _edit(_file(folder, "meta"), "snsGeomMap", "other")
+    probe = generate_linear_probe(12)
+    probe.set_device_channel_indices(np.arange(12))
+    write_probeinterface(tmp_path / "probe.json", probe)
+
+    with pytest.raises(MissingProbeError, match=r"imec0\.ap\.meta.*recording\.probe_file"):
+        open_recording(folder)
+    recording = open_recording(folder, config=RecordingConfig(probe_file="probe.json", gain_to_uv=2.34))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), probe.contact_positions)
+
+
+def test_a_gain_that_nothing_states_is_asked_for(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    _edit(_file(folder, "meta"), "imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999")
+
+    with pytest.raises(RecordingError, match=r"imChan0apGain.*recording\.gain_to_uv"):
+        open_recording(folder)
+    recording = open_recording(folder, config=RecordingConfig(gain_to_uv=2.0))
+
+    np.testing.assert_array_equal(recording.get_channel_gains(), 2.0)
 
 
 def test_half_a_meta_file_is_refused(short: BaseRecording, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_an_empty_binary_file_is_refused(short: BaseRecording, tmp_path: Path) -
     folder = write_spikeinterface_binary(short, tmp_path / "saved")
     (folder / "traces_cached_seg0.raw").write_bytes(b"")
 
-    with pytest.raises(UnreadableRecordingError, match="is truncated"):
+    with pytest.raises(UnreadableRecordingError, match="holds no samples"):
         open_recording(folder)
 
 

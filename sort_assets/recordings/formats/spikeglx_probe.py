@@ -1,0 +1,138 @@
+"""What a SpikeGLX file says of its probe: the places of the sites, and the gain of each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import MissingProbeError, RecordingError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import COPY_AGAIN, readable
+
+if TYPE_CHECKING:
+    from probeinterface import Probe
+
+_SITE_UM = 12.0
+"""Edge of the square sites of all Neuropixels probes but those for high density, which the table knows."""
+
+
+def num_electrodes(meta: Mapping[str, str]) -> int:
+    """How many of the saved channels are electrodes of the action potential band."""
+    return int(meta["snsApLfSy"].split(",")[0])
+
+
+def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig) -> Probe | None:
+    """The probe, by its part number or else by what the file says of its sites.
+
+    Parameters
+    ----------
+    meta_path : Path
+    meta : mapping of str to str
+        Its content.
+    config : RecordingConfig
+        With a `probe_file`, a probe that can't be read is None.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the readout table is damaged.
+    MissingProbeError
+        When neither says where the sites are.
+    """
+    from probeinterface import read_spikeglx
+
+    # Rows count from the first: with some missing, sites would silently be mistaken for others.
+    is_damaged = "imroTbl" not in meta or not _is_whole(meta["imroTbl"])
+    if is_damaged and config.probe_file is None:
+        raise UnreadableRecordingError(
+            f"'{meta_path}' is damaged or truncated: imroTbl, or rows of it, are missing.", remedy=COPY_AGAIN
+        )
+    with readable(meta_path):
+        num_ap = num_electrodes(meta)
+    cause = ""
+    if not is_damaged:
+        # The table raises anything for a probe or a readout that it does not know.
+        try:
+            probe = read_spikeglx(meta_path)
+            if probe.get_contact_count() == num_ap:
+                return probe
+            cause = f"its readout table places {probe.get_contact_count()}"
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+        with readable(meta_path):
+            stated = _stated_probe(meta, num_ap)
+        if stated is not None:
+            return stated
+    if config.probe_file is not None:
+        return None
+    raise MissingProbeError(
+        f"The places of the {num_ap} electrodes in '{meta_path}' can't be read: probeinterface can't tell them "
+        f"from the part number '{meta.get('imDatPrb_pn', '')}' and the readout table ({cause}), and the file does not "
+        "list them itself (snsGeomMap).",
+        remedy="Set recording.probe_file to a probeinterface JSON file of the probe; a newer version of probeinterface "
+        "may also know it.",
+    )
+
+
+def _is_whole(readout_table: str) -> bool:
+    """Whether a table of readout channels has the rows that it announces: "(0,384)(0 0 0 500 250 1)(1 …"."""
+    header, *rows = readout_table.split(")(")
+    announced = header.strip("(").split(",")
+    # The tables of some probes announce other things: options (phase 3A), the mode of the columns (Ultra).
+    return readout_table.endswith(")") and (len(announced) != len(("type", "rows")) or len(rows) == int(announced[1]))
+
+
+def _stated_probe(meta: Mapping[str, str], num_ap: int) -> Probe | None:
+    """The sites of the saved channels as the file itself places them; None where it does not."""
+    from probeinterface import Probe
+    from probeinterface.neuropixels_tools import parse_spikeglx_snsGeomMap
+
+    if "snsGeomMap" not in meta:
+        return None
+    num_shanks, _, pitch_um, shanks, across_um, along_um, _ = parse_spikeglx_snsGeomMap(dict(meta))
+    if len(shanks) != num_ap:
+        return None
+    probe = Probe(ndim=2, si_units="um", manufacturer="imec", model_name=meta.get("imDatPrb_pn"))
+    probe.set_contacts(
+        positions=np.column_stack([across_um + pitch_um * shanks, along_um]),
+        shapes="square",
+        shape_params={"width": _SITE_UM},
+        shank_ids=shanks.astype(str) if num_shanks > 1 else None,
+    )
+    probe.annotate(serial_number=meta.get("imDatPrb_sn"), part_number=meta.get("imDatPrb_pn"))
+    probe.set_device_channel_indices(np.arange(num_ap))
+    return probe
+
+
+def gains_uv(
+    meta_path: Path, meta: Mapping[str, str], probe: Probe | None, config: RecordingConfig
+) -> np.ndarray | float:
+    """Microvolts per count of each saved channel: volts = counts x imAiRangeMax / imMaxInt / gain (Metadata_30).
+
+    What the table of part numbers says counts before what the file says of its first channel: a probe may have a gain
+    for each channel (Neuropixels 1).
+
+    Raises
+    ------
+    RecordingError
+        When neither says it, nor the configuration.
+    """
+    annotations = {} if probe is None else probe.annotations
+    bits = annotations.get("adc_bit_depth")
+    counts = int(meta.get("imMaxInt") or (2 ** (int(bits) - 1) if bits else 0))
+    gains = None if probe is None else probe.contact_annotations.get("ap_gains")
+    if gains is None:
+        gains = meta.get("imChan0apGain") or annotations.get("ap_gain")
+    if counts and gains is not None:
+        amplification = np.broadcast_to(np.asarray(gains, dtype=float), num_electrodes(meta))
+        return np.asarray(1e6 * float(meta["imAiRangeMax"]) / counts / amplification)
+    if config.gain_to_uv is not None:
+        return config.gain_to_uv
+    lacking = "the gain of its channels (imChan0apGain)" if counts else "the range of its converters (imMaxInt)"
+    raise RecordingError(
+        f"'{meta_path}' does not say {lacking}, and its probe is none that probeinterface knows.",
+        remedy="Set recording.gain_to_uv to the microvolts of one count.",
+    )

@@ -1,0 +1,79 @@
+"""The check of a recording that was just opened: what SpikeInterface and sorters take for granted, and assert later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import RecordingError, UnreadableRecordingError
+from sort_assets.recordings.formats.reading import COPY_AGAIN
+from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_probes
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+
+def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
+    """Check ids, rate and gains, and lay a probe in space into a plane.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        As a format opened it; its probe may be replaced.
+    path : Path
+        Where it came from, for the message.
+    config : RecordingConfig
+        Its `gain_to_uv` and `offset_to_uv` stand for what the recording says.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When there is no channel, two have the same id, or the rate is no positive number.
+    RecordingError
+        When a gain or offset is no finite number, or a gain is 0.
+    MissingProbeError
+        When electrodes in space coincide in every plane.
+    """
+    ids, counts = np.unique(np.asarray(recording.channel_ids).astype(str), return_counts=True)
+    rate_hz = float(recording.sampling_frequency)
+    if len(ids) == 0:
+        raise UnreadableRecordingError(f"'{path}' holds no channels.", remedy=COPY_AGAIN)
+    if counts.max() > 1:
+        raise UnreadableRecordingError(
+            f"'{path}' has several channels of the same name: {', '.join(ids[counts > 1][:10])}.",
+            remedy="Save the recording again with a name of its own for each channel.",
+        )
+    if not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise UnreadableRecordingError(
+            f"'{path}' states {rate_hz} samples per second.",
+            remedy="Correct the sampling rate in the file, or save the samples as a plain binary file, whose rate "
+            "recording.binary states.",
+        )
+    _check_gains(recording, path, config)
+    if recording.has_probe():
+        planar, depth_left_out = planar_probes(recording.get_probegroup())
+        if depth_left_out or planar is not recording.get_probegroup():
+            groups = recording.get_property("group")
+            recording.set_probegroup(planar, check_overlap=False)
+            if groups is not None:
+                recording.set_property("group", groups)
+            recording.annotate(**{DEPTH_LEFT_OUT: depth_left_out})
+
+
+def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
+    gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
+    usable = np.ones(recording.get_num_channels(), dtype=bool)
+    if gains is not None and config.gain_to_uv is None:
+        usable &= np.isfinite(gains) & (np.asarray(gains) != 0)
+    if offsets is not None and config.offset_to_uv is None:
+        usable &= np.isfinite(offsets)
+    if not usable.all():
+        named = ", ".join(str(channel) for channel in recording.channel_ids[~usable][:10])
+        raise RecordingError(
+            f"'{path}' states no usable gain or offset for {np.count_nonzero(~usable)} of {len(usable)} channels: "
+            f"{named}.",
+            remedy="Set recording.gain_to_uv to the microvolts of one count, and recording.offset_to_uv.",
+        )

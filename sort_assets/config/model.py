@@ -68,12 +68,18 @@ class RecordingConfig(Section):
     stream: str | None = Field(
         None, description="Name of the stream to sort where a file has several; the recording key's stream goes first."
     )
-    gaps: Literal["split", "refuse"] = Field(
+    gaps: Literal["split", "refuse", "zeros"] = Field(
         "split",
         description=(
             "What to do where the recording's clock has a gap: split sorts the samples as they follow each other, with "
-            "the times of the clock, or refuse."
+            "the times of the clock; zeros puts zeros in the place of the missing samples after all filters; or refuse."
         ),
+    )
+    max_zeros_percent: float = Field(
+        5.0,
+        gt=0,
+        lt=100,
+        description="Largest part of the recording, in percent, that gaps: zeros may fill; more is refused.",
     )
     max_rate_difference_ppm: NonNegativeFloat | None = Field(
         None,

@@ -31,7 +31,13 @@ def clock(recording: BaseRecording) -> CheckResult:
     overlapping = int(recording.get_annotation(OVERLAPPING_SAMPLES) or 0)
     at_files = {piece.start_sample for piece in boundaries(recording)}
     jumps = [jump for jump in found.jumps if jump.sample not in at_files]
-    values = {"rate_hz": found.rate_hz, "ppm": found.ppm, "gaps": len(jumps), "overlapping_samples": overlapping}
+    filled = [piece for piece in found.pieces if piece.filled]
+    values = {
+        "rate_hz": found.rate_hz,
+        "ppm": found.ppm,
+        "gaps": len(jumps) + len(filled),
+        "overlapping_samples": overlapping,
+    }
     problems = clock_doubts(recording)
     if jumps:
         told = ", ".join(
@@ -43,7 +49,14 @@ def clock(recording: BaseRecording) -> CheckResult:
         problems.append(
             f"The clock jumps in {len(jumps)} {'places' if len(jumps) > 1 else 'place'}: {told}{more}. The samples are "
             "sorted as they follow each other; the times of spikes are those of the clock, and spikes whose waveform "
-            "spans a jump are not to be trusted."
+            "spans a jump are marked, since they are not to be trusted."
+        )
+    if filled:
+        zeros = sum(piece.end_sample - piece.start_sample for piece in filled)
+        problems.append(
+            f"Zeros stand for {zeros} missing samples ({zeros / found.nominal_hz:.3f} s) in {len(filled)} "
+            f"{'gaps' if len(filled) > 1 else 'gap'}, first from sample {filled[0].start_sample}. Spikes whose "
+            "waveform reaches into one are marked."
         )
     if overlapping:
         problems.append(f"{overlapping} samples were left out, since their time was there before.")

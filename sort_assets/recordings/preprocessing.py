@@ -7,8 +7,10 @@ The order is fixed, and each place has its reason:
    no step rounds or overflows;
 3. bad channels, detected before any filter: the method reads frequencies that a band-pass takes away, and a common
    reference or a spatial filter must not see the bad ones;
-4. the steps, with the band-pass first unless a filter stands among them. `phase_shift` may follow the band-pass:
-   both are linear and the same at all times, so their order does not matter.
+4. a straight line at each join of pieces, in which the signal jumps, so that no filter makes a wave of the step;
+5. the steps, with the band-pass first unless a filter stands among them. `phase_shift` may follow the band-pass:
+   both are linear and the same at all times, so their order does not matter;
+6. the lines are taken out again, or zeros take their place (`recording.gaps: zeros`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError
 from sort_assets.recordings.bad_channels import check_channel_ids, detect_bad_channels, remove_channels
+from sort_assets.recordings.bridges import add_bridges, annotate_filled, plan_bridges, remove_bridges
 from sort_assets.recordings.clock import annotate_clocks, recording_clock
 from sort_assets.recordings.opening import annotate_boundaries, boundaries, cut_boundaries, join_segments
 from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
@@ -71,11 +74,15 @@ def prepare(
     ConfigError
         When a step does not exist or can't be built.
     """
-    scaled = _to_microvolts(_cut(join_segments(recording), config), config)
-    prepared = _remove_bad_channels(scaled, _bad_channels(scaled, config, frozen_folder, n_jobs))
+    scaled = _to_microvolts(cut_to_range(join_segments(recording), config), config)
+    bridges = plan_bridges(scaled, config)
+    cleaned = _remove_bad_channels(scaled, _bad_channels(scaled, config, frozen_folder, n_jobs))
+    prepared = add_bridges(cleaned, bridges)
     for name, params in planned_steps(config).items():
         prepared = apply_step(prepared, name, params, frozen_folder=frozen_folder, n_jobs=n_jobs)
-    return _finish(prepared, scaled)
+    prepared = remove_bridges(prepared, bridges, int(scaled.get_num_samples()))
+    annotate_filled(prepared, scaled, bridges)
+    return _finish(prepared, int(scaled.get_num_samples()) + sum(one.length for one in bridges if one.filled))
 
 
 def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jobs: int = 1) -> RecordingConfig:
@@ -103,7 +110,8 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
     RecordingError, ConfigError
         As `prepare` does.
     """
-    scaled = _to_microvolts(_cut(join_segments(recording), config), config)
+    scaled = _to_microvolts(cut_to_range(join_segments(recording), config), config)
+    bridges = plan_bridges(scaled, config)
     labels = _bad_channels(scaled, config, None, n_jobs)
     (folder / LABELS_FILE).write_text(json.dumps(labels, indent=1), encoding="utf-8")
     frozen = config
@@ -112,7 +120,7 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
     if CORRECT_MOTION not in config.preprocessing:
         return frozen
 
-    motion_input = _remove_bad_channels(scaled, labels)
+    motion_input = add_bridges(_remove_bad_channels(scaled, labels), bridges)
     for name, params in planned_steps(config).items():
         if name == CORRECT_MOTION:
             _, interpolation = freeze_motion(motion_input, params, folder, n_jobs)
@@ -129,7 +137,21 @@ def _changed(config: RecordingConfig, **fields: object) -> RecordingConfig:
     return RecordingConfig.model_validate({**config.model_dump(), **fields})
 
 
-def _cut(recording: BaseRecording, config: RecordingConfig) -> BaseRecording:
+def cut_to_range(recording: BaseRecording, config: RecordingConfig) -> BaseRecording:
+    """The part of a recording that is configured to be sorted, with its boundaries and its clock.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Of one segment.
+    config : RecordingConfig
+        Its `start_s`, `end_s` and `first_minutes` are read.
+
+    Raises
+    ------
+    RecordingError
+        When the range is empty, or leads outside the recording.
+    """
     rate_hz = recording.sampling_frequency
     num_samples = int(recording.get_num_samples())
     start = round(config.start_s * rate_hz)
@@ -198,7 +220,7 @@ def _remove_bad_channels(scaled: BaseRecording, labels: dict[str, str]) -> BaseR
     return kept
 
 
-def _finish(prepared: BaseRecording, scaled: BaseRecording) -> BaseRecording:
+def _finish(prepared: BaseRecording, expected_samples: int) -> BaseRecording:
     """Restore what `prepare` promises, whatever the steps did to type, gains and rate."""
     from spikeinterface.preprocessing import astype
 
@@ -207,12 +229,12 @@ def _finish(prepared: BaseRecording, scaled: BaseRecording) -> BaseRecording:
     prepared.set_channel_gains(1.0)
     prepared.set_channel_offsets(0.0)
     num_samples = int(prepared.get_num_samples())
-    ratio = num_samples / int(scaled.get_num_samples())
+    ratio = num_samples / expected_samples
     if ratio != 1:
         pieces = [
             replace(piece, start_sample=round(piece.start_sample * ratio), end_sample=round(piece.end_sample * ratio))
-            for piece in boundaries(scaled)
+            for piece in boundaries(prepared)
         ]
         annotate_boundaries(prepared, pieces)
-        annotate_clocks(prepared, [recording_clock(scaled).resampled(num_samples)])
+        annotate_clocks(prepared, [recording_clock(prepared).resampled(num_samples)])
     return prepared

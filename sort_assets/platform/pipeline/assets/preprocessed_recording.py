@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sort_assets.checks.result import CheckResult, warning
+from sort_assets.config import RecordingConfig
 from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
 from sort_assets.platform.pipeline.assets.observed import raw_recording, recording_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
@@ -59,6 +60,7 @@ def preprocessed_recording(
         from sort_assets.backends import create_backend
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.recordings import boundaries, split_recording
+        from sort_assets.recordings.clock import recording_clock
         from sort_assets.recordings.clock_check import clock
         from sort_assets.recordings.fingerprint import fingerprint
         from sort_assets.recordings.preflight import inspect_recording
@@ -78,7 +80,8 @@ def preprocessed_recording(
         seen = fingerprint(raw_path)
         probe_file = asset.config.recording.probe_file
         probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
-        raw = _open_raw(asset, raw_path, filtered)
+        whole = _open_raw(asset, raw_path)
+        raw = _as_long_as(filtered, whole, frozen.config.recording)
         noise = _draw(asset, raw, filtered, removed)
         noise_uv = float(np.median(noise))
         results = inspect_recording(
@@ -98,6 +101,8 @@ def preprocessed_recording(
             "recording": asset.config.recording.for_data_version(),
             "code": CODE_VERSION,
             **probe,
+            # Only where it matters, so that all other data versions stay those of earlier versions.
+            **({"joins": "bridged"} if recording_clock(filtered).joins else {}),
         }
         files = boundaries(filtered)
         return asset.publish(
@@ -110,6 +115,7 @@ def preprocessed_recording(
                 channels=filtered.get_num_channels(),
                 sampling_hz=float(filtered.sampling_frequency),
                 median_noise_uv=noise_uv,
+                clock_start_s=recording_clock(whole).start_time_s,
             ),
             metadata={
                 "channels": filtered.get_num_channels(),
@@ -149,16 +155,22 @@ def _room(asset: StagedAsset, filtered: "BaseRecording") -> CheckResult:
     return room if room.error is None else warning(room.name, room.description, room.remedy)
 
 
-def _open_raw(asset: StagedAsset, raw_path: Path, filtered: "BaseRecording") -> "BaseRecording":
-    """The raw recording on the time axis of the filtered one."""
+def _open_raw(asset: StagedAsset, raw_path: Path) -> "BaseRecording":
+    """The whole raw recording."""
     from sort_assets.recordings import open_recording
     from sort_assets.recordings.opening import join_segments
 
-    config = asset.config.recording
-    whole = join_segments(open_recording(raw_path, config=config))
-    start = round(config.start_s * whole.sampling_frequency)
-    end = start + round(filtered.get_duration() * whole.sampling_frequency)
-    return whole.frame_slice(start, min(end, whole.get_num_samples()))
+    return join_segments(open_recording(raw_path, config=asset.config.recording))
+
+
+def _as_long_as(filtered: "BaseRecording", whole: "BaseRecording", config: RecordingConfig) -> "BaseRecording":
+    """The raw recording on the time axis of the filtered one."""
+    from sort_assets.recordings.bridges import add_bridges, plan_bridges
+    from sort_assets.recordings.preprocessing import cut_to_range
+
+    raw = cut_to_range(whole, config)
+    raw = add_bridges(raw, [bridge for bridge in plan_bridges(raw, config) if bridge.filled])
+    return raw.frame_slice(0, min(raw.get_num_samples(), round(filtered.get_duration() * raw.sampling_frequency)))
 
 
 def _draw(

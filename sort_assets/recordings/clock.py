@@ -27,16 +27,11 @@ MAX_PIECES = 10_000
 """A file with more jumps has no clock that could be followed."""
 ANNOTATION = "clocks"
 """Annotation of a recording: the clock of each of its segments."""
-_JUMP_SAMPLES = 0.5
-"""Timestamps whose step differs from the usual one by more than this many samples have jumped."""
-_ROUNDING = 1e-6
-"""Relative difference from a whole number of samples per second that counts as rounding."""
+_MOST_CORRUPT = 4096
+"""As many samples whose numbers or timestamps are corrupt, one after the other, are mended."""
 _SMALLEST_OVERLAP = 30
 """Steps back of fewer samples are jitter, or a number that came twice: they leave no sample out."""
-_FIT_EVERY = 1024
-"""Timestamps between which the slope of the clock is followed."""
-_FIT_SAMPLES = 0.25
-"""How far the line through a piece may lie from its timestamps."""
+_SMALL_JUMPS = range(1 - _SMALLEST_OVERLAP, _SMALLEST_OVERLAP)
 
 
 @dataclass(frozen=True)
@@ -94,15 +89,22 @@ class Clock:
     nominal_hz : float
         The rate that the file states; the usual one where it states none.
     source : str
-        What says so: "sample numbers", "timestamps", or "start and rate".
+        What says so: "sample numbers", "timestamps", "timestamps of packets", or "start and rate".
     nominal_is_stated : bool
         Whether the file states a rate; NWB has none beside timestamps.
+    uncertainty_s : float
+        By how much times may be wrong without a sign of it, in seconds: the smallest lasting jump that was told from
+        jitter, or the duration of a packet whose samples have one timestamp. 0 where each sample has its own.
+    corrupt_samples : int
+        How many samples had a corrupt number or timestamp, which was not used.
     """
 
     pieces: tuple[ClockPiece, ...]
     nominal_hz: float
     source: str
     nominal_is_stated: bool = True
+    uncertainty_s: float = 0.0
+    corrupt_samples: int = 0
 
     def times_s(self, samples: ArrayLike) -> np.ndarray:
         """Times of samples in seconds, of their shape; those outside the recording go on with the nearest piece."""
@@ -129,7 +131,7 @@ class Clock:
         """Between pieces that do not follow each other. Where only the rate changes, there is none."""
         found = []
         for before, after in pairwise(self.pieces):
-            missing = round((after.start_time_s - before.end_time_s) * self.nominal_hz)
+            missing = _jump(before, after, self.nominal_hz)
             if missing:
                 found.append(ClockJump(after.start_sample, missing))
         return tuple(found)
@@ -261,6 +263,11 @@ class Clock:
         return cls(**{**values, "pieces": tuple(ClockPiece(**piece) for piece in values["pieces"])})
 
 
+def _jump(before: ClockPiece, after: ClockPiece, nominal_hz: float) -> int:
+    """How many samples are missing between two pieces."""
+    return round((after.start_time_s - before.end_time_s) * nominal_hz)
+
+
 class BrokenClockError(ValueError):
     """Numbers or timestamps that make no clock: not finite, standing still, or jumping all the time."""
 
@@ -302,7 +309,13 @@ def join_clocks(clocks: Sequence[Clock]) -> Clock:
             replace(piece, start_sample=piece.start_sample + offset, end_sample=piece.end_sample + offset)
             for piece in clock.pieces
         ]
-    return replace(clocks[0], pieces=tuple(pieces), nominal_is_stated=all(one.nominal_is_stated for one in clocks))
+    return replace(
+        clocks[0],
+        pieces=tuple(pieces),
+        nominal_is_stated=all(clock.nominal_is_stated for clock in clocks),
+        uncertainty_s=max(clock.uncertainty_s for clock in clocks),
+        corrupt_samples=sum(clock.corrupt_samples for clock in clocks),
+    )
 
 
 def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
@@ -326,15 +339,17 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
     starts, firsts = [0], [0]
     offset = 0
     before: int | None = None
-    for position, chunk in _chunks(values):
+    for position, chunk in chunks(values):
         steps = np.diff(chunk, prepend=chunk[0] - 1 if before is None else before)
         if before is None:
             firsts[0] = int(chunk[0])
         for at in np.flatnonzero(steps != 1).tolist():
             step = int(steps[at])
-            if wrap and step == 1 - wrap:
-                offset += wrap
-                continue
+            if abs(step) > wrap // 2 > 0:
+                turn = -wrap if step > 0 else wrap
+                offset += turn
+                if step + turn == 1:
+                    continue
             starts.append(position + at)
             firsts.append(int(chunk[at]) + offset)
             _refuse_too_many(starts)
@@ -343,94 +358,39 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
     pieces = (
         ClockPiece(start, end, first / rate_hz, rate_hz) for start, end, first in zip(starts, ends, firsts, strict=True)
     )
-    return Clock(tuple(pieces), rate_hz, "sample numbers")
+    return mended(Clock(tuple(pieces), rate_hz, "sample numbers"))
 
 
-def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
-    """The clock that timestamps make.
+def mended(clock: Clock) -> Clock:
+    """The clock without what is corrupt: a few samples after which the count goes on as if they had been right.
 
-    The rate of each piece is that of its whole span: single differences can't resolve it where the numbers are large,
-    such as seconds since 1970 in float64 (steps of 0.24 microseconds).
-
-    Parameters
-    ----------
-    timestamps : array_like
-        Of each sample, in seconds, of shape (samples,); may be memory-mapped or an HDF5 data set.
-    nominal_hz : float
-        Samples per second, to within some hundred parts per million.
-
-    Raises
-    ------
-    BrokenClockError
-        When timestamps are not finite, or jump more than `MAX_PIECES` times.
+    They are taken to follow the sample before. What is lost or there twice does not come back exactly; a few samples
+    may, and are left as they are.
     """
-    period_s = 1 / nominal_hz
-    starts: list[int] = [0]
-    knots: list[tuple[int, float]] = []
-    before: float | None = None
-    size = 0
-    for position, chunk in _chunks(timestamps):
-        if not np.isfinite(chunk).all():
-            at = position + int(np.flatnonzero(~np.isfinite(chunk))[0])
-            raise BrokenClockError(f"the timestamp of sample {at} is no number")
-        steps = np.diff(chunk, prepend=chunk[0] - period_s if before is None else before)
-        resolution_s = 2 * float(np.spacing(np.abs(chunk).max()))
-        jumped = np.flatnonzero(np.abs(steps - period_s) > _JUMP_SAMPLES * period_s + resolution_s).tolist()
-        starts += [position + at for at in jumped]
-        _refuse_too_many(starts)
-        wanted = {*range(-position % _FIT_EVERY, len(chunk), _FIT_EVERY), *jumped, *(at - 1 for at in jumped if at)}
-        if jumped and jumped[0] == 0 and before is not None:
-            knots.append((position - 1, before))
-        knots += [(position + at, float(chunk[at])) for at in sorted(wanted)]
-        before, size = float(chunk[-1]), position + len(chunk)
-    assert before is not None, "there are no timestamps"
-    knots = sorted({*knots, (size - 1, before)})
-    samples = np.array([sample for sample, _ in knots])
-    times = np.array([time_s for _, time_s in knots])
-    pieces: list[ClockPiece] = []
-    for start, end in zip(starts, [*starts[1:], size], strict=True):
-        inside = slice(np.searchsorted(samples, start), np.searchsorted(samples, end))
-        pieces += _fit(samples[inside], times[inside], end, nominal_hz)
-    return Clock(tuple(pieces), nominal_hz, "timestamps")
+    kept: list[ClockPiece] = []
+    corrupt = 0
+    for piece in clock.pieces:
+        for back in range(2, len(kept) + 1):
+            before, between = kept[-back], kept[-back + 1].start_sample
+            if piece.start_sample - between > _MOST_CORRUPT:
+                break
+            due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
+            if _jump(before, kept[-back + 1], clock.nominal_hz) in _SMALL_JUMPS:
+                continue
+            if abs(piece.start_time_s - due_s) * clock.nominal_hz < 0.5:
+                corrupt += piece.start_sample - between
+                del kept[-back + 1 :]
+                kept[-1] = replace(before, end_sample=piece.start_sample)
+                break
+        if corrupt and kept and kept[-1].rate_hz == piece.rate_hz and not _jump(kept[-1], piece, clock.nominal_hz):
+            kept[-1] = replace(kept[-1], end_sample=piece.end_sample)
+        else:
+            kept.append(piece)
+    return replace(clock, pieces=tuple(kept), corrupt_samples=corrupt)
 
 
-def usual_rate_hz(timestamps: Any) -> float:
-    """The rate at which timestamps come, to some parts per million: over the longest stretch without a jump.
-
-    Parameters
-    ----------
-    timestamps : array_like
-        In seconds; the first million is read.
-    """
-    first = np.asarray(timestamps[:CHUNK_SAMPLES], dtype=np.float64)
-    steps = np.diff(first)
-    usual = np.nanmedian(steps)
-    jumps = np.flatnonzero(~(np.abs(steps - usual) < _JUMP_SAMPLES * usual))
-    ends = np.concatenate([[-1], jumps, [len(steps)]])
-    longest = int(np.argmax(np.diff(ends)))
-    start, end = int(ends[longest]) + 1, int(ends[longest + 1])
-    rate_hz = float((end - start) / (first[end] - first[start])) if end > start else float(1 / usual)
-    return float(round(rate_hz)) if abs(rate_hz - round(rate_hz)) < _ROUNDING * rate_hz else rate_hz
-
-
-def _fit(samples: np.ndarray, times: np.ndarray, end: int, nominal_hz: float) -> Iterator[ClockPiece]:
-    """Lines through timestamps without a jump: one, or as many as it takes to stay near them."""
-    if len(samples) == 1:
-        yield ClockPiece(int(samples[0]), end, float(times[0]), nominal_hz)
-        return
-    rate_hz = float((samples[-1] - samples[0]) / (times[-1] - times[0]))
-    off = np.abs(times - times[0] - (samples - samples[0]) / rate_hz)
-    worst = int(np.argmax(off))
-    resolution_s = 2 * float(np.spacing(np.abs(times).max()))
-    if len(samples) == 2 or off[worst] <= _FIT_SAMPLES / nominal_hz + resolution_s:
-        yield ClockPiece(int(samples[0]), end, float(times[0]), rate_hz)
-        return
-    yield from _fit(samples[: worst + 1], times[: worst + 1], int(samples[worst]), nominal_hz)
-    yield from _fit(samples[worst:], times[worst:], end, nominal_hz)
-
-
-def _chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Position and content of each chunk: integers as int64, others as float64."""
+def chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Position and content of each chunk of numbers or timestamps: integers as int64, others as float64."""
     per_row = values.shape[1] if values.ndim == 2 else 1
     rows = max(1, CHUNK_SAMPLES // per_row)
     for start in range(0, len(values), rows):

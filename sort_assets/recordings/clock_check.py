@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sort_assets.checks.result import CheckResult
-from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.clock import Clock, recording_clock
 from sort_assets.recordings.clock_doubts import clock_doubts
 from sort_assets.recordings.opening import OVERLAPPING_SAMPLES, boundaries
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 MAX_PPM = 500.0
 """Oscillators of acquisition systems are within 100 parts per million; more is another rate than the one stated."""
+MAX_UNCERTAINTY_SAMPLES = 1.0
+"""Times that may be wrong by more are told."""
 _JUMPS_TOLD = 3
+_ROUNDING = 1e-6
 
 
 def clock(recording: BaseRecording) -> CheckResult:
@@ -37,6 +40,8 @@ def clock(recording: BaseRecording) -> CheckResult:
         "ppm": found.ppm,
         "gaps": len(jumps) + len(filled),
         "overlapping_samples": overlapping,
+        "uncertainty_s": found.uncertainty_s,
+        "corrupt_samples": found.corrupt_samples,
     }
     problems = clock_doubts(recording)
     if jumps:
@@ -60,11 +65,18 @@ def clock(recording: BaseRecording) -> CheckResult:
         )
     if overlapping:
         problems.append(f"{overlapping} samples were left out, since their time was there before.")
+    if found.corrupt_samples:
+        problems.append(
+            f"{found.corrupt_samples} samples have a corrupt number or timestamp. They were taken to follow those "
+            "before."
+        )
     if found.nominal_is_stated and abs(found.ppm) > MAX_PPM:
         problems.append(
             f"The samples came at {found.rate_hz:.6f} Hz by the clock, {found.ppm:+.0f} ppm from the stated "
             f"{found.nominal_hz:g} Hz: one of the two is wrong."
         )
+    if found.uncertainty_s * found.nominal_hz > MAX_UNCERTAINTY_SAMPLES + _ROUNDING:
+        problems.append(_uncertain(found))
     return CheckResult(
         name="clock",
         passed=not problems,
@@ -72,4 +84,18 @@ def clock(recording: BaseRecording) -> CheckResult:
         description=" ".join(problems)
         or f"No gap; {found.rate_hz:.6f} samples per second by the {found.source}; {found.against_nominal}.",
         values=values,
+    )
+
+
+def _uncertain(found: Clock) -> str:
+    by_s = f"{found.uncertainty_s * 1000:.3g} ms"
+    if found.source == "timestamps of packets":
+        return (
+            f"The file does not give each sample its own time: the samples of {by_s} have the same timestamp, as if it "
+            "were rounded, or that of a packet. It was taken as the time of the first of them: all times may be wrong "
+            "by as much, in the same direction."
+        )
+    return (
+        f"The timestamps jitter, so lines were fitted through them. A gap shorter than {by_s} would not have been "
+        "noticed."
     )

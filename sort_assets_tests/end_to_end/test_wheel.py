@@ -100,11 +100,16 @@ def _needed_by(name: str) -> Iterator[Distribution]:
 
 
 def _link(package: Distribution, site: Path) -> None:
-    for file in package.files or ():
-        source = Path(str(package.locate_file(file)))
-        target = site / file
-        if ".." in file.parts or target.exists() or not source.is_file():
-            continue  # scripts, and what two packages share
+    """Link a package's files, and the machine code that numba has kept beside them, which takes minutes to compile."""
+    folder = Path(str(package.locate_file("")))
+    files = [Path(file) for file in package.files or () if ".." not in file.parts]
+    kept = [
+        path.relative_to(folder) for name in {file.parent for file in files} for path in folder.glob(f"{name}/*.nb?")
+    ]
+    for file in [*files, *kept]:
+        source, target = folder / file, site / file
+        if target.exists() or not source.is_file():
+            continue  # what two packages share
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(source, target)

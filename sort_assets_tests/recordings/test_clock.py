@@ -13,9 +13,9 @@ from sort_assets.recordings.clock import (
     ClockPiece,
     clock_from_numbers,
     clock_from_start,
-    clock_from_timestamps,
     join_clocks,
 )
+from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
 RATE_HZ = 30_000.0
 SAMPLES = 100_000
@@ -102,6 +102,16 @@ def test_a_counter_that_wraps_and_jumps_later() -> None:
     assert clock.jumps == (ClockJump(2000, 77),)
 
 
+@pytest.mark.parametrize("missing", [77, -77])
+def test_a_counter_that_wraps_and_jumps_at_once(missing: int) -> None:
+    numbers = np.arange(3000, dtype=np.int64) + 2**31 - 1000
+    numbers[1000:] += missing
+
+    clock = clock_from_numbers(numbers.astype("uint32").view("int32"), RATE_HZ)
+
+    assert clock.jumps == (ClockJump(1000, missing),)
+
+
 def test_blocks_of_numbers_are_one_row() -> None:
     numbers = np.arange(12_800).reshape(-1, 128)
 
@@ -142,7 +152,118 @@ def test_what_jumps_all_the_time_makes_no_clock() -> None:
     with pytest.raises(BrokenClockError, match="10000 times"):
         clock_from_numbers(np.arange(SAMPLES) * 2, RATE_HZ)
     with pytest.raises(BrokenClockError, match="10000 times"):
-        clock_from_timestamps(np.floor(np.arange(SAMPLES) / 30) / 1000, RATE_HZ)
+        clock_from_timestamps(np.arange(SAMPLES) * 2 / RATE_HZ, RATE_HZ)
+    with pytest.raises(BrokenClockError, match="all timestamps are the same"):
+        clock_from_timestamps(np.full(SAMPLES, 12.5), RATE_HZ)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Timestamps that differ from the true times, and those."""
+
+    timestamps: np.ndarray
+    times_s: np.ndarray
+    gap: ClockJump | None
+
+
+JITTERS = ("normal", "ms", "tenth of a ms", "packets", "late packets", "packets of their own rate", "float32")
+
+
+def make_jitter(seed: int, kind: str) -> Jitter:
+    """A gap of a second or none, an oscillator that is up to 100 ppm off, and timestamps that are not exact."""
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(3 * SAMPLES)
+    place = int(rng.integers(SAMPLES, 2 * SAMPLES))
+    packet = int(rng.choice([128, 256, 1024]))
+    if "packets" in kind:
+        place -= place % packet
+    gap = ClockJump(place, 30_000) if seed % 2 else None
+    if gap:
+        numbers[place:] += gap.samples
+    start_s = 0.0 if kind == "float32" else float(rng.choice([0.0, 12.5, EPOCH_S]))
+    times_s = start_s + numbers / (RATE_HZ * (1 + rng.uniform(-100, 100) * 1e-6))
+    packets = np.arange(len(numbers)) // packet
+    if kind == "normal":
+        timestamps = times_s + rng.normal(0, rng.uniform(0.1, 2), len(numbers)) / RATE_HZ
+    elif kind in ("ms", "tenth of a ms"):
+        per_s = 1000 if kind == "ms" else 10_000
+        timestamps = np.floor(times_s * per_s) / per_s
+    elif kind == "float32":
+        timestamps = times_s.astype(np.float32)
+    elif kind == "packets of their own rate":
+        timestamps = times_s + rng.normal(0, 3, packets[-1] + 1)[packets] / RATE_HZ
+    else:
+        late_s = (
+            np.abs(rng.normal(0, 15, packets[-1] + 1)) / RATE_HZ
+            if kind == "late packets"
+            else np.zeros(packets[-1] + 1)
+        )
+        timestamps = (times_s[::packet] + late_s)[packets]
+    return Jitter(timestamps, times_s, gap)
+
+
+@pytest.mark.parametrize("kind", JITTERS)
+@pytest.mark.parametrize("seed", range(10))
+def test_timestamps_that_are_not_exact_are_fitted_within_what_the_clock_says_of_itself(seed: int, kind: str) -> None:
+    made = make_jitter(seed, kind)
+
+    clock = clock_from_timestamps(made.timestamps, RATE_HZ)
+
+    off_s = np.abs(clock.times_s(np.arange(len(made.times_s))) - made.times_s)
+    long = [jump for jump in clock.jumps if jump.samples > 1000]
+    assert len(long) == (made.gap is not None)
+    if made.gap:
+        near = np.abs(np.arange(len(off_s)) - made.gap.sample) < 32
+        assert abs(long[0].sample - made.gap.sample) < 32
+        off_s = off_s[~near]
+    assert off_s.max() <= max(clock.uncertainty_s, 1 / RATE_HZ)
+    assert not [jump for jump in clock.jumps if jump.samples < 0]
+    assert usual_rate_hz(made.timestamps) == pytest.approx(RATE_HZ, rel=3e-4)
+
+
+def test_a_short_gap_is_found_in_jitter_that_is_longer() -> None:
+    rng = np.random.default_rng(3)
+    numbers = np.arange(3 * SAMPLES)
+    numbers[123_456:] += 12
+
+    clock = clock_from_timestamps((numbers + rng.normal(0, 8, len(numbers))) / RATE_HZ, RATE_HZ)
+
+    assert [jump.samples for jump in clock.jumps] == [12]
+    assert abs(clock.jumps[0].sample - 123_456) < 10
+
+
+@pytest.mark.parametrize("samples", [1, 128])
+@pytest.mark.parametrize("wrong", [2**27, -30_000, 100])
+def test_corrupt_numbers_do_not_move_the_samples_after_them(wrong: int, samples: int) -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[50_000 : 50_000 + samples] += wrong
+
+    from_numbers = clock_from_numbers(numbers, RATE_HZ)
+    from_timestamps = clock_from_timestamps(EPOCH_S + numbers / RATE_HZ, RATE_HZ)
+
+    assert from_numbers.pieces == (ClockPiece(0, SAMPLES, 0.0, RATE_HZ),)
+    assert from_timestamps.jumps == ()
+    assert from_numbers.corrupt_samples == from_timestamps.corrupt_samples == samples
+    np.testing.assert_allclose(
+        from_timestamps.times_s(np.arange(SAMPLES)), EPOCH_S + np.arange(SAMPLES) / RATE_HZ, atol=0.1 / RATE_HZ, rtol=0
+    )
+
+
+def test_a_small_step_forth_and_back_stays_as_it_is() -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[50_000:50_100] += 7
+
+    assert clock_from_numbers(numbers, RATE_HZ).jumps == (ClockJump(50_000, 7), ClockJump(50_100, -7))
+
+
+def test_numbers_that_stand_still_for_a_while_are_corrupt() -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[70_000:70_128] = 0
+
+    clock = clock_from_numbers(numbers, RATE_HZ)
+
+    assert clock.pieces == (ClockPiece(0, SAMPLES, 0.0, RATE_HZ),)
+    assert clock.corrupt_samples == 128
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from spikeinterface.extractors.nwbextractors import (  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
-from sort_assets.recordings.clock import BrokenClockError, annotate_clocks, clock_from_timestamps, usual_rate_hz
+from sort_assets.recordings.clock import BrokenClockError, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
@@ -31,6 +31,7 @@ from sort_assets.recordings.formats.reading import (
     unique_names,
 )
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_positions
+from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
 _SIGNAL_GROUPS = ("acquisition", "processing")

@@ -17,8 +17,8 @@ from sort_assets.recordings.clock import (
     Clock,
     ClockPiece,
     clock_from_numbers,
-    clock_from_timestamps,
 )
+from sort_assets.recordings.timestamps import clock_from_timestamps, polyline_through
 
 _EVERY = 8192
 """Samples between the timestamps that are read."""
@@ -98,7 +98,7 @@ def _on_line(by_number: Clock, number_of: np.ndarray, time_of: np.ndarray) -> Cl
     if len(x) == 1:
         x, y = np.array([x[0], x[0] + 1]), np.array([y[0], y[0] + 1])
     tolerance_s = _TOLERANCE_SAMPLES / by_number.nominal_hz + 2 * float(np.spacing(np.abs(y).max()))
-    bends = sorted({0, len(x) - 1, *_bends(x, y, 0, len(x) - 1, tolerance_s)})
+    bends = polyline_through(x, y, tolerance_s)
     pieces = [part for piece in by_number.pieces for part in _parts(piece, x[bends], y[bends])]
     return replace(by_number, pieces=tuple(pieces), source="timestamps")
 
@@ -110,22 +110,6 @@ def _apart(number_of: np.ndarray) -> list[int]:
         if not kept or number_of[index] - number_of[kept[-1]] >= _APART_S:
             kept.append(index)
     return kept
-
-
-def _bends(x: np.ndarray, y: np.ndarray, first: int, last: int, tolerance_s: float) -> Iterator[int]:
-    """Where lines through the pairs have to begin anew to stay near them."""
-    stretches = [(first, last)]
-    while stretches:
-        first, last = stretches.pop()
-        if last - first < 2:
-            continue
-        inside = slice(first, last + 1)
-        line = y[first] + (x[inside] - x[first]) * (y[last] - y[first]) / (x[last] - x[first])
-        off = np.abs(y[inside] - line)
-        if off.max() > tolerance_s:
-            worst = first + int(np.argmax(off))
-            yield worst
-            stretches += [(first, worst), (worst, last)]
 
 
 def _parts(piece: ClockPiece, x: np.ndarray, y: np.ndarray) -> Iterator[ClockPiece]:

@@ -31,7 +31,6 @@ from sort_assets.recordings.clock import (
     annotate_clocks,
     clock_from_numbers,
     clock_from_start,
-    clock_from_timestamps,
 )
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
@@ -49,6 +48,7 @@ from sort_assets.recordings.formats.reading import (
 from sort_assets.recordings.formats.shared_clock import shared_clock
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
+from sort_assets.recordings.timestamps import clock_from_timestamps
 
 if TYPE_CHECKING:
     from probeinterface import Probe

@@ -2,9 +2,9 @@
 
     python benchmarks/opening.py FOLDER [hours]
 
-Writes files of 384 channels into FOLDER once (about 15 GB for 2 hours: their samples are holes that take no room), opens
-each in a fresh process, and prints the processor's and the wall's seconds, and how much memory it took at most. Delete
-FOLDER afterwards. With another version of the code on PYTHONPATH it measures that one.
+Writes files of 384 channels into FOLDER once (about 15 GB for 2 hours: their samples are holes that take no room),
+opens each in a fresh process, and prints the processor's and the wall's seconds, and how much memory it took at most.
+Delete FOLDER afterwards. With another version of the code on PYTHONPATH it measures that one.
 """
 
 from __future__ import annotations

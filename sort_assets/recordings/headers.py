@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sort_assets.config.model import RecordingConfig
 from sort_assets.errors import StreamError
+from sort_assets.recordings.clock_check import clock
 from sort_assets.recordings.fingerprint import fingerprint
 from sort_assets.recordings.formats.reading import not_allowed
 from sort_assets.recordings.formats.table import find_format, sortable_streams
 from sort_assets.recordings.opening import open_recording
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
 
 CONCATENATED = "folder of files to concatenate"
 
@@ -31,12 +35,15 @@ class StreamHeader:
     channels : int
     sampling_hz : float
     duration_s : float
+    clock : str or None
+        What is wrong with its clock, in sentences; None when nothing is.
     """
 
     name: str | None
     channels: int
     sampling_hz: float
     duration_s: float
+    clock: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
             int(recording.get_num_channels()),
             float(recording.sampling_frequency),
             float(recording.get_num_samples() / recording.sampling_frequency),
+            _what_is_wrong_with_the_clock(recording),
         )
         for name, recording in opened
     ]
@@ -124,6 +132,12 @@ def _check_readable(path: Path) -> None:
     wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
     if path.exists() and not os.access(path, wanted, effective_ids=True):
         raise not_allowed(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _what_is_wrong_with_the_clock(recording: BaseRecording) -> str | None:
+    """Known as soon as a recording is open, which needs its clock."""
+    result = clock(recording)
+    return None if result.passed else result.description
 
 
 def _num_bytes(path: Path) -> int:

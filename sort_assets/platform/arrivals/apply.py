@@ -130,6 +130,8 @@ class PlanApplier:
         else:
             new = [one.key for one in registered if one.new]
             self._result.registered += new
+            if entry.fingerprint != fingerprint:
+                self._result.warnings += [f"{one.key}: {one.clock}" for one in registered if one.clock is not None]
             for path_before in self._catalog.missing_with_fingerprint(fingerprint) if new else ():
                 self._result.changes.append(
                     f"{entry.path} has the content of {path_before}, which is gone: it was moved or renamed. The "

@@ -110,6 +110,7 @@ def _observe_files(path: Path, header: RecordingHeader, stream: StreamHeader) ->
         "channels": stream.channels,
         "sampling_hz": stream.sampling_hz,
         "duration_s": stream.duration_s,
+        **({"clock": stream.clock} if stream.clock else {}),
     }
     return Observed(header.fingerprint, metadata)
 

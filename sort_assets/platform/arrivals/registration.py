@@ -41,10 +41,13 @@ class Registered:
         The partition.
     new : bool
         Whether the partition was not there before.
+    clock : str or None
+        What is wrong with the clock of its recording.
     """
 
     key: str
     new: bool
+    clock: str | None = None
 
 
 def find_recordings(folder: Path) -> list[Path]:
@@ -156,6 +159,7 @@ class Registration:
         path = self.roots.recordings / entry.path
         before = {partition.key: partition for partition in self.catalog.partitions([entry.path])}
         new = _add_partitions(self.instance, [stream.key for stream in register.streams])
+        clocks = {str(RecordingKey(entry.path, stream.name)): stream.clock for stream in header.streams}
         partitions, registered = [], []
         for stream in register.streams:
             key = stream.key
@@ -169,7 +173,7 @@ class Registration:
                 partition = replace(partition, run_key=f"{key}:{header.fingerprint}", run_assets=None, requested=None)
             versions = {asset: observed.version for asset, observed in stream.observed.items()}
             partitions.append(replace(partition, versions=versions))
-            registered.append(Registered(key, key in new))
+            registered.append(Registered(key, key in new, clocks.get(key)))
         self.catalog.put_partitions(*partitions)
         present = {str(RecordingKey(entry.path, stream.name)) for stream in header.streams}
         self._report_missing_streams(

@@ -53,6 +53,8 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
     else:
         for one in registered:
             say(one.key)
+            if one.clock is not None:
+                complain(f"{name_of(one.key)}: {one.clock}")
     sys.exit(1 if failed else 0)
 
 

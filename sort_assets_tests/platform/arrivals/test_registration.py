@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,6 +11,7 @@ from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.recordings.files import cut_second_half
+from sort_assets_tests.recordings.writers import write_maxwell
 
 # Forked when everything is imported, so that they really register at once.
 REGISTER_AT_ONCE = """
@@ -75,6 +77,19 @@ def test_what_is_no_folder_is_an_error_and_the_other_folders_are_registered(home
     assert f"'{file}' is no folder" in no_folder
     assert "Leave --each out" in no_folder
     assert "absent' does not exist" in missing
+
+
+def test_what_is_wrong_with_a_clock_is_said_at_once(home: Home) -> None:
+    recording, _ = make_ground_truth(duration_s=0.1, num_channels=4, num_units=0)
+    numbers = np.arange(3000) + np.where(np.arange(3000) < 1200, 0, 777)
+    write_maxwell(recording, home.roots.recordings / "plate.h5", frame_numbers=numbers.tolist())
+
+    with home.environment():
+        done = CliRunner().invoke(main, ["register", str(home.roots.recordings / "plate.h5")])
+
+    assert done.exit_code == 0
+    assert done.stdout.split() == ["plate.h5"]
+    assert "777 samples (0.026 s) are missing before sample 1200" in done.stderr
 
 
 @pytest.mark.slow

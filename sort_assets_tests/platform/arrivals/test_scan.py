@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from sort_assets.errors import StorageError
@@ -57,6 +58,21 @@ def test_a_recording_becomes_a_partition_when_nothing_in_it_changes_any_more(lab
     assert observation.metadata["format"].value == "nwb"
     assert observation.metadata["channels"].value == 4
     assert observation.metadata["duration_s"].value == pytest.approx(0.5)
+
+
+def test_what_is_wrong_with_a_clock_is_warned_about_once(lab: Lab) -> None:
+    recording, _ = make_ground_truth(duration_s=0.1, num_channels=4, num_units=0)
+    numbers = np.arange(3000) + np.where(np.arange(3000) < 1200, 0, 777)
+    write_maxwell(recording, lab.root / "plate.h5", frame_numbers=numbers.tolist())
+
+    _, quiet, later = lab.scan(), lab.scan(QUIET_S), lab.scan(30)
+
+    (warning,) = quiet.warnings
+    assert quiet.registered == ["plate.h5"]
+    assert warning.startswith("plate.h5: The clock jumps in 1 place: 777 samples")
+    assert later.warnings == []
+    (observation,) = lab.observed("plate.h5")
+    assert "777 samples" in str(observation.metadata["clock"].value)
 
 
 def test_a_file_that_grows_for_a_minute_is_waited_for(lab: Lab, small_file: Path) -> None:

@@ -10,6 +10,8 @@ from spikeinterface.core import load as load_recording
 
 from sort_assets.errors import MissingPluginError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording, sortable_streams
+from sort_assets.recordings.clock import ClockJump, recording_clock
+from sort_assets.recordings.clock_check import clock
 from sort_assets_tests.recordings.files import recording_of
 from sort_assets_tests.recordings.writers import MAXWELL_GAIN_TO_UV, write_maxwell
 
@@ -30,6 +32,36 @@ def test_unsigned_counts_become_microvolts_around_zero(short: BaseRecording, tmp
         recording.get_traces(return_in_uV=True), short.get_traces(return_in_uV=True), atol=MAXWELL_GAIN_TO_UV / 2 + 0.01
     )
     np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_times_are_those_of_the_numbers_of_frames(short: BaseRecording, tmp_path: Path) -> None:
+    numbers = np.arange(60_000) + 1_500_000
+    numbers[20_000:] += 30_000
+    path = write_maxwell(short, tmp_path / "plate.h5", frame_numbers=numbers.tolist())
+
+    recording = open_recording(path)
+
+    assert recording_clock(recording).jumps == (ClockJump(20_000, 30_000),)
+    np.testing.assert_allclose(
+        recording_clock(recording).times_s([0, 19_999, 20_000]), numbers[[0, 19_999, 20_000]] / 3e4
+    )
+    assert recording.get_start_time() == 50.0
+
+
+def test_a_frame_without_a_number_is_told(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5", frame_numbers=range(59_990))
+
+    result = clock(open_recording(path))
+
+    assert not result.passed
+    assert "'plate.h5' has 10 fewer frame numbers than samples" in result.description
+
+
+def test_numbers_of_other_frames_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5", frame_numbers=range(1000))
+
+    with pytest.raises(UnreadableRecordingError, match="60000 samples, and 1000 frame numbers"):
+        open_recording(path)
 
 
 def test_each_well_is_a_stream(short: BaseRecording, tmp_path: Path) -> None:

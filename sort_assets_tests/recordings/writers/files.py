@@ -6,7 +6,7 @@ Each writes a chunk at a time, so that recordings longer than memory can be made
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ def write_maxwell(
     *,
     gain_to_uv: float = MAXWELL_GAIN_TO_UV,
     legacy: bool = False,
+    frame_numbers: Sequence[int] | None = None,
 ) -> Path:
     """Write a file as Maxwell's MaxLab Live does: unsigned 10-bit counts around 512, and the map of electrodes.
 
@@ -41,6 +42,8 @@ def write_maxwell(
         Microvolts per count.
     legacy : bool
         The layout of the first MaxOne (2016): one recording, without wells, always at 20 kHz.
+    frame_numbers : sequence of int or None
+        Number of each sample since the chip was started; None leaves them out.
 
     Returns
     -------
@@ -63,6 +66,8 @@ def write_maxwell(
                 _write_maxwell_settings(group, well, gain_to_uv, with_rate=True)
                 _write_maxwell_counts(group, "groups/routed/raw", well, gain_to_uv)
                 group["groups/routed/channels"] = np.arange(well.get_num_channels(), dtype="u2")
+                if frame_numbers is not None:
+                    group["groups/routed/frame_nos"] = np.asarray(frame_numbers, dtype="u8")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Yield and noise against what is usual on the same rig."""
+"""Yield, noise and drift against what is usual on the same rig."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _MAD_TO_SD = 1.4826
 _NOISE_SPREAD = 0.1
 """Of the median noise: what is taken as its standard deviation at least, so that few equal recordings call no small
 change unusual."""
+_DRIFT_SPREAD, _LEAST_DRIFT_SPREAD_UM = 0.25, 1.0
+"""Of the median drift, and in micrometres: the same for drift, which is estimated from few units."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,40 @@ def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> CheckResult:
         else "Louder than usual: look at ground and reference, cables and nearby devices, and the age of the probe."
     )
     return CheckResult(name, False, "warn", f"{seen}. {remedy}", values)
+
+
+def drift_as_usual(drift_um: ArrayLike, history: Sequence[float]) -> CheckResult:
+    """Whether the units drift no more than usual on this rig; less is no warning.
+
+    Parameters
+    ----------
+    drift_um : array_like
+        Drift of each unit in micrometres, shape (units,); NaN where it is not known.
+    history : sequence of float
+        Medians over units of other recordings of the same rig.
+    """
+    name = "drift_as_usual"
+    drift = np.asarray(drift_um, dtype=float)
+    known = drift[np.isfinite(drift)]
+    if known.size == 0:
+        return CheckResult(name, True, "warn", "The drift of no unit is known: nothing to check.", {"units": 0})
+    median = float(np.median(known))
+    values: dict[str, float | int | str] = {
+        "units": int(known.size),
+        "median_drift_um": median,
+        "recordings_in_history": len(history),
+    }
+    seen = f"The median drift of {counted(int(known.size), 'unit')} is {median:.3g} µm"
+    usual = _usual(history, lambda middle: max(_DRIFT_SPREAD * middle, _LEAST_DRIFT_SPREAD_UM))
+    if usual is None:
+        return CheckResult(name, True, "warn", f"{seen}. {_too_short(history)}", values)
+    high = usual.range[1]
+    values |= {"usual_drift_um": usual.median, "usual_to_um": high}
+    seen = f"{seen}; usual on this rig are {usual.median:.3g} µm (up to {high:.3g}, from {usual.number} recordings)"
+    if median <= high:
+        return CheckResult(name, True, "warn", f"{seen}.", values)
+    remedy = "Look at the drift map, at how the probe is held, and at how long it rested after it was moved."
+    return CheckResult(name, False, "warn", f"{seen}: more than usual. {remedy}", values)
 
 
 def _usual(history: Sequence[float], least_deviation: Callable[[float], float]) -> _Usual | None:

@@ -1,9 +1,9 @@
-"""Yield and noise against what is usual on a rig."""
+"""Yield, noise and drift against what is usual on a rig."""
 
 import numpy as np
 import pytest
 
-from sort_assets.checks.usual_on_rig import noise_level, yield_as_usual
+from sort_assets.checks.usual_on_rig import drift_as_usual, noise_level, yield_as_usual
 
 HISTORY = [40, 42, 38, 45, 41, 39]
 
@@ -75,3 +75,14 @@ def test_without_known_noise_there_is_nothing_to_check(noise_uv: list[float]) ->
 
 def test_unknown_noise_in_the_history_does_not_count() -> None:
     assert "too short" in noise_level([8.0], [8.0, 8.1, 7.9, 8.0, float("nan")]).description
+
+
+def test_more_drift_than_usual_warns_and_less_does_not() -> None:
+    history = [8.0, 9.0, 7.5, 8.2, 8.4]
+
+    much, usual, little = (drift_as_usual([drift, np.nan], history) for drift in (40.0, 9.5, 0.5))
+
+    assert (much.passed, usual.passed, little.passed) == (False, True, True)
+    assert "40 µm; usual on this rig are 8.2 µm" in much.description
+    assert drift_as_usual([40.0], history[:4]).passed
+    assert "nothing to check" in drift_as_usual([], history).description

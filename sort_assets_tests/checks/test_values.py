@@ -12,7 +12,7 @@ from sort_assets.checks.refractory import refractory_violations
 from sort_assets.checks.result import CheckResult
 from sort_assets.checks.spikes import duplicate_fraction, spikes_in_order
 from sort_assets.checks.stability import stability
-from sort_assets.checks.usual_on_rig import noise_level, yield_as_usual
+from sort_assets.checks.usual_on_rig import drift_as_usual, noise_level, yield_as_usual
 from sort_assets_tests.checks.sortings import neurons, sorting_of
 
 SORTING = sorting_of(neurons(8, 300.0))
@@ -32,6 +32,7 @@ POSITIONS = np.c_[np.zeros(4), 20.0 * np.arange(4)]
         drift_within_pitch(TABLE, POSITIONS),
         yield_as_usual(8, [7, 8, 9, 8, 8]),
         noise_level(np.full(4, 8.0, dtype="float32"), [8.0] * 5),
+        drift_as_usual(np.full(4, 8.0, dtype="float32"), [8.0] * 5),
     ],
     ids=lambda result: result.name,
 )

@@ -6,8 +6,8 @@ repeated by the next one.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,6 +27,7 @@ from sort_assets.platform.pipeline.assets.observed import raw_recording
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
+from sort_assets.platform.pipeline.rig_history import RigChange, rig_changes
 from sort_assets.platform.store.store import Store
 
 UNTIL_TAG = "sort_assets/digest_until"
@@ -34,6 +35,7 @@ UNTIL_TAG = "sort_assets/digest_until"
 _FIRST_PERIOD = timedelta(days=1)
 _SEND_RETRIES = dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL)
 _LINES_LISTED = 20
+_RECORDINGS_NAMED = 5
 _FAILED_RUNS_READ = 200
 _PAGE = 1000
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
@@ -56,6 +58,10 @@ class Digest:
         What went wrong in the last run of each recording, where it failed, and in failed runs without a recording.
     failed_unread : int
         Number of further failed runs, which were too many to read.
+    checks : mapping
+        By name of a check, the recordings whose new results did not pass it, each with what was found.
+    rigs : sequence of RigChange
+        Rigs that left their usual range, or came back.
     arrivals : sequence of tuple
         Path, and a sentence about what is wrong with it: unreadable, changed, gone.
     unfinished : int
@@ -69,6 +75,8 @@ class Digest:
     unsortable: Sequence[tuple[str, str]] = ()
     failed: Sequence[RunFailure] = ()
     failed_unread: int = 0
+    checks: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    rigs: Sequence[RigChange] = ()
     arrivals: Sequence[tuple[str, str]] = ()
     unfinished: int = 0
 
@@ -85,6 +93,8 @@ class Digest:
             "sorted": len(self.sorted_),
             "unsortable": len(self.unsortable),
             "failed": len({one.run_id for one in self.failed}) + self.failed_unread,
+            "with failed checks": len({key for found in self.checks.values() for key, _ in found}),
+            "rigs changed": len(self.rigs),
             "to look at": len(self.arrivals),
         }
 
@@ -102,6 +112,8 @@ class Digest:
                 for failure_class, failures in _by_class(self.failed)
             ),
             f"{self.failed_unread} more runs failed; see the UI." if self.failed_unread else "",
+            _section("Rigs", (change.words for change in self.rigs)),
+            _section("Checks that did not pass", itertools.starmap(_of_a_check, self.checks.items())),
             _section("Recordings with problems, or changed", map(": ".join, self.arrivals)),
             f"Runs that are queued or running: {self.unfinished}" if self.unfinished else "",
         ]
@@ -135,7 +147,9 @@ def make_digest(
     ended = dg.RunsFilter(updated_after=since, updated_before=until, statuses=_ENDED)
     runs = [run for run in instance.get_runs(ended) if run.job_name != without_job]
     running = [run for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED])) if run.job_name != without_job]
-    made = _sortings(store, runs)
+    run_ids = {run.run_id for run in runs}
+    results = _results(store, runs)
+    made = [(key, one) for key, one in results.items() if one.run_id in run_ids]
     failed = [run for run in _last_runs(runs) if run.status == dg.DagsterRunStatus.FAILURE]
     return Digest(
         since=since,
@@ -145,6 +159,8 @@ def make_digest(
         unsortable=[(key, results.unsortable) for key, results in made if results.unsortable is not None],
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
+        checks=_failed_checks(results, run_ids),
+        rigs=rig_changes(store, results, since),
         arrivals=arrivals,
         unfinished=len(running),
     )
@@ -179,12 +195,29 @@ def _last_runs(runs: Sequence[dg.DagsterRun]) -> list[dg.DagsterRun]:
     return list(last.values())
 
 
-def _sortings(store: Store, runs: Sequence[dg.DagsterRun]) -> list[tuple[str, RecordingSummary]]:
-    """The results of recordings whose current sorting these runs made, in the order of their keys."""
-    run_ids = {run.run_id for run in runs}
+def _results(store: Store, runs: Sequence[dg.DagsterRun]) -> dict[str, RecordingSummary]:
+    """The present results of the recordings of these runs, in the order of their keys."""
     keys = sorted({run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags})
-    results = ((key, recording_summary(store, key)) for key in keys)
-    return [(key, one) for key, one in results if one.run_id in run_ids]
+    return {key: recording_summary(store, key) for key in keys}
+
+
+def _failed_checks(results: Mapping[str, RecordingSummary], run_ids: set[str]) -> dict[str, list[tuple[str, str]]]:
+    """By name of a check, the recordings whose result by one of these runs did not pass it; the most frequent first."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, one in results.items():
+        for check in one.checks_not_passed:
+            if check.run_id in run_ids:
+                found.setdefault(check.name, []).append((key, check.description))
+    return dict(sorted(found.items(), key=lambda one: -len(one[1])))
+
+
+def _of_a_check(name: str, found: Sequence[tuple[str, str]]) -> str:
+    """Which recordings did not pass a check, and what was found in the first of them."""
+    keys = [key for key, _ in found]
+    more = f" and {len(keys) - _RECORDINGS_NAMED} more" if len(keys) > _RECORDINGS_NAMED else ""
+    key, description = found[0]
+    said = f" {key}: {description}" if description else ""
+    return f"{name}: {', '.join(keys[:_RECORDINGS_NAMED])}{more}.{said}"
 
 
 def _by_class(failures: Sequence[RunFailure]) -> list[tuple[str, list[RunFailure]]]:

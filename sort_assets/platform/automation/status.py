@@ -99,6 +99,7 @@ class RecordingStatus:
             *(["changed since"] if self.has_changed else []),
             *(["recording gone"] if self.missing_since else []),
             *([f"recording: {type(self.problem).__name__}"] if self.problem else []),
+            *([f"did not pass {self.results.failed_checks}"] if self.results.failed_checks else []),
         ]
         return "; ".join(filter(None, [results, *changes]))
 
@@ -112,6 +113,7 @@ class RecordingStatus:
             "curated_by": self.results.curated_by,
             "unsortable": self.results.unsortable,
             "degraded": bool(self.results.degraded),
+            "failed_checks": [check.to_dict() for check in self.results.checks_not_passed],
             "failure": _failure_dict(self.results),
             "last_run": self.last_run.run_id if self.last_run else None,
             "last_run_status": self.last_run.status.value if self.last_run else None,
@@ -202,7 +204,7 @@ class Filters:
 
     Attributes
     ----------
-    failed, unsortable, degraded, waiting, problems, changed : bool
+    failed, unsortable, degraded, waiting, problems, changed, checks : bool
     """
 
     failed: bool = False
@@ -211,6 +213,7 @@ class Filters:
     waiting: bool = False
     problems: bool = False
     changed: bool = False
+    checks: bool = False
 
     @property
     def any(self) -> bool:
@@ -232,6 +235,7 @@ class Filters:
             self.waiting and one.run_wanted,
             self.problems and (one.problem is not None or one.missing_since is not None),
             self.changed and one.has_changed,
+            self.checks and one.results.failed_checks is not None,
         )
         return any(fits)
 

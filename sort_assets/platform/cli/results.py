@@ -25,6 +25,7 @@ _ALL = "all"
 @click.option("--waiting", is_flag=True, help="Show what is incomplete, or waits for its run to start.")
 @click.option("--problems", is_flag=True, help="Show what could not be registered, is no longer readable, or is gone.")
 @click.option("--changed", is_flag=True, help="Show what changed since it was sorted.")
+@click.option("--checks", is_flag=True, help="Show what did not pass a check, and what each check found.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(
     names: tuple[str, ...],
@@ -34,6 +35,7 @@ def status(
     waiting: bool,
     problems: bool,
     changed: bool,
+    checks: bool,
     as_json: bool,
 ) -> None:
     """Show which assets of each recording are done, the outcome, and what failed.
@@ -46,14 +48,14 @@ def status(
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.store.store import Store
 
-    filters = Filters(failed, unsortable, degraded, waiting, problems, changed)
+    filters = Filters(failed, unsortable, degraded, waiting, problems, changed, checks)
     with errors_in_words(), open_instance() as instance:
         store = Store(Roots.from_environment().store)
         selection = select(recording_statuses(instance, store), unregistered_statuses(store), names, filters)
     if as_json:
         print_json([*(one.to_dict() for one in selection.recordings), *(one.to_dict() for one in selection.others)])
     else:
-        _print_recordings(selection.recordings)
+        _print_recordings(selection.recordings, checks=checks or bool(names))
         _print_others(selection.others, in_full=bool(names))
         if not selection.recordings and not selection.others and not selection.unmatched:
             nothing = "No recordings are registered. Use `sort-assets register PATH`."
@@ -64,7 +66,7 @@ def status(
     sys.exit(1 if selection.unmatched else 0)
 
 
-def _print_recordings(statuses: "list[RecordingStatus]") -> None:
+def _print_recordings(statuses: "list[RecordingStatus]", *, checks: bool) -> None:
     if not statuses:
         return
     columns = ("recording", "done", "outcome", "last run")
@@ -76,6 +78,8 @@ def _print_recordings(statuses: "list[RecordingStatus]") -> None:
             say(f"{one.recording}: {failure.error} Logs: {one.results.failure_folder}")
         if one.problem is not None:
             say(f"{one.recording}: {type(one.problem).__name__}: {one.problem}")
+        for check in one.results.checks_not_passed if checks else ():
+            say(f"{one.recording}: {check.asset} did not pass {check.name} ({check.severity}): {check.description}")
         if one.missing_since is not None:
             say(f"{one.recording}: the recording is gone since {one.missing_since}; its results are kept.")
 

@@ -46,7 +46,7 @@ class PipelineAsset:
         How many of the newest versions `sort-assets gc` keeps, unless somebody chose otherwise; None keeps all. Meant
         for what is large and can be computed again.
     summarized : bool
-        Whether the summary over all recordings reads it.
+        Whether the summary over all recordings reads it: its numbers, or the verdicts of its checks.
     """
 
     handle: type[Handle]
@@ -66,7 +66,7 @@ CATALOG: tuple[PipelineAsset, ...] = (
     PipelineAsset(
         handle=StoredRecording, made_from=None, config_sections=("recording",), summarized=True, calls_backend=True
     ),
-    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1, calls_backend=True),
+    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1, calls_backend=True, summarized=True),
     PipelineAsset(
         handle=StoredSorting, made_from=StoredBinary, config_sections=("sorter",), summarized=True, calls_backend=True
     ),
@@ -80,7 +80,13 @@ CATALOG: tuple[PipelineAsset, ...] = (
     PipelineAsset(handle=StoredMetrics, made_from=StoredAnalyzer, config_sections=("metrics",), summarized=True),
     PipelineAsset(handle=StoredCuration, made_from=StoredMetrics, config_sections=("curation",), summarized=True),
     PipelineAsset(handle=StoredReport, made_from=StoredCuration),
-    PipelineAsset(handle=StoredDelivery, made_from=StoredCuration, config_sections=("delivery",), versions_kept=3),
+    PipelineAsset(
+        handle=StoredDelivery,
+        made_from=StoredCuration,
+        config_sections=("delivery",),
+        versions_kept=3,
+        summarized=True,
+    ),
 )
 """Every result, each after the one that it is made from."""
 

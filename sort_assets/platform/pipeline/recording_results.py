@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.metrics.columns import Column, Kind
 from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
+from sort_assets.platform.pipeline.recorded_checks import RecordedCheck, published_at, recorded_checks
 from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, was_made_good
 from sort_assets.platform.store.layout import CURRENT, FAILED
 from sort_assets.platform.store.store import Store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SORTING = "sorting"
+_BEFORE_SORTING = PIPELINE[: PIPELINE.index(SORTING) + 1]
 INDEX = "recording"
 """The name of the table's index, which holds the recordings' keys."""
 
@@ -40,8 +42,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("snr", "float", "", "Median over units of the signal-to-noise ratio."),
     Column("isi_violations_percent", "float", "%", "Median over units of the intervals below 1.5 ms."),
     Column("amplitude_uv", "float", "µV", "Median over units of the amplitude."),
+    Column("drift_um", "float", "µm", "Median over units of their drift."),
     Column("unsortable", "text", "", "Why there was nothing to sort."),
     Column("degraded", "bool", "", "Whether memory ran out, so that the sorter ran with less than was configured."),
+    Column("failed_checks", "text", "", "Checks of the present results that did not pass."),
     Column("failure", "text", "", "Class of the newest failure that no success followed."),
     Column("failed_asset", "text", "", "The asset that failed."),
     Column("failed_at", "text", "", "When, in UTC."),
@@ -68,6 +72,8 @@ class RecordingSummary:
         The run that made the current sorting.
     fingerprint : str or None
         Fingerprint of the raw data that was preprocessed.
+    checks : tuple of RecordedCheck
+        The verdicts of all checks, in the order of the pipeline.
     standing : FailedAttempt or None
         The newest failed attempt that no success of the same asset followed.
     failure_folder : Path or None
@@ -86,13 +92,25 @@ class RecordingSummary:
     snr: float | None = None
     isi_violations_percent: float | None = None
     amplitude_uv: float | None = None
+    drift_um: float | None = None
     unsortable: str | None = None
     degraded: bool | None = None
     overcome: str | None = None
     run_id: str | None = None
     fingerprint: str | None = None
+    checks: tuple[RecordedCheck, ...] = ()
     standing: FailedAttempt | None = None
     failure_folder: Path | None = None
+
+    @property
+    def checks_not_passed(self) -> tuple[RecordedCheck, ...]:
+        """The checks that did not pass."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def failed_checks(self) -> str | None:
+        """The names of the checks that did not pass."""
+        return ", ".join(check.name for check in self.checks_not_passed) or None
 
     @property
     def failure(self) -> str | None:
@@ -155,12 +173,16 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
     manifests = {asset: _manifest(store, recording, asset) for asset in SUMMARIZED if asset in present}
     sorting, preprocessed = manifests.get(SORTING), _details(manifests.get("preprocessed_recording"))
     details = _details(sorting)
-    medians = _mapping(_details(_of_sorting(manifests.get("unit_metrics"), sorting)).get("medians"))
-    curated = _details(_of_sorting(manifests.get("curated_units"), sorting))
+    current = {
+        asset: manifest if asset in _BEFORE_SORTING else _of_sorting(manifest, sorting)
+        for asset, manifest in manifests.items()
+    }
+    medians = _mapping(_details(current.get("unit_metrics")).get("medians"))
+    curated = _details(current.get("curated_units"))
     units, kept = _whole(curated.get("num_units")), _whole(curated.get("num_kept"))
     standing, overcome = _failures(store, recording, assets)
     return RecordingSummary(
-        sorted_at=_time(_mapping(sorting).get("created")),
+        sorted_at=None if sorting is None else published_at(sorting),
         sorter=_text(_mapping(_mapping(_mapping(sorting).get("config")).get("sorter")).get("name")),
         duration_s=_number(details.get("duration_s")),
         channels=_whole(preprocessed.get("channels")),
@@ -172,11 +194,13 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
         snr=_number(medians.get("snr")),
         isi_violations_percent=_number(medians.get("isi_violations_percent")),
         amplitude_uv=_number(medians.get("amplitude_uv")),
+        drift_um=_number(medians.get("drift_ptp")),
         unsortable=_text(details.get("unsortable")),
         degraded=bool(details.get("degraded")) if sorting is not None else None,
         overcome=", ".join(sorted(overcome)) or None,
         run_id=_text(_mapping(sorting).get("run_id")),
         fingerprint=_text(preprocessed.get("fingerprint")),
+        checks=tuple(check for asset, one in current.items() if one for check in recorded_checks(asset, one)),
         standing=standing,
         failure_folder=failure_folder(store, recording, standing.asset, standing.version) if standing else None,
     )
@@ -267,11 +291,3 @@ def _number(value: object) -> float | None:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else None

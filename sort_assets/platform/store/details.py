@@ -289,3 +289,4 @@ class SummaryDetails(Details):
     unsortable_recordings: int
     degraded_recordings: int
     failing_recordings: int
+    recordings_with_failed_checks: int = 0

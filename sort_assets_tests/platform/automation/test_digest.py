@@ -86,6 +86,25 @@ def test_it_says_what_arrived_and_what_came_out_of_it(home: Home) -> None:
         assert words in digest.message.text
 
 
+def test_it_says_who_did_not_pass_which_check_and_which_rig_left_its_range(home: Home) -> None:
+    loud = {"name": "noise_level", "passed": False, "severity": "WARN", "description": "The noise is 80 µV."}
+    with home.instance() as instance:
+        for recording, passed in (("a.nwb", True), ("b.nwb", False), ("c.nwb", False), ("d.nwb", True)):
+            run_id = _ended(instance, recording, dg.DagsterRunStatus.SUCCESS)
+            checked = Details(channels=16, checks=[loud | {"passed": passed}])
+            for asset, details in (("preprocessed_recording", checked), ("sorting", Details(num_units=8))):
+                with home.store.stage(recording, asset, run_id=run_id) as staging:
+                    staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=details)
+
+        message = make_digest(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO).message
+
+    assert message.title == "sort_assets: 4 sorted, 2 with failed checks, 2 rigs changed"
+    assert "Checks that did not pass (1)\n- noise_level: b.nwb, c.nwb. b.nwb: The noise is 80 µV." in message.text
+    rig = "- 16 channels, in the recordings root: the noise"
+    assert f"Rigs (2)\n{rig} left its usual range with b.nwb. The noise is 80 µV.\n" in message.text
+    assert f"{rig} is back in its usual range since d.nwb." in message.text
+
+
 def test_a_real_failure_is_told_with_its_class_and_its_remedy(home: Home) -> None:
     home.materialize(home.add_partition("gone.nwb"), "preprocessed_recording")
 

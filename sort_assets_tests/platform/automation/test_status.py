@@ -163,6 +163,7 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
             "curated_by",
             "unsortable",
             "degraded",
+            "failed_checks",
             "failure",
             "last_run",
             "last_run_status",
@@ -254,3 +255,24 @@ def test_thousands_are_shown_without_a_look_at_their_files(home: Home) -> None:
     assert len(shown) == 1 + 1001
     (first,) = [line for line in shown if line.startswith("day0000.nwb")]
     assert "5 units" in first
+
+
+def test_the_checks_that_a_recording_did_not_pass_are_named_and_can_be_asked_for(home: Home) -> None:
+    loud = {"name": "noise_level", "passed": False, "severity": "WARN", "description": "The noise is 80 µV."}
+    fine = {"name": "units_found", "passed": True, "severity": "WARN", "description": None}
+    home.add_partition("fine.nwb")
+    for recording, checks in (("day.nwb", [loud, fine]), ("fine.nwb", [fine])):
+        with home.store.stage(recording, "sorting", run_id="run") as staging:
+            details = Details(num_units=8, checks=checks)
+            staging.publish(data_version="v", config={}, config_sources={}, inputs={}, details=details)
+
+    shown = home.invoke("status", "--checks")
+    as_json = json.loads(home.invoke("status", "--json").stdout)
+
+    assert "8 units; did not pass noise_level" in shown.stdout
+    assert "day.nwb: sorting did not pass noise_level (WARN): The noise is 80 µV." in shown.stdout
+    assert "fine.nwb" not in shown.stdout
+    assert [one["failed_checks"] for one in as_json] == [
+        [{"asset": "sorting", "check": "noise_level", "severity": "WARN", "description": "The noise is 80 µV."}],
+        [],
+    ]

@@ -130,6 +130,28 @@ def test_failures_are_counted_by_class_and_by_whether_a_success_followed(tmp_pat
     assert found["overcome.nwb"].failure is None
 
 
+def test_checks_that_did_not_pass_are_named_unless_they_are_of_an_earlier_sorting(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    checks = {
+        name: {"checks": [{"name": name, "passed": passed, "severity": "WARN", "description": "Found."}]}
+        for name, passed in (("clock", False), ("stability", True), ("units_kept", False), ("session", False))
+    }
+    put(store, "a.nwb", "preprocessed_recording", PREPROCESSED | checks["clock"])
+    put(store, "a.nwb", "sorting", SORTING | checks["stability"])
+    put(store, "a.nwb", "curated_units", CURATED | checks["units_kept"])
+    put(store, "a.nwb", "spike_data", checks["session"])
+
+    before = recording_summary(store, "a.nwb")
+    put(store, "a.nwb", "sorting", SORTING)
+    after = recording_summary(store, "a.nwb")
+
+    assert before.failed_checks == "clock, units_kept, session"
+    first = before.checks_not_passed[0]
+    assert (first.asset, first.description) == ("preprocessed_recording", "Found.")
+    assert after.failed_checks == "clock"
+    assert summary_table({"a.nwb": before}).loc["a.nwb", "failed_checks"] == "clock, units_kept, session"
+
+
 DAMAGE = (
     b"",
     b"{",
@@ -139,6 +161,8 @@ DAMAGE = (
     b"\xff\xfe",
     b'{"details": 3, "config": [], "created": "yesterday", "version": null}',
     b'{"details": {"num_units": "ten", "duration_s": NaN, "unsortable": {}}, "config": {"sorter": "x"}}',
+    b'{"details": {"checks": [3, {"name": 1}, {"passed": "x"}]}, "run_id": 7}',
+    b'{"details": {"checks": {"name": "x"}}}',
     b'{"details": {"num_units": true, "medians": [1], "num_kept": 2.5}, "created": "2026-01-01T00:00:00"}',
 )
 

@@ -145,6 +145,7 @@ def test_the_checks_of_a_sound_recording_pass_but_for_the_facts_that_are_absent(
         "all_metrics_computed": (True, "WARN"),
         "refractory_violations": (True, "WARN"),
         "drift_within_pitch": (True, "WARN"),
+        "drift_as_usual": (True, "WARN"),
         "units_kept": (True, "WARN"),
         "persons_work_applied": (True, "ERROR"),
         "yield_as_usual": (True, "WARN"),

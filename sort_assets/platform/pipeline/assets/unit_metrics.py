@@ -8,7 +8,7 @@ from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import curation_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, staged
+from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.tables import column_schema, plain_value, units_table
@@ -16,6 +16,7 @@ from sort_assets.platform.store.content_hash import hash_table
 from sort_assets.platform.store.details import MetricsDetails
 from sort_assets.platform.store.handles import StoredAnalyzer
 from sort_assets.platform.store.layout import METRICS_FILE
+from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from spikeinterface.core import SortingAnalyzer
 
+    from sort_assets.platform.pipeline.rig_history import RigHistory
+
 COMPLETE_CHECK = "all_metrics_computed"
 _CHECKS = {
     COMPLETE_CHECK: "No metric failed.",
     "refractory_violations": "Most units are free enough of foreign spikes.",
     "drift_within_pitch": "The units drift less than the distance between contacts.",
+    "drift_as_usual": "The units drift no more than usual on this rig; passes while its history is short.",
 }
 # A wider table widens the page with it, which cuts off its figures.
 _SHOWN = ("num_spikes", "firing_rate", "snr", "isi_violations_percent", "amplitude_uv")
@@ -64,6 +68,7 @@ def unit_metrics(
     with staged(context, backend, waveforms=waveforms) as asset:
         from sort_assets.checks.drift import drift_within_pitch
         from sort_assets.checks.refractory import refractory_violations
+        from sort_assets.checks.usual_on_rig import drift_as_usual
         from sort_assets.metrics.tables import write_table
         from sort_assets.metrics.unit_metrics import compute_unit_metrics
 
@@ -100,10 +105,29 @@ def unit_metrics(
                     metadata={"failed": len(failed)},
                 ),
                 *check_results(
-                    [refractory_violations(found.table), drift_within_pitch(found.table, _positions_um(analyzer))]
+                    [
+                        refractory_violations(found.table),
+                        drift_within_pitch(found.table, _positions_um(analyzer)),
+                        drift_as_usual(_drift_um(found.table), _history(asset, analyzer.get_num_channels()).drift_um),
+                    ]
                 ),
             ],
         )
+
+
+def _drift_um(table: "pd.DataFrame") -> "np.ndarray":
+    import numpy as np
+
+    from sort_assets.checks.drift import COLUMN
+
+    return table[COLUMN].to_numpy(float, na_value=np.nan) if COLUMN in table else np.empty(0)
+
+
+def _history(asset: StagedAsset, channels: int) -> "RigHistory":
+    from sort_assets.platform.pipeline.rig_history import rig_history
+
+    sorter = asset.config.sorter.name
+    return rig_history(Store(asset.roots.store), asset.staging.recording, channels=channels, sorter=sorter)
 
 
 def _draw_positions(analyzer: "SortingAnalyzer", table: "pd.DataFrame") -> "Figure | None":

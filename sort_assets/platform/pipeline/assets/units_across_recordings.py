@@ -22,6 +22,7 @@ from sort_assets.platform.pipeline.recording_results import (
     summary_table,
     units_summary,
 )
+from sort_assets.platform.pipeline.rig_history import rigs_out_of_range
 from sort_assets.platform.pipeline.stored_summary import SUMMARY, SUMMARY_FILE, remove_older_summaries
 from sort_assets.platform.pipeline.tables import plain_value, table_column
 from sort_assets.platform.store.content_hash import hash_table
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NEWEST = ("sorted_at", "sorter", "units_found", "units_kept", "snr", "isi_violations_percent", "noise_uv", "failure")
+_CHECKS = ("failed_checks", "sorted_at", "units_kept", "noise_uv", "drift_um")
 _FAILURES = ("failed_at", "failed_asset", "failure", "failure_message")
 # The event log keeps every row for ever; the whole table is in the store.
 _ROWS = 20
@@ -87,6 +89,10 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
                 "failures_to_look_at": _shown(
                     table[table["failure"].notna()].sort_values("failed_at", ascending=False), _FAILURES
                 ),
+                "checks_not_passed": _shown(
+                    table[table["failed_checks"].notna()].sort_values("sorted_at", ascending=False), _CHECKS
+                ),
+                **({"rigs_out_of_range": _rigs(summaries)} if rigs_out_of_range(summaries) else {}),
                 "folder": dg.MetadataValue.path(artefact.path),
                 VERSION_METADATA: artefact.manifest.version,
             },
@@ -131,8 +137,13 @@ def _numbers(summaries: Mapping[str, RecordingSummary]) -> dict[str, int]:
         "units_kept": sum(one.units_kept or 0 for one in found),
         "unsortable_recordings": sum(one.unsortable is not None for one in found),
         "degraded_recordings": sum(bool(one.degraded) for one in found),
+        "recordings_with_failed_checks": sum(one.failed_checks is not None for one in found),
         "failing_recordings": sum(one.failure is not None for one in found),
     }
+
+
+def _rigs(summaries: Mapping[str, RecordingSummary]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {change.words}" for change in rigs_out_of_range(summaries)))
 
 
 def _shown(table: "pd.DataFrame", columns: tuple[str, ...]) -> dg.TableMetadataValue:

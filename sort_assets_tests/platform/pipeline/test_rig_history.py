@@ -1,0 +1,96 @@
+"""When a rig left its usual range, and when it came back, by the verdicts in the store."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sort_assets.platform.pipeline.recording_results import recording_summary, units_summary
+from sort_assets.platform.pipeline.rig_history import RigChange, rig_changes, rigs_out_of_range
+from sort_assets.platform.store.store import Store
+from sort_assets_tests.platform.pipeline.test_recording_results import CURATED, METRICS, PREPROCESSED, SORTING, put
+
+
+def make(store: Store, recording: str, *not_passed: str, sorter: str = "kilosort4", channels: int = 384) -> None:
+    """Publish the results of a recording that did not pass some checks."""
+
+    def verdict(name: str) -> list[dict[str, object]]:
+        words = f"{name} of {recording}."
+        return [{"name": name, "passed": name not in not_passed, "severity": "WARN", "description": words}]
+
+    preprocessed = PREPROCESSED | {"channels": channels, "checks": verdict("noise_level")}
+    put(store, recording, "preprocessed_recording", preprocessed)
+    put(store, recording, "sorting", SORTING, sorter=sorter)
+    put(store, recording, "unit_metrics", METRICS | {"checks": verdict("drift_as_usual")})
+    put(store, recording, "curated_units", CURATED | {"checks": verdict("yield_as_usual")})
+
+
+def changes(store: Store, since: datetime, *recordings: str) -> list[str]:
+    found = rig_changes(store, {key: recording_summary(store, key) for key in recordings}, since)
+    return [one.words for one in found]
+
+
+@pytest.mark.parametrize(
+    ("check", "measure"), [("noise_level", "noise"), ("yield_as_usual", "yield"), ("drift_as_usual", "drift")]
+)
+def test_a_rig_that_leaves_its_range_is_told_once_and_its_recovery_too(
+    tmp_path: Path, check: str, measure: str
+) -> None:
+    store = Store(tmp_path)
+    make(store, "rig~day1.nwb")
+    told = []
+    for day, is_out in ((2, True), (3, True), (4, False), (5, False)):
+        since = datetime.now(UTC)
+        make(store, f"rig~day{day}.nwb", *([check] if is_out else []))
+        told.append(changes(store, since, f"rig~day{day}.nwb"))
+
+    rig = "384 channels, below 'rig'" + (", sorted with kilosort4" if measure == "yield" else "")
+    assert told == [
+        [f"{rig}: the {measure} left its usual range with rig~day2.nwb. {check} of rig~day2.nwb."],
+        [],
+        [f"{rig}: the {measure} is back in its usual range since rig~day4.nwb."],
+        [],
+    ]
+
+
+def test_both_within_one_night_are_told_in_their_order(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    since = datetime.now(UTC)
+    make(store, "b.nwb", "noise_level")
+    make(store, "c.nwb", "noise_level")
+    make(store, "a.nwb")
+
+    told = changes(store, since, "a.nwb", "b.nwb", "c.nwb")
+
+    assert [words.rpartition(" with ")[2][:5] if "left" in words else words[-6:] for words in told] == [
+        "b.nwb",
+        "a.nwb.",
+    ]
+
+
+def test_other_rigs_and_other_sorters_have_ranges_of_their_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    make(store, "rig1~a.nwb", "noise_level", "yield_as_usual")
+    since = datetime.now(UTC)
+    make(store, "rig2~b.nwb")
+    make(store, "rig1~tetrodes.nwb", channels=32)
+    make(store, "rig1~c.nwb", "noise_level", sorter="mountainsort5")
+
+    told = changes(store, since, "rig2~b.nwb", "rig1~tetrodes.nwb", "rig1~c.nwb")
+    out = rigs_out_of_range(units_summary(store))
+
+    assert told == []
+    assert [(one.rig.folder, one.measure, one.recording) for one in out] == [
+        ("rig1", "noise", "rig1~c.nwb"),
+        ("rig1", "yield", "rig1~a.nwb"),
+    ]
+
+
+def test_a_recording_without_verdicts_says_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, "old.nwb", "preprocessed_recording", PREPROCESSED)
+    put(store, "old.nwb", "sorting", SORTING)
+    nothing: list[RigChange] = []
+
+    assert rig_changes(store, units_summary(store), datetime(2020, 1, 1, tzinfo=UTC)) == nothing
+    assert rigs_out_of_range(units_summary(store)) == nothing

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.config.model import RecordingConfig
-from sort_assets.errors import StreamError
+from sort_assets.errors import SortAssetsError, StreamError
 from sort_assets.recordings.clock_check import clock
 from sort_assets.recordings.fingerprint import fingerprint
 from sort_assets.recordings.formats.reading import not_allowed
@@ -60,26 +60,33 @@ class RecordingHeader:
         Size of all its files.
     fingerprint : str
         Changes when the content does.
+    problems : mapping of str to SortAssetsError
+        By name, why further streams can't be sorted.
     """
 
     format: str
     streams: tuple[StreamHeader, ...]
     num_bytes: int
     fingerprint: str
+    problems: Mapping[str, SortAssetsError] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A representation for JSON; `from_dict` restores it."""
-        return asdict(self)
+        problems = {name: error.to_dict() for name, error in self.problems.items()}
+        return {**asdict(replace(self, problems={})), "problems": problems}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RecordingHeader:
         """The header that `to_dict` described."""
         streams = tuple(StreamHeader(**stream) for stream in values["streams"])
-        return cls(values["format"], streams, values["num_bytes"], values["fingerprint"])
+        problems = {name: SortAssetsError.from_dict(error) for name, error in values["problems"].items()}
+        return cls(values["format"], streams, values["num_bytes"], values["fingerprint"], problems)
 
 
 def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] | None = None) -> RecordingHeader:
     """Open every stream of a recording, and read its first and last sample and its fingerprint.
+
+    A stream that can't be opened does not keep the others from being read.
 
     Parameters
     ----------
@@ -94,7 +101,7 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
     Raises
     ------
     RecordingError, SorterEnvironmentError
-        As `open_recording` does.
+        As `open_recording` does, when no stream can be opened.
     StreamError
         When no stream has a name that was asked for.
     StorageError
@@ -113,18 +120,44 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
             f"No stream of '{path}' is one of those asked for ({', '.join(streams or [config.stream or ''])}).",
             remedy=f"Name some of its streams: {', '.join(names)}.",
         )
-    opened = [(name, open_recording(path, name, config)) for name in taken]
-    headers = [
-        StreamHeader(
-            name,
-            int(recording.get_num_channels()),
-            float(recording.sampling_frequency),
-            float(recording.get_num_samples() / recording.sampling_frequency),
-            _what_is_wrong_with_the_clock(recording),
-        )
-        for name, recording in opened
-    ]
-    return RecordingHeader(found.name if found else CONCATENATED, tuple(headers), _num_bytes(path), fingerprint(path))
+    headers: list[StreamHeader] = []
+    problems: dict[str, SortAssetsError] = {}
+    for name in taken:
+        try:
+            headers.append(_read_stream(path, name, config))
+        except SortAssetsError as error:
+            if name is None or len(taken) == 1:
+                raise
+            problems[name] = error
+    if not headers:
+        raise _together(problems)
+    format_name = found.name if found else CONCATENATED
+    return RecordingHeader(format_name, tuple(headers), _num_bytes(path), fingerprint(path), problems)
+
+
+def _read_stream(path: Path, name: str | None, config: RecordingConfig) -> StreamHeader:
+    recording = open_recording(path, name, config)
+    rate_hz = float(recording.sampling_frequency)
+    num_samples = int(recording.get_num_samples())
+    return StreamHeader(
+        name,
+        int(recording.get_num_channels()),
+        rate_hz,
+        num_samples / rate_hz,
+        _what_is_wrong_with_the_clock(recording),
+    )
+
+
+def _together(problems: Mapping[str, SortAssetsError]) -> SortAssetsError:
+    """One error for all streams: the same for all, or that of the first with the others' messages and remedies."""
+    errors = list(problems.values())
+    if len({error.message for error in errors}) == 1:
+        return errors[0]
+    messages = " ".join(f"{name}: {error.message}" for name, error in problems.items())
+    return type(errors[0])(
+        f"None of the {len(errors)} streams can be sorted. {messages}",
+        remedy=" ".join(dict.fromkeys(error.remedy for error in errors)),
+    )
 
 
 def _check_readable(path: Path) -> None:

@@ -27,9 +27,10 @@ from sort_assets.platform.arrivals.actions import (
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry
 from sort_assets.platform.arrivals.observations import RAW, report_missing
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
-from sort_assets.platform.arrivals.registration import Registration, remember_problem
+from sort_assets.platform.arrivals.registration import Registration, remember_problem, wanted_problems
 from sort_assets.platform.arrivals.tick import ScanResult
 from sort_assets.recordings.formats.reading import not_allowed
+from sort_assets.recordings.key import RecordingKey
 
 _ENTRIES_PER_WRITE = 500
 _MISSING_PER_SCAN = 100
@@ -128,6 +129,7 @@ class PlanApplier:
         except OSError as error:
             self._remember_problem(entry, not_allowed(self._roots.recordings / entry.path, error), was_read=True)
         else:
+            self._warn_of_streams(register)
             new = [one.key for one in registered if one.new]
             self._result.registered += new
             if entry.fingerprint != fingerprint:
@@ -139,6 +141,13 @@ class PlanApplier:
                 )
             if entry.fingerprint not in (None, fingerprint):
                 self._result.changes.append(f"{entry.path} has changed; what was made of it is stale.")
+
+    def _warn_of_streams(self, register: Register) -> None:
+        path, known = register.entry.path, register.entry.stream_problems
+        for name, problem in wanted_problems(path, register.header, self._catalog.partitions([path])).items():
+            if name not in known or known[name].to_dict() != problem.to_dict():
+                key = RecordingKey(path, name)
+                self._result.warnings.append(f"{key}: {type(problem).__name__}: {problem}")
 
     def _remember_problem(self, entry: CatalogEntry, problem: SortAssetsError, *, was_read: bool) -> None:
         if remember_problem(self._catalog, entry, problem, was_read=was_read, now=self._clock()):

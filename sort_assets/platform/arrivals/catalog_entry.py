@@ -51,6 +51,8 @@ class CatalogEntry:
         When its content was last found to differ from before, in seconds since 1970.
     missing_since : float or None
         Since when it is no longer there, in seconds since 1970.
+    stream_problems : Mapping[str, SortAssetsError]
+        By name, what is wrong with some of its streams, while others are registered.
     """
 
     path: str
@@ -64,6 +66,16 @@ class CatalogEntry:
     problem: SortAssetsError | None = None
     changed_at: float | None = None
     missing_since: float | None = None
+    stream_problems: Mapping[str, SortAssetsError] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> tuple[SortAssetsError, ...]:
+        """What is wrong with it, or with some of its streams."""
+        return (*([] if self.problem is None else [self.problem]), *self.stream_problems.values())
+
+    def problem_of(self, stream: str | None) -> SortAssetsError | None:
+        """What is wrong with one of its streams."""
+        return self.problem or self.stream_problems.get(stream or "")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def classify_candidate(
     if seen.state is State.IGNORED:
         # As if it arrived now: rules that are empty for a moment, while they are saved, start nothing.
         seen = replace(seen, state=State.WAITING, since=now, read_stamp=None)
-    if same_files and same_settings and seen.read_stamp == candidate.stamp and seen.problem is None:
+    if same_files and same_settings and seen.read_stamp == candidate.stamp and not seen.problems:
         return Update(seen)
     complete_at = seen.since + settings.arrival.quiet_s
     # A candidate that is new is seen a second time before it counts as quiet, however old its files say they are.
@@ -80,9 +80,9 @@ def _is_up_to_date(candidate: Candidate, entry: CatalogEntry, rules: RecordingRu
         return True
     if entry.read_stamp != candidate.stamp:
         return False
-    if entry.problem is None:
+    if not entry.problems:
         return True
-    may_pass = isinstance(entry.problem, StorageError | StalledIoError)
+    may_pass = any(isinstance(problem, StorageError | StalledIoError) for problem in entry.problems)
     # A time of checking that lies in the future was written while the clock was wrong.
     return 0 <= now - entry.checked_at < (_RETRY_STORAGE_S if may_pass else _RETRY_CONTENT_S)
 

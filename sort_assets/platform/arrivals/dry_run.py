@@ -12,6 +12,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import OutsideRecordingsRootError, SortAssetsError
 from sort_assets.platform.arrivals.actions import (
     Action,
+    Drop,
     Ignore,
     IgnoreFolder,
     Keep,
@@ -27,9 +28,11 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPar
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.plan import plan, plan_registration
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
+from sort_assets.platform.arrivals.registration import wanted_problems
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.fingerprint import is_clutter
+from sort_assets.recordings.key import RecordingKey
 
 NEW = "would be registered"
 REGISTERED = "registered"
@@ -50,7 +53,7 @@ class PlannedRecording:
     Attributes
     ----------
     path : str
-        Relative to the recordings root.
+        Relative to the recordings root; of a stream that can't be registered beside others, its key.
     what : str
         One of the phrases above.
     keys : tuple of str
@@ -109,9 +112,23 @@ class DryRun:
             When the recordings root can't be listed, or is empty though recordings in it are registered.
         """
         for action in plan(self._root, self._rules, self._entries, on_progress=self._on_progress):
+            action = self._read(action)
             planned = self._describe(action)
             if planned is not None:
                 yield planned
+            yield from self._describe_streams(action)
+
+    def _read(self, action: Action) -> Action:
+        """The action that reading a header leads to; others stay."""
+        match action:
+            case Wait(entry) if _waits_for(action, time.time()) is None:  # it is only to be seen a second time
+                read = Read(entry, action.candidate, action.settings)
+            case Read():
+                read = action
+            case _:
+                return action
+        self._on_progress(f"Reading {read.entry.path}")
+        return plan_registration(read, self._reader, self._catalog) or Drop(read.entry.path)
 
     def _describe(self, action: Action) -> PlannedRecording | None:
         """What an action means; None for one that is of no interest to people."""
@@ -124,12 +141,8 @@ class DryRun:
                 by = self._rules.settings_of(path, sidecar).ignored_by
                 return PlannedRecording(path, IGNORED, why=f"The folder and all that is in it, by {by}.")
             case Wait(entry):
-                why = _waits_for(action, time.time())
-                if why is None:  # it is only to be seen a second time
-                    return self._describe_read(Read(entry, action.candidate, action.settings))
+                why = _waits_for(action, time.time()) or "It changed while it was read."
                 return PlannedRecording(entry.path, WAITING, self._keys(entry), why)
-            case Read():
-                return self._describe_read(action)
             case Refuse(entry, problem):
                 what = OUTSIDE if isinstance(problem, OutsideRecordingsRootError) else PROBLEM
                 keys = self._keys(entry) if action.was_read else ()
@@ -161,12 +174,19 @@ class DryRun:
     def _describe_missing(self, entry: CatalogEntry) -> PlannedRecording:
         return PlannedRecording(entry.path, GONE, self._keys(entry), "It is no longer there; its results are kept.")
 
-    def _describe_read(self, read: Read) -> PlannedRecording | None:
-        self._on_progress(f"Reading {read.entry.path}")
-        action = plan_registration(read, self._reader, self._catalog)
-        if isinstance(action, Wait):
-            return PlannedRecording(read.entry.path, WAITING, self._keys(read.entry), "It changed while it was read.")
-        return None if action is None else self._describe(action)
+    def _describe_streams(self, action: Action) -> Iterator[PlannedRecording]:
+        """The streams that can't be registered, though others of their recording are."""
+        match action:
+            case Register(entry):
+                problems = wanted_problems(entry.path, action.header, self._partitions.get(entry.path, ()))
+            case Keep(entry) | Update(entry) if entry.state is State.REGISTERED and entry.missing_since is None:
+                problems = dict(entry.stream_problems)
+            case _:
+                return
+        for name, problem in problems.items():
+            key = str(RecordingKey(entry.path, name))
+            keys = (key,) if key in self._present else ()
+            yield PlannedRecording(key, PROBLEM, keys, problem=Problem.from_error(problem))
 
     def _describe_registration(self, register: Register) -> PlannedRecording:
         path, keys = register.entry.path, tuple(stream.key for stream in register.streams)

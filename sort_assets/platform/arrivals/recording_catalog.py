@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sort_assets.platform.store.locks import exclusive_lock
 
 CATALOG_NAME = "@recordings.sqlite"
 _LOCK_NAME = "@recordings.lock"
-_LAYOUT = 1
+_LAYOUT = 2
 _WALK_POSITION = "walked_to"
 _BUSY_TIMEOUT_S = 20.0
 _TABLES = """
@@ -49,6 +50,11 @@ CREATE INDEX IF NOT EXISTS partitions_by_path ON partitions (path);
 CREATE INDEX IF NOT EXISTS partitions_wanted ON partitions (run_key) WHERE run_key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+_STREAM_PROBLEMS = (
+    "TABLE IF NOT EXISTS stream_problems (path BLOB, stream TEXT, problem TEXT NOT NULL, PRIMARY KEY (path, stream))"
+    " WITHOUT ROWID;"
+)
+"""Since layout 2."""
 
 
 class RecordingCatalog:
@@ -85,15 +91,13 @@ class RecordingCatalog:
         """All entries, by path."""
         with self._open() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM recordings")
-            return {entry.path: entry for entry in map(_entry, rows)}
+            return {entry.path: entry for entry in _with_streams(connection, rows)}
 
     def get(self, path: str) -> CatalogEntry | None:
         """The entry of a path."""
         with self._open() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM recordings WHERE path = ?", [os.fsencode(path)]
-            ).fetchone()
-        return _entry(row) if row else None
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM recordings WHERE path = ?", [os.fsencode(path)])
+            return next(iter(_with_streams(connection, rows)), None)
 
     def counts(self) -> dict[State, int]:
         """The number of entries by state."""
@@ -102,14 +106,20 @@ class RecordingCatalog:
             return {State(state): int(count) for state, count in rows}
 
     def with_problems(self, limit: int | None = None) -> list[CatalogEntry]:
-        """Entries with a problem and missing ones, by path; without those that a person forgot."""
+        """Entries with a problem, of a stream perhaps, and missing ones, by path; without those a person forgot."""
         with self._open() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM recordings WHERE (problem IS NOT NULL OR vanished IS NOT NULL) AND state <> ?"
-                " ORDER BY path LIMIT ?",
+                f"SELECT {_COLUMNS} FROM recordings WHERE state <> ? AND (problem IS NOT NULL OR vanished IS NOT NULL"
+                " OR path IN (SELECT path FROM stream_problems)) ORDER BY path LIMIT ?",
                 [State.FORGOTTEN.value, -1 if limit is None else limit],
             )
-            return [*map(_entry, rows)]
+            return _with_streams(connection, rows)
+
+    def num_stream_problems(self) -> int:
+        """The number of streams that can't be registered, though others of their recordings are."""
+        with self._open() as connection:
+            (count,) = connection.execute("SELECT COUNT(*) FROM stream_problems").fetchone()
+            return int(count)
 
     def unregistered(self) -> list[CatalogEntry]:
         """Entries of what may be a recording and is no partition, by path; files known to be none are left out."""
@@ -118,7 +128,7 @@ class RecordingCatalog:
                 f"SELECT {_COLUMNS} FROM recordings WHERE state NOT IN (?, ?) ORDER BY path",
                 [State.REGISTERED.value, State.FOREIGN.value],
             )
-            return [*map(_entry, rows)]
+            return _with_streams(connection, rows)
 
     def missing_with_fingerprint(self, fingerprint: str) -> list[str]:
         """Paths of the missing recordings that had this content, in order."""
@@ -158,12 +168,24 @@ class RecordingCatalog:
             connection.executemany(
                 f"REPLACE INTO recordings ({_COLUMNS}) VALUES ({_marks(_COLUMNS)})", map(_row, entries)
             )
+            connection.executemany(
+                "DELETE FROM stream_problems WHERE path = ?", [[os.fsencode(entry.path)] for entry in entries]
+            )
+            connection.executemany(
+                "INSERT INTO stream_problems VALUES (?, ?, ?)",
+                [
+                    (os.fsencode(entry.path), stream, json.dumps(problem.to_dict()))
+                    for entry in entries
+                    for stream, problem in entry.stream_problems.items()
+                ],
+            )
 
     def remove(self, *paths: str) -> None:
         """Remove the entries of some paths, and their partitions."""
         encoded = [[os.fsencode(path)] for path in paths]
         with self._open() as connection:
             connection.executemany("DELETE FROM recordings WHERE path = ?", encoded)
+            connection.executemany("DELETE FROM stream_problems WHERE path = ?", encoded)
             connection.executemany("DELETE FROM partitions WHERE path = ?", encoded)
 
     def partitions(self, paths: Iterable[str] | None = None) -> list[CatalogPartition]:
@@ -280,8 +302,10 @@ class RecordingCatalog:
                         f"'{self.file}' was written by a newer sort_assets.",
                         remedy="Update this installation, or remove the file: recordings are then read once more.",
                     )
-                if layout < _LAYOUT:
-                    connection.executescript(f"{_TABLES} PRAGMA user_version = {_LAYOUT};")
+                if 0 < layout < _LAYOUT and self._read_only:  # what an older version wrote
+                    connection.execute(f"CREATE TEMP {_STREAM_PROBLEMS}")
+                elif layout < _LAYOUT:
+                    connection.executescript(f"{_TABLES} CREATE {_STREAM_PROBLEMS} PRAGMA user_version = {_LAYOUT};")
                 yield connection
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, SortAssetsError):
@@ -299,6 +323,17 @@ _PARTITION_COLUMNS = "key, path, versions, run_key, run_assets, requested, forgo
 
 def _marks(columns: str) -> str:
     return ", ".join("?" for _ in columns.split(","))
+
+
+def _with_streams(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> list[CatalogEntry]:
+    """The entries of rows, with the problems of their streams."""
+    entries = [*map(_entry, rows)]
+    problems: dict[str, dict[str, SortAssetsError]] = {}
+    for path, stream, problem in connection.execute("SELECT path, stream, problem FROM stream_problems"):
+        problems.setdefault(os.fsdecode(path), {})[stream] = SortAssetsError.from_dict(json.loads(problem))
+    return [
+        replace(entry, stream_problems=problems[entry.path]) if entry.path in problems else entry for entry in entries
+    ]
 
 
 def _entry(row: tuple[Any, ...]) -> CatalogEntry:

@@ -24,7 +24,7 @@ from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.formats.table import find_format, folder_entries
-from sort_assets.recordings.headers import read_header
+from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.recordings.key import RecordingKey
 
 _LOCK = "registering.lock"
@@ -74,7 +74,12 @@ def find_recordings(folder: Path) -> list[Path]:
     return [entry for entry in folder_entries(folder) if _is_recording(entry)]
 
 
-def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -> list[Registered]:
+def register_recording(
+    instance: dg.DagsterInstance,
+    path: Path,
+    roots: Roots,
+    on_problem: Callable[[str, SortAssetsError], object] = lambda key, problem: None,  # noqa: ARG005
+) -> list[Registered]:
     """Make a partition of each stream of a recording at once, and report what was observed.
 
     A recording that a person registers is no longer forgotten, and no run is requested for it.
@@ -85,6 +90,8 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
     path : Path
         A file, a recording folder, or a folder of files to concatenate; below the recordings root.
     roots : Roots
+    on_problem : callable
+        Called with the key that a stream would have, and why it can't be registered, while others are.
 
     Raises
     ------
@@ -117,6 +124,8 @@ def register_recording(instance: dg.DagsterInstance, path: Path, roots: Roots) -
         entry = replace(before, state=State.REGISTERED, stamp=stamp, missing_since=None, since=time.time())
         streams = observe_streams(located, relative, header, settings, forgotten=())
         register = Register(entry, settings, header, streams)
+        for name, problem in header.problems.items():
+            on_problem(str(RecordingKey(relative, name)), problem)
         return Registration(instance, roots, catalog).register_streams(register, start=False)
 
 
@@ -175,7 +184,8 @@ class Registration:
             partitions.append(replace(partition, versions=versions))
             registered.append(Registered(key, key in new, clocks.get(key)))
         self.catalog.put_partitions(*partitions)
-        present = {str(RecordingKey(entry.path, stream.name)) for stream in header.streams}
+        names = [stream.name for stream in header.streams]
+        present = {str(RecordingKey(entry.path, name)) for name in [*names, *header.problems]}
         self._report_missing_streams(
             path, (one for key, one in before.items() if key not in present and not one.forgotten)
         )
@@ -189,6 +199,7 @@ class Registration:
                 checked_at=now,
                 fingerprint=header.fingerprint,
                 problem=None,
+                stream_problems=wanted_problems(entry.path, header, before.values()),
                 changed_at=now if changed else entry.changed_at,
             )
         )
@@ -246,9 +257,20 @@ def remember_problem(
             read_stamp=entry.stamp if was_read else entry.read_stamp,
             checked_at=now,
             problem=problem,
+            stream_problems={},
         )
     )
     return is_new
+
+
+def wanted_problems(
+    path: str, header: RecordingHeader, partitions: Iterable[CatalogPartition]
+) -> dict[str, SortAssetsError]:
+    """The problems of a recording's streams, by name, but for those streams that a person forgot."""
+    forgotten = {partition.key for partition in partitions if partition.forgotten}
+    return {
+        name: problem for name, problem in header.problems.items() if str(RecordingKey(path, name)) not in forgotten
+    }
 
 
 def _add_partitions(instance: dg.DagsterInstance, keys: list[str]) -> set[str]:

@@ -81,5 +81,7 @@ def summarize(result: ScanResult, catalog: RecordingCatalog) -> Iterator[str]:
     yield f"{counts.get(State.REGISTERED, 0)} recordings registered"
     if problems := counts.get(State.PROBLEM, 0):
         yield f"{problems} with problems (`sort-assets status --problems`)"
+    if streams := catalog.num_stream_problems():
+        yield f"{streams} streams with problems, beside others that are registered (`sort-assets status --problems`)"
     if not result.finished:
         yield "the rest of the folder left to the next tick"

@@ -140,13 +140,9 @@ def unreadable(roots: Roots, named: Iterable[RecordingMatch], *, everything: boo
     A file that was recognized as no recording is included when it is named.
     """
     if everything:
-        return [
-            entry.path
-            for entry in RecordingCatalog(roots.store, read_only=True).with_problems()
-            if entry.problem is not None
-        ]
+        return [entry.path for entry in RecordingCatalog(roots.store, read_only=True).with_problems() if entry.problems]
     entries = {one.entry.path: one.entry for one in named if one.entry is not None}
-    return sorted(path for path, entry in entries.items() if entry.problem is not None or entry.state is State.FOREIGN)
+    return sorted(path for path, entry in entries.items() if entry.problems or entry.state is State.FOREIGN)
 
 
 def read_again(roots: Roots, path: str) -> bool:
@@ -157,7 +153,7 @@ def read_again(roots: Roots, path: str) -> bool:
         if entry is None or entry.state is State.FORGOTTEN:
             return False
         state = entry.state if entry.state is State.REGISTERED else State.WAITING
-        catalog.put(replace(entry, state=state, problem=None, read_stamp=None, settings=""))
+        catalog.put(replace(entry, state=state, problem=None, stream_problems={}, read_stamp=None, settings=""))
     return True
 
 

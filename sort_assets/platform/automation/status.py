@@ -79,7 +79,7 @@ class RecordingStatus:
     @property
     def problem(self) -> SortAssetsError | None:
         """What has been wrong with the recording since it was registered."""
-        return self.entry.problem if self.entry else None
+        return self.entry.problem_of(_stream(self.recording)) if self.entry else None
 
     @property
     def is_running(self) -> bool:
@@ -137,20 +137,33 @@ class RecordingStatus:
 
 @dataclass(frozen=True)
 class UnregisteredStatus:
-    """How a file or folder stands that may be a recording, and is no partition.
+    """How a file or folder stands that may be a recording, and is no partition; or a stream that can't be registered.
 
     Attributes
     ----------
     entry : CatalogEntry
         What the recording catalogue says of it.
+    stream : str or None
+        The stream, of a recording with others that are registered.
     """
 
     entry: CatalogEntry
+    stream: str | None = None
 
     @property
     def path(self) -> str:
-        """Its path relative to the recordings root."""
-        return self.entry.path
+        """Its path relative to the recordings root; of a stream, the key that it would have."""
+        return self.entry.path if self.stream is None else str(RecordingKey(self.entry.path, self.stream))
+
+    @property
+    def state(self) -> State:
+        """What it is at present."""
+        return self.entry.state if self.stream is None else State.PROBLEM
+
+    @property
+    def problem(self) -> SortAssetsError | None:
+        """Why it can't be registered."""
+        return self.entry.problem_of(self.stream)
 
     @property
     def since(self) -> str | None:
@@ -162,9 +175,9 @@ class UnregisteredStatus:
         return {
             "recording": None,
             "path": self.path,
-            "state": self.entry.state.value,
+            "state": self.state.value,
             "since": self.since,
-            "problem": _problem_dict(self.entry.problem),
+            "problem": _problem_dict(self.problem),
         }
 
 
@@ -195,7 +208,14 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
 
 def unregistered_statuses(store: Store) -> list[UnregisteredStatus]:
     """What else the catalogue has below the recordings root, by path; files that are no recordings are left out."""
-    return [*map(UnregisteredStatus, RecordingCatalog(store.root, read_only=True).unregistered())]
+    catalog = RecordingCatalog(store.root, read_only=True)
+    streams = [
+        UnregisteredStatus(entry, stream)
+        for entry in catalog.with_problems()
+        for stream in entry.stream_problems
+        if not any(one.key == str(RecordingKey(entry.path, stream)) for one in catalog.partitions([entry.path]))
+    ]
+    return sorted([*map(UnregisteredStatus, catalog.unregistered()), *streams], key=lambda one: one.path)
 
 
 @dataclass(frozen=True)
@@ -226,7 +246,7 @@ class Filters:
             return True
         if isinstance(one, UnregisteredStatus):
             # What is ignored or forgotten may have a problem that concerns nobody.
-            state = one.entry.state
+            state = one.state
             return (self.waiting and state is State.WAITING) or (self.problems and state is State.PROBLEM)
         fits = (
             self.failed and (one.results.standing is not None or one.last_run_failed),
@@ -319,6 +339,13 @@ def _failure_dict(results: RecordingSummary) -> dict[str, Any] | None:
 
 def _problem_dict(error: SortAssetsError | None) -> dict[str, Any] | None:
     return None if error is None else asdict(Problem.from_error(error))
+
+
+def _stream(key: str) -> str | None:
+    try:
+        return RecordingKey.parse(key).stream
+    except RecordingKeyError:
+        return None
 
 
 def _path(key: str) -> str | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from sort_assets.config.settings import Roots
+    from sort_assets.errors import SortAssetsError
     from sort_assets.platform.arrivals.dry_run import PlannedRecording
     from sort_assets.platform.arrivals.header_reader import HeaderReader
     from sort_assets.platform.arrivals.removal import Results
@@ -47,7 +48,9 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
                     named += find_recordings(folder)
             for path in named:
                 with others_go_on(path, failed):
-                    registered += register_recording(instance, path, roots)
+                    registered += register_recording(
+                        instance, path, roots, lambda key, problem: _complain_of_stream(key, problem, failed)
+                    )
     if as_json:
         print_json([asdict(one) for one in registered])
     else:
@@ -56,6 +59,11 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
             if one.clock is not None:
                 complain(f"{name_of(one.key)}: {one.clock}")
     sys.exit(1 if failed else 0)
+
+
+def _complain_of_stream(key: str, problem: "SortAssetsError", failed: list[str]) -> None:
+    failed.append(key)
+    complain(f"{name_of(key)}: {type(problem).__name__}: {problem}")
 
 
 @click.command()

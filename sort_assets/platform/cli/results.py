@@ -107,7 +107,7 @@ def _print_others(others: "Iterable[UnregisteredStatus]", *, in_full: bool) -> N
     skipped: Counter[str] = Counter()
     for one in others:
         path = name_of(one.path)
-        state, problem = one.entry.state.value, one.entry.problem
+        state, problem = one.state.value, one.problem
         if state in ("ignored", "forgotten") and not in_full:
             skipped[state] += 1
         elif problem is not None:

@@ -20,12 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import IncompatibleFilesError, MissingProbeError, ProbeGeometryError, UnreadableRecordingError
+from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.clock import (
     Clock,
     annotate_clocks,
@@ -34,6 +33,7 @@ from sort_assets.recordings.clock import (
 )
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.open_ephys_probe import read_probe
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
@@ -51,7 +51,6 @@ from sort_assets.recordings.probes import attach_neuropixels
 from sort_assets.recordings.timestamps import clock_from_timestamps
 
 if TYPE_CHECKING:
-    from probeinterface import Probe
     from spikeinterface.core import BaseRecording
 
 _NODE = re.compile(r"Record[ _]Node[ _]?(?P<number>\d+)")
@@ -156,14 +155,14 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
         When the settings place another number of electrodes than there are.
     """
     streams = _streams(path)
-    segments = streams[choose_stream(path, stream, tuple(streams))]
+    missing = Missing(config.accept_incomplete)
+    segments = _described(streams[choose_stream(path, stream, tuple(streams))], missing)
     for segment in segments[1:]:
         if (segment.rate_hz, segment.channels) != (segments[0].rate_hz, segments[0].channels):
             raise IncompatibleFilesError(
                 f"'{segment.folder}' can't be put behind '{segments[0].folder}': its channels, rate or gains differ.",
                 remedy="Move the recordings that were made with other settings into a folder of their own.",
             )
-    missing = Missing(config.accept_incomplete)
     clocks = [_clock(segment, missing) for segment in segments]
     filled = [(segment, clock) for segment, clock in zip(segments, clocks, strict=True) if clock is not None]
     if not filled:
@@ -173,7 +172,7 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     annotate_clock_doubts(
         recording, [f"{_name(segment)}: {doubt}" for segment, (_, doubts) in filled for doubt in doubts]
     )
-    probe = _read_probe(segments[0], config)
+    probe = read_probe(segments[0].settings, segments[0].folder, len(segments[0].electrodes), config)
     if probe is not None:
         attach_neuropixels(recording, probe)
     read_first_and_last_sample(recording, path)
@@ -221,18 +220,50 @@ def _settings(node_folder: Path, experiment: int) -> Path:
     return node_folder / ("settings.xml" if experiment == 1 else f"settings_{experiment}.xml")
 
 
-def _streams(path: Path) -> dict[str, list[_Segment]]:
-    """Stream name to its segments in the order in which they were recorded."""
+def _described(segments: Sequence[_Segment | UnreadableRecordingError], missing: Missing) -> list[_Segment]:
+    """The segments of recordings with a description; the others are noted as missing."""
+    described = [one for one in segments if not isinstance(one, UnreadableRecordingError)]
+    errors = [one for one in segments if isinstance(one, UnreadableRecordingError)]
+    if not described:
+        raise errors[0]
+    for error in errors:
+        missing.note(error.message)
+    return described
+
+
+def _streams(path: Path) -> dict[str, list[_Segment | UnreadableRecordingError]]:
+    """Stream name to its segments in the order in which they were recorded.
+
+    In place of those of a recording without a description stands why there is none: in all streams of its experiment,
+    or in one called after the experiment where nothing of it is described.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the description of the only experiment is missing or damaged.
+    """
     places = list(_places(path))
     several_nodes = len({place.node for place in places}) > 1
     several_experiments = len({place.experiment for place in places}) > 1
-    streams: dict[str, list[_Segment]] = {}
+    streams: dict[str, list[_Segment | UnreadableRecordingError]] = {}
+    undescribed: dict[str, list[UnreadableRecordingError]] = {}
     for place in places:
         prefix = f"{place.node}/" if several_nodes else ""
         prefix += f"experiment{place.experiment}/" if several_experiments else ""
-        for segment in _segments(place):
+        try:
+            segments = _segments(place)
+        except UnreadableRecordingError as error:
+            undescribed.setdefault(prefix, []).append(error)
+            continue
+        for segment in segments:
             if segment.electrodes and segment.rate_hz >= MIN_SORTABLE_RATE_HZ:
                 streams.setdefault(f"{prefix}{segment.folder.name}", []).append(segment)
+    for prefix, errors in undescribed.items():
+        same_experiment = [name for name in streams if name.rpartition("/")[0] == prefix.rstrip("/")]
+        if not same_experiment and not prefix:
+            raise errors[0]
+        for name in same_experiment or [prefix.rstrip("/")]:
+            streams.setdefault(name, []).extend(errors)
     return {name: streams[name] for name in sorted(streams, key=natural_order)}
 
 
@@ -354,49 +385,3 @@ def _open(segments: Sequence[_Segment], clocks: Sequence[Clock]) -> BaseRecordin
     recording.set_channel_offsets(0.0)
     annotate_clocks(recording, clocks)
     return recording
-
-
-def _read_probe(segment: _Segment, config: RecordingConfig) -> Probe | None:
-    """The stream's Neuropixels probe; None where it has none, or where a probe file stands for one that is unreadable.
-
-    Of a probe that a probe file replaces, there is left to read when its converters take each channel.
-    """
-    try:
-        # probeinterface treats settings that it can't parse as those of a recording without such a probe.
-        with readable(segment.settings):
-            _ = segment.settings.is_file() and ElementTree.parse(segment.settings)
-        probe = _neuropixels(segment)
-    # Readouts, electrodes and part numbers that probeinterface does not know raise anything.
-    except Exception as error:
-        if config.probe_file is not None:
-            return None
-        if isinstance(error, UnreadableRecordingError):
-            raise
-        raise MissingProbeError(
-            f"The probe of '{segment.folder.name}' can't be read from '{segment.settings}' "
-            f"({type(error).__name__}: {error}).",
-            remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded. A "
-            "newer version of probeinterface may also read the settings.",
-        ) from error
-    if probe is None or probe.get_contact_count() == len(segment.electrodes):
-        return probe
-    if config.probe_file is not None:
-        return None
-    raise ProbeGeometryError(
-        f"'{segment.settings}' places {probe.get_contact_count()} electrodes, and '{segment.folder}' has "
-        f"{len(segment.electrodes)}.",
-        remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded, if the "
-        "record node saved only some of them. If not, check that the settings belong to this recording: settings.xml "
-        "to experiment1, settings_2.xml to experiment2.",
-    )
-
-
-def _neuropixels(segment: _Segment) -> Probe | None:
-    """The stream's probe, or None where it is no Neuropixels or nothing is known of it."""
-    import probeinterface
-
-    if not segment.settings.is_file():
-        return None
-    if not probeinterface.has_neuropixels_probes(segment.settings, stream_name=segment.folder.name):
-        return None
-    return probeinterface.read_openephys_neuropixels(segment.settings, stream_name=segment.folder.name)

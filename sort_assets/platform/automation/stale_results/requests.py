@@ -18,6 +18,7 @@ from sort_assets.platform.pipeline.recording_results import recording_summary
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets.platform.store.store import Store
+from sort_assets.recordings.key import RecordingKey
 
 _RUN_KEY_TAG = "dagster/run_key"
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -115,7 +116,7 @@ class RefreshPlanner:
                 reason = "about to be sorted by new_recordings"
             elif entry.missing_since is not None:
                 reason = "no longer on disk"
-            elif entry.problem is not None:
+            elif entry.problem_of(RecordingKey.parse(recording.key).stream) is not None:
                 reason = "with a problem, see `sort-assets status`"
             elif len(plan.requests) >= min(room, self._limits.requests):
                 reason = "for a later tick"

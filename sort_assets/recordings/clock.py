@@ -130,8 +130,9 @@ class Clock:
     def jumps(self) -> tuple[ClockJump, ...]:
         """Between pieces that do not follow each other. Where only the rate changes, there is none."""
         found = []
+        rate_hz = self.rate_hz
         for before, after in pairwise(self.pieces):
-            missing = _jump(before, after, self.nominal_hz)
+            missing = _jump(before, after, rate_hz)
             if missing:
                 found.append(ClockJump(after.start_sample, missing))
         return tuple(found)
@@ -263,9 +264,9 @@ class Clock:
         return cls(**{**values, "pieces": tuple(ClockPiece(**piece) for piece in values["pieces"])})
 
 
-def _jump(before: ClockPiece, after: ClockPiece, nominal_hz: float) -> int:
+def _jump(before: ClockPiece, after: ClockPiece, rate_hz: float) -> int:
     """How many samples are missing between two pieces."""
-    return round((after.start_time_s - before.end_time_s) * nominal_hz)
+    return round((after.start_time_s - before.end_time_s) * rate_hz)
 
 
 class BrokenClockError(ValueError):

@@ -46,7 +46,7 @@ def clock(recording: BaseRecording) -> CheckResult:
     problems = clock_doubts(recording)
     if jumps:
         told = ", ".join(
-            f"{abs(jump.samples)} samples ({abs(jump.samples) / found.nominal_hz:.3f} s) "
+            f"{abs(jump.samples)} samples ({abs(jump.samples) / found.rate_hz:.3f} s) "
             f"{'are missing' if jump.samples > 0 else 'are there twice'} before sample {jump.sample}"
             for jump in jumps[:_JUMPS_TOLD]
         )

@@ -25,7 +25,7 @@ def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
     begins = {piece.start_sample: f"{piece.name} begins" for piece in files} if len(files) > 1 else {}
     jumps = {jump.sample: jump.samples for jump in clock.jumps if jump.sample not in begins}
     rows = [
-        _row(piece, begins.get(piece.start_sample) or _missing(piece, jumps, clock.nominal_hz))
+        _row(piece, begins.get(piece.start_sample) or _missing(piece, jumps, clock.rate_hz))
         for piece in clock.pieces[:_ROWS]
     ]
     if len(clock.pieces) > _ROWS:
@@ -41,14 +41,14 @@ def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
     )
 
 
-def _missing(piece: ClockPiece, jumps: Mapping[int, int], nominal_hz: float) -> str:
+def _missing(piece: ClockPiece, jumps: Mapping[int, int], rate_hz: float) -> str:
     """How a piece follows the one before; empty where it goes on."""
     if piece.filled:
         return "a gap: zeros stand for it"
     jump = jumps.get(piece.start_sample, 0)
     if jump > 0:
-        return f"{jump} samples missing ({jump / nominal_hz:.6f} s)"
-    return f"the clock steps back by {-jump} samples ({-jump / nominal_hz:.6f} s)" if jump else ""
+        return f"{jump} samples missing ({jump / rate_hz:.6f} s)"
+    return f"the clock steps back by {-jump} samples ({-jump / rate_hz:.6f} s)" if jump else ""
 
 
 def _row(piece: ClockPiece, before: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def test_each_piece_is_a_row_with_what_is_missing_before_it() -> None:
 
     assert [row[0] for row in table.rows] == ["0 to 29999", "30000 to 59999", "60000 to 60299", "60300 to 89999"]
     assert table.rows[1][1] == "20.000000 s"
-    assert table.rows[1][4].startswith("195001 samples missing (6.50")
+    assert table.rows[1][4].startswith("195011 samples missing (6.500042 s)")
     assert table.rows[2][4] == "a gap: zeros stand for it"
     assert "timestamps" in table.caption
     assert "12.500000 s" in table.caption

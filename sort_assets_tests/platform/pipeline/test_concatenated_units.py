@@ -1,23 +1,25 @@
 """Units of files that were put one after the other, or of a file with a gap: delivered with the times of the files."""
 
-from pathlib import Path
-
-import h5py
 import numpy as np
 import pynapple as nap
 import pytest
 from pynwb import NWBHDF5IO
+from scipy.io import loadmat
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 
-from sort_assets.platform.store.handles import StoredBinary, StoredCuration, StoredDelivery
-from sort_assets.testing.nwb import write_nwb
+from sort_assets.platform.store.handles import StoredBinary, StoredCuration, StoredDelivery, StoredReport
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.platform.pipeline.known_units import AFTER_THE_SORT, prepare, publish_sorting
+from sort_assets_tests.recordings.writers import write_open_ephys
 
 pytestmark = pytest.mark.slow
 
 HALF = 150_000
+MISSING = 900_000
+RATE_HZ = 30_000 * (1 + 80e-6)
+FORMATS = ["nwb", "npz", "mat", "phy", "pynapple"]
+PHY_ARRAYS = ("spike_times", "spike_clusters", "spike_times_seconds")
 
 
 def test_files_are_delivered_on_their_own_clocks_and_one_of_them_can_decide(
@@ -57,46 +59,63 @@ def test_files_are_delivered_on_their_own_clocks_and_one_of_them_can_decide(
     assert "1: part_1.nwb, 2: part_2.nwb" in failure["remedy"]
 
 
-def test_a_gap_in_the_file_is_in_the_times_of_every_delivery(
+def test_every_delivery_has_the_times_of_a_clock_with_a_gap_and_another_rate(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:
     recording, truth = short
-    times = 5.0 + np.arange(recording.get_num_samples()) / 29_998.5
-    times[HALF:] += 30.0
-    file = write_nwb(recording, home.roots.recordings / "hole.nwb", timestamps=True)
-    with h5py.File(file, "a") as opened:
-        opened["acquisition/ElectricalSeries/timestamps"][:] = times
-    key = home.register(file)
+    numbers = np.arange(recording.get_num_samples())
+    numbers[HALF:] += MISSING
+    times = 5.0 + numbers / RATE_HZ
+    session = write_open_ephys(recording, home.roots.recordings / "session", lfp=False)
+    (folder,) = session.rglob("continuous/*")
+    np.save(folder / "sample_numbers.npy", numbers)
+    np.save(folder / "timestamps.npy", times)
+    key = home.register(session)
     before = home.materialize(key, "preprocessed_recording", "binary_dat", config=cheap())
-    trains = {unit: truth.get_unit_spike_train(unit) for unit in truth.unit_ids}
+    # A spike whose waveform reaches over the gap.
+    trains = {unit: np.union1d(truth.get_unit_spike_train(unit), [HALF + 7]) for unit in truth.unit_ids}
     rate_hz = StoredBinary(home.roots, key).load().sampling_frequency
     publish_sorting(home, key, NumpySorting.from_unit_dict([trains], rate_hz))
 
-    done = home.materialize(key, *AFTER_THE_SORT, config=cheap(delivery={"formats": ["nwb", "npz", "pynapple"]}))
+    done = home.materialize(key, *AFTER_THE_SORT, config=cheap(delivery={"formats": FORMATS}))
 
     assert done.success
     (clock,) = [check for check in before.get_asset_check_evaluations() if check.check_name == "clock"]
     assert not clock.passed
-    assert "(30.000 s) are missing before sample 150000" in str(clock.description)
+    assert "900000 samples (30.000 s) are missing before sample 150000" in str(clock.description)
     units = StoredCuration(home.roots, key).load()
     assert len(units.unit_ids) > 5
-    true_s = {str(unit): times[truth.get_unit_spike_train(unit)] for unit in truth.unit_ids}
-    files = {path.suffixes[-1] if "tsgroup" not in path.name else "tsgroup": path for path in _delivered(home, key)}
-    arrays = np.load(files[".npz"], allow_pickle=False)
-    group = nap.load_file(files["tsgroup"])
-    with NWBHDF5IO(files[".nwb"], "r") as opened:
+    marks = units.get_annotation("spikes_at_joins")
+    files = StoredDelivery(home.roots, key).load()
+    arrays, grouped = (np.load(files[f"delivery/session_{end}"]) for end in ("units.npz", "tsgroup.npz"))
+    group = nap.load_file(files["delivery/session_tsgroup.npz"])
+    struct = loadmat(files["delivery/session_units.mat"], simplify_cells=True)
+    with NWBHDF5IO(files["delivery/session.nwb"], "r") as opened:
         table = opened.read().units.to_dataframe()
+    phy = {name: np.load(files["delivery/session_phy"] / f"{name}.npy").ravel() for name in PHY_ARRAYS}
     for index, unit in enumerate(units.unit_ids):
-        expected = true_s[str(unit)]
-        np.testing.assert_allclose(units.get_unit_spike_train(unit, return_times=True), expected, atol=1e-5)
-        np.testing.assert_allclose(arrays["spike_times_s"][arrays["spike_unit_index"] == index], expected, atol=1e-5)
-        np.testing.assert_allclose(table["spike_times"].iloc[index], expected, atol=1e-5)
-        np.testing.assert_allclose(group[index].t, expected, atol=1e-5)
-    np.testing.assert_allclose(arrays["clock_intervals_s"], [[5.0, 10.00025], [40.00025, 45.0005]], atol=1e-4)
-    readme = (files[".nwb"].parent / "README.txt").read_text()
-    assert "29998.50" in readme
+        samples = trains[unit]
+        at_join = (samples - 30 < HALF) & (samples + 60 > HALF)
+        same_s = {
+            "load": units.get_unit_spike_train(unit, return_times=True),
+            "npz": arrays["spike_times_s"][arrays["spike_unit_index"] == index],
+            "mat": np.ravel(struct["units"][index]["spike_times_s"]),
+            "nwb": table["spike_times"].iloc[index],
+            "pynapple": group[index].t,
+            "phy": phy["spike_times_seconds"][phy["spike_clusters"] == index],
+        }
+        for form, found in same_s.items():
+            np.testing.assert_allclose(found, times[samples], rtol=0, atol=0.5 / RATE_HZ, err_msg=form)
+        np.testing.assert_array_equal(arrays["spike_at_join"][arrays["spike_unit_index"] == index], at_join)
+        np.testing.assert_array_equal(np.ravel(struct["units"][index]["spike_at_join"]), at_join)
+        np.testing.assert_array_equal(table["spike_at_join"].iloc[index], at_join)
+        np.testing.assert_array_equal(grouped["spike_at_join"][grouped["index"] == index], at_join)
+        assert marks[str(unit)] == np.flatnonzero(at_join).tolist()
+    gap_s = [times[HALF - 1] + 1 / RATE_HZ, times[HALF]]
+    np.testing.assert_allclose(arrays["clock_intervals_s"], [[5.0, gap_s[0]], [gap_s[1], times[-1] + 1 / RATE_HZ]])
+    readme = (files["delivery/session.nwb"].parent / "README.txt").read_text()
+    assert "+80.00 ppm from the nominal 30000 Hz" in readme
     assert "2 stretches" in readme
-
-
-def _delivered(home: Home, key: str) -> list[Path]:
-    return list(StoredDelivery(home.roots, key).load().values())
+    assert "spikes are at joins" in readme
+    report = StoredReport(home.roots, key).load().read_text()
+    assert "900000 samples missing (30.000000 s)" in report

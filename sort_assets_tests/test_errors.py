@@ -1,11 +1,16 @@
 """What the operating system refuses, as Python really meets it where that can be done here."""
 
+import ast
 import errno
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sort_assets import errors
+from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import (
     DiskFullError,
     HostOutOfMemoryError,
@@ -14,7 +19,10 @@ from sort_assets.errors import (
     StorageError,
     os_failure,
 )
+from sort_assets.platform.cli import main
 
+SOURCES = sorted(Path(errors.__file__).parent.rglob("*.py"))
+SECTIONS = {name: field.annotation for name, field in SortingPipelineConfig.model_fields.items()}
 KINDS = {
     errno.ENOSPC: DiskFullError,
     errno.EDQUOT: DiskFullError,
@@ -67,3 +75,27 @@ def test_the_failure_survives_the_way_to_another_process() -> None:
 
     assert type(restored) is StorageError
     assert restored.diagnostics == failure.diagnostics
+
+
+def remedies() -> Iterator[str]:
+    """The texts of all remedies, where they stand in the code."""
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "remedy":
+                parts = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+                yield "".join(part for part in parts if isinstance(part, str))
+
+
+def test_the_settings_and_commands_that_remedies_name_exist() -> None:
+    texts = [*remedies()]
+    fields = {found for text in texts for found in re.findall(rf"\b({'|'.join(SECTIONS)})\.([a-z_0-9]+)", text)}
+    commands = {found for text in texts for found in re.findall(r"`sort-assets ([a-z-]+)", text)}
+
+    assert len(texts) > 200
+    assert len(fields) > 20
+    assert {f"{section}.{name}" for section, name in fields if name not in SECTIONS[section].model_fields} == set()
+    assert commands - set(main.commands) == set()
+
+
+def test_no_remedy_gives_up_what_a_person_did() -> None:
+    assert [text for text in remedies() if re.search("export the (curated )?units again", text, re.IGNORECASE)] == []

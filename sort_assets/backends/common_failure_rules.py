@@ -233,7 +233,8 @@ _RECORDING = (
         r"Channel locations are required for this spike sorter",
         MissingProbeError,
         "The recording says nothing about where its channels are, and the sorter needs that.",
-        "Store the electrodes' positions in the recording's file, or choose a sorter that needs none.",
+        "Set recording.probe_file to a probeinterface JSON file with the electrodes' positions, store them in the "
+        "recording's file, or choose a sorter that needs none.",
     ),
     failure_rule(
         r"Channel locations are not unique",
@@ -245,20 +246,23 @@ _RECORDING = (
         r"3D 'location' are not supported",
         ProbeGeometryError,
         "The channels' locations have three coordinates, and the sorter takes two.",
-        "Store positions in the plane of the probe (probeinterface: Probe.to_2d) in the recording's file.",
+        "Set recording.probe_file to a probeinterface JSON file with positions in the plane of the probe "
+        "(Probe.to_2d).",
     ),
     failure_rule(
         r"[Uu]nable to (?:synchronously )?open file \(file signature not found",
         UnreadableRecordingError,
         "A file that should be HDF5 is none, or its beginning is damaged.",
-        "Copy the recording again from where it was made.",
+        "If it is the recording, compare it with the original: where they differ, copy it again; where they do not, it "
+        "was damaged when it was made, or has the wrong name.",
     ),
     failure_rule(
         r"Bytes in binary file did not divide evenly|mmap length is greater than file size|truncated file: eof",
         UnreadableRecordingError,
         "The recording's file is shorter than its description says: it was cut off, or its number of channels is "
         "wrong.",
-        "Materialize binary_dat again; if it fails again, copy the raw recording again from where it was made.",
+        "Materialize binary_dat again. If it fails again, check channels and dtype of recording.binary where they are "
+        "set, and compare the raw recording's size with the original's: only where they differ does a copy help.",
     ),
     failure_rule(
         r"Input X contains (?:NaN|infinity)|array must not contain infs or NaNs|matrix contained non-finite values"

@@ -156,7 +156,7 @@ class _Curator:
         if self.manual is not None and not self.manual.is_about(self.analyzer.sorting):
             raise CurationError(
                 f"What {self.manual.user} decided in '{self.manual.path}' is about other units than these.",
-                remedy="Import a curation of these units, or go back to the automatic one.",
+                remedy="Import a curation of these units, or go back to the automatic one; what was decided stays.",
                 curated=len(self.manual.unit_ids),
                 units=len(self.ids),
             )

@@ -45,7 +45,7 @@ class HistoryStep(BaseModel):
         Why, by unit id as text.
     censor_ms : float or None
         Of spikes in a merged unit that are less than this apart, the first one stays: SpikeInterface's `censor_ms`,
-        in milliseconds. None keeps all, as steps did that were made before version 2 of the asset.
+        in milliseconds. None keeps all, as the steps of older versions did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -277,7 +277,7 @@ def restructure(
         if not units.has_recording():
             raise CurationError(
                 "Units that lie on different channels are merged, and the recording with their waveforms is gone.",
-                remedy="Bring the recording back, or replay the history on the sorting alone.",
+                remedy="Make the `.dat` again, or bring the recording back; or replay the history on the sorting.",
             )
         mode = "hard"
     # Not handed to `apply_curation`, which 0.105.3 hands on only to merges.

@@ -106,7 +106,8 @@ class ManualCuration(BaseModel):
         if ids != self.unit_ids:
             raise CurationError(
                 f"The curation in '{self.path}' is not about the units that were curated before it.",
-                remedy="Export the curated units again, and curate that folder.",
+                remedy="Keep it. Export the present units into another folder (`sort-assets export-phy --folder`), and "
+                "repeat there what was decided.",
                 path=self.path,
             )
         return self.model_copy(
@@ -239,7 +240,8 @@ def from_curation_json(
     if unknown:
         raise CurationError(
             f"'{path}' is about units that the sorting does not have: {', '.join(unknown[:20])}.",
-            remedy="Import it for the recording, and the version of its units, that was curated.",
+            remedy="Name the recording that it was made for. If that was sorted or curated again since, repeat on its "
+            "present units what was decided, and keep the file.",
             unknown=len(unknown),
         )
     merged = [[known[str(unit_id)] for unit_id in merge.unit_ids] for merge in model.merges or []]
@@ -289,18 +291,26 @@ def _read_model(path: Path) -> Curation:
     from spikeinterface.curation.curation_model import Curation
 
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CurationError(
+            f"'{path}' can't be read: {error.strerror}.",
+            remedy="Check the path, and that the user who runs sort_assets may read the file.",
+            path=str(path),
+        ) from error
+    try:
+        values = json.loads(text)
         if not isinstance(values, dict):
             raise TypeError("it is no JSON object")
         # SpikeInterface prints that it converts the oldest version.
         with contextlib.redirect_stdout(io.StringIO()):
             return Curation(**values)
     # Its validators index and iterate what the file holds before pydantic has looked at it.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CurationError(
             f"'{path}' is not a curation in SpikeInterface's format: {what}.",
-            remedy="Save the curation again, in version 2 of the format.",
+            remedy="Correct what is named, or save the curation again with the program that made it.",
             path=str(path),
         ) from error
 
@@ -324,7 +334,8 @@ def _parts(path: Path, split: Split, sorting: BaseSorting, known: dict[str, Unit
     if not fits or len(parts) < 2 or not all(map(len, parts)):
         raise CurationError(
             f"'{path}' splits unit {unit_id} in a way that does not fit its {count} spikes.",
-            remedy="Import it for the version of the units that was curated.",
+            remedy="Name the recording that it was made for. If that was sorted or curated again since, split its "
+            "present units, and keep the file.",
             unit=str(unit_id),
             spikes=count,
         )

@@ -288,7 +288,8 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
         r"|Selected empty shank index: [^,]+|Unrecognized extension for probe[^\n]*)",
         ProbeGeometryError,
         "The channels' locations do not fit the recording: {reason}.",
-        "Correct the probe in the recording's file.",
+        "Set recording.probe_file to a probeinterface JSON file of the probe, or correct it in the recording's file; "
+        "leave sorter.params without a probe.",
     ),
     failure_rule(
         r"(?P<reason>`nt` must be odd, but got nt=\d+)",

@@ -130,7 +130,8 @@ def request_run(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tu
     if not catalog.request_run(key, f"{key}:{fingerprint}:{reason}", assets):
         raise MissingRecordingError(
             f"The recording of '{key}' no longer has this stream.",
-            remedy="See which streams there are with `sort-assets status`, or launch the run in the UI.",
+            remedy="If the recording was replaced, register the streams that it has now (`sort-assets register`), and "
+            "`sort-assets forget` this one; its results stay.",
         )
 
 

@@ -69,8 +69,9 @@ def _folders() -> Iterator[CheckResult]:
         if name == "store" and free < _LITTLE_SPACE_BYTES:
             yield warning(name, detail, "Free some space: every recording is written there once more.")
         elif not os.access(folder, os.R_OK if name == "recordings" else os.W_OK):
-            message = f"{folder} is not accessible"
-            yield failed(name, StoreError(message, remedy="Change the folder's permissions."))
+            what = "read" if name == "recordings" else "written to"
+            remedy = f"Give the user that runs sort_assets the right to do so; if it is mounted, look how ({folder})."
+            yield failed(name, StoreError(f"{folder} can't be {what}", remedy=remedy))
         else:
             yield ok(name, detail)
     yield from _rules(roots)

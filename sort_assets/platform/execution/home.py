@@ -150,7 +150,9 @@ def open_instance() -> dg.DagsterInstance:
     except Exception as error:  # Dagster's own classes for what may be wrong with the file have no public names
         raise InstanceError(
             f"Dagster can't open the instance of '{home}': {error}",
-            remedy=f"Replace '{home / SETTINGS}' by sort_assets' {SETTINGS}, or correct it; it names no class of "
+            remedy="Check that its database can be reached, and that the disk of the home is writable and not full."
+            if isinstance(error, OSError) or type(error).__module__.startswith("sqlalchemy.")
+            else f"Replace '{home / SETTINGS}' by sort_assets' {SETTINGS}, or correct it; it names no class of "
             "sort_assets any more.",
         ) from error
     refuse_temporary_instance(instance)

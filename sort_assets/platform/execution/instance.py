@@ -21,7 +21,8 @@ def refuse_temporary_instance(instance: dg.DagsterInstance) -> None:
     if instance.is_ephemeral or Path(instance.root_directory).name.startswith(_TEMPORARY_HOME):
         raise InstanceError(
             "This Dagster instance is temporary: everything it knows is lost when it stops.",
-            remedy="Set DAGSTER_HOME to an absolute path, or run in the checkout, whose .env file sets it.",
+            remedy="Run in the folder that `sort-assets init` or `make install` set up, whose .env file sets "
+            "DAGSTER_HOME, or set it to an absolute path.",
         )
 
 

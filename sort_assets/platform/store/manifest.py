@@ -48,6 +48,10 @@ class InputVersion(BaseModel):
     data_version: str
 
 
+MANUAL_CURATION = "manual_curation"
+"""The asset that holds what people decided."""
+
+
 class Manifest(BaseModel):
     """What an artefact is and how it was made.
 
@@ -105,7 +109,7 @@ class Manifest(BaseModel):
             raise DamagedArtefactError(
                 f"The manifest of {self.asset} of '{self.recording}', version {self.version}, has other details than "
                 f"this version of sort_assets reads: {error}",
-                remedy="Update sort_assets, or materialize this asset again.",
+                remedy=f"Update sort_assets if it was written by a newer version. If not: {make_again(self.asset)}",
             ) from error
 
 
@@ -121,16 +125,26 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedArtefactError(
-            f"'{folder}' has no readable manifest: {error}", remedy="Materialize this asset again."
+            f"'{folder}' has no readable manifest: {error}", remedy=make_again(folder.parent.name)
         ) from error
     sizes = file_sizes(folder)
     for name, size in manifest.files.items():
         if sizes.get(name) != size:
             found = f"has {sizes[name]} bytes" if name in sizes else "is missing"
             raise DamagedArtefactError(
-                f"'{folder / name}' {found}; its manifest says {size} bytes.", remedy="Materialize this asset again."
+                f"'{folder / name}' {found}; its manifest says {size} bytes.", remedy=make_again(folder.parent.name)
             )
     return manifest
+
+
+def make_again(asset: str) -> str:
+    """The remedy for a damaged artefact: what is computed can be made again, and what a person decided can't."""
+    if asset == MANUAL_CURATION:
+        return (
+            "Put its files back from a backup of the store, or import the curation again with `sort-assets "
+            "import-curation`; with --automatic the recording goes back to the automatic one."
+        )
+    return f"Materialize {asset} again."
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

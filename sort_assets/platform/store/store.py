@@ -24,6 +24,7 @@ from sort_assets.platform.store.dead_staging import living_staging, remove_dead_
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.files import entries, remove_empty, sync
 from sort_assets.platform.store.layout import (
+    ALL_RECORDINGS,
     CURRENT,
     FIGURES,
     FRESH_LINK,
@@ -209,7 +210,9 @@ class Store:
             what = f"version {version} of {asset}" if version is not None else asset
             raise MissingArtefactError(
                 f"The store has no {what} of '{recording}' (looked in '{folder}').",
-                remedy=f"Materialize {asset}, and what depends on it, for this recording.",
+                remedy=f"Materialize {asset}."
+                if recording == ALL_RECORDINGS
+                else f"Materialize {asset}, and what depends on it, for this recording.",
             )
         return Artefact(path, read_manifest(path))
 

@@ -254,6 +254,10 @@ class SorterFailedError(SortAssetsError, RuntimeError):
     """The sorter stopped with an error that no rule recognises."""
 
 
+class MissedSpikesError(SortAssetsError, RuntimeError):
+    """The sorter found nothing to sort in a recording that clearly has spikes."""
+
+
 class UnexpectedError(SortAssetsError, RuntimeError):
     """An exception that nothing here expects: most likely a mistake of ours."""
 

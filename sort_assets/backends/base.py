@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+    from sort_assets.backends.shape import ShapeChoices
     from sort_assets.checks.result import CheckResult
     from sort_assets.running.progress import Progress
 
@@ -98,6 +99,17 @@ class SorterBackend(ABC):
     def batch_samples(self) -> int | None:
         """How many samples the sorter reads at once; None where it does not learn noise and templates from batches."""
         return None
+
+    def batch_samples_for(self, recording: BaseRecording) -> int | None:
+        """The same for a recording, or a group of its channels; a sorter may take smaller batches of a short one."""
+        return self.batch_samples
+
+    def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
+        """The sorter's parameters that the shape of a recording, or of a group of its channels, decides, and why.
+
+        Only those that nobody set in `config.sorter.params`. The default chooses nothing.
+        """
+        return {}
 
     def check_ready(self) -> None:  # noqa: B027
         """Check, before anything expensive, that the sorter is installed and accepts its parameters.

@@ -6,11 +6,12 @@ import contextlib
 import copy
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION, UNSORTABLE
+from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION
+from sort_assets.backends.nothing_found import no_units, nothing_to_sort, too_short
 from sort_assets.backends.oom_schedule import (
     BESIDE_THE_SORT,
     CHUNK_DURATION,
@@ -22,8 +23,9 @@ from sort_assets.backends.oom_schedule import (
 )
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
+from sort_assets.backends.shape import ShapeChoices, values
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, RunnableBackend, SorterRun
-from sort_assets.checks.result import CheckResult, raise_first_error
+from sort_assets.checks.result import CheckResult, counted, raise_first_error
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
@@ -34,12 +36,16 @@ from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_mac
 from sort_assets.machine.threads import compute_threads
 from sort_assets.machine.versions import inspect_torch, inspect_versions
 from sort_assets.recordings.preflight import inspect_recording
+from sort_assets.recordings.steps import reference_of_few
 
 if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
+    from sort_assets.recordings.clear_spikes import ClearSpikes
+
 _CANARY_FOLDER = "canary"
+_MOSTLY = 0.5
 _SCALED_EXECUTION = ("n_jobs", "chunk_duration_s")
 
 
@@ -61,6 +67,11 @@ class SpikeInterfaceBackend(RunnableBackend):
         Name of that copy, or of one that it writes of recordings that have no `.dat`; removed when the sorter fails.
     memory_parameters : tuple of MemoryParameter
         The sorter's own parameters that drive its memory.
+    threshold_field : str or None
+        The configuration's field with the detection threshold, for remedies.
+    negative_only : tuple of str or None
+        The field that decides the sign of the peaks, and its value for both signs, of a sorter that takes negative
+        peaks unless told otherwise.
     failure_rules, stages, log_name
         As in `RunnableBackend`.
     """
@@ -72,6 +83,8 @@ class SpikeInterfaceBackend(RunnableBackend):
     copies_recording: ClassVar[bool] = False
     temporary_copy: ClassVar[str | None] = None
     memory_parameters: ClassVar[tuple[MemoryParameter, ...]] = ()
+    threshold_field: ClassVar[str | None] = None
+    negative_only: ClassVar[tuple[str, str] | None] = None
 
     @property
     def n_jobs(self) -> int:
@@ -140,9 +153,28 @@ class SpikeInterfaceBackend(RunnableBackend):
             raise_first_error(results)
             self._sort_canary(recording, output_folder)
             self._run(recording, output_folder)
+            found = _read_result(recording, output_folder)
         except UnsortableRecordingError as reason:
-            return _nothing_to_sort(recording, reason)
-        return _read_result(recording, output_folder)
+            return nothing_to_sort(self, recording, reason)
+        return found if found.get_num_units() else nothing_to_sort(self, recording, no_units(self.name))
+
+    def likely_causes(
+        self, recording: BaseRecording, reason: UnsortableRecordingError, spikes: ClearSpikes
+    ) -> Iterator[str]:
+        """Why this sorter may have missed clear spikes, the likeliest first: each with its remedy, as a sentence."""
+        yield from too_short(reason)
+        # With groups, the reference was taken of all of them together, before they were sorted one by one.
+        if self.config.recording.split_by is None and reference_of_few(recording, self.config.recording):
+            channels = counted(recording.get_num_channels(), "channel")
+            yield (
+                f"recording.preprocessing takes a common reference of {channels}, and with it spikes that most of them "
+                "see: leave common_reference out."
+            )
+        if self.negative_only is not None and spikes.negative_share < _MOSTLY:
+            field, both = self.negative_only
+            yield f"Most spikes go up, and {self.name} looks for those that go down: set {field} to {both}."
+        if self.threshold_field is not None:
+            yield f"The threshold may be too high for this recording: lower {self.threshold_field}."
 
     def preflight(self, recording: BaseRecording, output_folder: Path) -> list[CheckResult]:
         """Check the recording and the machine before the sorter starts.
@@ -160,7 +192,7 @@ class SpikeInterfaceBackend(RunnableBackend):
             *inspect_torch(gpus=0 if find_sensors(self.gpu) is None else 1),
             *inspect_recording(
                 recording,
-                batch_samples=self.batch_samples,
+                batch_samples=self.batch_samples_for(recording),
                 minimum_channels=self.minimum_channels,
                 needs_probe=self.needs_probe,
             ),
@@ -294,16 +326,25 @@ class SpikeInterfaceBackend(RunnableBackend):
 
         return dict(get_default_sorter_params(self.name))
 
+    def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
+        chosen = self.config.sorter.params
+        return {name: choice for name, choice in self.shape_defaults(recording).items() if name not in chosen}
+
+    def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
+        """What the recording's shape asks for, whether or not somebody chose otherwise; by default nothing."""
+        return {}
+
     def sorter_params(self, recording: BaseRecording) -> dict[str, Any]:
         """The parameters handed to `run_sorter`, merged key by key, also inside of options.
 
-        In this order: SpikeInterface's defaults of those that are given here, no second filter, our defaults, use of
-        the machine, and what was configured.
+        In this order: SpikeInterface's defaults of those that are given here, no second filter, our defaults, what the
+        recording's shape asks for, use of the machine, and what was configured.
         """
         ours: dict[str, Any] = {}
         for layer in (
             self.filter_off if self.recording_is_filtered else {},
             self.own_defaults,
+            values(self.shape_choices(recording)),
             self.machine_params(recording),
             self.config.sorter.params,
         ):
@@ -344,11 +385,3 @@ def _read_result(recording: BaseRecording, output_folder: Path) -> BaseSorting:
     excess = sorting.to_spike_vector().size - found.to_spike_vector().size
     found.annotate(**{EXCESS_SPIKES: int(excess)})
     return found
-
-
-def _nothing_to_sort(recording: BaseRecording, reason: UnsortableRecordingError) -> BaseSorting:
-    from spikeinterface.core import NumpySorting
-
-    empty = NumpySorting.from_unit_dict([{}], recording.sampling_frequency)
-    empty.annotate(**{UNSORTABLE: reason.to_dict()})
-    return empty

@@ -78,6 +78,8 @@ class SpykingCircus2Backend(SortingComponentsBackend):
     """SpyKING CIRCUS 2 (Yger et al. 2018), as rewritten within SpikeInterface; it whitens what we filtered."""
 
     name = "spykingcircus2"
+    threshold_field = "sorter.params.detection.method_kwargs.detect_threshold"
+    negative_only = ("sorter.params.detection.method_kwargs.peak_sign", "'both'")
     # Filter and common reference; the whitening has a switch of its own and stays on.
     filter_off: ClassVar[Mapping[str, Any]] = {"apply_preprocessing": False}
     own_defaults: ClassVar[Mapping[str, Any]] = {
@@ -100,6 +102,8 @@ class Tridesclous2Backend(SortingComponentsBackend):
     """Tridesclous 2 (https://github.com/tridesclous/tridesclous), as rewritten within SpikeInterface."""
 
     name = "tridesclous2"
+    threshold_field = "sorter.params.detect_threshold"
+    negative_only = ("sorter.params.peak_sign", "'both'")
     # No steps in place of filter and common reference; apply_preprocessing=False would also skip the whitening.
     filter_off: ClassVar[Mapping[str, Any]] = {"preprocessing_dict": []}
     own_defaults: ClassVar[Mapping[str, Any]] = {
@@ -119,6 +123,8 @@ class LupinBackend(SortingComponentsBackend):
     """Lupin, SpikeInterface's own sorter, put together from the best parts of others."""
 
     name = "lupin"
+    threshold_field = "sorter.params.detect_threshold"
+    negative_only = ("sorter.params.peak_sign", "'both'")
     # No steps in place of filter and common reference; apply_preprocessing=False would also skip the whitening.
     filter_off: ClassVar[Mapping[str, Any]] = {"preprocessing_dict": []}
     own_defaults: ClassVar[Mapping[str, Any]] = {
@@ -142,6 +148,8 @@ class MountainSort5Backend(SpikeInterfaceBackend):
     """
 
     name = "mountainsort5"
+    threshold_field = "sorter.params.detect_threshold"
+    negative_only = ("sorter.params.detect_sign", "0")
     # Only the filter; the whitening, which the sorter relies on, has a switch of its own.
     filter_off: ClassVar[Mapping[str, Any]] = {"filter": False}
     own_defaults: ClassVar[Mapping[str, Any]] = {

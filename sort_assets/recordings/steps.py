@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CORRECT_MOTION = "correct_motion"
 INTERPOLATE_MOTION = "interpolate_motion"
+COMMON_REFERENCE = "common_reference"
+FEWEST_FOR_REFERENCE = 16
+"""Number of channels from which on a spike is on so few of them that their median does not hold it."""
 MOTION_FOLDER = "motion"
 DEFAULT_MOTION_PRESET = "dredge_fast"
 """SpikeInterface's default preset."""
@@ -58,6 +61,25 @@ def planned_steps(config: RecordingConfig) -> Steps:
     if config.freq_max is not None:
         return {_LOWPASS: {"freq_max": config.freq_max}} | steps
     return steps
+
+
+def reference_of_few(recording: BaseRecording, config: RecordingConfig) -> bool:
+    """Whether the steps take a common reference of so few channels that spikes go with it.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With all channels of which the reference is taken.
+    config : RecordingConfig
+        Its `preprocessing` is read.
+    """
+    params = config.preprocessing.get(COMMON_REFERENCE)
+    # One channel, or those around each, as a reference are somebody's careful choice.
+    if params is None or params.get("reference", "global") != "global":
+        return False
+    groups = params.get("groups")
+    channels = min(map(len, groups)) if groups else recording.get_num_channels()
+    return bool(channels < FEWEST_FOR_REFERENCE)
 
 
 def apply_step(

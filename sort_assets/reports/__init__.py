@@ -21,7 +21,7 @@ from sort_assets.reports.content import (
     UnitTable,
     UnitValue,
 )
-from sort_assets.reports.parameters import parameters_in_force
+from sort_assets.reports.parameters import parameters_in_force, with_shape_choices
 from sort_assets.reports.recording_report import write_report
 from sort_assets.reports.report_figures import draw_unit_figures
 from sort_assets.reports.unit_table import make_unit_table
@@ -42,5 +42,6 @@ __all__ = [
     "draw_unit_figures",
     "make_unit_table",
     "parameters_in_force",
+    "with_shape_choices",
     "write_report",
 ]

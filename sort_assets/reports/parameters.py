@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sort_assets.reports.content import Parameter
@@ -21,6 +22,31 @@ def parameters_in_force(config: Mapping[str, Any], chosen_by: Mapping[str, str])
     """
     lines = [Parameter(name, _text(value), _source(name, chosen_by)) for name, value in _flat(config)]
     return tuple(sorted(lines, key=lambda line: not line.chosen_by))
+
+
+def with_shape_choices(
+    parameters: tuple[Parameter, ...], chosen: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> tuple[Parameter, ...]:
+    """The same, and before them what the shape of the recording decided of the sorter's parameters.
+
+    Parameters
+    ----------
+    parameters : tuple of Parameter
+    chosen : Mapping
+        By group, by the parameter's name, its "value" and "reason": `SortingDetails.chosen_by_shape`. Groups for which
+        the same was decided share a line.
+    """
+    lines: dict[Parameter, list[str]] = {}
+    for group, choices in chosen.items():
+        for name, one in choices.items():
+            line = Parameter(f"sorter.params.{name}", _text(one["value"]), f"the recording's shape: {one['reason']}")
+            lines.setdefault(line, []).append(group)
+    of_some = {line: groups for line, groups in lines.items() if len(groups) < len(chosen)}
+    named = tuple(
+        replace(line, chosen_by=f"{line.chosen_by} (groups {', '.join(groups)})") if line in of_some else line
+        for line, groups in lines.items()
+    )
+    return named + parameters
 
 
 def _flat(values: Mapping[str, Any], around: str = "") -> Iterator[tuple[str, Any]]:

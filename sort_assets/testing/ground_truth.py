@@ -30,6 +30,8 @@ def make_ground_truth(
     amplitudes_uv: tuple[float, float] = (120.0, 260.0),
     firing_rates_hz: tuple[float, float] = (12.0, 28.0),
     lazy: bool = False,
+    probe: Probe | None = None,
+    spatial_decay_um: tuple[float, float] = (20.0, 30.0),
 ) -> tuple[BaseRecording, BaseSorting]:
     """Make a recording and the spikes that were put into it.
 
@@ -54,6 +56,11 @@ def make_ground_truth(
         Lowest and highest mean firing rate.
     lazy : bool
         Compute samples each time they are read, for recordings that do not fit into memory.
+    probe : Probe or None
+        Another probe, in place of the two columns of `num_channels` contacts. Its units sit close to contacts, spread
+        over all of them.
+    spatial_decay_um : tuple of float
+        Shortest and longest distance within which a unit's amplitude falls to 1/e.
 
     Returns
     -------
@@ -66,8 +73,12 @@ def make_ground_truth(
     from spikeinterface.preprocessing import scale
 
     rng = np.random.default_rng(seed)
-    probe = make_probe(num_channels)
-    templates = _make_templates(probe, num_units, sampling_frequency, amplitudes_uv, rng)
+    if probe is None:
+        probe = make_probe(num_channels)
+        locations = _locations_along(probe, num_units, rng)
+    else:
+        locations = _locations_at_contacts(probe, num_units, rng)
+    templates = _make_templates(probe, locations, sampling_frequency, amplitudes_uv, spatial_decay_um, rng)
     if num_units == 0:
         sorting = NumpySorting.from_unit_dict([{}], sampling_frequency)
     else:
@@ -129,36 +140,52 @@ def make_probe(num_channels: int) -> Probe:
     return probe
 
 
+def _locations_along(probe: Probe, num_units: int, rng: np.random.Generator) -> np.ndarray:
+    """Evenly along the probe and in turn left and right of its middle, so that no two units look alike."""
+    positions = probe.contact_positions
+    locations = np.zeros((num_units, 3))
+    locations[:, 0] = positions[:, 0].mean() + np.where(np.arange(num_units) % 2, 18.0, -18.0)
+    margin_um = 10.0
+    locations[:, 1] = np.linspace(
+        positions[:, 1].min() + margin_um, positions[:, 1].max() - margin_um, num_units
+    ) + rng.uniform(-4, 4, num_units)
+    locations[:, 2] = rng.uniform(8.0, 15.0, num_units)
+    return locations
+
+
+def _locations_at_contacts(probe: Probe, num_units: int, rng: np.random.Generator) -> np.ndarray:
+    """Around contacts that are spread over the probe, each unit in another direction than its neighbour."""
+    positions = probe.contact_positions
+    contacts = ((np.arange(num_units) + 0.5) * len(positions) / max(num_units, 1)).astype(int)
+    angles, distances = 2.4 * np.arange(num_units) + rng.uniform(0, 0.5, num_units), rng.uniform(6, 12, num_units)
+    locations = np.zeros((num_units, 3))
+    locations[:, :2] = positions[contacts] + distances[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    locations[:, 2] = rng.uniform(8.0, 15.0, num_units)
+    return locations
+
+
 def _make_templates(
     probe: Probe,
-    num_units: int,
+    unit_locations: np.ndarray,
     sampling_frequency: float,
     amplitudes_uv: tuple[float, float],
+    spatial_decay_um: tuple[float, float],
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Templates in microvolts, shape (units, samples, channels), the largest peak of each as asked."""
     from spikeinterface.core.generate import generate_templates
 
-    positions = probe.contact_positions
-    unit_locations = np.zeros((num_units, 3))
-    # Evenly along the probe and in turn left and right of its middle, so that no two units look alike.
-    unit_locations[:, 0] = positions[:, 0].mean() + np.where(np.arange(num_units) % 2, 18.0, -18.0)
-    margin_um = 10.0
-    unit_locations[:, 1] = np.linspace(
-        positions[:, 1].min() + margin_um, positions[:, 1].max() - margin_um, num_units
-    ) + rng.uniform(-4, 4, num_units)
-    unit_locations[:, 2] = rng.uniform(8.0, 15.0, num_units)
     templates = generate_templates(
-        positions,
+        probe.contact_positions,
         unit_locations,
         sampling_frequency,
         ms_before=1.0,
         ms_after=3.0,
         seed=int(rng.integers(2**31)),
-        unit_params={"spatial_decay": (20.0, 30.0)},
+        unit_params={"spatial_decay": spatial_decay_um},
         mode="sphere",
     )
-    amplitudes = rng.uniform(*amplitudes_uv, size=num_units)
+    amplitudes = rng.uniform(*amplitudes_uv, size=len(unit_locations))
     peaks = np.abs(templates).max(axis=(1, 2))
     return np.asarray(templates * (amplitudes / peaks)[:, None, None], dtype="float32")
 

@@ -1,14 +1,19 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 from spikeinterface.comparison import compare_two_sorters
 from spikeinterface.core import BaseSorting
 from spikeinterface.sorters import get_default_sorter_params, run_sorter
 
 from sort_assets.backends.kilosort4 import Kilosort4Backend
+from sort_assets.backends.shape import values
 from sort_assets.backends.spikeinterface_backend import compute_threads
 from sort_assets.config import PRESETS, SortingPipelineConfig
-from sort_assets.errors import ConfigError
+from sort_assets.errors import ConfigError, TooFewChannelsError
 from sort_assets.recordings.dat_file import read_dat
 from sort_assets.testing import SorterBackendConformance, SortRun
+from sort_assets.testing.shapes import make_shape
 
 FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]
 
@@ -74,6 +79,43 @@ def test_a_batch_is_what_was_configured_or_kilosorts_default(params: dict[str, i
     config = SortingPipelineConfig.model_validate({"sorter": {"name": "kilosort4", "params": params}})
 
     assert Kilosort4Backend(config).batch_samples == batch_samples
+
+
+@pytest.mark.parametrize(
+    ("shape", "chosen"),
+    [
+        ("wire", {"do_CAR": False, "nblocks": 0, "nearest_chans": 1}),
+        ("tetrode", {"do_CAR": False, "nblocks": 0, "nearest_chans": 4}),
+        ("64 contacts", {}),
+    ],
+)
+def test_the_shape_decides_what_nobody_chose(shape: str, chosen: dict[str, Any]) -> None:
+    recording, _ = make_shape(shape, 1.0)
+    backend = Kilosort4Backend(SortingPipelineConfig())
+
+    params = backend.sorter_params(recording)
+
+    assert values(backend.shape_choices(recording)) == chosen
+    assert {name: params[name] for name in chosen} == chosen
+    assert all(choice.reason.endswith(".") for choice in backend.shape_choices(recording).values())
+
+
+def test_what_somebody_chose_wins_over_the_shape() -> None:
+    recording, _ = make_shape("tetrode", 1.0)
+    params = {"do_CAR": True, "nearest_chans": 3}
+    backend = Kilosort4Backend(SortingPipelineConfig.model_validate({"sorter": {"params": params}}))
+
+    assert set(backend.shape_choices(recording)) == {"nblocks"}
+    assert backend.sorter_params(recording).items() >= {**params, "nblocks": 0}.items()
+
+
+def test_a_common_reference_of_one_channel_is_refused() -> None:
+    recording, _ = make_shape("wire", 1.0)
+    chosen = SortingPipelineConfig.model_validate({"sorter": {"params": {"do_CAR": True}}})
+
+    Kilosort4Backend(SortingPipelineConfig()).check_recording(recording, Path("wire.nwb"))
+    with pytest.raises(TooFewChannelsError, match=r"sorter\.params\.do_CAR is true"):
+        Kilosort4Backend(chosen).check_recording(recording, Path("wire.nwb"))
 
 
 @pytest.mark.parametrize("size", [None, 0, 1.5, "large"])

@@ -1,4 +1,4 @@
-from sort_assets.reports import Parameter, parameters_in_force
+from sort_assets.reports import Parameter, parameters_in_force, with_shape_choices
 
 CONFIG = {
     "sorter": {"name": "kilosort4", "params": {"batch_size": 30000}},
@@ -26,3 +26,18 @@ def test_who_chose_a_section_chose_what_is_in_it() -> None:
         "curation.min_snr": "",
         "curation.thresholds": "",
     }
+
+
+def test_what_the_shape_decided_comes_first_with_its_reason() -> None:
+    tetrode = {"do_CAR": {"value": False, "reason": "4 channels are sorted together."}}
+    chosen = {"0": tetrode, "1": tetrode, "shank": {"nblocks": {"value": 0, "reason": "Too few for drift."}}}
+
+    lines = with_shape_choices((Parameter("sorter.name", "kilosort4"),), chosen)
+
+    assert lines == (
+        Parameter(
+            "sorter.params.do_CAR", "false", "the recording's shape: 4 channels are sorted together. (groups 0, 1)"
+        ),
+        Parameter("sorter.params.nblocks", "0", "the recording's shape: Too few for drift. (groups shank)"),
+        Parameter("sorter.name", "kilosort4"),
+    )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
+from sort_assets.backends.kilosort4.missed_spikes import likely_causes
+from sort_assets.backends.kilosort4.shape import shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.oom_schedule import OomSchedule
+from sort_assets.backends.shape import ShapeChoices, values
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
-from sort_assets.errors import ConfigError
+from sort_assets.errors import ConfigError, TooFewChannelsError, UnsortableRecordingError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
 from sort_assets.running.progress import Stage
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
+
+    from sort_assets.recordings.clear_spikes import ClearSpikes
 
 
 class Kilosort4Backend(SpikeInterfaceBackend):
@@ -43,10 +49,27 @@ class Kilosort4Backend(SpikeInterfaceBackend):
             )
         return size
 
-    @property
-    def minimum_channels(self) -> int:
-        # The common reference of one channel is that channel, and takes it away.
-        return 2 if self.config.sorter.params.get("do_CAR", True) else 1
+    def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
+        super().check_recording(recording, rec_path)
+        if recording.get_num_channels() == 1 and self.config.sorter.params.get("do_CAR", False):
+            raise TooFewChannelsError(
+                f"'{rec_path.name}' (or a group of its channels) has one channel, and sorter.params.do_CAR is true: "
+                "the common reference of one channel is that channel, and leaves nothing of it.",
+                remedy="Leave sorter.params.do_CAR out, or set it to false.",
+                num_channels=1,
+            )
+
+    def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
+        return shape_defaults(recording)
+
+    def likely_causes(
+        self, recording: BaseRecording, reason: UnsortableRecordingError, spikes: ClearSpikes
+    ) -> Iterator[str]:
+        yield from super().likely_causes(recording, reason, spikes)
+        params = (
+            _kilosort_defaults() | {"do_CAR": True} | values(self.shape_choices(recording)) | self.config.sorter.params
+        )
+        yield from likely_causes(recording, params, reason, spikes)
 
     def oom_schedule(self, failure: Exception | None) -> OomSchedule:
         return oom_schedule.oom_schedule(failure)
@@ -54,7 +77,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
         if not recording.has_probe():
             return NO_ESTIMATE
-        params = _kilosort_defaults() | self.config.sorter.params
+        params = _kilosort_defaults() | values(self.shape_choices(recording)) | self.config.sorter.params
         channels = recording.get_num_channels()
         templates = memory_needed.universal_templates(
             recording.get_channel_locations()[:, :2],

@@ -145,7 +145,7 @@ def _no_waveforms(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
     needs = f" It needs {found['needed']}." if "needed" in found else ""
     return TooFewSpikesError(
         f"Kilosort4 found {found['spikes_found']} clear spikes in {where}.{needs} It learns waveforms there and "
-        "nowhere else: whether the rest of the recording has spikes is not known.",
+        "nowhere else.",
         remedy=_IF_THE_REST_HAS_SPIKES,
         num_batches=num_batches,
         batches_looked_at=looked_at,

@@ -144,6 +144,9 @@ class SortingDetails(AssetDetails):
         Name of the GPU, or "CPU".
     effective_params : dict
         By group, the parameters that the sorter really ran with.
+    chosen_by_shape : dict
+        By group, the sorter's parameters that nobody set and the recording's shape decided: of each its `value` and the
+        `reason`. Absent where a sort was made before the shape decided anything.
     unsortable : str or None
         Why there was nothing to sort.
     unsortable_groups : dict
@@ -166,6 +169,7 @@ class SortingDetails(AssetDetails):
     clock: Mapping[str, Any] | None = None
     device: str
     effective_params: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    chosen_by_shape: Mapping[str, Mapping[str, Mapping[str, Any]]] = Field(default_factory=dict)
     unsortable: str | None = None
     unsortable_groups: Mapping[str, str] = Field(default_factory=dict)
     degraded: bool = False

@@ -88,7 +88,7 @@ def preprocessed_recording(
             filtered,
             raw=raw,
             split_by=split_by,
-            batch_samples=asset.backend.batch_samples,
+            batch_samples=asset.backend.batch_samples_for(filtered),
             minimum_channels=asset.backend.minimum_channels,
             needs_probe=asset.backend.needs_probe,
         )

@@ -27,6 +27,8 @@ from sort_assets.platform.store.handles import UNGROUPED, StoredBinary, StoredSo
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
+
+    from sort_assets.backends.shape import ShapeChoices
 PREFLIGHT_CHECK = "preflight"
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
@@ -82,13 +84,14 @@ def sorting(
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
             asset.hold(lease if asset.backend.uses_gpu else None, find_profile(asset.attempt, shape))
             context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.name}.")
+            shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
             found = {}
             for group, (recording, dat_path) in parts.items():
                 with _naming(group):
                     found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
         first, _ = next(iter(parts.values()))
-        result = _Sorted(first, units, found, folders, lease.name)
+        result = _Sorted(first, units, found, folders, lease.name, shaped, asset.backend.batch_samples_for(first))
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
@@ -134,6 +137,10 @@ class _Sorted:
         The sorter's, by group.
     device : str
         On which they ran.
+    chosen_by_shape : dict
+        By group, the parameters that its shape decided.
+    batch_samples : int or None
+        Samples in a batch of the sorter.
     """
 
     recording: "BaseRecording"
@@ -141,6 +148,8 @@ class _Sorted:
     found: "dict[str, BaseSorting]"
     folders: dict[str, Path]
     device: str
+    chosen_by_shape: "dict[str, ShapeChoices]"
+    batch_samples: int | None
 
     @property
     def duration_s(self) -> float:
@@ -189,8 +198,9 @@ def _publish(asset: StagedAsset, result: _Sorted, preflight: dg.AssetCheckResult
             **_links_to_logs(asset, result.folders),
             "units_table": _units_table(result.counts, result.duration_s),
             "parameters_used": dg.MetadataValue.json(next(iter(params.values()))),
+            **_shape_table(result.chosen_by_shape),
         },
-        checks=[preflight, *_outcome_checks(result, details), *_spike_checks(asset, result)],
+        checks=[preflight, *_outcome_checks(result, details), *_spike_checks(result)],
     )
 
 
@@ -207,6 +217,10 @@ def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, An
         clock=recording_clock(result.recording).to_dict(),
         device=result.device,
         effective_params=params,
+        chosen_by_shape={
+            group: {name: {"value": one.value, "reason": one.reason} for name, one in choices.items()}
+            for group, choices in result.chosen_by_shape.items()
+        },
         unsortable=result.unsortable,
         unsortable_groups=result.unsortable_groups,
         degraded=any(name not in asset.backend.harmless_fields for name in settings.scaled),
@@ -261,7 +275,7 @@ def _outcome_checks(result: _Sorted, details: SortingDetails) -> list[dg.AssetCh
     ]
 
 
-def _spike_checks(asset: StagedAsset, result: _Sorted) -> list[dg.AssetCheckResult]:
+def _spike_checks(result: _Sorted) -> list[dg.AssetCheckResult]:
     from sort_assets.checks.batch_edges import holes_at_batch_edges
     from sort_assets.checks.spikes import duplicate_fraction
     from sort_assets.checks.stability import stability
@@ -269,11 +283,24 @@ def _spike_checks(asset: StagedAsset, result: _Sorted) -> list[dg.AssetCheckResu
     units = result.units
     return check_results(
         [
-            holes_at_batch_edges(units, asset.backend.batch_samples),
+            holes_at_batch_edges(units, result.batch_samples),
             duplicate_fraction(units),
             stability(units, result.duration_s),
         ]
     )
+
+
+def _shape_table(chosen: "dict[str, ShapeChoices]") -> dict[str, dg.TableMetadataValue]:
+    """What the shape decided, if anything; groups for which it decided the same share a line."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for group, choices in chosen.items():
+        for name, one in choices.items():
+            groups.setdefault((name, str(one.value), one.reason), []).append(group)
+    lines = [
+        dg.TableRecord({"parameter": name, "value": value, "reason": reason, "groups": ", ".join(filter(None, of))})
+        for (name, value, reason), of in groups.items()
+    ]
+    return {"chosen_by_shape": dg.MetadataValue.table(lines)} if lines else {}
 
 
 def _links_to_logs(asset: StagedAsset, folders: dict[str, Path]) -> dict[str, dg.PathMetadataValue]:

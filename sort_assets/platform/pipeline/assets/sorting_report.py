@@ -97,7 +97,7 @@ def _content(
     figures: "list[ReportFigure]",
     left_out: dict[str, str],
 ) -> "ReportContent":
-    from sort_assets.reports import ReportContent, make_unit_table, parameters_in_force
+    from sort_assets.reports import ReportContent, make_unit_table, parameters_in_force, with_shape_choices
 
     key = asset.staging.recording
     manifest = curated_units.manifest
@@ -115,7 +115,9 @@ def _content(
         units=None if no_units else make_unit_table(metrics, decisions, criteria_of(curated_units.config)),
         no_units=no_units,
         history=tuple(step.title for step in curated_units.history.steps),
-        parameters=parameters_in_force(manifest.config, manifest.config_sources),
+        parameters=with_shape_choices(
+            parameters_in_force(manifest.config, manifest.config_sources), curated_units.sorting.details.chosen_by_shape
+        ),
         versions=manifest.packages,
         lineage=tuple(_lineage(curated_units)),
     )

@@ -1,0 +1,64 @@
+"""Why Kilosort4 may find nothing in a recording that clearly has spikes, the likeliest cause first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sort_assets.backends.kilosort4.shape import FEWEST_CHANNELS_FOR_DRIFT
+from sort_assets.errors import TooShortRecordingError
+from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
+
+if TYPE_CHECKING:
+    from spikeinterface.core import BaseRecording
+
+    from sort_assets.errors import UnsortableRecordingError
+    from sort_assets.recordings.clear_spikes import ClearSpikes
+
+_DEFAULT_THRESHOLDS = {"Th_universal": 9, "Th_learned": 8, "Th_single_ch": 6}
+
+
+def likely_causes(
+    recording: BaseRecording, params: Mapping[str, Any], reason: UnsortableRecordingError, spikes: ClearSpikes
+) -> Iterator[str]:
+    """The causes, each with its remedy, as sentences.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        What was sorted.
+    params : Mapping[str, Any]
+        What Kilosort ran with, its defaults included.
+    reason : UnsortableRecordingError
+        What it said.
+    spikes : ClearSpikes
+        What the recording shows.
+    """
+    channels = recording.get_num_channels()
+    if params["do_CAR"] and channels < FEWEST_FOR_REFERENCE:
+        yield (
+            f"sorter.params.do_CAR is true: the median of {channels} channels takes away spikes that most of them "
+            "see. Set it to false, or leave it out."
+        )
+    if params["nblocks"] and params.get("do_correction", True) and channels < FEWEST_CHANNELS_FOR_DRIFT:
+        yield (
+            f"sorter.params.nblocks is {params['nblocks']}: {channels} channels are too few for an estimate of drift, "
+            "and a wrong one moves the spikes away. Set it to 0, or leave it out."
+        )
+    batch_s = params["batch_size"] / float(recording.sampling_frequency)
+    if spikes.first_s is not None and spikes.first_s > batch_s and not isinstance(reason, TooShortRecordingError):
+        yield (
+            f"Kilosort learns waveforms from every 25th batch of {batch_s:g} s, beginning with the first, and the "
+            f"first clear spikes were seen {spikes.first_s:.0f} s after the start: let the recording begin there "
+            "(recording.start_s)."
+        )
+    raised = [name for name, usual in _DEFAULT_THRESHOLDS.items() if params[name] > usual]
+    if raised:
+        asked = ", ".join(f"sorter.params.{name} is {params[name]:g}" for name in raised)
+        usual = ", ".join(f"{name} {_DEFAULT_THRESHOLDS[name]:g}" for name in raised)
+        yield f"{asked}, above Kilosort's default ({usual}): leave it out."
+    else:
+        yield (
+            "The thresholds may still be too high for this recording: lower sorter.params.Th_single_ch (6) to 5 or 4, "
+            "then Th_universal (9) and Th_learned (8) by one or two."
+        )

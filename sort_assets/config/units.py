@@ -91,6 +91,6 @@ class DeliveryConfig(Section):
         False, description="Deliver also the units that curation rejected; their label says so."
     )
     split_files: bool = Field(
-        True, description="Deliver each file of a concatenated recording on its own, with times from zero."
+        True, description="Deliver each file of a concatenated recording on its own, with the times of its own clock."
     )
     waveforms: bool = Field(True, description="Deliver the average waveform of each unit and its standard deviation.")

@@ -121,6 +121,7 @@ def _clock(units: DeliveredUnits) -> list[str]:
         f"The first sample is at {clock.start_time_s:.6f} s. The clock is that of the file's {clock.source}: "
         f"{clock.rate_hz:.6f} samples per second ({clock.against_nominal})."
     ]
+    lines += clock.caveats
     intervals = clock.intervals_s()
     if len(intervals) > 1:
         lines.append(f"There are {len(intervals)} stretches with gaps between them, in seconds:")

@@ -167,6 +167,21 @@ class Clock:
             return "the file states no nominal rate"
         return f"{self.ppm:+.2f} ppm from the nominal {self.nominal_hz:g} Hz"
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader of the times should know, for people; usually nothing."""
+        found = []
+        by_s = f"{1e3 * self.uncertainty_s:.3g} ms"
+        if self.uncertainty_s * self.nominal_hz > 1:
+            found.append(
+                f"All times may be wrong by up to {by_s}: the file does not give each sample its own."
+                if self.source == "timestamps of packets"
+                else f"The timestamps jitter: a gap shorter than {by_s} would not have been noticed."
+            )
+        if self.corrupt_samples:
+            found.append(f"{self.corrupt_samples} corrupt times of samples were not used.")
+        return tuple(found)
+
     def cut(self, start_sample: int, end_sample: int) -> Clock:
         """The clock of a part of the recording, in samples of the part."""
         pieces = []

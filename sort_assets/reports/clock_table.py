@@ -37,7 +37,7 @@ def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
         rows=tuple(rows),
         caption=f"Times are those of the file's {clock.source}: the first sample is at {clock.start_time_s:.6f} s, and "
         f"there are {clock.rate_hz:.6f} samples per second ({clock.against_nominal}). "
-        f"Pieces: {len(clock.pieces)}; gaps: {gaps}.",
+        f"{' '.join((f'Pieces: {len(clock.pieces)}; gaps: {gaps}.', *clock.caveats))}",
     )
 
 

@@ -151,6 +151,19 @@ def test_spikes_whose_waveform_reaches_into_another_file_are_marked_in_every_for
     assert list(inspect_nwbfile(nwbfile_path=paths["nwb"])) == []
 
 
+def test_the_readme_says_what_is_doubtful_about_the_times(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:
+    pieces = (ClockPiece(0, 300_000, 7.0, 30_000.0),)
+    clock = Clock(pieces, 3e4, "timestamps of packets", nominal_is_stated=False, uncertainty_s=1e-3, corrupt_samples=3)
+
+    units = sorted_units.units(clock=clock)
+    write_delivery(tmp_path, sorted_units.analyzer, units, DeliveryConfig(formats=("npz",)), facts)
+
+    text = (tmp_path / "README.txt").read_text()
+    assert "All times may be wrong by up to 1 ms" in text
+    assert "3 corrupt times of samples were not used" in text
+    assert "the file states no nominal rate" in text
+
+
 def test_the_folder_for_phy_has_the_times_of_the_clock_beside_its_samples(
     sorted_units: Sorted, facts: Facts, tmp_path: Path
 ) -> None:

@@ -21,12 +21,16 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.platform.automation.stale_results.staleness import StalenessReader
 from sort_assets.platform.pipeline.assets import preprocessed_recording
+from sort_assets.platform.pipeline.assets.binary_dat import for_data_version
 from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
 from sort_assets.platform.pipeline.retention import versions_kept
 from sort_assets.platform.pipeline.stored_summary import load_summary
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.garbage import collect_garbage
+from sort_assets.platform.store.handles import UNGROUPED
 from sort_assets.platform.store.memory_profiles import MemoryProfiles
+from sort_assets.recordings.clock import ANNOTATION, clock_from_start
+from sort_assets.recordings.dat_file import DatDescription
 from sort_assets_tests.fixtures.home import Home, home_at, make_home
 
 FOLDER = Path(__file__).parent / "old_store"
@@ -140,6 +144,17 @@ def test_made_again_its_recordings_would_have_the_same_data_version(old: Home) -
     }
 
     assert hash_json(chain) == preprocessed.manifest.data_version
+
+
+def test_written_again_its_dat_would_have_the_same_data_version(old: Home) -> None:
+    folder = old.roots.store / KEY / "binary_dat" / "current"
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    description = DatDescription(**json.loads((folder / "traces.json").read_text(encoding="utf-8")))
+    clock = clock_from_start(description.num_samples, description.sampling_frequency, description.start_time_s)
+
+    now = dataclasses.replace(description, annotations={**description.annotations, ANNOTATION: [clock.to_dict()]})
+
+    assert hash_json({UNGROUPED: for_data_version(now)}) == manifest["data_version"]
 
 
 def test_what_stands_beside_the_recordings_is_read(old: Home) -> None:

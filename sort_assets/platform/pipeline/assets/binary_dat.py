@@ -89,7 +89,7 @@ def binary_dat(
         seconds = perf_counter() - start
         num_bytes = sum(description.num_bytes for description in written.values())
         return asset.publish(
-            data_version=hash_json({group: _hashed(description) for group, description in written.items()}),
+            data_version=hash_json({group: for_data_version(description) for group, description in written.items()}),
             details=BinaryDetails(dat_files=dat_files),
             metadata={
                 "bytes": num_bytes,
@@ -102,8 +102,8 @@ def binary_dat(
         )
 
 
-def _hashed(description: "DatDescription") -> dict[str, Any]:
-    """What the data version is made of.
+def for_data_version(description: "DatDescription") -> dict[str, Any]:
+    """What a data version is made of.
 
     The clock is left out where it says no more than the starts of the files and their rate, which are in there: so the
     data versions of earlier stores, which have no clock, stay the same.

@@ -30,6 +30,8 @@ def content_hash(units: DeliveredUnits, facts: Facts) -> str:
         "absent": facts.absent,
         "reference_time": str(facts.reference_time(units.start_time_s)),
     }
+    if units.missing_parts:
+        plain["missing_parts"] = units.missing_parts
     arrays = {f"spikes {index}": train for index, train in enumerate(units.spike_samples)}
     if units.num_at_joins:
         arrays |= {f"at joins {index}": marks for index, marks in enumerate(units.spike_at_join)}

@@ -106,6 +106,8 @@ class DeliveredUnits:
         Metrics and decisions, of the whole recording; index `unit_id`, as text.
     columns : dict of str to Column
         What the columns of the table are, by name; of those that are declared.
+    missing_parts : tuple of str
+        What the whole recording lacks, in sentences; empty where it is whole.
     channels : np.ndarray
         Shape (units, channels): whether a channel is one of the unit's.
     electrodes : Electrodes
@@ -125,6 +127,7 @@ class DeliveredUnits:
     electrodes: Electrodes
     waveforms: Waveforms | None
     columns: dict[str, Column] = field(default_factory=dict)
+    missing_parts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.unit_ids)
@@ -177,6 +180,7 @@ def delivered_units(
     *,
     clock: Clock,
     waveform: WaveformConfig | None = None,
+    missing_parts: tuple[str, ...] = (),
     name: str = "recording",
     columns: Iterable[Column] = (*UNIT_METRICS, *DECISIONS),
 ) -> DeliveredUnits:
@@ -195,6 +199,8 @@ def delivered_units(
         The recording's own.
     waveform : WaveformConfig
         How long waveforms are, which decides which spikes are at joins; None is the default.
+    missing_parts : tuple of str
+        What the recording lacks, in sentences.
     name : str
         Of the recording; the files are named so.
     columns : iterable of Column
@@ -232,6 +238,7 @@ def delivered_units(
         clock=clock,
         table=table,
         columns={column.name: column for column in columns},
+        missing_parts=missing_parts,
         channels=_channels(analyzer)[chosen],
         electrodes=_electrodes(analyzer),
         waveforms=_waveforms(analyzer, unit_ids) if config.waveforms else None,

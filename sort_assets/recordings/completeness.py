@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from sort_assets.checks.result import CheckResult
 from sort_assets.errors import UnreadableRecordingError
 
 if TYPE_CHECKING:
@@ -54,6 +55,24 @@ class Missing:
 def annotate_missing(recording: BaseRecording, parts: Iterable[str]) -> None:
     """Leave sentences about what is missing with a recording, in place of those it had."""
     recording.annotate(**{_ANNOTATION: list(dict.fromkeys(parts))})
+
+
+def complete(recording: BaseRecording) -> CheckResult:
+    """Whether the recording is whole, as far as its files tell.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        From `open_recording`, or made of it.
+    """
+    lacking = missing_parts(recording)
+    return CheckResult(
+        name="complete",
+        passed=not lacking,
+        severity="warn",
+        description=" ".join(lacking) or "Nothing is missing, as far as the files tell.",
+        values={"missing_parts": len(lacking)},
+    )
 
 
 def missing_parts(recording: BaseRecording) -> tuple[str, ...]:

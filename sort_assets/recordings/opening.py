@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import ClockGapError, IncompatibleFilesError
+from sort_assets.errors import ClockGapError, IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, clock_doubts
 from sort_assets.recordings.completeness import annotate_missing, missing_parts
@@ -104,21 +104,42 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     if not members:
         raise unknown_format(path, config)
     _check_same_format(members)
-    recordings = [member_format.open(member, stream, config) for member, member_format in members]
-    for (member, _), recording in zip(members, recordings, strict=True):
-        check_opened(recording, member, config)
+    opened, left_out = _open_members(members, stream, config)
+    paths, recordings = list(opened), list(opened.values())
     if config.probe_file is not None:
         probes = read_probe_file(find_probe_file(path, config.probe_file))
         recordings = [place_on_probes(recording, probes, path) for recording in recordings]
-    paths = [member for member, _ in members]
     for other_path, other in zip(paths[1:], recordings[1:], strict=True):
         _check_compatible(paths[0], recordings[0], other_path, other)
         _check_rates(paths[0], recordings[0], other_path, other, config.max_rate_difference_ppm)
-    recording = _without_overlaps(_join(paths, recordings))
+    joined = _join(paths, recordings)
+    annotate_missing(joined, [*left_out, *missing_parts(joined)])
+    recording = _without_overlaps(joined)
     annotate_clock_doubts(recording, doubts_about_order(recording, recording_clock(recording), boundaries(recording)))
     if config.gaps == "refuse":
         _refuse_gaps(recording, path)
     return recording
+
+
+def _open_members(
+    members: Sequence[tuple[Path, RecordingFormat]], stream: str | None, config: RecordingConfig
+) -> tuple[dict[Path, BaseRecording], list[str]]:
+    """The recordings by path, and why others of several were left out, where the configuration accepts that."""
+    opened: dict[Path, BaseRecording] = {}
+    unreadable: list[UnreadableRecordingError] = []
+    for path, recording_format in members:
+        try:
+            recording = recording_format.open(path, stream, config)
+            check_opened(recording, path, config)
+        except UnreadableRecordingError as error:
+            if not config.accept_incomplete:
+                raise
+            unreadable.append(error)
+        else:
+            opened[path] = recording
+    if not opened:
+        raise unreadable[0]
+    return opened, [f"Left out: {error.message}" for error in unreadable]
 
 
 def boundaries(recording: BaseRecording) -> list[Boundary]:

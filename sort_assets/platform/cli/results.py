@@ -21,7 +21,7 @@ _ALL = "all"
 @click.argument("names", nargs=-1, metavar="[KEY_OR_GLOB...]")
 @click.option("--failed", is_flag=True, help="Show what failed.")
 @click.option("--unsortable", is_flag=True, help="Show what had nothing to sort.")
-@click.option("--degraded", is_flag=True, help="Show what was sorted with reduced parameters.")
+@click.option("--degraded", is_flag=True, help="Show what was sorted with reduced parameters, or is not whole.")
 @click.option("--waiting", is_flag=True, help="Show what is incomplete, or waits for its run to start.")
 @click.option("--problems", is_flag=True, help="Show what could not be registered, is no longer readable, or is gone.")
 @click.option("--changed", is_flag=True, help="Show what changed since it was sorted.")

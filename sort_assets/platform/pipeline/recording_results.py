@@ -44,7 +44,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("amplitude_uv", "float", "µV", "Median over units of the amplitude."),
     Column("drift_um", "float", "µm", "Median over units of their drift."),
     Column("unsortable", "text", "", "Why there was nothing to sort."),
-    Column("degraded", "bool", "", "Whether memory ran out, so that the sorter ran with less than was configured."),
+    Column(
+        "degraded",
+        "bool",
+        "",
+        "Whether memory ran out and the sorter ran with less than was configured, or the recording is not whole.",
+    ),
     Column("failed_checks", "text", "", "Checks of the present results that did not pass."),
     Column("failure", "text", "", "Class of the newest failure that no success followed."),
     Column("failed_asset", "text", "", "The asset that failed."),
@@ -95,6 +100,7 @@ class RecordingSummary:
     drift_um: float | None = None
     unsortable: str | None = None
     degraded: bool | None = None
+    is_incomplete: bool = False
     overcome: str | None = None
     run_id: str | None = None
     fingerprint: str | None = None
@@ -142,6 +148,8 @@ class RecordingSummary:
         kept = "" if self.units_kept is None else f", {self.units_kept} kept"
         person = f" by {self.curated_by}" if self.curated_by else ""
         degraded = " (degraded)" if self.degraded else ""
+        if self.is_incomplete:
+            degraded = " (degraded: the recording is not whole)"
         return f"{self.units_found} unit{'' if self.units_found == 1 else 's'}{kept}{person}{degraded}"
 
 
@@ -197,6 +205,7 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
         drift_um=_number(medians.get("drift_ptp")),
         unsortable=_text(details.get("unsortable")),
         degraded=bool(details.get("degraded")) if sorting is not None else None,
+        is_incomplete=bool(details.get("missing_parts")),
         overcome=", ".join(sorted(overcome)) or None,
         run_id=_text(_mapping(sorting).get("run_id")),
         fingerprint=_text(preprocessed.get("fingerprint")),

@@ -102,6 +102,8 @@ class RecordingDetails(AssetDetails):
         Median over channels.
     clock_start_s : float or None
         Time of the raw recording's first sample on its own clock, also of samples that `recording.start_s` leaves out.
+    missing_parts : tuple of str
+        What the recording lacks, in sentences; empty where it is whole.
     """
 
     raw_path: str
@@ -112,6 +114,7 @@ class RecordingDetails(AssetDetails):
     sampling_hz: float | None = None
     median_noise_uv: float | None = None
     clock_start_s: float | None = None
+    missing_parts: tuple[str, ...] = ()
 
 
 class BinaryDetails(AssetDetails):
@@ -152,7 +155,10 @@ class SortingDetails(AssetDetails):
     unsortable_groups : dict
         The same by group of channels.
     degraded : bool
-        Whether memory ran out, so that the sorter ran with parameters that change its result.
+        Whether memory ran out, so that the sorter ran with parameters that change its result, or the recording is not
+        whole.
+    missing_parts : tuple of str
+        What the recording lacks, in sentences.
     scaled : dict
         Fields that were scaled, each with the configured value and the one that ran.
     failed_attempts : tuple of dict
@@ -173,6 +179,7 @@ class SortingDetails(AssetDetails):
     unsortable: str | None = None
     unsortable_groups: Mapping[str, str] = Field(default_factory=dict)
     degraded: bool = False
+    missing_parts: tuple[str, ...] = ()
     scaled: Mapping[str, Any] = Field(default_factory=dict)
     failed_attempts: tuple[Mapping[str, Any], ...] = ()
     lesson: str | None = None

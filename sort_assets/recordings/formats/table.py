@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError
+from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings.formats import open_ephys, spikeglx, spikeinterface_folders
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
 from sort_assets.recordings.formats.reading import natural_order
@@ -252,8 +252,18 @@ def folder_members(folder: Path, config: RecordingConfig | None = None) -> list[
     entries = folder_entries(folder)
     if config is not None and config.binary is not None:
         entries = [path for path in entries if may_be_plain_binary(path.name)]
-    members = ((path, find_format(path, config)) for path in entries)
+    members = ((path, _member_format(path, config)) for path in entries)
     return [(path, recording_format) for path, recording_format in members if recording_format is not None]
+
+
+def _member_format(path: Path, config: RecordingConfig | None) -> RecordingFormat | None:
+    """The format of a file in a folder; by its name, where it is damaged and that is accepted."""
+    try:
+        return find_format(path, config)
+    except UnreadableRecordingError:
+        if config is None or not config.accept_incomplete or path.is_dir():
+            raise
+        return next((one for one in _candidates(config) if one.may_be_file(path.name)), None)
 
 
 def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple[str, ...]:

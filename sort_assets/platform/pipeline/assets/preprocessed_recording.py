@@ -29,6 +29,7 @@ _CHECKS = {
     READY_CHECK: "A few seconds of the recording, its probe and its length show nothing that spoils a sort.",
     "noise_level": "The noise is plausible, and as usual on this rig.",
     "clock": "Each sample follows the one before, at the rate that the file states.",
+    "complete": "The recording is whole; where recording.accept_incomplete lets it pass, the results are degraded.",
 }
 CODE_VERSION = "1"
 _NOISE_SEED = 0
@@ -62,6 +63,7 @@ def preprocessed_recording(
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.clock import recording_clock
         from sort_assets.recordings.clock_check import clock
+        from sort_assets.recordings.completeness import complete, missing_parts
         from sort_assets.recordings.fingerprint import fingerprint
         from sort_assets.recordings.preflight import inspect_recording
         from sort_assets.recordings.probe_files import probe_fingerprint
@@ -116,6 +118,7 @@ def preprocessed_recording(
                 sampling_hz=float(filtered.sampling_frequency),
                 median_noise_uv=noise_uv,
                 clock_start_s=recording_clock(whole).start_time_s,
+                missing_parts=missing_parts(filtered),
             ),
             metadata={
                 "channels": filtered.get_num_channels(),
@@ -125,11 +128,12 @@ def preprocessed_recording(
                 "bad_channels": len(removed),
                 **({"removed_channels": _channel_table(removed)} if removed else {}),
                 **({"files": _file_table(files)} if len(files) > 1 else {}),
+                "degraded": bool(missing_parts(filtered)),
             },
             checks=[
                 preflight_check(READY_CHECK, results),
                 _usual_noise(asset, noise),
-                *check_results([clock(filtered)]),
+                *check_results([clock(filtered), complete(filtered)]),
             ],
         )
 

@@ -1,6 +1,6 @@
 """The sorting: the spike sorter's run, on a device of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +91,9 @@ def sorting(
                     found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
         first, _ = next(iter(parts.values()))
-        result = _Sorted(first, units, found, folders, lease.name, shaped, asset.backend.batch_samples_for(first))
+        missing = binary_dat.preprocessed_recording.details.missing_parts
+        batch_samples = asset.backend.batch_samples_for(first)
+        result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing)
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
@@ -141,6 +143,8 @@ class _Sorted:
         By group, the parameters that its shape decided.
     batch_samples : int or None
         Samples in a batch of the sorter.
+    missing_parts : tuple of str
+        What the recording lacks, in sentences.
     """
 
     recording: "BaseRecording"
@@ -150,6 +154,7 @@ class _Sorted:
     device: str
     chosen_by_shape: "dict[str, ShapeChoices]"
     batch_samples: int | None
+    missing_parts: tuple[str, ...]
 
     @property
     def duration_s(self) -> float:
@@ -200,7 +205,7 @@ def _publish(asset: StagedAsset, result: _Sorted, preflight: dg.AssetCheckResult
             "parameters_used": dg.MetadataValue.json(next(iter(params.values()))),
             **_shape_table(result.chosen_by_shape),
         },
-        checks=[preflight, *_outcome_checks(result, details), *_spike_checks(result)],
+        checks=[preflight, *_outcome_checks(result, details, _lowered(asset)), *_spike_checks(result)],
     )
 
 
@@ -223,11 +228,17 @@ def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, An
         },
         unsortable=result.unsortable,
         unsortable_groups=result.unsortable_groups,
-        degraded=any(name not in asset.backend.harmless_fields for name in settings.scaled),
+        degraded=bool(_lowered(asset) or result.missing_parts),
+        missing_parts=result.missing_parts,
         scaled=settings.scaled,
         failed_attempts=tuple(one.failure for one in asset.attempt.earlier),
         lesson=describe_origin(settings.profile),
     )
+
+
+def _lowered(asset: StagedAsset) -> list[str]:
+    """The fields that were lowered after out-of-memory and change the result."""
+    return [name for name in asset.attempt.settings.scaled if name not in asset.backend.harmless_fields]
 
 
 def _metadata(asset: StagedAsset, details: SortingDetails) -> dict[str, Any]:
@@ -238,13 +249,18 @@ def _metadata(asset: StagedAsset, details: SortingDetails) -> dict[str, Any]:
         "device": details.device,
         **({"unsortable": details.unsortable} if details.unsortable else {}),
         "degraded": details.degraded,
+        **({"missing_parts": dg.MetadataValue.md(_listed(details.missing_parts))} if details.missing_parts else {}),
         **({"scaled": format_scaled_fields(details.scaled)} if details.scaled else {}),
         **({"parameters_from": details.lesson} if details.lesson else {}),
         **({"failed_attempts": attempts_table(asset.attempt.earlier)} if asset.attempt.earlier else {}),
     }
 
 
-def _outcome_checks(result: _Sorted, details: SortingDetails) -> list[dg.AssetCheckResult]:
+def _listed(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _outcome_checks(result: _Sorted, details: SortingDetails, lowered: list[str]) -> list[dg.AssetCheckResult]:
     """That units were found, within the recording, with the configured parameters."""
     from sort_assets.checks.spikes import spikes_in_order
 
@@ -267,9 +283,9 @@ def _outcome_checks(result: _Sorted, details: SortingDetails) -> list[dg.AssetCh
         ),
         dg.AssetCheckResult(
             check_name=PARAMETERS_CHECK,
-            passed=not details.degraded,
+            passed=not lowered,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Memory ran out, so that the sorter ran with {ran_with}." if details.degraded else None,
+            description=f"Memory ran out, so that the sorter ran with {ran_with}." if lowered else None,
             metadata={name: f"{before} -> {after}" for name, (before, after) in details.scaled.items()},
         ),
     ]

@@ -122,6 +122,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         config.delivery,
         clock=sorting.clock or _clock_of_files(analyzer, files, sorting.details.start_time_s),
         waveform=curated_units.unit_metrics.waveforms.waveform_config,
+        missing_parts=sorting.details.missing_parts,
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),
     )

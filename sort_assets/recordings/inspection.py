@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SMALLEST_CHANGE_UV = 1e-9
 """A channel that moves by less stands still. A band-pass leaves up to 1e-11 of a constant that is no voltage of any
 amplifier (measured at 0.1 V); recordings in volts that are taken for microvolts still move by 1e-6."""
-_COPY_AGAIN = "Copy the file again from where it was made, and compare the sizes."
+_NOTHING_RECORDED = "Compare it with the original, and copy it again if that holds more. If not, nothing was recorded."
 _CHUNKS = 20
 _CHUNK_S = 0.1
 _MAD_OF_UNIT_NORMAL = 0.6745
@@ -188,7 +188,7 @@ def check_flat_files(recording: BaseRecording, missing: Missing | None = None) -
     files = flat_files(recording)
     for file in files:
         if file.num_bytes <= 0:
-            raise UnreadableRecordingError(f"'{file.path}' holds no samples.", remedy=_COPY_AGAIN)
+            raise UnreadableRecordingError(f"'{file.path}' holds no samples.", remedy=_NOTHING_RECORDED)
         if file.num_bytes % file.frame_bytes:
             missing.note(
                 f"'{file.path}' has {file.num_bytes} bytes of samples, which is not a whole number of samples of "

@@ -9,7 +9,7 @@ import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError, UnreadableRecordingError
-from sort_assets.recordings.formats.reading import COPY_AGAIN
+from sort_assets.recordings.formats.reading import NOT_UNDERSTOOD
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_probes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
     ids, counts = np.unique(np.asarray(recording.channel_ids).astype(str), return_counts=True)
     rate_hz = float(recording.sampling_frequency)
     if len(ids) == 0:
-        raise UnreadableRecordingError(f"'{path}' holds no channels.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{path}' holds no channels.", remedy=NOT_UNDERSTOOD)
     if counts.max() > 1:
         raise UnreadableRecordingError(
             f"'{path}' has several channels of the same name: {', '.join(ids[counts > 1][:10])}.",

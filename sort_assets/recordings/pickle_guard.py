@@ -104,7 +104,9 @@ def _read_json(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except ValueError as error:
         raise UnreadableRecordingError(
-            f"'{file}' is not valid JSON: {error}.", remedy="Copy the recording again from where it was made."
+            f"'{file}' is not valid JSON: {error}.",
+            remedy="Compare it with the original, and copy it again if they differ. If they do not, save the recording "
+            "again.",
         ) from error
 
 

@@ -94,8 +94,9 @@ class HeaderReader:
             self._end()
             raise UnreadableRecordingError(
                 f"Reading the header of '{path}' crashed the process (status {process.returncode}).",
-                remedy="The file is probably damaged in a way that its reader does not survive. Copy it again from "
-                "where it was made, and compare the sizes.",
+                remedy="The file is probably damaged in a way that its reader does not survive. Compare it with the "
+                "original, and copy it again if they differ. If they do not, ignore it with a rule, and please report "
+                "this message.",
             ) from None
         except TimeoutError:
             self._end()
@@ -164,6 +165,8 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print goes to stderr
     import spikeinterface.extractors  # noqa: F401 - before the first request, whose time is limited
 
+    from sort_assets.recordings.formats.reading import NOT_UNDERSTOOD
+
     answers.write(b"ready\n")
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -176,7 +179,7 @@ def main() -> None:
         except Exception as error:  # whatever a reader raises, the next recording is read
             failure = UnreadableRecordingError(
                 f"'{request['path']}' can't be read: {type(error).__name__}: {error}.",
-                remedy="Copy the recording again from where it was made, and compare the sizes.",
+                remedy=NOT_UNDERSTOOD,
             )
             answer = {"failure": failure.to_dict()}
         answers.write(json.dumps(answer).encode() + b"\n")

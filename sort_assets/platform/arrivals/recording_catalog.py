@@ -300,7 +300,8 @@ class RecordingCatalog:
                 if layout > _LAYOUT:
                     raise StorageError(
                         f"'{self.file}' was written by a newer sort_assets.",
-                        remedy="Update this installation, or remove the file: recordings are then read once more.",
+                        remedy="Update this installation; or remove the file: recordings are then read once more, "
+                        "and what was forgotten has to be forgotten again.",
                     )
                 if 0 < layout < _LAYOUT and self._read_only:  # what an older version wrote
                     connection.execute(f"CREATE TEMP {_STREAM_PROBLEMS}")

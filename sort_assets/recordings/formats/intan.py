@@ -20,6 +20,8 @@ from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
+    NOT_UNDERSTOOD,
+    NOTHING_RECORDED,
     choose_stream,
     clock_readable,
     count_samples,
@@ -192,12 +194,15 @@ def _extract(path: Path, header: Path) -> IntanRecording:
             ) from error
         except ValueError as error:
             if "not a multiple of the data-type size" in str(error):
-                what = "is truncated: it ends in the middle of a sample, or of its first block of samples"
+                what, remedy = (
+                    "is truncated: it ends in the middle of a sample, or of its first block of samples",
+                    COPY_AGAIN,
+                )
             elif "empty file" in str(error) or "mmap offset" in str(error):
-                what = "holds no samples"
+                what, remedy = "holds no samples", NOTHING_RECORDED
             else:
                 raise
-            raise UnreadableRecordingError(f"'{path}' {what}.", remedy=COPY_AGAIN) from error
+            raise UnreadableRecordingError(f"'{path}' {what}.", remedy=remedy) from error
 
 
 def _header_of(folder: Path) -> Path | None:
@@ -208,11 +213,11 @@ def _check_beginning(path: Path) -> None:
     with path.open("rb") as file:
         beginning = file.read(4)
     if not beginning:
-        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=NOTHING_RECORDED)
     if beginning != MAGIC_NUMBERS[path.suffix].to_bytes(4, "little"):
         raise UnreadableRecordingError(
             f"'{path}' is damaged or incomplete: it does not begin as an Intan {path.suffix} file does.",
-            remedy=COPY_AGAIN,
+            remedy=NOT_UNDERSTOOD,
         )
 
 
@@ -223,7 +228,7 @@ def _check_sizes(folder: Path, missing: Missing) -> int:
     """
     num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4, missing=missing)
     if num_samples == 0:
-        raise UnreadableRecordingError(f"'{folder / TIME_NAME}' is empty.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{folder / TIME_NAME}' is empty.", remedy=NOTHING_RECORDED)
     for file in sorted(folder.glob("amp-*.dat")):
         _check_size(file, 1, num_samples, missing)
     return num_samples

@@ -17,7 +17,6 @@ from sort_assets.errors import MissingPluginError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.reading import (
-    COPY_AGAIN,
     choose_stream,
     clock_readable,
     open_hdf5,
@@ -249,7 +248,8 @@ def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
         raise UnreadableRecordingError(
             f"The map of electrodes of '{file.filename}' names {len(channels)} channels, which do not fit the "
             f"{num_rows} rows of samples in {samples_path}.",
-            remedy=COPY_AGAIN,
+            remedy="The file contradicts itself, which no copy changes where the original does so too: record again "
+            "with MaxLab Live's present version, or save it again there, and please report this message.",
         )
     rows = np.sort(np.unique(channels_of_rows, return_index=True)[1])
     rows = rows[np.isin(channels_of_rows[rows], channels)]

@@ -37,6 +37,7 @@ from sort_assets.recordings.formats.open_ephys_probe import read_probe
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
+    NOTHING_RECORDED,
     choose_stream,
     clock_readable,
     count_samples,
@@ -166,7 +167,7 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     clocks = [_clock(segment, missing) for segment in segments]
     filled = [(segment, clock) for segment, clock in zip(segments, clocks, strict=True) if clock is not None]
     if not filled:
-        raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{segments[0].folder}' holds no samples.", remedy=NOTHING_RECORDED)
     with readable(segments[0].folder):
         recording = _open([segment for segment, _ in filled], [clock for _, (clock, _) in filled])
     annotate_clock_doubts(
@@ -284,7 +285,7 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise UnreadableRecordingError(
             f"'{place.folder / _STRUCTURE}' names a folder outside its recording: '{described['folder_name']}'.",
-            remedy=COPY_AGAIN,
+            remedy=f"Put back the {_STRUCTURE} that the GUI wrote, or correct folder_name in it.",
         )
     channels = described["channels"]
     electrodes = (

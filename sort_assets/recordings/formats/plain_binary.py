@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, UnreadableRecordingError
 from sort_assets.recordings.completeness import Missing
-from sort_assets.recordings.formats.reading import COPY_AGAIN, choose_stream, read_first_and_last_sample, readable
+from sort_assets.recordings.formats.reading import NOTHING_RECORDED, choose_stream, read_first_and_last_sample, readable
 from sort_assets.recordings.inspection import check_flat_files
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def open_plain_binary(path: Path, stream: str | None, config: RecordingConfig) -
         header = f" after its header of {binary.header_bytes} bytes" if binary.header_bytes else ""
         raise UnreadableRecordingError(
             f"'{path}' holds no samples{header}: it has {path.stat().st_size} bytes.",
-            remedy=COPY_AGAIN,
+            remedy=f"{'Check recording.binary.header_bytes. ' if header else ''}{NOTHING_RECORDED}",
         )
     with readable(path):
         recording = BinaryRecordingExtractor(

@@ -20,6 +20,16 @@ MIN_SORTABLE_RATE_HZ = 5000.0
 """Below this rate a stream holds local field potentials: spikes of about a millisecond need more samples."""
 
 COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
+NOTHING_RECORDED = (
+    "Compare it with the original, and copy it again if that holds more. If it does not, nothing was recorded: move it "
+    "away, or ignore it with a rule."
+)
+NOT_UNDERSTOOD = (
+    "Compare it with the original, and copy it again if they differ. If they do not, it was damaged when it was made, "
+    "or is written in a way that sort_assets does not know: open it in the program that made it, save it in another "
+    "format if it is whole there, and please report this message."
+)
+"""Where a copy helps only if it is not like the original."""
 
 
 def not_allowed(path: Path, error: OSError) -> StorageError:
@@ -46,7 +56,7 @@ def readable(path: Path) -> Iterator[None]:
         raise _no_text(path) from error
     except Exception as error:
         raise UnreadableRecordingError(
-            f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=COPY_AGAIN
+            f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=NOT_UNDERSTOOD
         ) from error
 
 
@@ -82,19 +92,19 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     if path.stat().st_size == 0:
-        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{path}' is empty.", remedy=NOTHING_RECORDED)
     try:
         file = h5py.File(path, "r")
     except UnicodeEncodeError as error:
         raise _no_text(path) from error
     except OSError as error:
         if "truncated" in str(error):
-            what = "is truncated: its end is missing"
+            what, remedy = "is truncated: its end is missing", COPY_AGAIN
         elif "signature not found" in str(error):
-            what = "is damaged or incomplete: it does not begin as an HDF5 file does"
+            what, remedy = "is damaged or incomplete: it does not begin as an HDF5 file does", NOT_UNDERSTOOD
         else:
-            what = "can't be opened as an HDF5 file"
-        raise UnreadableRecordingError(f"'{path}' {what} ({error}).", remedy=COPY_AGAIN) from error
+            what, remedy = "can't be opened as an HDF5 file", NOT_UNDERSTOOD
+        raise UnreadableRecordingError(f"'{path}' {what} ({error}).", remedy=remedy) from error
     with file:
         yield file
 
@@ -141,7 +151,7 @@ def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:
     for segment_index in range(recording.get_num_segments()):
         num_samples = recording.get_num_samples(segment_index)
         if num_samples == 0:
-            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=COPY_AGAIN)
+            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=NOTHING_RECORDED)
         with readable(path):
             recording.get_traces(segment_index, start_frame=0, end_frame=1)
             recording.get_traces(segment_index, start_frame=num_samples - 1, end_frame=num_samples)

@@ -29,6 +29,7 @@ from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
+    NOTHING_RECORDED,
     choose_stream,
     count_samples,
     natural_order,
@@ -201,7 +202,7 @@ def _read_triggers(
             )
     whole = [trigger for trigger in triggers if _has_both_halves(trigger, missing)]
     if not whole:
-        raise UnreadableRecordingError(f"'{path}' holds no samples of {name}.", remedy=COPY_AGAIN)
+        raise UnreadableRecordingError(f"'{path}' holds no samples of {name}.", remedy=NOTHING_RECORDED)
     return whole, [_read_meta(trigger) for trigger in whole]
 
 
@@ -282,7 +283,7 @@ def _open(
         raise UnreadableRecordingError(
             f"'{triggers[0].meta_path}' contradicts itself: {num_saved} channels are saved, {len(saved)} are listed, "
             f"and {num_ap} are electrodes.",
-            remedy=COPY_AGAIN,
+            remedy="Put back the .meta that SpikeGLX wrote beside this .bin: it was edited, or is of another file.",
         )
     labels = [f"AP{channel}" for channel in saved[:num_ap]]
     channel_ids = [f"{name}#{label}" for label in labels]

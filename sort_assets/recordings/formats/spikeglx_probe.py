@@ -48,7 +48,8 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
     is_damaged = "imroTbl" not in meta or not _is_whole(meta["imroTbl"])
     if is_damaged and config.probe_file is None:
         raise UnreadableRecordingError(
-            f"'{meta_path}' is damaged or truncated: imroTbl, or rows of it, are missing.", remedy=COPY_AGAIN
+            f"'{meta_path}' is damaged or truncated: imroTbl, or rows of it, are missing.",
+            remedy=f"{COPY_AGAIN} If it is whole nowhere, set recording.probe_file to a probeinterface JSON file.",
         )
     with readable(meta_path):
         num_ap = num_electrodes(meta)

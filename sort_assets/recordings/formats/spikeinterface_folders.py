@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.completeness import Missing
-from sort_assets.recordings.formats.reading import choose_stream, read_first_and_last_sample, readable
+from sort_assets.recordings.formats.reading import (
+    NOTHING_RECORDED,
+    choose_stream,
+    read_first_and_last_sample,
+    readable,
+)
 from sort_assets.recordings.pickle_guard import refuse_pickles
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 STREAM = "traces"
-_COPY_AGAIN = "Copy the folder again from where it was made, and compare the sizes."
 
 
 def may_be_binary_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
@@ -106,7 +110,7 @@ def _check_binary_files(path: Path, missing: Missing) -> None:
                 )
             num_bytes = file.stat().st_size - int(description.get("file_offset", 0))
             if num_bytes <= 0:
-                raise UnreadableRecordingError(f"'{file}' holds no samples.", remedy=_COPY_AGAIN)
+                raise UnreadableRecordingError(f"'{file}' holds no samples.", remedy=NOTHING_RECORDED)
             if num_bytes % bytes_per_sample:
                 missing.note(
                     f"'{file}' is truncated: its {num_bytes} bytes are not a whole number of samples of "

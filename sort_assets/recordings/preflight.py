@@ -19,9 +19,12 @@ from sort_assets.recordings.completeness import missing_parts
 from sort_assets.recordings.groups import split_recording
 from sort_assets.recordings.inspection import SampledChannels, check_flat_files, sample_channels
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, require_probe
+from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE, reference_of_few
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
+
+    from sort_assets.config import RecordingConfig
 
 FEW_BATCHES = 25
 """Number of batches below which Kilosort4, which takes every 25th for whitening and templates, uses the first alone
@@ -85,6 +88,28 @@ def inspect_recording(
         *_files(recording),
         *(_layout(part, group, minimum_channels, needs_probe) for group, part in parts.items()),
         *_samples(recording, _with_channels_of(recording, raw), seed),
+    ]
+
+
+def inspect_reference(recording: BaseRecording, config: RecordingConfig) -> list[CheckResult]:
+    """A warning where the steps of preprocessing take a common reference of so few channels that spikes go with it.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        With the channels of which the reference was taken: before it is split.
+    config : RecordingConfig
+        With the steps.
+    """
+    if not reference_of_few(recording, config):
+        return []
+    return [
+        warning(
+            "common reference",
+            f"recording.preprocessing takes the median of fewer than {FEWEST_FOR_REFERENCE} channels from all of them, "
+            "and with it spikes that most of them see",
+            "Leave common_reference out of recording.preprocessing, unless each spike is seen by few of the channels.",
+        )
     ]
 
 

@@ -13,7 +13,7 @@ from sort_assets.config import PRESETS, SortingPipelineConfig
 from sort_assets.errors import ConfigError, TooFewChannelsError
 from sort_assets.recordings.dat_file import read_dat
 from sort_assets.testing import SorterBackendConformance, SortRun
-from sort_assets.testing.shapes import make_shape
+from sort_assets.testing.shapes import make_groups, make_shape
 
 FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]
 
@@ -98,6 +98,15 @@ def test_the_shape_decides_what_nobody_chose(shape: str, chosen: dict[str, Any])
     assert values(backend.shape_choices(recording)) == chosen
     assert {name: params[name] for name in chosen} == chosen
     assert all(choice.reason.endswith(".") for choice in backend.shape_choices(recording).values())
+
+
+def test_many_tetrodes_have_too_few_depths_for_drift() -> None:
+    recording, _ = make_groups("tetrode", 8, 0.5)
+
+    choices = Kilosort4Backend(SortingPipelineConfig()).shape_choices(recording)
+
+    assert values(choices) == {"nblocks": 0}
+    assert choices["nblocks"].reason.startswith("The contacts of a shank (or tetrode) are at 2 depths at most")
 
 
 def test_what_somebody_chose_wins_over_the_shape() -> None:

@@ -64,7 +64,10 @@ def test_clear_spikes_make_it_a_failure_that_names_the_reference_and_the_drift_f
     assert failure.message.startswith("kilosort4 found nothing to sort, but the recording clearly has spikes: ")
     assert TOO_FEW in failure.message
     assert failure.remedy.startswith("(1) sorter.params.do_CAR is true: the median of 4 channels takes away spikes")
-    assert "(2) sorter.params.nblocks is 1: 4 channels are too few for an estimate of drift" in failure.remedy
+    assert (
+        "(2) sorter.params.nblocks is 1. 4 channels are sorted together: too few for an estimate of drift"
+        in failure.remedy
+    )
     assert failure.diagnostics["clear_spikes"] >= 30
 
 

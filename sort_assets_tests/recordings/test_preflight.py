@@ -20,7 +20,7 @@ from sort_assets.errors import (
 from sort_assets.recordings import prepare
 from sort_assets.recordings.dat_file import read_dat, write_dat
 from sort_assets.recordings.opened_check import check_opened
-from sort_assets.recordings.preflight import inspect_recording
+from sort_assets.recordings.preflight import inspect_recording, inspect_reference
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
 
@@ -214,3 +214,24 @@ def test_too_few_channels_are_counted_in_each_group(good: BaseRecording) -> None
     assert isinstance(error, TooFewChannelsError)
     assert "Group 1 has 1 channel; the sorter needs at least 2." in str(error)
     assert _found(results, "channels, group 0").level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("channels", "params", "warned"),
+    [
+        (4, {}, True),
+        (15, {"operator": "average"}, True),
+        (16, {}, False),
+        (16, {"groups": [["0", "1", "2", "3"], ["4", "5", "6", "7"]]}, True),
+        (4, {"reference": "single", "ref_channel_ids": ["0"]}, False),
+    ],
+)
+def test_a_common_reference_of_few_channels_is_warned_of(
+    channels: int, params: dict[str, object], warned: bool, good: BaseRecording
+) -> None:
+    recording = good.select_channels(good.channel_ids[:channels])
+
+    results = inspect_reference(recording, RecordingConfig(preprocessing={"common_reference": params}))
+
+    assert [result.level for result in results] == ["warning"] * warned
+    assert inspect_reference(recording, RecordingConfig()) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.backends.kilosort4.shape import FEWEST_CHANNELS_FOR_DRIFT
+from sort_assets.backends.kilosort4.shape import why_no_drift
 from sort_assets.errors import TooShortRecordingError
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 
@@ -40,10 +40,11 @@ def likely_causes(
             f"sorter.params.do_CAR is true: the median of {channels} channels takes away spikes that most of them "
             "see. Set it to false, or leave it out."
         )
-    if params["nblocks"] and params.get("do_correction", True) and channels < FEWEST_CHANNELS_FOR_DRIFT:
+    no_drift = why_no_drift(recording)
+    if params["nblocks"] and params.get("do_correction", True) and no_drift is not None:
         yield (
-            f"sorter.params.nblocks is {params['nblocks']}: {channels} channels are too few for an estimate of drift, "
-            "and a wrong one moves the spikes away. Set it to 0, or leave it out."
+            f"sorter.params.nblocks is {params['nblocks']}. {no_drift}: too few for an estimate of drift, and a wrong "
+            "one moves the spikes away. Set it to 0, or leave it out."
         )
     batch_s = params["batch_size"] / float(recording.sampling_frequency)
     if spikes.first_s is not None and spikes.first_s > batch_s and not isinstance(reason, TooShortRecordingError):

@@ -26,7 +26,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sort_assets.backends.shape import ShapeChoice, ShapeChoices
+from sort_assets.checks.result import counted
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 FEWEST_CHANNELS_FOR_DRIFT = 32
 """Number of channels from which on the drift estimate has something to go by."""
+FEWEST_DEPTHS_FOR_DRIFT = 16
+"""Number of depths, among the contacts of one shank, from which on drift moves units from contact to contact. Tetrodes
+and wires have one or two, however many of them there are."""
 NEAREST_CHANNELS = 10
 """Kilosort's default; it takes fewer where there are fewer, with a warning."""
 
@@ -41,16 +47,31 @@ NEAREST_CHANNELS = 10
 def shape_defaults(recording: BaseRecording) -> ShapeChoices:
     """The choices for a recording, or for a group of its channels."""
     channels = recording.get_num_channels()
-    are = "1 channel is" if channels == 1 else f"{channels} channels are"
+    together = f"{counted(channels, 'channel')} {'is' if channels == 1 else 'are'} sorted together"
     choices: dict[str, ShapeChoice] = {}
     if channels < FEWEST_FOR_REFERENCE:
         choices["do_CAR"] = ShapeChoice(
-            False, f"{are} sorted together: a spike is on most of them, and their median would take it away."
+            False, f"{together}: a spike is on most of them, and their median would take it away."
         )
-    if channels < FEWEST_CHANNELS_FOR_DRIFT:
+    no_drift = why_no_drift(recording)
+    if no_drift is not None:
         choices["nblocks"] = ShapeChoice(
-            0, f"{are} sorted together: too few for an estimate of drift, and a wrong one moves the spikes away."
+            0, f"{no_drift}: too few for an estimate of drift, and a wrong one moves the spikes away."
         )
     if channels < NEAREST_CHANNELS:
-        choices["nearest_chans"] = ShapeChoice(channels, f"{are} sorted together.")
+        choices["nearest_chans"] = ShapeChoice(channels, f"{together}.")
     return choices
+
+
+def why_no_drift(recording: BaseRecording) -> str | None:
+    """What makes an estimate of drift impossible, as the beginning of a sentence; None where there can be one."""
+    channels = recording.get_num_channels()
+    if channels < FEWEST_CHANNELS_FOR_DRIFT:
+        return f"{counted(channels, 'channel')} {'is' if channels == 1 else 'are'} sorted together"
+    if not recording.has_probe():
+        return None
+    depths, shanks = np.round(recording.get_channel_locations()[:, 1]), recording.get_channel_groups()
+    most = max(np.unique(depths[shanks == shank]).size for shank in np.unique(shanks))
+    if most < FEWEST_DEPTHS_FOR_DRIFT:
+        return f"The contacts of a shank (or tetrode) are at {counted(most, 'depth')} at most"
+    return None

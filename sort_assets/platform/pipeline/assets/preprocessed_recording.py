@@ -65,7 +65,7 @@ def preprocessed_recording(
         from sort_assets.recordings.clock_check import clock
         from sort_assets.recordings.completeness import complete, missing_parts
         from sort_assets.recordings.fingerprint import fingerprint
-        from sort_assets.recordings.preflight import inspect_recording
+        from sort_assets.recordings.preflight import inspect_recording, inspect_reference
         from sort_assets.recordings.probe_files import probe_fingerprint
 
         key = RecordingKey.parse(context.partition_key)
@@ -94,6 +94,7 @@ def preprocessed_recording(
             minimum_channels=asset.backend.minimum_channels,
             needs_probe=asset.backend.needs_probe,
         )
+        results += inspect_reference(filtered, frozen.config.recording)
         if asset.backend.writes_dat:
             results.append(_room(asset, filtered))
         chain = {

@@ -1,0 +1,95 @@
+"""Tetrodes, shanks and wires are sorted by default; where settings take clear spikes away, it is a failure."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from probeinterface import write_probeinterface
+from spikeinterface.core import BaseRecording, BaseSorting
+
+from sort_assets.platform.automation.digest import make_digest
+from sort_assets.platform.automation.status import recording_statuses
+from sort_assets.platform.store.handles import StoredSorting
+from sort_assets.testing.comparison import unit_accuracies
+from sort_assets.testing.ground_truth import GAIN_TO_UV
+from sort_assets.testing.nwb import write_nwb
+from sort_assets.testing.shapes import make_groups
+from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, note
+from sort_assets_tests.fixtures.home import Home
+
+pytestmark = pytest.mark.slow
+
+UP_TO_SORTING = ("preprocessed_recording", "binary_dat", "sorting")
+BY_GROUP = {"recording": {"split_by": "group"}, "execution": {"n_jobs": 1}, "sorter": {"device": "cpu"}}
+CHOSEN = {"do_CAR": False, "nblocks": 0, "nearest_chans": 4}
+ENOUGH = 0.8
+
+
+@pytest.fixture(scope="module")
+def tetrodes() -> tuple[BaseRecording, BaseSorting]:
+    """Two tetrodes with three units each, 25 s."""
+    return make_groups("tetrode", 2, 25.0)
+
+
+def test_tetrodes_in_an_nwb_file_are_sorted_by_default(
+    module_home: Home, tetrodes: tuple[BaseRecording, BaseSorting]
+) -> None:
+    home, (recording, known) = module_home, tetrodes
+    key = home.register(write_nwb(recording, home.roots.recordings / "tetrodes.nwb"))
+
+    result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
+
+    assert result.success
+    assert np.all(unit_accuracies(known, StoredSorting(home.roots, key).load()) >= ENOUGH)
+    chosen = home.store.artefact(key, "sorting").manifest.details["chosen_by_shape"]
+    assert list(chosen) == ["ElectricalSeries_0", "ElectricalSeries_1"]
+    for of_group in chosen.values():
+        assert {name: one["value"] for name, one in of_group.items()} == CHOSEN
+    table = home.metadata(result.run_id, "sorting")["chosen_by_shape"]
+    assert {record.data["parameter"] for record in table.records} == set(CHOSEN)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize(("shape", "groups"), [("tetrode", 2), ("shank of 8", 1), ("eight wires", 1), ("wire", 1)])
+def test_a_plain_binary_with_a_probe_file_is_sorted_by_default(module_home: Home, shape: str, groups: int) -> None:
+    home, (recording, known) = module_home, make_groups(shape, groups, 30.0)
+    path = home.roots.recordings / f"{shape.replace(' ', '-')}.dat"
+    recording.get_traces().tofile(path)
+    write_probeinterface(path.with_suffix(".json"), recording.get_probegroup())
+    binary = {"sampling_hz": 30000, "channels": recording.get_num_channels(), "dtype": "int16"}
+    described = {"binary": binary, "gain_to_uv": GAIN_TO_UV, "probe_file": f"{path.stem}.json"}
+    (home.roots.recordings / "sort_assets.yaml").write_text(
+        json.dumps({"rules": [{"match": path.name, "recording": described}]}), encoding="utf-8"
+    )
+    key = home.register(path)
+
+    result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
+
+    assert result.success
+    assert np.all(unit_accuracies(known, StoredSorting(home.roots, key).load()) >= ENOUGH)
+
+
+def test_spikes_that_the_chosen_settings_take_away_are_a_failure_that_counts(
+    module_home: Home, tetrodes: tuple[BaseRecording, BaseSorting]
+) -> None:
+    home, (recording, _) = module_home, tetrodes
+    key = home.register(write_nwb(recording, home.roots.recordings / "referenced.nwb"))
+    chosen = {**BY_GROUP, "sorter": {"device": "cpu", "params": {"do_CAR": True, "nblocks": 1}}}
+
+    result = home.materialize(key, *UP_TO_SORTING, config=chosen)
+
+    assert not result.success
+    note(home, key, "common reference of a tetrode", "MissedSpikesError")
+    (failure,) = failures_of(home, result.run_id)
+    assert failure["failure_class"] == "MissedSpikesError"
+    assert "(1) sorter.params.do_CAR is true" in failure["remedy"]
+    assert "(2) sorter.params.nblocks is 1" in failure["remedy"]
+    with home.instance() as instance:
+        (status,) = [one for one in recording_statuses(instance, home.store) if one.recording == key]
+        digest = make_digest(instance, home.store, datetime.now(UTC) - timedelta(hours=1))
+    assert status.results.standing is not None
+    assert status.results.unsortable is None
+    assert any(key in str(one) for one in digest.failed)
+    assert digest.unsortable == []
+    assert_nothing_half_done(home, key)

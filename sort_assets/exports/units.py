@@ -14,7 +14,7 @@ from sort_assets.config.units import DeliveryConfig
 from sort_assets.curation.decisions import DECISIONS
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.metrics.columns import UNIT_METRICS, Column
-from sort_assets.recordings.clock import Clock
+from sort_assets.recordings.clock import START_AND_RATE, Clock
 from sort_assets.recordings.joins import at_join
 from sort_assets.recordings.opening import Boundary
 
@@ -281,10 +281,18 @@ def split_by_file(units: DeliveredUnits, files: Sequence[Boundary]) -> list[Deli
                     for train, marks in zip(units.spike_samples, units.spike_at_join, strict=True)
                 ),
                 num_samples=piece.end_sample - piece.start_sample,
-                clock=units.clock.cut(piece.start_sample, piece.end_sample),
+                clock=_own_clock(units.clock, piece),
             )
         )
     return parts
+
+
+def _own_clock(clock: Clock, piece: Boundary) -> Clock:
+    """The part of the clock that is a file's; the stated rate is that of the first file, unless it is all there is."""
+    own = clock.cut(piece.start_sample, piece.end_sample)
+    if clock.source != START_AND_RATE or len(own.pieces) > 1:
+        return own
+    return replace(own, nominal_hz=own.pieces[0].rate_hz)
 
 
 def _inside(train: np.ndarray, piece: Boundary) -> slice:

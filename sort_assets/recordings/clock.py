@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from spikeinterface.core import BaseRecording
 
+START_AND_RATE = "start and rate"
+"""Source of a clock of which nothing else is known."""
 CHUNK_SAMPLES = 1_000_000
 """How many numbers or timestamps are read at a time."""
 MAX_PIECES = 10_000
@@ -290,7 +292,7 @@ class BrokenClockError(ValueError):
 
 def clock_from_start(num_samples: int, rate_hz: float, start_time_s: float = 0.0) -> Clock:
     """The clock of a file that states its start and its rate, and nothing else."""
-    return Clock((ClockPiece(0, num_samples, start_time_s, rate_hz),), rate_hz, "start and rate")
+    return Clock((ClockPiece(0, num_samples, start_time_s, rate_hz),), rate_hz, START_AND_RATE)
 
 
 def annotate_clocks(recording: BaseRecording, clocks: Sequence[Clock]) -> None:

@@ -137,3 +137,13 @@ def test_one_channel_without_a_position(one_channel: Sorted) -> None:
     assert units.channels.tolist() == [[True]]
     assert units.electrodes.positions_um is None
     assert units.electrodes.groups.tolist() == ["0"]
+
+
+def test_a_file_of_another_stated_rate_runs_at_that_rate(sorted_units: Sorted) -> None:
+    clock = join_clocks([clock_from_start(100_000, 30_000.0), clock_from_start(200_000, 30_002.4)])
+    files = [Boundary("a", 0, 100_000, 0.0), Boundary("b", 100_000, 300_000, 0.0)]
+
+    first, second = split_by_file(sorted_units.units(clock=clock), files)
+
+    assert first.clock.ppm == second.clock.ppm == 0
+    assert second.clock.against_nominal == "+0.00 ppm from the nominal 30002.4 Hz"

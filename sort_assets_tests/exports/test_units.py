@@ -145,5 +145,5 @@ def test_a_file_of_another_stated_rate_runs_at_that_rate(sorted_units: Sorted) -
 
     first, second = split_by_file(sorted_units.units(clock=clock), files)
 
-    assert first.clock.ppm == second.clock.ppm == 0
+    assert first.clock.ppm == pytest.approx(0, abs=1e-6)
     assert second.clock.against_nominal == "+0.00 ppm from the nominal 30002.4 Hz"

@@ -14,7 +14,7 @@ from sort_assets.config.model import RecordingConfig
 from sort_assets.errors import SortAssetsError, StreamError
 from sort_assets.recordings.clock_check import clock
 from sort_assets.recordings.fingerprint import fingerprint
-from sort_assets.recordings.formats.reading import not_allowed
+from sort_assets.recordings.formats.reading import LINKED_FILE, not_allowed
 from sort_assets.recordings.formats.table import find_format, sortable_streams
 from sort_assets.recordings.opening import open_recording
 
@@ -37,6 +37,8 @@ class StreamHeader:
     duration_s : float
     clock : str or None
         What is wrong with its clock, in sentences; None when nothing is.
+    linked_file : str or None
+        The file that holds its samples, where the recording only has a link to them.
     """
 
     name: str | None
@@ -44,6 +46,7 @@ class StreamHeader:
     sampling_hz: float
     duration_s: float
     clock: str | None = None
+    linked_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def _read_stream(path: Path, name: str | None, config: RecordingConfig) -> Strea
         rate_hz,
         num_samples / rate_hz,
         _what_is_wrong_with_the_clock(recording),
+        recording.get_annotation(LINKED_FILE),
     )
 
 

@@ -119,9 +119,16 @@ class Refuse:
 
 @dataclass(frozen=True)
 class MarkForeign:
-    """Remember that it is named like a recording and is none."""
+    """Remember that it is named like a recording and is none.
+
+    Attributes
+    ----------
+    why : str
+        A sentence; empty where there is nothing to add.
+    """
 
     entry: CatalogEntry
+    why: str = ""
 
 
 @dataclass(frozen=True)

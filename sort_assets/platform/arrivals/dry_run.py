@@ -128,7 +128,7 @@ class DryRun:
             case _:
                 return action
         self._on_progress(f"Reading {read.entry.path}")
-        return plan_registration(read, self._reader, self._catalog) or Drop(read.entry.path)
+        return plan_registration(read, self._root, self._reader, self._catalog) or Drop(read.entry.path)
 
     def _describe(self, action: Action) -> PlannedRecording | None:
         """What an action means; None for one that is of no interest to people."""
@@ -148,7 +148,7 @@ class DryRun:
                 keys = self._keys(entry) if action.was_read else ()
                 return PlannedRecording(entry.path, what, keys, problem=Problem.from_error(problem))
             case MarkForeign(entry):
-                return PlannedRecording(entry.path, FOREIGN)
+                return PlannedRecording(entry.path, FOREIGN, why=action.why)
             case Register():
                 return self._describe_registration(action)
             case MarkMissing(entry):

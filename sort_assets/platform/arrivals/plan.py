@@ -46,6 +46,7 @@ from sort_assets.platform.arrivals.candidates import (
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.classification import classify_candidate
 from sort_assets.platform.arrivals.header_reader import HeaderReader
+from sort_assets.platform.arrivals.linked_files import linked_files, without_linked_streams
 from sort_assets.platform.arrivals.observations import observe_streams
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
@@ -122,13 +123,15 @@ def plan(
 
 
 def plan_registration(
-    read: Read, reader: HeaderReader, catalog: RecordingCatalog, clock: Callable[[], float] = time.time
+    read: Read, root: Path, reader: HeaderReader, catalog: RecordingCatalog, clock: Callable[[], float] = time.time
 ) -> ReadResult | None:
     """Read the header of a recording, and decide what is to be done with it; None when it is gone meanwhile.
 
     Parameters
     ----------
     read : Read
+    root : Path
+        The recordings root.
     reader : HeaderReader
     catalog : RecordingCatalog
         Knows which of its streams a person has forgotten.
@@ -139,7 +142,7 @@ def plan_registration(
     try:
         config = settings.resolve(DEFAULT_PRESET).config.recording
         try:
-            header = reader.read(path, config, streams=settings.streams)
+            whole = reader.read(path, config, streams=settings.streams)
         except UnknownFormatError:
             if config.format is not None or path.is_dir():
                 raise
@@ -147,6 +150,11 @@ def plan_registration(
         stamp = stamp_of(path)
         if stamp != read.candidate.stamp:  # somebody wrote to it while it was read
             return Wait(replace(entry, stamp=stamp, since=clock()), read.candidate, settings)
+        header = whole if entry.state is State.REGISTERED else without_linked_streams(whole, config, root)
+        if not header.streams and not header.problems:
+            why = f"Its samples are those of {linked_files(whole)}, which is a recording of its own."
+            foreign = replace(entry, state=State.FOREIGN, read_stamp=entry.stamp, checked_at=clock(), problem=None)
+            return MarkForeign(foreign, why)
         forgotten = {one.key for one in catalog.partitions([entry.path]) if one.forgotten}
         return Register(entry, settings, header, observe_streams(path, entry.path, header, settings, forgotten))
     except (MissingRecordingError, FileNotFoundError):

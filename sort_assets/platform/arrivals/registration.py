@@ -15,6 +15,7 @@ from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError
 from sort_assets.platform.arrivals.actions import Register
 from sort_assets.platform.arrivals.candidates import stamp_of
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.linked_files import linked_files, without_linked_streams
 from sort_assets.platform.arrivals.observations import RAW, ObservedStream, observe_streams, report, report_missing
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.jobs import UNFINISHED
@@ -115,7 +116,14 @@ def register_recording(
     config = settings.resolve(DEFAULT_PRESET).config.recording
     # Taken before reading, so that a file that still grows counts as changed afterwards.
     stamp = stamp_of(located) if located.exists() else ""
-    header = read_header(located, config, streams=settings.streams)
+    whole = read_header(located, config, streams=settings.streams)
+    header = without_linked_streams(whole, config, roots.recordings)
+    if not header.streams and not header.problems:
+        raise RecordingError(
+            f"The samples of '{path}' are those of {linked_files(whole)}, to which it has a link.",
+            remedy="Register that file. To sort it as this one describes it, name the series in recording.stream, in a "
+            "sidecar of this file.",
+        )
     catalog = RecordingCatalog(roots.store)
     with catalog.exclusive():
         catalog.bind_to_instance(instance_id(instance))

@@ -157,7 +157,7 @@ class RecordingScanner:
                 result.unread = len(complete) - index
                 return
             self._on_progress(f"Reading {index + 1} of {len(complete)}: {read.entry.path}")
-            action = plan_registration(read, self._reader, self._catalog, self._clock)
+            action = plan_registration(read, self._roots.recordings, self._reader, self._catalog, self._clock)
             applier.apply([] if action is None else [action])
 
     def _request_runs(self, result: ScanResult) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -18,11 +19,12 @@ from spikeinterface.extractors.nwbextractors import (  # noqa: TID253
 )
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
+from sort_assets.recordings.formats.nwb_series import Series, find_series
 from sort_assets.recordings.formats.reading import (
-    MIN_SORTABLE_RATE_HZ,
+    LINKED_FILE,
     choose_stream,
     clock_readable,
     open_hdf5,
@@ -33,8 +35,6 @@ from sort_assets.recordings.formats.reading import (
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_positions
 from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
-# The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
-_SIGNAL_GROUPS = ("acquisition", "processing")
 _FEW = 2
 _NO_PROPERTIES = frozenset({"id", "rel_x", "rel_y", "rel_z", "group", "group_name", "channel_name", "offset"})
 """Columns of the electrodes table that are not handed on as properties of channels: they are something else of it."""
@@ -60,6 +60,7 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     """
 
     def __init__(self, file_path: str | Path, electrical_series_path: str, with_probe: bool = True) -> None:
+        _register_filters()
         self._reader = _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
         self._reader.load_recording(file_path=file_path)
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
@@ -129,16 +130,23 @@ def is_nwb(path: Path) -> bool:
 def nwb_streams(path: Path) -> tuple[str, ...]:
     """Paths of the electrical series that are fast enough to hold spikes, in natural order of the file.
 
+    Also of those in other files to which this one has a link, and of links that lead nowhere.
+
     Raises
     ------
     UnreadableRecordingError
         When the file is empty, truncated or no HDF5 file.
     """
-    return tuple(name for name, rate_hz in _rates(path).items() if rate_hz >= MIN_SORTABLE_RATE_HZ)
+    return tuple(name for name, series in find_series(path).items() if series.may_hold_spikes)
 
 
 def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open one electrical series.
+
+    Returns
+    -------
+    BaseRecording
+        Its annotation `LINKED_FILE` names the file that holds the samples, where that is another one.
 
     Raises
     ------
@@ -149,22 +157,25 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     UnreadableRecordingError
         When the file is damaged.
     """
-    rates = _rates(path)
-    if not rates:
+    found = find_series(path)
+    if not found:
         raise UnreadableRecordingError(
             f"'{path}' holds no electrical series.", remedy="Export it with the raw signal (ElectricalSeries)."
         )
-    sortable = tuple(name for name, rate_hz in rates.items() if rate_hz >= MIN_SORTABLE_RATE_HZ)
-    if stream is not None and stream.strip("/") in rates and stream.strip("/") not in sortable:
+    sortable = tuple(name for name, series in found.items() if series.may_hold_spikes)
+    if stream is not None and stream.strip("/") in found and stream.strip("/") not in sortable:
         raise StreamError(
-            f"The series '{stream}' of '{path}' has {rates[stream.strip('/')]:.0f} samples per second, too few for "
-            "spikes: it holds local field potentials.",
+            f"The series '{stream}' of '{path}' has {found[stream.strip('/')].rate_hz:.0f} samples per second, too few "
+            "for spikes: it holds local field potentials.",
             remedy=f"Set recording.stream to one of: {', '.join(sortable) or 'none'}.",
         )
-    series = choose_stream(path, stream, sortable)
+    series = found[choose_stream(path, stream, sortable)]
+    if series.problem is not None:
+        raise series.problem
+    _check_filters(series)
     with readable(path):
         try:
-            recording = NwbRecording(path, series, with_probe=config.probe_file is None)
+            recording = NwbRecording(series.file, series.path, with_probe=config.probe_file is None)
         except ValueError as error:
             if "must be unique" not in str(error):
                 raise
@@ -174,8 +185,37 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
                 "and rel_y in the electrodes table, or give each tetrode or shank a group of its own.",
             ) from error
     read_first_and_last_sample(recording, path)
-    _follow_timestamps(recording, path, series, rates[series])
+    _follow_timestamps(recording, series.file, series.path, series.rate_hz)
+    if series.samples_file != path:
+        recording.annotate(**{LINKED_FILE: str(series.samples_file.resolve())})
     return recording
+
+
+def _check_filters(series: Series) -> None:
+    """Tell samples whose compression is not installed from damaged ones."""
+    _register_filters()
+    with open_hdf5(series.file) as file, readable(series.file):
+        plist = file[series.path]["data"].id.get_create_plist()
+        filters = [plist.get_filter(index) for index in range(plist.get_nfilters())]
+        lacking = [
+            f"{name.decode(errors='replace')} ({number})" for number, _, _, name in filters if not _is_there(number)
+        ]
+    if lacking:
+        raise MissingPluginError(
+            f"The samples of '{series.path}' in '{series.file}' are compressed with a filter of HDF5 that is not "
+            f"installed: {', '.join(lacking)}.",
+            remedy="Install the package hdf5plugin (pip install hdf5plugin) where sort_assets runs, and restart it.",
+        )
+
+
+def _is_there(number: int) -> bool:
+    return bool(h5py.h5z.filter_avail(number))
+
+
+def _register_filters() -> None:
+    """Make HDF5 know the filters of the package hdf5plugin, where that is installed."""
+    if find_spec("hdf5plugin") is not None:
+        import_module("hdf5plugin")
 
 
 def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_hz: float) -> None:
@@ -190,25 +230,3 @@ def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_h
         clock = clock_from_timestamps(timestamps, rate_hz)
         clock = replace(clock, nominal_is_stated=False)
         annotate_clocks(recording, [clock.cut(0, num_samples).extended(num_samples)])
-
-
-def _rates(path: Path) -> dict[str, float]:
-    """Sampling rate in Hz of each electrical series."""
-    with open_hdf5(path) as file, readable(path):
-        return {series.name.strip("/"): _rate(series) for series in _electrical_series(file)}
-
-
-def _electrical_series(file: h5py.File) -> Iterator[h5py.Group]:
-    groups = [file[name] for name in reversed(_SIGNAL_GROUPS) if name in file]
-    while groups:
-        group = groups.pop()
-        if group.attrs.get("neurodata_type") == "ElectricalSeries":
-            yield group
-        else:
-            groups.extend(child for child in reversed(list(group.values())) if isinstance(child, h5py.Group))
-
-
-def _rate(series: h5py.Group) -> float:
-    if "starting_time" in series:
-        return float(series["starting_time"].attrs["rate"])
-    return usual_rate_hz(series["timestamps"])

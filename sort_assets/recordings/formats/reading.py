@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MIN_SORTABLE_RATE_HZ = 5000.0
 """Below this rate a stream holds local field potentials: spikes of about a millisecond need more samples."""
 
+LINKED_FILE = "linked_file"
+"""Annotation of a recording whose samples lie in another file than the one that was opened: that file."""
 COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
 NOTHING_RECORDED = (
     "Compare it with the original, and copy it again if that holds more. If it does not, nothing was recorded: move it "

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import h5py
 import numpy as np
 import pytest
 
@@ -654,3 +655,27 @@ def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield make
     for one in readers:
         one.close()
+
+
+def test_a_file_that_only_links_to_another_recording_is_registered_once(lab: Lab, small_file: Path) -> None:
+    lab.home.link(small_file, "raw.nwb")
+    with h5py.File(lab.root / "day.nwb", "w") as file:
+        file.create_group("acquisition")["Raw"] = h5py.ExternalLink("raw.nwb", "acquisition/ElectricalSeries")
+
+    result = lab.arrive()
+    answer = lab.home.invoke("register", str(lab.root / "day.nwb"))
+
+    assert lab.keys() == {"raw.nwb"}
+    assert result.warnings == []
+    assert lab.state("day.nwb") is State.FOREIGN
+    assert answer.status == 1
+    assert "raw.nwb', to which it has a link" in answer.stderr
+
+
+def test_a_link_to_a_recording_elsewhere_is_a_recording(lab: Lab, small_file: Path) -> None:
+    with h5py.File(lab.root / "day.nwb", "w") as file:
+        file.create_group("acquisition")["Raw"] = h5py.ExternalLink(str(small_file), "acquisition/ElectricalSeries")
+
+    lab.arrive()
+
+    assert lab.keys() == {"day.nwb"}

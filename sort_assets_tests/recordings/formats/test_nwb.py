@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import h5py
@@ -8,10 +9,19 @@ from spikeinterface.core import BaseRecording
 from spikeinterface.preprocessing import decimate
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import ClockGapError, MissingProbeError, RecordingError, StreamError, UnreadableRecordingError
+from sort_assets.errors import (
+    ClockGapError,
+    MissingPluginError,
+    MissingProbeError,
+    RecordingError,
+    StreamError,
+    UnreadableRecordingError,
+)
 from sort_assets.recordings import open_recording, prepare, sortable_streams
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.clock_check import clock as clock_check
+from sort_assets.recordings.formats.reading import LINKED_FILE
+from sort_assets.recordings.headers import read_header
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of, tetrodes_at_one_place
 
@@ -262,3 +272,104 @@ def test_a_gain_that_can_t_be_is_asked_for(conversion: float, short: BaseRecordi
     recording = prepare(open_recording(path, config=GIVEN_GAIN), GIVEN_GAIN)
 
     assert np.isfinite(recording.get_traces(end_frame=10)).all()
+
+
+def _linking_file(path: Path, links: dict[str, h5py.ExternalLink | h5py.SoftLink], like: Path | None = None) -> Path:
+    """An NWB file with links; with series and electrodes of its own where it is to be like another file."""
+    if like is not None:
+        shutil.copy(like, path)
+    with h5py.File(path, "a") as file:
+        for name, link in links.items():
+            file.require_group(name.rpartition("/")[0])
+            file[name] = link
+    return path
+
+
+SERIES = "acquisition/ElectricalSeries"
+
+
+def test_a_link_to_another_file_s_series_opens_that_one(short: BaseRecording, tmp_path: Path) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb", starting_time_s=3.0)
+    path = _linking_file(tmp_path / "day.nwb", {"acquisition/Raw": h5py.ExternalLink("raw.nwb", SERIES)})
+
+    recording = open_recording(path)
+
+    assert sortable_streams(path) == ()
+    assert recording.get_annotation(LINKED_FILE) == str(raw)
+    assert recording.get_start_time() == 3.0
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_samples_that_lie_in_another_file_are_known_to(short: BaseRecording, tmp_path: Path) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb")
+    path = write_nwb(short.frame_slice(0, 100), tmp_path / "day.nwb")
+    with h5py.File(path, "a") as file:
+        attributes = dict(file[f"{SERIES}/data"].attrs)
+        del file[f"{SERIES}/data"]
+        file[f"{SERIES}/data"] = h5py.ExternalLink("raw.nwb", f"{SERIES}/data")
+        assert dict(file[f"{SERIES}/data"].attrs).keys() == attributes.keys()
+
+    recording = open_recording(path)
+
+    assert recording.get_annotation(LINKED_FILE) == str(raw)
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+
+
+def test_a_link_within_the_file_is_the_same_series(short: BaseRecording, tmp_path: Path) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb")
+    path = _linking_file(tmp_path / "day.nwb", {"processing/ecephys/Again": h5py.SoftLink(f"/{SERIES}")}, like=raw)
+
+    assert sortable_streams(path) == ()
+    assert open_recording(path).get_annotation(LINKED_FILE) is None
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        (h5py.ExternalLink("moved.nwb", SERIES), r"a link to '.*ElectricalSeries' in '.*moved\.nwb', and that file"),
+        (h5py.ExternalLink("raw.nwb", "acquisition/Other"), r"Other' in '.*raw\.nwb', which holds no such thing"),
+        (h5py.SoftLink("/acquisition/Other"), "a link to '/acquisition/Other' in the same file"),
+    ],
+)
+def test_a_link_that_leads_nowhere_names_its_target_and_blocks_no_other_series(
+    link: h5py.ExternalLink | h5py.SoftLink, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb")
+    path = _linking_file(tmp_path / "day.nwb", {"acquisition/Gone": link}, like=raw)
+
+    with pytest.raises(UnreadableRecordingError, match=message):
+        open_recording(path, "acquisition/Gone")
+    header = read_header(path, RecordingConfig())
+
+    assert [stream.name for stream in header.streams] == [SERIES]
+    assert list(header.problems) == ["acquisition/Gone"]
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, 0.0])
+def test_a_rate_that_can_t_be_is_named(rate: float, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    with h5py.File(path, "a") as file:
+        file[f"{SERIES}/starting_time"].attrs["rate"] = rate
+
+    with pytest.raises(UnreadableRecordingError, match=r"states .* samples per second"):
+        open_recording(path)
+
+
+def test_samples_compressed_by_a_filter_that_is_not_installed_name_the_package(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    zstandard = 32015  # a registered filter of HDF5, which hdf5plugin has
+    with h5py.File(path, "a") as file:
+        attributes = dict(file[f"{SERIES}/data"].attrs)
+        del file[f"{SERIES}/data"]
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((1000, 16))
+        plist.set_filter(zstandard, h5py.h5z.FLAG_OPTIONAL, (3,))
+        space = h5py.h5s.create_simple((1000, 16))
+        h5py.h5d.create(file[SERIES].id, b"data", h5py.h5t.NATIVE_INT16, space, plist)
+        file[f"{SERIES}/data"].attrs.update(attributes)
+
+    with pytest.raises(MissingPluginError, match=r"32015.*pip install hdf5plugin"):
+        open_recording(path)

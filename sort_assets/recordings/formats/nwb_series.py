@@ -1,0 +1,154 @@
+"""The electrical series of an NWB file: which there are, at which rate, and which of them lie in another file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from sort_assets.errors import UnreadableRecordingError
+from sort_assets.recordings.formats.reading import COPY_AGAIN, MIN_SORTABLE_RATE_HZ, open_hdf5, readable
+from sort_assets.recordings.timestamps import usual_rate_hz
+
+# The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
+_SIGNAL_GROUPS = ("acquisition", "processing")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One electrical series, or a link that should lead to one.
+
+    Attributes
+    ----------
+    file : Path
+        The file that describes it: another one where this one only has a link to it.
+    path : str
+        Its path in that file.
+    samples_file : Path
+        The file that holds its samples.
+    rate_hz : float
+        Samples per second; NaN where it can't be read.
+    problem : UnreadableRecordingError or None
+        Why it can't be read.
+    """
+
+    file: Path
+    path: str
+    samples_file: Path
+    rate_hz: float = math.nan
+    problem: UnreadableRecordingError | None = None
+
+    @property
+    def may_hold_spikes(self) -> bool:
+        """Whether it is fast enough, as far as that can be read."""
+        return self.problem is not None or self.rate_hz >= MIN_SORTABLE_RATE_HZ
+
+
+def find_series(path: Path) -> dict[str, Series]:
+    """The electrical series by their paths in a file, in its natural order; each once, however many links lead to it.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the file is empty, truncated or no HDF5 file.
+    """
+    with open_hdf5(path) as file, readable(path):
+        found: dict[str, Series] = {}
+        samples: set[tuple[int, int]] = set()
+        for name, group in _electrical_series(file, path):
+            if isinstance(group, UnreadableRecordingError):
+                found[name] = Series(path, name, path, problem=group)
+                continue
+            try:
+                series, place = _read(name, group, path)
+            except UnreadableRecordingError as error:
+                found[name] = Series(path, name, path, problem=error)
+                continue
+            if place not in samples:
+                samples.add(place)
+                found[name] = series
+        return found
+
+
+def _electrical_series(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Group | UnreadableRecordingError]]:
+    """Each series with its path in this file, in the order of the file; in place of one behind a broken link, why."""
+    groups = [(name, file[name]) for name in reversed(_SIGNAL_GROUPS) if name in file]
+    while groups:
+        name, group = groups.pop()
+        if group.attrs.get("neurodata_type") == "ElectricalSeries":
+            yield name, group
+            continue
+        inside = []
+        for child in group:
+            problem = _broken_link(group, child, f"{name}/{child}", path)
+            if problem is not None:
+                yield f"{name}/{child}", problem
+            elif isinstance(group[child], h5py.Group):
+                inside.append((f"{name}/{child}", group[child]))
+        groups += reversed(inside)
+
+
+def _broken_link(group: h5py.Group, child: str, name: str, path: Path) -> UnreadableRecordingError | None:
+    """What is to be said of a link that leads nowhere; None of all that is there."""
+    if _is_there(group, child):
+        return None
+    link = group.get(child, getlink=True)
+    if not isinstance(link, h5py.ExternalLink):
+        target = f"to '{link.path}' in the same file" if isinstance(link, h5py.SoftLink) else "to what is damaged"
+        return UnreadableRecordingError(
+            f"'{name}' of '{path}' is a link {target}, and that is not there.", remedy=COPY_AGAIN
+        )
+    target_file = path.parent / link.filename
+    if target_file.is_file():
+        return UnreadableRecordingError(
+            f"'{name}' of '{path}' is a link to '{link.path}' in '{target_file}', which holds no such "
+            "thing or can't be opened.",
+            remedy="Put the file there that the link was made to, or ignore this file with a rule.",
+        )
+    return UnreadableRecordingError(
+        f"'{name}' of '{path}' is a link to '{link.path}' in '{target_file}', and that file is not there.",
+        remedy=f"Put '{link.filename}' there, or ignore this file with a rule.",
+    )
+
+
+def _is_there(group: h5py.Group, child: str) -> bool:
+    """Whether something can be opened by this name; `in` is true of links to nowhere, too."""
+    try:
+        return group[child] is not None
+    except (KeyError, OSError):
+        return False
+
+
+def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int, int]]:
+    """A series, and the place of its samples, which tells whether two are the same."""
+    for part in ("data", "timestamps"):
+        if part in series:
+            problem = _broken_link(series, part, f"{name}/{part}", Path(series.file.filename))
+            if problem is not None:
+                raise problem
+    with readable(path):
+        data = series["data"]
+        rate_hz = _rate(series)
+        place = h5py.h5o.get_info(data.id)
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise UnreadableRecordingError(
+            f"The series '{name}' of '{path}' states {rate_hz} samples per second.",
+            remedy="Correct its rate or its timestamps in the file.",
+        )
+    file, samples_file = (_same_or_other(path, one.file.filename) for one in (series, data))
+    here = name if file == path else series.name.strip("/")
+    return Series(file, here, samples_file, rate_hz), (place.fileno, place.addr)
+
+
+def _same_or_other(path: Path, name: str) -> Path:
+    other = Path(name)
+    return path if other.exists() and other.samefile(path) else other
+
+
+def _rate(series: h5py.Group) -> float:
+    if "starting_time" in series:
+        return float(series["starting_time"].attrs["rate"])
+    return usual_rate_hz(series["timestamps"])

@@ -143,12 +143,14 @@ def make_digest(
     without_job : str or None
         A job whose runs are left out.
     """
-    until = datetime.now(UTC)
-    ended = dg.RunsFilter(updated_after=since, updated_before=until, statuses=_ENDED)
-    runs = [run for run in instance.get_runs(ended) if run.job_name != without_job]
+    # First, so that a run that ends meanwhile is in one of the two, or in both.
     running = [run for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED])) if run.job_name != without_job]
+    until = datetime.now(UTC)
+    over = dg.RunsFilter(updated_after=since, updated_before=until, statuses=[*_ENDED, dg.DagsterRunStatus.CANCELED])
+    ended = [run for run in instance.get_runs(over) if run.job_name != without_job]
+    runs = [run for run in ended if run.status in _ENDED]
     run_ids = {run.run_id for run in runs}
-    results = _results(store, runs)
+    results = _results(store, ended)
     made = [(key, one) for key, one in results.items() if one.run_id in run_ids]
     failed = [run for run in _last_runs(runs) if run.status == dg.DagsterRunStatus.FAILURE]
     return Digest(
@@ -160,7 +162,7 @@ def make_digest(
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
         checks=_failed_checks(results, run_ids),
-        rigs=rig_changes(store, results, since),
+        rigs=rig_changes(store, results, {run.run_id for run in ended}, {run.run_id for run in running}),
         arrivals=arrivals,
         unfinished=len(running),
     )

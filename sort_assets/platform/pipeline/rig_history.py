@@ -6,7 +6,7 @@ same number of channels count. Numbers of units depend on the sorter too: those 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -108,28 +108,35 @@ class RigChange:
         return f"{self.rig.words}: the {self.measure} is back in its usual range since {self.recording}."
 
 
-def rig_changes(store: Store, made: Mapping[str, RecordingSummary], since: datetime) -> list[RigChange]:
-    """When rigs left their usual range, or came back, by verdicts since a point in time; each change once.
+def rig_changes(
+    store: Store, made: Mapping[str, RecordingSummary], run_ids: Set[str], unfinished: Set[str] = frozenset()
+) -> list[RigChange]:
+    """When rigs left their usual range, or came back, by the verdicts of some runs.
 
     A rig is out of its usual range from a recording on whose check did not pass, up to the next one whose check did.
+    Whoever asks of each run once, after it has ended, is told each change once.
 
     Parameters
     ----------
     store : Store
     made : mapping
-        By key, the recordings with results that were made since.
-    since : datetime
+        By key, the recordings of these runs.
+    run_ids : set of str
+        The runs.
+    unfinished : set of str
+        Runs that have not ended, of whose verdicts nobody was told yet.
     """
     judged: dict[tuple[Rig, str], list[tuple[datetime, str, RecordedCheck]]] = {}
     for key, summary in made.items():
         for rig, check in _measured(key, summary):
-            if check.made_at is not None and check.made_at >= since:
+            if check.made_at is not None and check.run_id in run_ids:
                 judged.setdefault((rig, check.name), []).append((check.made_at, key, check))
     changes = []
     for (rig, name), found in sorted(judged.items(), key=lambda one: one[0]):
-        is_out = _was_out(store, rig, name, since)
-        for _, key, check in sorted(found, key=lambda one: one[:2]):
-            if check.passed == is_out:
+        told_at, is_out = _told(store, rig, name, run_ids | unfinished)
+        for made_at, key, check in sorted(found, key=lambda one: one[:2]):
+            # A run that took long has verdicts from before others that were told already.
+            if check.passed == is_out and (told_at is None or made_at > told_at):
                 is_out = not check.passed
                 changes.append(RigChange(rig, MEASURES[name], key, is_out, check.description))
     return changes
@@ -160,14 +167,14 @@ def _measured(key: str, summary: RecordingSummary) -> Iterator[tuple[Rig, Record
             yield Rig(_first_folder(key), summary.channels, sorter), check
 
 
-def _was_out(store: Store, rig: Rig, name: str, since: datetime) -> bool:
-    """Whether the newest verdict before a point in time was that the rig is out of its usual range."""
+def _told(store: Store, rig: Rig, name: str, without: Set[str]) -> tuple[datetime | None, bool]:
+    """When the newest verdict without those of some runs was made, and whether it said that the rig is out."""
     of_folder = [key for key in store.recordings() if _first_folder(key) == rig.folder]
     for key, summary in _alike(store, of_folder, rig.channels):
         for of_rig, check in _measured(key, summary):
-            if (of_rig, check.name) == (rig, name) and check.made_at is not None and check.made_at < since:
-                return not check.passed
-    return False
+            if (of_rig, check.name) == (rig, name) and check.run_id not in without:
+                return check.made_at, not check.passed
+    return None, False
 
 
 def rig_history(store: Store, recording: str, *, channels: int, sorter: str) -> RigHistory:

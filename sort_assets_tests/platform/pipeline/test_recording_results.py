@@ -30,9 +30,16 @@ METRICS = {"medians": {"snr": 7.5, "isi_violations_percent": 0.4, "amplitude_uv"
 CURATED = {"num_units": 10, "num_kept": 6}
 
 
-def put(store: Store, recording: str, asset: str, details: dict[str, Any], sorter: str = "kilosort4") -> Path:
+def put(
+    store: Store,
+    recording: str,
+    asset: str,
+    details: dict[str, Any],
+    sorter: str = "kilosort4",
+    run_id: str = "0123456789",
+) -> Path:
     """Publish a result that is nothing but its manifest."""
-    with store.stage(recording, asset, run_id="0123456789") as staging:
+    with store.stage(recording, asset, run_id=run_id) as staging:
         config = {"sorter": {"name": sorter}}
         return staging.publish(
             data_version="v", config=config, config_sources={}, inputs={}, details=Details(**details)

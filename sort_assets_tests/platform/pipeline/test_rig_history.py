@@ -1,6 +1,5 @@
 """When a rig left its usual range, and when it came back, by the verdicts in the store."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,26 @@ from sort_assets.platform.store.store import Store
 from sort_assets_tests.platform.pipeline.test_recording_results import CURATED, METRICS, PREPROCESSED, SORTING, put
 
 
-def make(store: Store, recording: str, *not_passed: str, sorter: str = "kilosort4", channels: int = 384) -> None:
-    """Publish the results of a recording that did not pass some checks."""
+def make(store: Store, recording: str, *not_passed: str, sorter: str = "kilosort4", channels: int = 384) -> str:
+    """Publish the results of a recording that did not pass some checks; returns their run."""
+    run_id = f"run of {recording}"
 
     def verdict(name: str) -> list[dict[str, object]]:
         words = f"{name} of {recording}."
         return [{"name": name, "passed": name not in not_passed, "severity": "WARN", "description": words}]
 
     preprocessed = PREPROCESSED | {"channels": channels, "checks": verdict("noise_level")}
-    put(store, recording, "preprocessed_recording", preprocessed)
-    put(store, recording, "sorting", SORTING, sorter=sorter)
-    put(store, recording, "unit_metrics", METRICS | {"checks": verdict("drift_as_usual")})
-    put(store, recording, "curated_units", CURATED | {"checks": verdict("yield_as_usual")})
+    put(store, recording, "preprocessed_recording", preprocessed, run_id=run_id)
+    put(store, recording, "sorting", SORTING, sorter=sorter, run_id=run_id)
+    put(store, recording, "unit_metrics", METRICS | {"checks": verdict("drift_as_usual")}, run_id=run_id)
+    put(store, recording, "curated_units", CURATED | {"checks": verdict("yield_as_usual")}, run_id=run_id)
+    return run_id
 
 
-def changes(store: Store, since: datetime, *recordings: str) -> list[str]:
-    found = rig_changes(store, {key: recording_summary(store, key) for key in recordings}, since)
-    return [one.words for one in found]
+def changes(store: Store, *run_ids: str, unfinished: str = "") -> list[str]:
+    """What is told of runs, each of a recording."""
+    made = {key: recording_summary(store, key) for key in (run.removeprefix("run of ") for run in run_ids)}
+    return [one.words for one in rig_changes(store, made, {*run_ids}, {unfinished})]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +42,8 @@ def test_a_rig_that_leaves_its_range_is_told_once_and_its_recovery_too(
     make(store, "rig~day1.nwb")
     told = []
     for day, is_out in ((2, True), (3, True), (4, False), (5, False)):
-        since = datetime.now(UTC)
-        make(store, f"rig~day{day}.nwb", *([check] if is_out else []))
-        told.append(changes(store, since, f"rig~day{day}.nwb"))
+        run = make(store, f"rig~day{day}.nwb", *([check] if is_out else []))
+        told.append(changes(store, run))
 
     rig = "384 channels, below 'rig'" + (", sorted with kilosort4" if measure == "yield" else "")
     assert told == [
@@ -55,12 +56,9 @@ def test_a_rig_that_leaves_its_range_is_told_once_and_its_recovery_too(
 
 def test_both_within_one_night_are_told_in_their_order(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    since = datetime.now(UTC)
-    make(store, "b.nwb", "noise_level")
-    make(store, "c.nwb", "noise_level")
-    make(store, "a.nwb")
+    runs = [make(store, "b.nwb", "noise_level"), make(store, "c.nwb", "noise_level"), make(store, "a.nwb")]
 
-    told = changes(store, since, "a.nwb", "b.nwb", "c.nwb")
+    told = changes(store, *reversed(runs))
 
     assert [words.rpartition(" with ")[2][:5] if "left" in words else words[-6:] for words in told] == [
         "b.nwb",
@@ -71,12 +69,13 @@ def test_both_within_one_night_are_told_in_their_order(tmp_path: Path) -> None:
 def test_other_rigs_and_other_sorters_have_ranges_of_their_own(tmp_path: Path) -> None:
     store = Store(tmp_path)
     make(store, "rig1~a.nwb", "noise_level", "yield_as_usual")
-    since = datetime.now(UTC)
-    make(store, "rig2~b.nwb")
-    make(store, "rig1~tetrodes.nwb", channels=32)
-    make(store, "rig1~c.nwb", "noise_level", sorter="mountainsort5")
+    runs = [
+        make(store, "rig2~b.nwb"),
+        make(store, "rig1~tetrodes.nwb", channels=32),
+        make(store, "rig1~c.nwb", "noise_level", sorter="mountainsort5"),
+    ]
 
-    told = changes(store, since, "rig2~b.nwb", "rig1~tetrodes.nwb", "rig1~c.nwb")
+    told = changes(store, *runs)
     out = rigs_out_of_range(units_summary(store))
 
     assert told == []
@@ -86,11 +85,33 @@ def test_other_rigs_and_other_sorters_have_ranges_of_their_own(tmp_path: Path) -
     ]
 
 
+def test_a_verdict_of_a_run_that_goes_on_is_told_when_it_has_ended(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    make(store, "a.nwb")
+    other = make(store, "c.nwb", "drift_as_usual")
+    long_run = make(store, "b.nwb", "noise_level", "drift_as_usual")
+
+    meanwhile = changes(store, other, unfinished=long_run)
+    at_its_end = changes(store, long_run)
+
+    assert [words.split(" left ")[0][-5:] for words in meanwhile] == ["drift"]
+    assert [words.split(" left ")[0][-5:] for words in at_its_end] == ["noise"]
+
+
+def test_a_verdict_that_is_older_than_what_was_told_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    long_run = make(store, "b.nwb")
+    told = changes(store, make(store, "c.nwb", "drift_as_usual"), unfinished=long_run)
+
+    assert len(told) == 1
+    assert changes(store, long_run) == []
+
+
 def test_a_recording_without_verdicts_says_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     put(store, "old.nwb", "preprocessed_recording", PREPROCESSED)
     put(store, "old.nwb", "sorting", SORTING)
     nothing: list[RigChange] = []
 
-    assert rig_changes(store, units_summary(store), datetime(2020, 1, 1, tzinfo=UTC)) == nothing
+    assert rig_changes(store, units_summary(store), {"0123456789"}) == nothing
     assert rigs_out_of_range(units_summary(store)) == nothing

@@ -37,6 +37,9 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
 """Before this, NWB's inspector takes a start for one that was made up."""
 
+_CLOCKS_DIFFER = 1e-3
+"""More than any clock runs slower than its stated rate."""
+
 _Form = TypeVar("_Form", bound=Section)
 
 
@@ -168,6 +171,25 @@ def facts_of_files(
             began = replace(began, absent=(*began.absent, words))
         facts[piece.name] = began
     return facts
+
+
+def left_out_s(start_s: float, began_s: float | None, first_sample_s: float) -> float:
+    """Seconds from the raw recording's first sample to the first one that was sorted.
+
+    Parameters
+    ----------
+    start_s : float
+        Seconds of samples that were left out at the beginning (`recording.start_s`).
+    began_s : float or None
+        Time of the raw recording's first sample on its clock; None when not known.
+    first_sample_s : float
+        Time of the first one that was sorted, on the same clock. With gaps, more time has passed than `start_s`; the
+        clock shows less where another file has begun, with a clock of its own, and then `start_s` counts.
+    """
+    if start_s == 0 or began_s is None:
+        return start_s
+    elapsed_s = first_sample_s - began_s
+    return elapsed_s if elapsed_s > start_s * (1 - _CLOCKS_DIFFER) else start_s
 
 
 def _merged(part: str, stated: _Form, source: Mapping[str, Any]) -> tuple[_Form, dict[str, str], list[str]]:

@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h5py
+import pytest
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 from spikeinterface.core import BaseRecording, BaseSorting, append_recordings
 
 from sort_assets.config.rules import RecordingSettings
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
-from sort_assets.exports.session import NOT_KNOWN, SOURCE, STATED, facts_of_files, session_facts
+from sort_assets.exports.session import NOT_KNOWN, SOURCE, STATED, facts_of_files, left_out_s, session_facts
 from sort_assets.recordings import open_recording
 from sort_assets.recordings.opening import Boundary, boundaries
 from sort_assets_tests.recordings.writers import write_open_ephys, write_spikeglx
@@ -155,6 +156,24 @@ def test_recordings_of_one_experiment_have_one_reference_time_and_keep_their_sta
     ]
     assert {one.start_time for one in facts.values()} == {began}
     assert not any("within the session" in words for one in facts.values() for words in one.absent)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "began_s", "first_sample_s", "expected_s"),
+    [
+        (0.0, 5.0, 5.0, 0.0),
+        (10.0, 5.0, 15.0, 10.0),
+        (10.0, 5.0, 45.0, 40.0),  # a gap of half a minute in what was left out
+        (10.0, 5.0, 14.9992, 9.9992),  # a slow clock
+        (70.0, 0.0, 10.0, 70.0),  # in the second file, whose clock begins anew
+        (10.0, None, 3.0, 10.0),
+    ],
+    ids=["nothing", "plain", "gap", "slow", "another file", "unknown"],
+)
+def test_what_is_left_out_at_the_beginning_lasts_as_long_as_the_clock_says(
+    start_s: float, began_s: float | None, first_sample_s: float, expected_s: float
+) -> None:
+    assert left_out_s(start_s, began_s, first_sample_s) == pytest.approx(expected_s)
 
 
 def test_a_maxwell_file_tells_when_it_began(unstated: RecordingSettings, tmp_path: Path) -> None:

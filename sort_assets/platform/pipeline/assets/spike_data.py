@@ -15,7 +15,7 @@ from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedA
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.details import DeliveryDetails
-from sort_assets.platform.store.handles import StoredCuration, StoredRecording
+from sort_assets.platform.store.handles import StoredCuration
 from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ _REMEDY = "State what is known under `session` and `subject` in sort_assets.yaml
 def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delivery, SortingAnalyzer, pd.DataFrame]":
     """What was written, the analyzer of all curated units, and their table of metrics and decisions."""
     from sort_assets.exports.delivery import write_delivery
-    from sort_assets.exports.session import facts_of_files, session_facts
+    from sort_assets.exports.session import facts_of_files, left_out_s, session_facts
     from sort_assets.exports.units import delivered_units
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
     from sort_assets.recordings import boundaries
@@ -128,7 +128,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     )
     stated = RecordingRules(asset.roots).settings(recording)
     format_name = _format_name(raw_path, preprocessed.config.recording)
-    cut_s = _left_out_s(preprocessed, units.clock)
+    cut_s = left_out_s(preprocessed.config.recording.start_s, preprocessed.details.clock_start_s, units.start_time_s)
     facts = session_facts(raw_path, format_name, stated, cut_s=cut_s)
     of_files = facts_of_files(raw_path, format_name, stated, files, cut_s=cut_s) if len(files) > 1 else None
     paths = list(binary.dat_paths.values())
@@ -144,13 +144,6 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         job_kwargs=asset.job_kwargs,
     )
     return delivery, analyzer, table
-
-
-def _left_out_s(preprocessed: StoredRecording, clock: "Clock") -> float:
-    """Seconds by the clock from the raw recording's first sample to the first one that was sorted."""
-    start_s = preprocessed.config.recording.start_s
-    began_s = preprocessed.details.clock_start_s
-    return start_s if began_s is None or start_s == 0 else max(0.0, clock.start_time_s - began_s)
 
 
 def _clock_of_files(analyzer: "SortingAnalyzer", files: "list[Boundary]", start_time_s: float) -> "Clock":

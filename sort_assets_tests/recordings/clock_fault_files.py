@@ -49,6 +49,8 @@ class ClockCase:
     tolerance_s : float
     is_good : bool
         Whether it has to be read without a warning.
+    is_rough : bool
+        Whether it has to be read.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class ClockCase:
     true_times_s: np.ndarray
     tolerance_s: float
     is_good: bool
+    is_rough: bool = False
 
 
 def encode(numbers: np.ndarray) -> np.ndarray:
@@ -103,13 +106,14 @@ def _draw(rng: np.random.Generator, tracks: Sequence[Callable[..., NumberTrack]]
 
 def _nwb(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
     times = draw_times(rng, SAMPLES, RATE_HZ)
-    stated, kind, is_good = times.times_s, times.kind, times.is_good
+    stated, kind, is_good, is_rough = times.times_s, times.kind, times.is_good, times.is_rough
     if rng.random() < 0.1:
         lost = int(rng.choice([1, rng.integers(1, 3000), SAMPLES // 2]))
         place = _place_of(rng, len(stated) - lost)
         stated, kind, is_good = np.delete(stated, np.s_[place : place + lost]), f"{kind}, missing times", False
+        is_rough = False
     path = _copy_nwb(files, folder / "recording.nwb", np.arange(SAMPLES), times=stated, compressed=rng.random() < 0.5)
-    return ClockCase(kind, path, times.true_times_s, times.tolerance_s, is_good)
+    return ClockCase(kind, path, times.true_times_s, times.tolerance_s, is_good, is_rough)
 
 
 def _place_of(rng: np.random.Generator, last: int) -> int:
@@ -170,7 +174,7 @@ def _open_ephys(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> C
         times = draw_times(rng, SAMPLES, RATE_HZ)
         _write_open_ephys_clock(stream, good.numbers, times.times_s)
         kind = f"{times.kind}; the numbers are not"
-        return ClockCase(kind, session, times.true_times_s, times.tolerance_s, times.is_good)
+        return ClockCase(kind, session, times.true_times_s, times.tolerance_s, times.is_good, times.is_rough)
     numbers = _draw(rng, SAME_LENGTH_TRACKS, SAMPLES)  # the numbers alone are faulty
     times = to_times(good, rng, RATE_HZ)
     _write_open_ephys_clock(stream, numbers.numbers, times.times_s)

@@ -51,6 +51,8 @@ class TimeTrack:
     is_good : bool
     tolerance_s : float
         How exactly the true times can be known: one sample, or the step in which timestamps were rounded.
+    is_rough : bool
+        Whether it is good, and says no more about one sample than about its neighbours: to be read, with a warning.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class TimeTrack:
     true_times_s: np.ndarray
     is_good: bool
     tolerance_s: float
+    is_rough: bool = False
 
 
 def _consecutive(rng: np.random.Generator, samples: int) -> np.ndarray:
@@ -264,6 +267,6 @@ def draw_times(rng: np.random.Generator, samples: int, rate_hz: float) -> TimeTr
         value = float(rng.choice([np.nan, np.inf, -1.0, 0.0]))
         return SPOILED[int(rng.integers(len(SPOILED)))](times, rng, value)
     if luck < 0.25:
-        good = replace(to_times(_plain(rng, samples), rng, rate_hz), is_good=False)
+        good = replace(to_times(_plain(rng, samples), rng, rate_hz), is_good=False, is_rough=True)
         return ROUGH[int(rng.integers(len(ROUGH)))](good, rng, 0.0)
     return times

@@ -14,8 +14,9 @@ from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
-from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
+from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
+from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
     choose_stream,
     clock_readable,
@@ -23,6 +24,7 @@ from sort_assets.recordings.formats.reading import (
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.formats.remembered_clocks import remembered_clock
 
 COUNTS_AT_ZERO = 512
 """Count at 0 V: the middle of the range of the chips' 10-bit converters."""
@@ -167,11 +169,16 @@ class _MaxwellSegment(BaseRecordingSegment):  # type: ignore[misc]
 
 
 def _follow_frame_numbers(recording: BaseRecording, path: Path, name: str) -> None:
-    with open_hdf5(path) as file, clock_readable(path), readable(path):
+    rate_hz, num_samples = float(recording.sampling_frequency), int(recording.get_num_samples())
+
+    def read() -> Clock:
+        with quick_values(file[name]) as numbers:
+            return clock_from_numbers(numbers, rate_hz)
+
+    with open_hdf5(path) as file, readable(path), clock_readable(path):
         if name not in file or not len(file[name]):
             return
-        numbers, num_samples = file[name], int(recording.get_num_samples())
-        clock = clock_from_numbers(numbers, float(recording.sampling_frequency))
+        clock = remembered_clock(path, name, rate_hz, read)
     annotate_clock_doubts(recording, length_doubt("frame numbers", clock.num_samples, num_samples, path))
     clock = clock.cut(0, num_samples).extended(num_samples)
     recording.shift_times(clock.start_time_s)

@@ -20,8 +20,9 @@ from spikeinterface.extractors.nwbextractors import (  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, StreamError, UnreadableRecordingError
-from sort_assets.recordings.clock import BrokenClockError, annotate_clocks
+from sort_assets.recordings.clock import BrokenClockError, Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
+from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.nwb_series import Series, find_series
 from sort_assets.recordings.formats.reading import (
     LINKED_FILE,
@@ -32,6 +33,7 @@ from sort_assets.recordings.formats.reading import (
     readable,
     unique_names,
 )
+from sort_assets.recordings.formats.remembered_clocks import remembered_clock
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_positions
 from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
@@ -219,7 +221,11 @@ def _register_filters() -> None:
 
 
 def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_hz: float) -> None:
-    with open_hdf5(path) as file, clock_readable(path):
+    def read() -> Clock:
+        with quick_values(timestamps) as values:
+            return clock_from_timestamps(values, rate_hz)
+
+    with open_hdf5(path) as file, readable(path), clock_readable(path):
         timestamps = file[series].get("timestamps")
         if timestamps is None:
             if not math.isfinite(recording.get_start_time()):
@@ -227,6 +233,6 @@ def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_h
             return
         num_samples = int(recording.get_num_samples())
         annotate_clock_doubts(recording, length_doubt("timestamps", len(timestamps), num_samples, path))
-        clock = clock_from_timestamps(timestamps, rate_hz)
+        clock = remembered_clock(path, series, rate_hz, read)
         clock = replace(clock, nominal_is_stated=False)
         annotate_clocks(recording, [clock.cut(0, num_samples).extended(num_samples)])

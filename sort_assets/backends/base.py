@@ -139,6 +139,13 @@ class SorterBackend(ABC):
         """The parameters that a finished sort really ran with, defaults included, as far as it tells; for people."""
         return {}
 
+    def doubts(self, recording: BaseRecording, sorting: BaseSorting) -> list[str]:
+        """What in a sort's result may be wrong although the sorter ended well, each as sentences with what to do.
+
+        The default doubts nothing. The check `units_found` of the platform warns of them.
+        """
+        return []
+
     def freeze_recording(self, rec_path: Path, folder: Path) -> SortingPipelineConfig:
         """Estimate from the data what the configuration leaves open (bad channels, motion), and store it.
 

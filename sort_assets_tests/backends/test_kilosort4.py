@@ -1,9 +1,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from spikeinterface.comparison import compare_two_sorters
-from spikeinterface.core import BaseSorting
+from spikeinterface.core import BaseSorting, NumpySorting
 from spikeinterface.sorters import get_default_sorter_params, run_sorter
 
 from sort_assets.backends.kilosort4 import Kilosort4Backend
@@ -125,6 +126,19 @@ def test_a_common_reference_of_one_channel_is_refused() -> None:
     Kilosort4Backend(SortingPipelineConfig()).check_recording(recording, Path("wire.nwb"))
     with pytest.raises(TooFewChannelsError, match=r"sorter\.params\.do_CAR is true"):
         Kilosort4Backend(chosen).check_recording(recording, Path("wire.nwb"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spikes", "doubts"), [("tetrode", 999, 1), ("tetrode", 1000, 0), ("64 contacts", 9, 0)]
+)
+def test_few_spikes_of_few_channels_may_be_several_cells_in_one_unit(shape: str, spikes: int, doubts: int) -> None:
+    recording, _ = make_shape(shape, 1.0)
+    found = NumpySorting.from_unit_dict([{0: np.arange(spikes)}], 30_000)
+
+    said = Kilosort4Backend(SortingPipelineConfig()).doubts(recording, found)
+
+    assert len(said) == doubts
+    assert all("999 spikes on 4 channels" in doubt and "mountainsort5" in doubt for doubt in said)
 
 
 @pytest.mark.parametrize("size", [None, 0, 1.5, "large"])

@@ -12,17 +12,19 @@ from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.missed_spikes import likely_causes
-from sort_assets.backends.kilosort4.shape import shape_defaults
+from sort_assets.backends.kilosort4.shape import FEWEST_SPIKES_TO_DIVIDE, shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.oom_schedule import OomSchedule
 from sort_assets.backends.shape import ShapeChoices, values
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.checks.result import counted
 from sort_assets.errors import ConfigError, TooFewChannelsError, UnsortableRecordingError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
+from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 from sort_assets.running.progress import Stage
 
 if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
+    from spikeinterface.core import BaseRecording, BaseSorting
 
     from sort_assets.recordings.clear_spikes import ClearSpikes
 
@@ -70,6 +72,16 @@ class Kilosort4Backend(SpikeInterfaceBackend):
             _kilosort_defaults() | {"do_CAR": True} | values(self.shape_choices(recording)) | self.config.sorter.params
         )
         yield from likely_causes(recording, params, reason, spikes)
+
+    def doubts(self, recording: BaseRecording, sorting: BaseSorting) -> list[str]:
+        channels, spikes = recording.get_num_channels(), int(sorting.to_spike_vector().size)
+        if sorting.get_num_units() == 0 or channels >= FEWEST_FOR_REFERENCE or spikes >= FEWEST_SPIKES_TO_DIVIDE:
+            return []
+        return [
+            f"Kilosort4 found {counted(spikes, 'spike')} on {counted(channels, 'channel')}. Fewer than "
+            f"{FEWEST_SPIKES_TO_DIVIDE} around one place it does not divide into units, so that a unit may be several "
+            "cells: record for longer, or sort again with the preset mountainsort5."
+        ]
 
     def oom_schedule(self, failure: Exception | None) -> OomSchedule:
         return oom_schedule.oom_schedule(failure)

@@ -40,6 +40,9 @@ FEWEST_CHANNELS_FOR_DRIFT = 32
 FEWEST_DEPTHS_FOR_DRIFT = 16
 """Number of depths, among the contacts of one shank, from which on drift moves units from contact to contact. Tetrodes
 and wires have one or two, however many of them there are."""
+FEWEST_SPIKES_TO_DIVIDE = 1000
+"""Kilosort takes fewer spikes around one place of the probe for one unit (`clustering_qr.run`), and no parameter
+changes that. All of a tetrode is one place."""
 NEAREST_CHANNELS = 10
 """Kilosort's default; it takes fewer where there are fewer, with a warning."""
 

@@ -90,10 +90,15 @@ def sorting(
                 with _naming(group):
                     found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
+        doubts = [
+            f"Group {group}: {doubt}" if group != UNGROUPED else doubt
+            for group, (recording, _) in parts.items()
+            for doubt in asset.backend.doubts(recording, found[group])
+        ]
         first, _ = next(iter(parts.values()))
         missing = binary_dat.preprocessed_recording.details.missing_parts
         batch_samples = asset.backend.batch_samples_for(first)
-        result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing)
+        result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing, doubts)
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
@@ -145,6 +150,8 @@ class _Sorted:
         Samples in a batch of the sorter.
     missing_parts : tuple of str
         What the recording lacks, in sentences.
+    doubts : list of str
+        What may be wrong with the units.
     """
 
     recording: "BaseRecording"
@@ -155,6 +162,7 @@ class _Sorted:
     chosen_by_shape: "dict[str, ShapeChoices]"
     batch_samples: int | None
     missing_parts: tuple[str, ...]
+    doubts: list[str]
 
     @property
     def duration_s(self) -> float:
@@ -269,9 +277,11 @@ def _outcome_checks(result: _Sorted, details: SortingDetails, lowered: list[str]
     return [
         dg.AssetCheckResult(
             check_name=UNITS_CHECK,
-            passed=details.num_units > 0,
+            passed=details.num_units > 0 and not result.doubts,
             severity=dg.AssetCheckSeverity.WARN,
-            description=details.unsortable and f"There is nothing to sort: {details.unsortable}",
+            description=(details.unsortable and f"There is nothing to sort: {details.unsortable}")
+            or " ".join(result.doubts)
+            or None,
             metadata={"units": details.num_units},
         ),
         dg.AssetCheckResult(

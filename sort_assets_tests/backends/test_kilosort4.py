@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from spikeinterface.comparison import compare_two_sorters
-from spikeinterface.core import BaseSorting, NumpySorting
+from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, generate_recording
 from spikeinterface.sorters import get_default_sorter_params, run_sorter
 
 from sort_assets.backends.kilosort4 import Kilosort4Backend
@@ -14,9 +14,16 @@ from sort_assets.config import PRESETS, SortingPipelineConfig
 from sort_assets.errors import ConfigError, TooFewChannelsError
 from sort_assets.recordings.dat_file import read_dat
 from sort_assets.testing import SorterBackendConformance, SortRun
-from sort_assets.testing.shapes import make_groups, make_shape
+from sort_assets.testing.shapes import SHAPES, make_groups
 
 FEW_CHANNELS = PRESETS["kilosort4_few_channels"]["sorter"]["params"]
+
+
+def silent(shape: str, seconds: float) -> BaseRecording:
+    """A recording of that shape and length; nothing is computed."""
+    recording = generate_recording(SHAPES[shape].num_channels, 30_000, [seconds], set_probe=False)
+    recording.set_probe(SHAPES[shape].probe())
+    return recording
 
 
 @pytest.mark.xdist_group("TestKilosort4")
@@ -82,16 +89,26 @@ def test_a_batch_is_what_was_configured_or_kilosorts_default(params: dict[str, i
     assert Kilosort4Backend(config).batch_samples == batch_samples
 
 
+FEW = {"do_CAR": False, "nblocks": 0}
+SHORT = {"cluster_downsampling": 5}
+
+
 @pytest.mark.parametrize(
-    ("shape", "chosen"),
+    ("shape", "seconds", "chosen"),
     [
-        ("wire", {"do_CAR": False, "nblocks": 0, "nearest_chans": 1}),
-        ("tetrode", {"do_CAR": False, "nblocks": 0, "nearest_chans": 4}),
-        ("64 contacts", {}),
+        ("wire", 60.0, {**FEW, "nearest_chans": 1}),
+        ("tetrode", 60.0, {**FEW, "nearest_chans": 4}),
+        ("tetrode", 59.0, {**FEW, **SHORT, "nearest_chans": 4}),
+        ("tetrode", 20.0, {**FEW, **SHORT, "nearest_chans": 4, "x_centers": 2, "dmin": 12.5}),
+        ("eight wires", 20.0, {**FEW, **SHORT, "nearest_chans": 8}),
+        ("16 contacts", 20.0, {"nblocks": 0}),
+        ("32 contacts", 20.0, {}),
+        ("32 contacts", 3.0, {"batch_size": 22_500}),
+        ("32 contacts", 1.0, {"batch_size": 15_000}),
     ],
 )
-def test_the_shape_decides_what_nobody_chose(shape: str, chosen: dict[str, Any]) -> None:
-    recording, _ = make_shape(shape, 1.0)
+def test_the_shape_decides_what_nobody_chose(shape: str, seconds: float, chosen: dict[str, Any]) -> None:
+    recording = silent(shape, seconds)
     backend = Kilosort4Backend(SortingPipelineConfig())
 
     params = backend.sorter_params(recording)
@@ -99,6 +116,7 @@ def test_the_shape_decides_what_nobody_chose(shape: str, chosen: dict[str, Any])
     assert values(backend.shape_choices(recording)) == chosen
     assert {name: params[name] for name in chosen} == chosen
     assert all(choice.reason.endswith(".") for choice in backend.shape_choices(recording).values())
+    assert backend.batch_samples_for(recording) == chosen.get("batch_size", 60_000)
 
 
 def test_many_tetrodes_have_too_few_depths_for_drift() -> None:
@@ -106,12 +124,12 @@ def test_many_tetrodes_have_too_few_depths_for_drift() -> None:
 
     choices = Kilosort4Backend(SortingPipelineConfig()).shape_choices(recording)
 
-    assert values(choices) == {"nblocks": 0}
+    assert choices["nblocks"].value == 0
     assert choices["nblocks"].reason.startswith("The contacts of a shank (or tetrode) are at 2 depths at most")
 
 
 def test_what_somebody_chose_wins_over_the_shape() -> None:
-    recording, _ = make_shape("tetrode", 1.0)
+    recording = silent("tetrode", 60.0)
     params = {"do_CAR": True, "nearest_chans": 3}
     backend = Kilosort4Backend(SortingPipelineConfig.model_validate({"sorter": {"params": params}}))
 
@@ -120,7 +138,7 @@ def test_what_somebody_chose_wins_over_the_shape() -> None:
 
 
 def test_a_common_reference_of_one_channel_is_refused() -> None:
-    recording, _ = make_shape("wire", 1.0)
+    recording = silent("wire", 1.0)
     chosen = SortingPipelineConfig.model_validate({"sorter": {"params": {"do_CAR": True}}})
 
     Kilosort4Backend(SortingPipelineConfig()).check_recording(recording, Path("wire.nwb"))
@@ -132,7 +150,7 @@ def test_a_common_reference_of_one_channel_is_refused() -> None:
     ("shape", "spikes", "doubts"), [("tetrode", 999, 1), ("tetrode", 1000, 0), ("64 contacts", 9, 0)]
 )
 def test_few_spikes_of_few_channels_may_be_several_cells_in_one_unit(shape: str, spikes: int, doubts: int) -> None:
-    recording, _ = make_shape(shape, 1.0)
+    recording = silent(shape, 1.0)
     found = NumpySorting.from_unit_dict([{0: np.arange(spikes)}], 30_000)
 
     said = Kilosort4Backend(SortingPipelineConfig()).doubts(recording, found)

@@ -51,6 +51,9 @@ class Kilosort4Backend(SpikeInterfaceBackend):
             )
         return size
 
+    def batch_samples_for(self, recording: BaseRecording) -> int:
+        return int(values(self.shape_choices(recording)).get("batch_size", self.batch_samples))
+
     def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
         super().check_recording(recording, rec_path)
         if recording.get_num_channels() == 1 and self.config.sorter.params.get("do_CAR", False):

@@ -18,8 +18,21 @@ places (`preprocessing.get_drift_matrix`) then leaves nothing of the signal. A s
 with common reference: 0 of 3.
 
 `whitening_range` stays at Kilosort's 32, of which it takes the channels that there are: with 1, the tetrodes' units are
-found as well, up to 0.09 less accurately. A sort needs about 1000 spikes around each place of a probe, which
-no parameter changes: with fewer, Kilosort does not divide them into units (`clustering_qr.run`).
+found as well, up to 0.09 less accurately. `batch_size` stays at 60000 but where fewer than four of them fit in: a batch
+of 10 s, which Kilosort's documentation suggests for tetrodes, found no more of them.
+
+Around one place of a probe, Kilosort does not divide fewer than 1000 spikes into units (`clustering_qr.run`), and
+compares each with every 20th (`cluster_downsampling`). Tetrodes with three units, one to three recordings of each
+length, without common reference and drift correction:
+
+=======================================  =========  =========  ===========
+units found of 3, in each recording      12 s       20 s       25 to 30 s
+=======================================  =========  =========  ===========
+default places, every 20th               0, 0       0, 3, 3    2, 3
+default places, every spike              0          0          3
+default places, every 5th                -          -          3, 3, 3, 3
+a place for each contact, every 5th      3, 3       2, 3, 3    3
+=======================================  =========  =========  ===========
 """
 
 from __future__ import annotations
@@ -43,6 +56,16 @@ and wires have one or two, however many of them there are."""
 FEWEST_SPIKES_TO_DIVIDE = 1000
 """Kilosort takes fewer spikes around one place of the probe for one unit (`clustering_qr.run`), and no parameter
 changes that. All of a tetrode is one place."""
+FEW_SPIKES_BELOW_S = 60.0
+"""Length below which few channels have few spikes."""
+ONE_PLACE_CHANNELS, ONE_PLACE_BELOW_S = 4, 30.0
+"""Up to how many channels, and how short, a recording has all spikes in one place and is in want of them."""
+FEWEST_BATCHES = 4
+"""Number of batches that a recording is cut into at least. Kilosort needs two."""
+SMALLEST_BATCH_S = 0.5
+"""The smallest batch that Kilosort's documentation recommends (hardware.rst)."""
+USUAL_BATCH = 60000
+"""Kilosort's default, in samples."""
 NEAREST_CHANNELS = 10
 """Kilosort's default; it takes fewer where there are fewer, with a warning."""
 
@@ -63,6 +86,12 @@ def shape_defaults(recording: BaseRecording) -> ShapeChoices:
         )
     if channels < NEAREST_CHANNELS:
         choices["nearest_chans"] = ShapeChoice(channels, f"{together}.")
+    choices |= _of_few_spikes(recording)
+    samples, rate_hz = int(recording.get_num_samples()), float(recording.sampling_frequency)
+    batch = max(samples // FEWEST_BATCHES, round(SMALLEST_BATCH_S * rate_hz))
+    if batch < USUAL_BATCH:
+        length = f"The recording lasts {samples / rate_hz:.3g} s"
+        choices["batch_size"] = ShapeChoice(batch, f"{length}: batches of Kilosort's default size are too few.")
     return choices
 
 
@@ -78,3 +107,23 @@ def why_no_drift(recording: BaseRecording) -> str | None:
     if most < FEWEST_DEPTHS_FOR_DRIFT:
         return f"The contacts of a shank (or tetrode) are at {counted(most, 'depth')} at most"
     return None
+
+
+def _of_few_spikes(recording: BaseRecording) -> dict[str, ShapeChoice]:
+    """Of short recordings of few channels, which have few spikes: how these are compared."""
+    channels, seconds = recording.get_num_channels(), float(recording.get_duration())
+    choices: dict[str, ShapeChoice] = {}
+    few = f"{seconds:.3g} s of {counted(channels, 'channel')} have few spikes"
+    if channels < FEWEST_FOR_REFERENCE and seconds < FEW_SPIKES_BELOW_S:
+        choices["cluster_downsampling"] = ShapeChoice(
+            5, f"{few}: every 5th, not every 20th, is compared with the others."
+        )
+    if not 1 < channels <= ONE_PLACE_CHANNELS or seconds >= ONE_PLACE_BELOW_S or not recording.has_probe():
+        return choices
+    columns, rows = (np.unique(np.round(where)) for where in recording.get_channel_locations()[:, :2].T)
+    reason = f"{few}, and fewer than {FEWEST_SPIKES_TO_DIVIDE} around one place stay one unit: each contact is a place."
+    if columns.size > 1:
+        choices["x_centers"] = ShapeChoice(int(columns.size), reason)
+    if rows.size > 1:
+        choices["dmin"] = ShapeChoice(float(np.median(np.diff(rows))) / 2, reason)
+    return choices

@@ -5,6 +5,7 @@ Only the amplifier channels are sorted. The files hold no positions of the elect
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     NOT_UNDERSTOOD,
     NOTHING_RECORDED,
+    check_rate,
     choose_stream,
     clock_readable,
     count_samples,
@@ -37,6 +39,8 @@ HEADER_NAMES = frozenset({"info.rhd", "info.rhs"})
 TIME_NAME = "time.dat"
 """Sample numbers (int32) in such a folder."""
 _AMPLIFIER_STREAM_ID = "0"
+_LARGEST_VALUE = 4096
+"""Bytes that hold a sample of all channels of any kind."""
 
 
 def is_intan(path: Path) -> bool:
@@ -97,6 +101,7 @@ def open_intan(path: Path, stream: str | None, config: RecordingConfig) -> BaseR
         recording = _extract(path, path)
         if recording.neo_reader.rest_bytes:
             missing.note(f"'{path}' is truncated: it ends in the middle of a block of samples.")
+    check_rate(float(recording.sampling_frequency), path)
     read_first_and_last_sample(recording, path)
     with clock_readable(path):
         clock = clock_from_numbers(recording.sample_numbers, float(recording.sampling_frequency))
@@ -147,8 +152,7 @@ class _IntanReader(IntanRawIO):  # type: ignore[misc]
     def _parse_header(self) -> None:
         file = Path(self.filename)
         if file.name in HEADER_NAMES:
-            super()._parse_header()
-            self._cut_channels()
+            self._parse_folder(file)
             return
         read = read_rhd if file.suffix == ".rhd" else read_rhs
         _, _, dtype, header_bytes, *_ = read(file, "header-attached")
@@ -167,14 +171,37 @@ class _IntanReader(IntanRawIO):  # type: ignore[misc]
         self._raw_data = np.memmap(file, dtype, mode="r", offset=header_bytes, shape=(num_blocks,))
         self._max_sigs_length = num_blocks * self._block_size
 
-    def _cut_channels(self) -> None:
-        """With a file for each channel, take as many samples of each type of signal as all its channels have."""
+    def _parse_folder(self, header: Path) -> None:
+        odd = [file for file in header.parent.rglob("*.dat") if file.stat().st_size % 2]
+        if not odd:
+            super()._parse_header()
+        else:
+            # neo maps no file that ends within a value; it reads a copy of the folder whose files hold one each.
+            with TemporaryDirectory() as folder:
+                copy = Path(folder) / header.name
+                copy.write_bytes(header.read_bytes())
+                for file in header.parent.glob("*.dat"):
+                    (copy.parent / file.name).write_bytes(bytes(_LARGEST_VALUE))
+                self.filename = copy
+                super()._parse_header()
+            self.filename = header
+            for name, mapped in self._raw_data.items():
+                several = mapped if isinstance(mapped, list) else [mapped]
+                whole = [_map_values(header.parent / Path(one.filename).name, one) for one in several]
+                self._raw_data[name] = whole if isinstance(mapped, list) else whole[0]
         for name, files in self._raw_data.items():
             if isinstance(files, list) and files:
                 self._raw_data[name] = [values[: min(map(len, files))] for values in files]
 
     def _assert_timestamp_continuity(self) -> None:
         pass
+
+
+def _map_values(file: Path, like: np.ndarray) -> np.ndarray:
+    """The whole samples of a file, memory-mapped, of the type and number of channels that another map has."""
+    channels = like.shape[1:]
+    num_samples = file.stat().st_size // (like.dtype.itemsize * int(np.prod(channels, dtype=int)))
+    return np.memmap(file, like.dtype, mode="r", shape=(num_samples, *channels))
 
 
 def _extract(path: Path, header: Path) -> IntanRecording:
@@ -229,17 +256,19 @@ def _check_sizes(folder: Path, missing: Missing) -> int:
     num_samples = count_samples(folder / TIME_NAME, 1, itemsize=4, missing=missing)
     if num_samples == 0:
         raise UnreadableRecordingError(f"'{folder / TIME_NAME}' is empty.", remedy=NOTHING_RECORDED)
-    for file in sorted(folder.glob("amp-*.dat")):
-        _check_size(file, 1, num_samples, missing)
+    _check_size(sorted(folder.glob("amp-*.dat")), 1, num_samples, missing)
     return num_samples
 
 
-def _check_size(file: Path, num_channels: int, num_samples: int, missing: Missing) -> None:
-    size = file.stat().st_size
-    if size != 2 * num_channels * num_samples:
+def _check_size(files: Sequence[Path], num_channels: int, num_samples: int, missing: Missing) -> None:
+    sizes = {file: file.stat().st_size for file in files}
+    wrong = [file for file, size in sizes.items() if size != 2 * num_channels * num_samples]
+    if wrong:
+        further = f" (and {len(wrong) - 1} further files of channels)" if len(wrong) > 1 else ""
+        channels = f"{num_channels} channel{'s' if num_channels > 1 else ''}"
         missing.note(
-            f"'{file}' or '{TIME_NAME}' beside it is truncated: its {size} bytes are not the {num_samples} samples of "
-            f"'{TIME_NAME}' for {num_channels} {'channels' if num_channels > 1 else 'channel'}."
+            f"'{wrong[0]}'{further} or '{TIME_NAME}' beside it is truncated: its {sizes[wrong[0]]} bytes are not the "
+            f"{num_samples} samples of '{TIME_NAME}' for {channels}."
         )
 
 
@@ -247,7 +276,7 @@ def _check_channels(folder: Path, recording: BaseRecording, num_samples: int, mi
     """Check that each channel of the header has its samples, where neo looks for them."""
     common = folder / "amplifier.dat"
     if common.is_file():
-        _check_size(common, recording.get_num_channels(), num_samples, missing)
+        _check_size([common], recording.get_num_channels(), num_samples, missing)
         return
     expected = [f"amp-{channel_id}.dat" for channel_id in recording.channel_ids]
     absent = [name for name in expected if not (folder / name).is_file()]

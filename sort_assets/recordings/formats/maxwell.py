@@ -13,11 +13,12 @@ from probeinterface import Probe
 from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import MissingPluginError, UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, MissingProbeError, UnreadableRecordingError
 from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
+    check_rate,
     choose_stream,
     clock_readable,
     open_hdf5,
@@ -84,15 +85,27 @@ def open_maxwell(path: Path, stream: str | None, config: RecordingConfig) -> Bas
         When the well does not exist or must be named.
     UnreadableRecordingError
         When the file is damaged, or its map of electrodes does not fit its samples.
+    MissingProbeError
+        When electrodes share a position, so that no probe can be made of them.
     MissingPluginError
         When its samples are compressed, and the plugin that reads them is not installed.
     """
     with open_hdf5(path) as file, readable(path):
         recorded = _recorded(file)
         well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
-        _check_samples(path, file[read_well(file, well_name, rec_name).samples_path])
+        well = read_well(file, well_name, rec_name)
+        check_rate(well.sampling_hz, path)
+        _check_samples(path, file[well.samples_path])
     with readable(path):
-        recording = MaxwellRecording(path, well_name, rec_name, with_probe=config.probe_file is None)
+        try:
+            recording = MaxwellRecording(path, well_name, rec_name, with_probe=config.probe_file is None)
+        except ValueError as error:
+            if "must be unique" not in str(error):
+                raise
+            raise MissingProbeError(
+                f"'{path}' places several electrodes at the same point: {error}",
+                remedy="Set recording.probe_file to a probeinterface JSON file with their positions.",
+            ) from error
     read_first_and_last_sample(recording, path)
     if rec_name is not None:
         _follow_frame_numbers(recording, path, f"wells/{well_name}/{rec_name}/{FRAME_NUMBERS}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -64,11 +65,10 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     def __init__(self, file_path: str | Path, electrical_series_path: str, with_probe: bool = True) -> None:
         _register_filters()
         self._reader = _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
-        self._reader.load_recording(file_path=file_path)
+        ids = self._read_electrodes(file_path, electrical_series_path, needed=with_probe)
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
         if timestamps is not None:
             rate_hz = usual_rate_hz(timestamps)
-        ids = self._reader.channel_ids()
         BaseRecording.__init__(
             self,
             channel_ids=unique_names(ids) if isinstance(ids[0], str) else ids,
@@ -77,13 +77,16 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         )
         times = {"sampling_frequency": float(rate_hz), "t_start": float(start_time_s)}
         self.add_recording_segment(NwbRecordingSegment(self._reader.data(), times))
-        self.set_channel_gains(self._reader.gain_to_volts() * 1e6)
-        self.set_channel_offsets(self._reader.offset_to_volts() * 1e6)
-        for column in self._reader.column_names:
+        has_table = self._reader.electrodes_table is not None
+        if "conversion" in self._reader.data().attrs:
+            self.set_channel_gains(self._reader.gain_to_volts() * 1e6)
+        offset_v = self._reader.offset_to_volts() if has_table else self._reader.data().attrs.get("offset", 0.0)
+        self.set_channel_offsets(offset_v * 1e6)
+        for column in self._reader.column_names if has_table else ():
             values = None if column in _NO_PROPERTIES else self._reader.read_electrode_property(column)
             if values is not None:
                 self.set_property("brain_area" if column == "location" else column, values)
-        groups = self._reader.groups()
+        groups = self._reader.groups() if has_table else None
         if with_probe:
             self._place(groups)
         if groups is not None:
@@ -94,6 +97,36 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
             "electrical_series_path": electrical_series_path,
             "with_probe": with_probe,
         }
+
+    def _read_electrodes(self, file_path: str | Path, series: str, *, needed: bool) -> list[Any]:
+        """Open the series and its part of the table of electrodes; returns the ids of the channels.
+
+        Where the electrodes are not needed and can't be read, there is no table, and channels are counted.
+        """
+        try:
+            self._reader.load_recording(file_path=file_path)
+            self._check_shape(series)
+            return list(self._reader.channel_ids())
+        # Series without electrodes, tables without rows for them, columns of another length.
+        except Exception:
+            if needed or self._reader.series is None:
+                raise
+            self._reader.electrodes_table = None
+            shape = self._reader.data().shape
+            return list(range(1 if len(shape) == 1 else shape[1]))
+
+    def _check_shape(self, series: str) -> None:
+        """Check that each electrode has its column of samples."""
+        shape, num_electrodes = self._reader.data().shape, len(self._reader.electrodes_indices)
+        num_columns = 1 if len(shape) == 1 else shape[1]
+        if num_columns != num_electrodes:
+            transposed = len(shape) == 2 and shape[0] == num_electrodes
+            raise UnreadableRecordingError(
+                f"The samples of '{series}' in '{self._reader.file.filename}' have {num_columns} columns, and "
+                f"{num_electrodes} electrodes are named" + (": rows and columns are exchanged." if transposed else "."),
+                remedy="Write the file again with samples of shape (times, channels), and the electrodes of these "
+                "channels.",
+            )
 
     def _place(self, groups: np.ndarray | None) -> None:
         """Set a probe for each group, whose positions are counted within it."""

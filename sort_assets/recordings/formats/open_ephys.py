@@ -33,11 +33,13 @@ from sort_assets.recordings.clock import (
 )
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.npy_file import map_npy
 from sort_assets.recordings.formats.open_ephys_probe import read_probe
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
     NOTHING_RECORDED,
+    check_rate,
     choose_stream,
     clock_readable,
     count_samples,
@@ -102,6 +104,11 @@ class _Segment:
     channels: tuple[tuple[str, float], ...]
     electrodes: tuple[int, ...]
     settings: Path
+
+    @property
+    def may_be_sorted(self) -> bool:
+        """Whether there are electrodes, at a rate that resolves spikes."""
+        return bool(self.electrodes) and self.rate_hz >= MIN_SORTABLE_RATE_HZ
 
 
 def may_be_open_ephys_folder(name: str, entries: Set[str]) -> bool:
@@ -256,9 +263,9 @@ def _streams(path: Path) -> dict[str, list[_Segment | UnreadableRecordingError]]
         except UnreadableRecordingError as error:
             undescribed.setdefault(prefix, []).append(error)
             continue
-        for segment in segments:
-            if segment.electrodes and segment.rate_hz >= MIN_SORTABLE_RATE_HZ:
-                streams.setdefault(f"{prefix}{segment.folder.name}", []).append(segment)
+        for name, segment in segments:
+            if isinstance(segment, UnreadableRecordingError) or segment.may_be_sorted:
+                streams.setdefault(f"{prefix}{name}", []).append(segment)
     for prefix, errors in undescribed.items():
         same_experiment = [name for name in streams if name.rpartition("/")[0] == prefix.rstrip("/")]
         if not same_experiment and not prefix:
@@ -268,8 +275,11 @@ def _streams(path: Path) -> dict[str, list[_Segment | UnreadableRecordingError]]
     return {name: streams[name] for name in sorted(streams, key=natural_order)}
 
 
-def _segments(place: _Place) -> list[_Segment]:
-    """The continuous streams of a recording, as its description lists them."""
+def _segments(place: _Place) -> list[tuple[str, _Segment | UnreadableRecordingError]]:
+    """The continuous streams of a recording with their names, as its description lists them.
+
+    In place of one that is not described in full stands why.
+    """
     structure = place.folder / _STRUCTURE
     if not structure.is_file():
         raise UnreadableRecordingError(
@@ -277,16 +287,28 @@ def _segments(place: _Place) -> list[_Segment]:
         )
     with readable(structure):
         described = json.loads(structure.read_text(encoding="utf-8"))["continuous"]
-        return [_segment(place, stream) for stream in described]
+        names = [_folder_name(place, stream) for stream in described]
+    segments: list[_Segment | UnreadableRecordingError] = []
+    for name, stream in zip(names, described, strict=True):
+        try:
+            with readable(structure):
+                segments.append(_segment(place, name, stream))
+        except UnreadableRecordingError as error:
+            segments.append(error)
+    return list(zip(names, segments, strict=True))
 
 
-def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
+def _folder_name(place: _Place, described: Mapping[str, Any]) -> str:
     name = str(described["folder_name"]).strip("/")
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise UnreadableRecordingError(
             f"'{place.folder / _STRUCTURE}' names a folder outside its recording: '{described['folder_name']}'.",
             remedy=f"Put back the {_STRUCTURE} that the GUI wrote, or correct folder_name in it.",
         )
+    return name
+
+
+def _segment(place: _Place, name: str, described: Mapping[str, Any]) -> _Segment:
     channels = described["channels"]
     electrodes = (
         index
@@ -297,7 +319,7 @@ def _segment(place: _Place, described: Mapping[str, Any]) -> _Segment:
     )
     return _Segment(
         folder=place.folder / "continuous" / name,
-        rate_hz=float(described["sample_rate"]),
+        rate_hz=check_rate(float(described["sample_rate"]), place.folder / _STRUCTURE),
         channels=tuple((str(channel["channel_name"]), float(channel["bit_volts"])) for channel in channels),
         electrodes=tuple(electrodes),
         settings=place.settings,
@@ -316,7 +338,7 @@ def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | Non
         return None
     num_samples = count_samples(samples, len(segment.channels), missing=missing)
     refuse_pickles(segment.folder)
-    numbers, timestamps = (_npy(segment.folder / name, missing) for name in ("sample_numbers.npy", "timestamps.npy"))
+    numbers, timestamps = (map_npy(segment.folder / name, missing) for name in ("sample_numbers.npy", "timestamps.npy"))
     if timestamps is not None and timestamps.dtype.kind != "f":  # of a version before 0.6
         numbers, timestamps = timestamps, None
     stated = timestamps if numbers is None else numbers
@@ -340,28 +362,6 @@ def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | Non
         else:
             clock, doubts = shared_clock(numbers[:num_samples], timestamps[:num_samples], segment.rate_hz)
     return clock.extended(num_samples), doubts
-
-
-def _npy(path: Path, missing: Missing) -> np.ndarray | None:
-    """A file of one value for each sample, memory-mapped; None where it is not there.
-
-    As many as the file's size says: after a crash, its header has an earlier count.
-    """
-    if not path.is_file():
-        return None
-    with readable(path), path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        if len(shape) != 1 or dtype.hasobject:
-            raise ValueError(f"it holds {dtype} of shape {shape}")
-        start = file.tell()
-        count = (path.stat().st_size - start) // dtype.itemsize
-        if count < shape[0]:
-            missing.note(f"'{path}' is truncated: it has {count} of {shape[0]} values.")
-        if count == 0:  # which can't be memory-mapped
-            return np.zeros(0, dtype)
-        return np.memmap(path, dtype, mode="r", offset=start, shape=(count,))
 
 
 def _name(segment: _Segment) -> str:

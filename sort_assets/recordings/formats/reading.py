@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,22 @@ def count_samples(path: Path, num_channels: int, itemsize: int = 2, *, missing: 
             "channels."
         )
     return num_samples
+
+
+def check_rate(rate_hz: float, path: Path) -> float:
+    """The sampling rate that a file states, if it is a positive number.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When it is not.
+    """
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise UnreadableRecordingError(
+            f"'{path}' states {rate_hz:g} samples per second.",
+            remedy="Correct the rate in the file, or describe the samples in recording.binary, which states one.",
+        )
+    return rate_hz
 
 
 def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:

@@ -30,6 +30,7 @@ from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     NOTHING_RECORDED,
+    check_rate,
     choose_stream,
     count_samples,
     natural_order,
@@ -236,6 +237,7 @@ def _read_meta(trigger: _Trigger) -> dict[str, str]:
                 f"'{trigger.meta_path}' is damaged or incomplete: it lacks {', '.join(sorted(missing))}.",
                 remedy=COPY_AGAIN,
             )
+        check_rate(float(meta["imSampRate"]), trigger.meta_path)
     return meta
 
 

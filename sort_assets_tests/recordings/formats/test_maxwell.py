@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,13 +6,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from probeinterface import write_probeinterface
 from spikeinterface.core import BaseRecording
 from spikeinterface.core import load as load_recording
 
-from sort_assets.errors import MissingPluginError, StreamError, UnreadableRecordingError
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import MissingPluginError, MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.clock_check import clock
+from sort_assets.recordings.headers import read_header
 from sort_assets_tests.recordings.files import recording_of
 from sort_assets_tests.recordings.writers import MAXWELL_GAIN_TO_UV, write_maxwell
 
@@ -309,3 +313,42 @@ def _pretend_compressed(path: Path) -> None:
             file["wells/well000/rec0000/groups/routed"].id, b"raw", h5py.h5t.NATIVE_UINT16, space, creation
         )
         samples.write_direct_chunk((0, 0), b"compressed", filter_mask=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sampling", 0.0, "states 0 samples per second"),
+        ("sampling", np.nan, "states nan samples per second"),
+        ("lsb", 0.0, r"no usable gain.*recording\.gain_to_uv"),
+        ("lsb", np.nan, r"no usable gain.*recording\.gain_to_uv"),
+    ],
+)
+def test_a_well_whose_settings_can_t_be_blocks_no_other(
+    name: str, value: float, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_maxwell({"well000": short, "well001": short}, tmp_path / "plate.raw.h5")
+    with h5py.File(path, "a") as file:
+        (recorded,) = file["wells/well000"].values()
+        recorded[f"settings/{name}"][...] = value
+
+    header = read_header(path, RecordingConfig())
+
+    assert [stream.name for stream in header.streams] == ["well001"]
+    assert re.search(message, str(header.problems["well000"]))
+
+
+def test_a_probe_file_stands_for_electrodes_at_one_point(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell({"well000": short}, tmp_path / "plate.raw.h5")
+    with h5py.File(path, "a") as file:
+        (recorded,) = file["wells/well000"].values()
+        mapping = recorded["settings/mapping"][:]
+        mapping["x"] = mapping["y"] = 0
+        recorded["settings/mapping"][...] = mapping
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+
+    with pytest.raises(MissingProbeError, match=r"same point.*recording\.probe_file"):
+        open_recording(path)
+    recording = open_recording(path, config=RecordingConfig(probe_file="probe.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())

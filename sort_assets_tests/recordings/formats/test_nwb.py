@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from probeinterface import write_probeinterface
 from spikeinterface.core import BaseRecording
+from spikeinterface.core import load as load_recording
 from spikeinterface.preprocessing import decimate
 
 from sort_assets.config import RecordingConfig
@@ -373,3 +375,43 @@ def test_samples_compressed_by_a_filter_that_is_not_installed_name_the_package(
 
     with pytest.raises(MissingPluginError, match=r"32015.*pip install hdf5plugin"):
         open_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (lambda traces: traces[:5000].T, "5000 columns, and 16 electrodes are named: rows and columns are exchanged"),
+        (lambda traces: traces[:, :9], "9 columns, and 16 electrodes are named"),
+    ],
+)
+def test_samples_that_are_not_those_of_the_electrodes_are_refused(
+    samples: Callable[[np.ndarray], np.ndarray], message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    with h5py.File(path, "a") as file:
+        attributes = dict(file[f"{SERIES}/data"].attrs)
+        del file[f"{SERIES}/data"]
+        file[f"{SERIES}/data"] = samples(short.get_traces())
+        file[f"{SERIES}/data"].attrs.update(attributes)
+
+    with pytest.raises(UnreadableRecordingError, match=message):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("damage", ["no electrodes", "electrodes that are not in the table"])
+def test_a_probe_file_stands_for_electrodes_that_can_t_be_read(
+    damage: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+    with h5py.File(path, "a") as file:
+        if damage == "no electrodes":
+            del file[f"{SERIES}/electrodes"]
+        else:
+            file[f"{SERIES}/electrodes"][0] = 999
+
+    recording = open_recording(path, config=RecordingConfig(probe_file="probe.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert load_recording(recording.to_dict()).get_num_channels() == 16

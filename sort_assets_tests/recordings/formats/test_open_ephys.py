@@ -21,6 +21,7 @@ from sort_assets.errors import (
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
+from sort_assets.recordings.headers import read_header
 from sort_assets.testing.ground_truth import GAIN_TO_UV
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
 from sort_assets_tests.recordings.writers import write_open_ephys
@@ -417,3 +418,35 @@ def test_without_settings_there_is_no_probe(short: BaseRecording, tmp_path: Path
 )
 def test_names_tell_a_session_from_a_folder_of_sessions(name: str, entries: set[str], expected: bool) -> None:
     assert may_be_open_ephys_folder(name, entries) is expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"sample_rate": 30000.0', '"sample_rate": NaN', "states nan samples per second"),
+        ('"sample_rate": 30000.0', '"sample_rate": 0', "states 0 samples per second"),
+        ('"channels": [', '"inputs": [', r"structure\.oebin"),
+    ],
+)
+def test_a_stream_that_is_described_wrongly_blocks_no_other(
+    old: str, new: str, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    session = write_open_ephys({"ProbeA": short, "ProbeB": short}, tmp_path / "session", lfp=False)
+    structure = _recording_folder(session) / "structure.oebin"
+    structure.write_text(structure.read_text().replace(old, new, 1))
+
+    header = read_header(session, RecordingConfig())
+
+    assert [stream.name for stream in header.streams] == [PROBE_B]
+    assert re.search(message, str(header.problems[PROBE_A]))
+
+
+def test_an_experiment_without_its_description_blocks_no_other(short: BaseRecording, tmp_path: Path) -> None:
+    for experiment in (1, 2):
+        session = write_open_ephys(short, tmp_path / "session", experiment=experiment, lfp=False)
+    (session / NODE / "experiment2" / "recording1" / "structure.oebin").unlink()
+
+    header = read_header(session, RecordingConfig())
+
+    assert [stream.name for stream in header.streams] == [f"experiment1/{PROBE_A}"]
+    assert "lacks structure.oebin" in str(header.problems["experiment2"])

@@ -24,6 +24,7 @@ _GRACE_S = 20.0
 _POLL_S = 0.5
 _DEAD_RUNS_EVERY_S = 10.0
 _PR_SET_PDEATHSIG = 1
+_WEBSERVER = "sort_assets.platform.execution.webserver"
 
 
 class _Stop(BaseException):
@@ -74,7 +75,7 @@ def _serve(
             )
     workspace = dagster_home() / WORKSPACE
     commands = {
-        "dagster-webserver": ["dagster_webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        "dagster-webserver": [_WEBSERVER, "-h", HOST, "-p", str(port), "-w", str(workspace)],
         "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
     }
     with FigureServer(roots.store, figures), contextlib.ExitStack() as started:

@@ -21,7 +21,7 @@ from sort_assets.platform.store.layout import ALL_RECORDINGS
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.ports import wait_for_port
-from sort_assets_tests.platform.pipeline.test_recording_results import fail, fill
+from sort_assets_tests.platform.pipeline.test_recording_results import PREPROCESSED, SORTING, fail, fill, put
 
 DEFS = dg.Definitions(assets=[units_across_recordings], jobs=[summarize_units])
 
@@ -64,6 +64,22 @@ def test_numbers_tables_and_pictures_of_all_recordings_are_shown(home: Home) -> 
             address = str(metadata[name].value).partition("(")[2].removesuffix(")")
             with urllib.request.urlopen(address) as response:
                 assert response.read().startswith(b"\x89PNG")
+
+
+def test_verdicts_and_rigs_out_of_their_range_are_shown(home: Home) -> None:
+    for recording, passed in (("rig~a.nwb", True), ("rig~b.nwb", False)):
+        check = {"name": "noise_level", "passed": passed, "severity": "WARN", "description": "It is 80 µV."}
+        put(home.store, recording, "preprocessed_recording", PREPROCESSED | {"checks": [check]})
+        put(home.store, recording, "sorting", SORTING)
+
+    metadata = summarize(home)
+
+    (row,) = shown(metadata, "checks_not_passed")
+    assert (row["recording"], row["failed_checks"]) == ("rig~b.nwb", "noise_level")
+    assert metadata["recordings_with_failed_checks"].value == 1
+    out = "384 channels, below 'rig': the noise left its usual range with rig~b.nwb. It is 80 µV."
+    assert metadata["rigs_out_of_range"].value == f"- {out}"
+    assert load_summary(home.store)["failed_checks"].dropna().to_dict() == {"rig~b.nwb": "noise_level"}
 
 
 def test_without_any_recording_the_result_is_empty_and_explicit(home: Home) -> None:

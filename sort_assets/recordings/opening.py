@@ -117,7 +117,7 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     recording = _without_overlaps(joined)
     annotate_clock_doubts(recording, doubts_about_order(recording, recording_clock(recording), boundaries(recording)))
     if config.gaps == "refuse":
-        _refuse_gaps(recording, path)
+        _refuse_gaps(recording, path, config)
     return recording
 
 
@@ -260,15 +260,22 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
     return whole
 
 
-def _refuse_gaps(recording: BaseRecording, path: Path) -> None:
+def _refuse_gaps(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
+    """Refuse gaps in the part that is to be sorted."""
     at_files = {piece.start_sample for piece in boundaries(recording)}
-    jumps = [jump for jump in recording_clock(recording).jumps if jump.sample not in at_files]
+    clock, rate_hz = recording_clock(recording), recording.sampling_frequency
+    start = round(config.start_s * rate_hz)
+    end = clock.num_samples if config.end_s is None else round(config.end_s * rate_hz)
+    if config.first_minutes is not None:
+        end = min(end, start + round(config.first_minutes * 60 * rate_hz))
+    jumps = [jump for jump in clock.jumps if jump.sample not in at_files and start < jump.sample < end]
     if jumps:
         raise ClockGapError(
             f"The clock of '{path}' jumps in {len(jumps)} {'places' if len(jumps) > 1 else 'place'}, first by "
             f"{jumps[0].samples} samples before sample {jumps[0].sample}.",
             remedy="Sort the parts one by one (recording.start_s, recording.end_s), or set recording.gaps to split: "
-            "the samples are then sorted as they follow each other, with the times of the clock.",
+            "the samples are then sorted as they follow each other, with the times of the clock; or to zeros, which "
+            "stand for the missing ones.",
             jumps=len(jumps),
         )
 

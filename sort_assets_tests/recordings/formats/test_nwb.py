@@ -84,6 +84,9 @@ def test_a_hole_in_the_timestamps_is_told_or_refused(gaps: str, short: BaseRecor
     if gaps == "refuse":
         with pytest.raises(ClockGapError, match="first by 900000 samples before sample 30000"):
             open_recording(path, config=config)
+        for part in ({"end_s": 1.0}, {"start_s": 1.0}):  # as the remedy says
+            alone = RecordingConfig(gaps=gaps, **part)
+            assert recording_clock(prepare(open_recording(path, config=alone), alone)).jumps == ()
         return
 
     recording = open_recording(path, config=config)

@@ -5,6 +5,7 @@
   `formats/table.py` (docs/how-to/add-a-format.md);
 - `opening`: one file, or a folder of files that belong one after the other; `probes`, `probe_files`: their channels;
 - `preprocessing`, `steps`, `bad_channels`: from the raw recording to the one that is sorted; `dat_file` writes it;
+- `joins`, `bridges`: where pieces of a recording meet: the spikes there, and what filters see of it;
 - `preflight`, `inspection`: checks before the sort; `groups`: sorting shanks and tetrodes one by one.
 """
 

@@ -126,6 +126,40 @@ def test_zeros_stand_where_samples_are_missing_and_times_stay_those_of_the_clock
     assert [(piece.start_sample, piece.end_sample) for piece in boundaries(prepared)] == [(0, 61_500), (61_500, 91_500)]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_gaps_there_are_each_sample_keeps_its_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    length, rate_hz = 90_000, RATE_HZ * (1 + rng.uniform(-100, 100) * 1e-6)
+    cuts = [0, *np.sort(rng.choice(np.arange(1, length), rng.integers(1, 7), replace=False)).tolist(), length]
+    steps = [int(rng.choice([1, 128, 900, -1, -20])) for _ in cuts[1:-1]]
+    new_file = cuts[int(rng.integers(1, len(cuts) - 1))]
+    pieces = [ClockPiece(0, cuts[1], 1.7e9 if seed % 2 else 5.0, rate_hz)]
+    for start, end, step in zip(cuts[1:-1], cuts[2:], steps, strict=True):
+        pieces.append(ClockPiece(start, end, pieces[-1].end_time_s + step / rate_hz, rate_hz))
+    recording = noise(length)
+    before = Clock(tuple(pieces), RATE_HZ, "timestamps")
+    annotate_clocks(recording, [before])
+    annotate_boundaries(recording, [Boundary("a", 0, new_file, 5.0), Boundary("b", new_file, length, 0.0)])
+    filled = {at: step for at, step in zip(cuts[1:-1], steps, strict=True) if step > 0 and at != new_file}
+
+    prepared = prepare(recording, CONFIG.model_copy(update={"gaps": "zeros"}))
+
+    samples = np.arange(length)
+    moved = samples + sum(step * (samples >= at) for at, step in filled.items())
+    clock = recording_clock(prepared)
+    assert prepared.get_num_samples() == length + sum(filled.values()) == clock.num_samples
+    np.testing.assert_allclose(clock.times_s(moved), before.times_s(samples), rtol=0, atol=1e-6)
+    zeros = np.setdiff1d(np.arange(prepared.get_num_samples()), moved)
+    traces = prepared.get_traces()
+    assert not traces[zeros].any()
+    assert traces[moved].any(axis=1).mean() > 0.999
+    assert set(zeros) == {
+        n for piece in clock.pieces if piece.filled for n in range(piece.start_sample, piece.end_sample)
+    }
+    assert boundaries(prepared)[0].end_sample == moved[new_file]
+    np.testing.assert_allclose(clock.intervals_s(), before.intervals_s(), rtol=0, atol=1e-6)
+
+
 def test_zeros_are_in_the_place_of_the_gap_at_another_rate() -> None:
     recording = with_gap(noise(90_000), 45_000, 1500)
     config = RecordingConfig(bad_channels="none", gaps="zeros", preprocessing={"resample": {"resample_rate": 15_000}})

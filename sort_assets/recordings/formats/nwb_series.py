@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 
 from sort_assets.errors import UnreadableRecordingError
-from sort_assets.recordings.formats.reading import COPY_AGAIN, MIN_SORTABLE_RATE_HZ, open_hdf5, readable
+from sort_assets.recordings.formats.reading import COPY_AGAIN, MIN_SORTABLE_RATE_HZ, clock_readable, open_hdf5, readable
 from sort_assets.recordings.timestamps import usual_rate_hz
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
@@ -129,7 +129,7 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
             problem = _broken_link(series, part, f"{name}/{part}", Path(series.file.filename))
             if problem is not None:
                 raise problem
-    with readable(path):
+    with readable(path), clock_readable(path):
         data = series["data"]
         rate_hz = _rate(series)
         place = h5py.h5o.get_info(data.id)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sort_assets.recordings.step_range import step_range
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from spikeinterface.core import BaseRecording
@@ -358,9 +360,13 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
     offset = 0
     before: int | None = None
     for position, chunk in chunks(values):
-        steps = np.diff(chunk, prepend=chunk[0] - 1 if before is None else before)
         if before is None:
             firsts[0] = int(chunk[0])
+        lowest, highest = step_range(chunk, before)
+        if lowest >= 1 >= highest:
+            before = int(chunk[-1])
+            continue
+        steps = np.diff(chunk, prepend=chunk[0] - 1 if before is None else before)
         for at in np.flatnonzero(steps != 1).tolist():
             step = int(steps[at])
             if abs(step) > wrap // 2 > 0:
@@ -413,7 +419,7 @@ def chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
     rows = max(1, CHUNK_SAMPLES // per_row)
     for start in range(0, len(values), rows):
         chunk = np.ravel(values[start : start + rows])
-        yield start * per_row, chunk.astype(np.int64 if chunk.dtype.kind in "iu" else np.float64)
+        yield start * per_row, chunk.astype(np.int64 if chunk.dtype.kind in "iu" else np.float64, copy=False)
 
 
 def _refuse_too_many(starts: list[int]) -> None:

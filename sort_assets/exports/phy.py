@@ -24,6 +24,7 @@ from sort_assets.errors import StoreError
 from sort_assets.exports.arrays import plain_ids
 from sort_assets.exports.plain_table import plain_columns
 from sort_assets.recordings.dat_file import DatDescription, read_description
+from sort_assets.recordings.probes import planar_probes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,19 +171,23 @@ def phy_groups(table: pd.DataFrame) -> list[str]:
 
 
 def _plain_copy(analyzer: SortingAnalyzer, unit_ids: Sequence[Any], needed: frozenset[str]) -> SortingAnalyzer:
-    """An analyzer in memory of its own with the units, and with channels in one column if no positions are known."""
+    """An analyzer in memory of its own with the units, and channels in a plane: in one column if no place is known."""
     from probeinterface import ProbeGroup, generate_linear_probe
 
     # Waveforms of many units take gigabytes, and `select_units` copies every extension that it sees.
     view = copy.copy(analyzer)
     view.extensions = {name: one for name, one in analyzer.extensions.items() if name in needed}
     chosen = view.select_units(list(unit_ids), format="memory")
-    if chosen.rec_attributes["probegroup"] is None:
+    probegroup = chosen.rec_attributes["probegroup"]
+    if probegroup is None:
         probe = generate_linear_probe(analyzer.get_num_channels())
         probe.set_device_channel_indices(np.arange(analyzer.get_num_channels()))
         probegroup = ProbeGroup()
         probegroup.add_probe(probe)
-        chosen.rec_attributes = {**chosen.rec_attributes, "probegroup": probegroup}
+    else:
+        # Of recordings that were sorted when a probe in space stayed in space: Phy reads two coordinates.
+        probegroup, _ = planar_probes(probegroup)
+    chosen.rec_attributes = {**chosen.rec_attributes, "probegroup": probegroup}
     return chosen
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
 from sort_assets.machine.threads import affordable_threads
 from sort_assets.recordings.inspection import non_finite
+from sort_assets.recordings.probes import planar_probes
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -229,7 +230,9 @@ def read_dat(dat_path: Path) -> BaseRecording:
         is_filtered=description.is_filtered,
     )
     if description.probegroup is not None:
-        recording.set_probegroup(probeinterface.ProbeGroup.from_dict(description.probegroup), check_overlap=False)
+        # Earlier versions of sort_assets wrote probes in space, too.
+        probes, _ = planar_probes(probeinterface.ProbeGroup.from_dict(description.probegroup))
+        recording.set_probegroup(probes, check_overlap=False)
     for name, values in description.properties.items():
         recording.set_property(name, np.asarray(values))
     if description.groups is not None:

@@ -1,11 +1,13 @@
 """Folders for Phy, as SpikeInterface reads them, and as Phy's own files are laid out."""
 
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from probeinterface import ProbeGroup
 from spikeinterface.core import NumpySorting
 from spikeinterface.core.core_tools import read_python
 from spikeinterface.curation import apply_curation
@@ -67,6 +69,22 @@ def test_params_point_to_the_dat_where_it_is(sorted_units: Sorted, tmp_path: Pat
     columns = np.load(folder / "channel_map.npy")
     np.testing.assert_array_equal(raw[:, columns], sorted_units.analyzer.recording.get_traces())
     assert not (folder / "recording.dat").exists()
+
+
+@pytest.mark.parametrize("plane", ["xy", "xz", "yz"])
+def test_a_probe_in_space_is_laid_into_the_plane_that_phy_reads(
+    plane: str, sorted_units: Sorted, tmp_path: Path
+) -> None:
+    analyzer = copy.copy(sorted_units.analyzer)
+    probes = ProbeGroup()
+    probes.add_probe(analyzer.get_probe().to_3d(axes=plane))
+    probes.set_global_device_channel_indices(np.arange(16))
+    analyzer.rec_attributes = {**analyzer.rec_attributes, "probegroup": probes}
+
+    folder = export(Sorted(analyzer, sorted_units.table, sorted_units.dat_path), tmp_path / "phy")
+
+    positions = np.load(folder / "channel_positions.npy")
+    np.testing.assert_array_equal(positions, sorted_units.analyzer.get_channel_locations())
 
 
 def test_channels_in_another_order_than_in_the_dat_find_their_column(sorted_units: Sorted, tmp_path: Path) -> None:

@@ -154,8 +154,14 @@ def is_nwb(path: Path) -> bool:
     Raises
     ------
     UnreadableRecordingError
-        When an `.nwb` file is empty, truncated or no HDF5 file.
+        When it is NWB in the form of a zarr folder, or an `.nwb` file is empty, truncated or no HDF5 file.
     """
+    if path.is_dir():
+        raise UnreadableRecordingError(
+            f"'{path}' is an NWB file in the form of a zarr folder, which is not read.",
+            remedy="Export it to HDF5, with the packages hdmf-zarr and pynwb: NWBHDF5IO('FILE.nwb', 'w').export("
+            "src_io=NWBZarrIO('FOLDER', 'r')). Then ignore the folder with a rule.",
+        )
     if path.suffix.lower() != ".nwb" or not path.is_file():
         return False
     with open_hdf5(path):

@@ -34,7 +34,7 @@ from sort_assets.recordings.clock import (
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.npy_file import map_npy
-from sort_assets.recordings.formats.open_ephys_probe import read_probe
+from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
@@ -183,6 +183,7 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     probe = read_probe(segments[0].settings, segments[0].folder, len(segments[0].electrodes), config)
     if probe is not None:
         attach_neuropixels(recording, probe)
+        order_converters(recording)
     read_first_and_last_sample(recording, path)
     missing.annotate(recording)
     return recording

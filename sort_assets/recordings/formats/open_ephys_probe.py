@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+
+import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, ProbeGeometryError, UnreadableRecordingError
@@ -12,6 +15,7 @@ from sort_assets.recordings.formats.reading import readable
 
 if TYPE_CHECKING:
     from probeinterface import Probe
+    from spikeinterface.core import BaseRecording
 
 
 def read_probe(settings: Path, folder: Path, num_electrodes: int, config: RecordingConfig) -> Probe | None:
@@ -73,6 +77,40 @@ def _neuropixels(settings: Path, stream: str) -> Probe | None:
 
     if not settings.is_file():
         return None
-    if not probeinterface.has_neuropixels_probes(settings, stream_name=stream):
+    known = probeinterface.has_neuropixels_probes(settings, stream_name=stream)
+    if not known and not _is_counted(settings, stream):
         return None
     return probeinterface.read_openephys_neuropixels(settings, stream_name=stream)
+
+
+def _is_counted(settings: Path, stream: str) -> bool:
+    """Whether a stream is called after the number of its probe, as before version 0.6 of the GUI.
+
+    Settings of these versions list no streams, from which probeinterface (up to 0.4.2) tells whether there are probes.
+    With several probes that have two streams each, action and field potentials, streams and probes count differently.
+    """
+    root = ElementTree.parse(settings).getroot()
+    probes = list(root.iter("NP_PROBE"))
+    has_one_stream_each = all(probe.get("probe_part_number", "").startswith("NP2") for probe in probes)
+    is_counted = next(root.iter("STREAM"), None) is None and re.fullmatch(r"Neuropix.*\.\d+", stream) is not None
+    return bool(probes) and is_counted and (has_one_stream_each or len(probes) == 1)
+
+
+def order_converters(recording: BaseRecording) -> None:
+    """Give each channel the turn of its converter by the number in its name.
+
+    probeinterface (up to 0.4.2) counts turns in the order of the recorded channels, which a Channel Map may have
+    changed. Where that leaves open which channel is which, no turns are known.
+    """
+    shifts = recording.get_property("inter_sample_shift")
+    if shifts is None:
+        return
+    found = [re.search(r"\d+$", str(channel)) for channel in recording.channel_ids]
+    numbers = np.array([int(match[0]) if match else -1 for match in found])
+    if np.all(np.diff(numbers) > 0):
+        return
+    counted = numbers - numbers.min()
+    if np.array_equal(np.sort(counted), np.arange(len(numbers))):
+        recording.set_property("inter_sample_shift", np.asarray(shifts)[counted])
+    else:
+        recording.delete_property("inter_sample_shift")

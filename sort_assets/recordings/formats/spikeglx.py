@@ -188,7 +188,18 @@ def _triggers(path: Path) -> dict[str, list[_Trigger]]:
         found.setdefault(match["probe"], []).append(
             _Trigger(match["run"], int(match["gate"] or 0), trigger, stem, frozenset(its_kinds))
         )
-    return found
+    return {probe: triggers for probe, triggers in found.items() if not _is_in_shanks(probe, triggers, found)}
+
+
+def _is_in_shanks(probe: str, triggers: Sequence[_Trigger], found: Mapping[str, object]) -> bool:
+    """Whether a probe only has descriptions, and its samples are in a file for each shank: imec1020 to imec1023 of
+    imec2 ("Write separate shanks").
+    """
+    number = probe.removeprefix("imec")
+    only_described = all(trigger.kinds == {"meta"} for trigger in triggers)
+    return (
+        only_described and number.isdecimal() and any(f"imec{1000 + 10 * int(number) + n}" in found for n in range(4))
+    )
 
 
 def _read_triggers(

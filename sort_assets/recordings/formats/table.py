@@ -98,8 +98,14 @@ def _holds_intan_names(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
     return "time.dat" in entries and not entries.isdisjoint({"info.rhd", "info.rhs"})
 
 
+def _may_be_nwb_in_zarr(name: str, entries: Set[str]) -> bool:
+    # To be told: it can't be read.
+    is_zarr = not entries.isdisjoint({".zgroup", "zarr.json"})
+    return is_zarr and (name.lower().endswith((".nwb.zarr", ".nwb")) or {"acquisition", "general"} <= entries)
+
+
 FORMATS = (
-    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", _ending(".nwb"), _never, *_reader("nwb")),
+    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", _ending(".nwb"), _may_be_nwb_in_zarr, *_reader("nwb")),
     RecordingFormat(
         "maxwell", "MaxWell Biosystems MaxOne and MaxTwo (.h5)", _ending(".h5"), _never, *_reader("maxwell")
     ),

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from probeinterface import write_probeinterface
-from spikeinterface.core import BaseRecording, append_recordings
+from probeinterface.neuropixels_tools import build_neuropixels_probe
+from spikeinterface.core import BaseRecording, NumpyRecording, append_recordings
 from spikeinterface.extractors import read_openephys
 
 from sort_assets.config import RecordingConfig
@@ -21,6 +22,7 @@ from sort_assets.errors import (
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
+from sort_assets.recordings.formats.open_ephys_probe import order_converters
 from sort_assets.recordings.headers import read_header
 from sort_assets.testing.ground_truth import GAIN_TO_UV
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -450,3 +452,53 @@ def test_an_experiment_without_its_description_blocks_no_other(short: BaseRecord
 
     assert [stream.name for stream in header.streams] == [f"experiment1/{PROBE_A}"]
     assert "lacks structure.oebin" in str(header.problems["experiment2"])
+
+
+def _whole_probe() -> BaseRecording:
+    """All readout channels of a probe, as versions of the GUI before 0.6 recorded them; silent."""
+    recording = NumpyRecording([np.zeros((300, 384), "int16")], 30_000)
+    recording.set_channel_gains(GAIN_TO_UV)
+    recording.set_channel_offsets(0.0)
+    probe = build_neuropixels_probe("NP2014").get_slice(np.arange(384))
+    probe.set_device_channel_indices(np.arange(384))
+    recording.set_probe(probe)
+    return recording
+
+
+def test_probes_of_a_gui_before_streams_had_names_are_counted(tmp_path: Path) -> None:
+    probes = {"A": _whole_probe(), "B": _whole_probe()}
+    session = write_open_ephys(probes, tmp_path / "session", part_number="NP2014", lfp=False)
+    settings, recording_folder = session / NODE / "settings.xml", _recording_folder(session)
+    settings.write_text(re.sub(r"<STREAM\b[^>]*/>|<STREAM\b.*?</STREAM>", "", settings.read_text(), flags=re.DOTALL))
+    structure = recording_folder / "structure.oebin"
+    for number, name in enumerate("AB"):
+        stream = recording_folder / "continuous" / f"Neuropix-PXI-100.{name}"
+        stream.rename(stream.with_name(f"Neuropix-PXI-100.{number}"))
+        structure.write_text(structure.read_text().replace(f"PXI-100.{name}/", f"PXI-100.{number}/"))
+
+    recordings = [open_recording(session, f"Neuropix-PXI-100.{number}") for number in range(2)]
+
+    serials = [one.get_probe().serial_number or one.get_probe().annotations["serial_number"] for one in recordings]
+    assert len(set(serials)) == 2
+    assert all(one.get_property("inter_sample_shift") is not None for one in recordings)
+
+
+@pytest.mark.parametrize("order", ["reversed", "shuffled"])
+def test_converters_turns_follow_the_channels_through_a_channel_map(order: str, short: BaseRecording) -> None:
+    turns = np.arange(16) / 16
+    numbers = np.arange(16)[::-1] if order == "reversed" else np.random.default_rng(0).permutation(16)
+    mapped = NumpyRecording([short.get_traces()], 30_000, channel_ids=[f"CH{number}" for number in numbers])
+    mapped.set_property("inter_sample_shift", turns)
+
+    order_converters(mapped)
+
+    np.testing.assert_array_equal(mapped.get_property("inter_sample_shift"), turns[numbers])
+
+
+def test_converters_turns_of_channels_that_can_t_be_told_are_left_out(short: BaseRecording) -> None:
+    few = NumpyRecording([short.get_traces()[:, :3]], 30_000, channel_ids=["CH7", "CH2", "CH5"])
+    few.set_property("inter_sample_shift", np.array([0.0, 0.5, 0.75]))
+
+    order_converters(few)
+
+    assert few.get_property("inter_sample_shift") is None

@@ -162,6 +162,16 @@ def test_a_probe_that_lacks_a_trigger_does_not_keep_others_from_opening(short: B
     assert open_spikeglx(folder, "imec1.ap", RecordingConfig()).get_num_segments() == 1
 
 
+def test_shanks_in_files_of_their_own_are_streams_and_their_probe_is_none(short: BaseRecording, tmp_path: Path) -> None:
+    probes = {"imec1020": short, "imec1021": short, "imec3": short}
+    folder = write_spikeglx(probes, tmp_path / "run_g0", folder_per_probe=False, lf=False)
+    meta = _file(folder, "meta", probe="imec1020")
+    meta.with_name(meta.name.replace("imec1020", "imec2")).write_text(meta.read_text())
+    _file(folder, "bin", probe="imec3").unlink()
+
+    assert sortable_streams(folder) == ("imec3.ap", "imec1020.ap", "imec1021.ap")
+
+
 def test_triggers_with_other_settings_are_refused(short: BaseRecording, tmp_path: Path) -> None:
     folder = write_spikeglx(append_recordings([short, short]), tmp_path / "run_g0")
     _edit(_file(folder, "meta", trigger=1), "imSampRate=30000", "imSampRate=25000")

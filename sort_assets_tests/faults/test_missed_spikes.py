@@ -45,9 +45,9 @@ def test_tetrodes_in_an_nwb_file_are_sorted_by_default(
     chosen = home.store.artefact(key, "sorting").manifest.details["chosen_by_shape"]
     assert list(chosen) == ["ElectricalSeries_0", "ElectricalSeries_1"]
     for of_group in chosen.values():
-        assert {name: one["value"] for name, one in of_group.items()} == CHOSEN
+        assert {name: one["value"] for name, one in of_group.items()}.items() >= CHOSEN.items()
     table = home.metadata(result.run_id, "sorting")["chosen_by_shape"]
-    assert {record.data["parameter"] for record in table.records} == set(CHOSEN)
+    assert {record.data["parameter"] for record in table.records} >= set(CHOSEN)
 
 
 @pytest.mark.release

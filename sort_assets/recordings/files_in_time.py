@@ -92,8 +92,8 @@ def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[
         if begins_s < ended_s:
             return [
                 f"'{piece.name}' begins at {begins_s:.3f} s, and '{before.name}' before it ends at {ended_s:.3f} s. If "
-                "both are on one clock, their names are not in the order of time, or a part was recorded twice. The "
-                "times of spikes are counted from the first sample of the first file instead."
+                "both are on one clock, their names are not in the order of time, or a part is there twice. Loaded "
+                "as a whole, times of spikes are counted from the first sample of the first file instead."
             ]
     return []
 

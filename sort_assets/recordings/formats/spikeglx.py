@@ -26,6 +26,7 @@ import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
@@ -37,6 +38,7 @@ from sort_assets.recordings.formats.reading import (
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.formats.spikeglx_clock import trigger_starts
 from sort_assets.recordings.formats.spikeglx_probe import gains_uv, num_electrodes, read_probe
 from sort_assets.recordings.probes import attach_neuropixels
 
@@ -142,9 +144,12 @@ def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> Ba
     if missing.accepted and any(sizes):
         triggers = [trigger for trigger, size in zip(triggers, sizes, strict=True) if size]
         metas = [meta for meta, size in zip(metas, sizes, strict=True) if size]
+        sizes = [size for size in sizes if size]
     probe = read_probe(triggers[0].meta_path, metas[0], config)
     with readable(triggers[0].meta_path):
-        recording = _open(name, triggers, metas, probe, config)
+        starts_s, doubts = trigger_starts(metas, sizes, float(metas[0]["imSampRate"]))
+        recording = _open(name, triggers, metas, starts_s, probe, config)
+    annotate_clock_doubts(recording, doubts)
     read_first_and_last_sample(recording, path)
     missing.annotate(recording)
     return recording
@@ -281,6 +286,7 @@ def _open(
     name: str,
     triggers: Sequence[_Trigger],
     metas: Sequence[Mapping[str, str]],
+    starts_s: Sequence[float],
     probe: Probe | None,
     config: RecordingConfig,
 ) -> BaseRecording:
@@ -305,7 +311,7 @@ def _open(
         sampling_frequency=rate_hz,
         num_channels=num_saved,
         dtype="int16",
-        t_starts=[int(one.get("firstSample", 0)) / rate_hz for one in metas],
+        t_starts=list(starts_s),
         channel_ids=channel_ids + [f"{name}#{index}" for index in range(num_ap, num_saved)],
     ).select_channels(channel_ids)
     recording.set_channel_gains(gains_uv(triggers[0].meta_path, meta, probe, config))

@@ -86,11 +86,17 @@ def export_for_phy(roots: Roots, recording: str, folder: Path | None = None, *, 
     """
     import shutil
 
-    from sort_assets.curation.phy_note import changes, note_export
+    from sort_assets.curation.phy_note import NOTE_FILE, changes, note_export
     from sort_assets.exports.phy import export_phy_folder
 
     folder = folder or working_folder(roots, recording)
     replaced = folder.is_dir() and any(folder.iterdir())
+    if replaced and not (folder / NOTE_FILE).exists():
+        raise CurationError(
+            f"'{folder}' holds something that `sort-assets export-phy` did not write.",
+            remedy="Name a new or an empty folder with --folder.",
+            path=str(folder),
+        )
     if replaced and changes(folder).pending:
         raise CurationError(
             f"'{folder}' holds changes that were not imported: {', '.join(changes(folder).files)}.",

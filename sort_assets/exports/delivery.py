@@ -93,6 +93,7 @@ def write_delivery(
     file_facts: Mapping[str, Facts] | None = None,
     dat_path: Path | None = None,
     job_kwargs: Mapping[str, Any] | None = None,
+    suggested_merges: Sequence[Sequence[Any]] = (),
 ) -> Delivery:
     """Write units in the configured formats, and a README.
 
@@ -118,6 +119,8 @@ def write_delivery(
         The `.dat` to which the folder for Phy points; None where there is not exactly one.
     job_kwargs : mapping or None
         SpikeInterface's, for the folder for Phy.
+    suggested_merges : sequence of sequences
+        Groups of units that may be one, for the folder for Phy.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = split_by_file(units, files) if config.split_files and len(files) > 1 else [_on_one_timeline(units)]
@@ -135,6 +138,7 @@ def write_delivery(
                 job_kwargs=job_kwargs or {},
                 clock=units.clock.timeline(),
                 unit_ids=list(units.unit_ids),
+                suggested_merges=suggested_merges,
             )
             written.append(DeliveredFile(path, name, _size(path), len(exported.unit_ids)))
             continue

@@ -179,8 +179,10 @@ def test_the_folder_for_phy_has_the_times_of_the_clock_beside_its_samples(
         facts,
         dat_path=sorted_units.dat_path,
         job_kwargs=JOB_KWARGS,
+        suggested_merges=[[12, 7]],
     ).files
 
+    assert (only.path / "suggested_merges.json").is_file()
     samples = np.load(only.path / "spike_times.npy").ravel()
     np.testing.assert_array_equal(np.load(only.path / "spike_times_seconds.npy"), clock.times_s(samples))
     assert "spike_times_seconds.npy" in (only.path / "params.py").read_text()

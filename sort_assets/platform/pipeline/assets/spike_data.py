@@ -142,6 +142,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         file_facts=of_files,
         dat_path=paths[0] if len(paths) == 1 else None,
         job_kwargs=asset.job_kwargs,
+        suggested_merges=curated_units.suggested_merges(),
     )
     return delivery, analyzer, table
 

@@ -41,15 +41,24 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
     the peaks that are clustered (lupin, tridesclous2), or the whitening (tridesclous2).
     """
 
-    failure_rules: ClassVar[tuple[FailureRule, ...]] = tuple(
+    failure_rules: ClassVar[tuple[FailureRule, ...]] = (
+        # SpikeInterface 0.105.3 does not get as far as to return no spikes (matching/main.py).
         failure_rule(
-            pattern,
+            r"cannot access local variable 'node0'",
             TooFewSpikesError,
-            "No sample of the recording crosses the detection threshold.",
-            "Look at the recording: it may be silent. If it has spikes, lower sorter.params.detect_threshold (of "
-            "spykingcircus2 sorter.params.detection.method_kwargs.detect_threshold), or set peak_sign to 'both'.",
-        )
-        for pattern in _NO_PEAKS
+            "No template was left after the clustering.",
+            "Look at the recording: it may be noise alone. If it has spikes, record for longer, or try another sorter.",
+        ),
+        *(
+            failure_rule(
+                pattern,
+                TooFewSpikesError,
+                "No sample of the recording crosses the detection threshold.",
+                "Look at the recording: it may be silent. If it has spikes, lower sorter.params.detect_threshold (of "
+                "spykingcircus2 sorter.params.detection.method_kwargs.detect_threshold), or set peak_sign to 'both'.",
+            )
+            for pattern in _NO_PEAKS
+        ),
     )
 
     @property

@@ -584,3 +584,17 @@ def test_a_share_of_no_peaks_is_too_few_spikes() -> None:
     failure = classify(Evidence(text), sorter="lupin", rules=SortingComponentsBackend.failure_rules)
 
     assert type(failure) is TooFewSpikesError
+
+
+def test_no_template_left_is_too_few_spikes() -> None:
+    # Of spykingcircus2 on a single wire, whose two units it takes for noise.
+    text = (
+        '  File "/env/spikeinterface/sortingcomponents/matching/main.py", line 69, in find_spikes_from_templates\n'
+        "    return np.zeros(0, dtype=node0.get_dtype())\n"
+        "UnboundLocalError: cannot access local variable 'node0' where it is not associated with a value"
+    )
+
+    failure = classify(Evidence(text), sorter="spykingcircus2", rules=SortingComponentsBackend.failure_rules)
+
+    assert type(failure) is TooFewSpikesError
+    assert "No template was left" in failure.message

@@ -12,11 +12,12 @@ from sort_assets.platform.automation.digest import make_digest
 from sort_assets.platform.automation.status import recording_statuses
 from sort_assets.platform.store.handles import StoredSorting
 from sort_assets.testing.comparison import unit_accuracies
-from sort_assets.testing.ground_truth import GAIN_TO_UV
+from sort_assets.testing.ground_truth import GAIN_TO_UV, make_ground_truth
 from sort_assets.testing.nwb import write_nwb
-from sort_assets.testing.shapes import make_groups
+from sort_assets.testing.shapes import SHAPES, make_groups
 from sort_assets_tests.faults.runs import assert_nothing_half_done, failures_of, note
 from sort_assets_tests.fixtures.home import Home
+from sort_assets_tests.recordings.files import recording_of
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +69,34 @@ def test_a_plain_binary_with_a_probe_file_is_sorted_by_default(module_home: Home
 
     assert result.success
     assert np.all(unit_accuracies(known, StoredSorting(home.roots, key).load()) >= ENOUGH)
+
+
+@pytest.mark.release
+def test_a_group_whose_spikes_are_missed_does_not_take_the_others_with_it(
+    module_home: Home, tetrodes: tuple[BaseRecording, BaseSorting]
+) -> None:
+    home, (recording, known) = module_home, tetrodes
+    noise, _ = make_ground_truth(8.0, num_units=0, probe=SHAPES["tetrode"].probe(), seed=9)
+    traces = recording.get_traces().copy()
+    traces[: noise.get_num_samples(), 4:] = noise.get_traces()  # Kilosort learns from the first batch alone
+    key = home.register(write_nwb(recording_of(traces, recording), home.roots.recordings / "late.nwb"))
+
+    result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
+
+    assert result.success
+    units = StoredSorting(home.roots, key).load()
+    assert set(units.get_property("group")) == {"ElectricalSeries_0"}
+    assert np.all(unit_accuracies(known, units)[:3] >= ENOUGH)
+    (check,) = [
+        one for one in home.store.artefact(key, "sorting").manifest.details["checks"] if one["name"] == "units_found"
+    ]
+    assert not check["passed"]
+    assert check["severity"] == "ERROR"
+    assert (
+        "Group ElectricalSeries_1: kilosort4 found nothing to sort, but the recording clearly has"
+        in check["description"]
+    )
+    assert "recording.start_s" in check["description"]
 
 
 def test_spikes_that_the_chosen_settings_take_away_are_a_failure_that_counts(

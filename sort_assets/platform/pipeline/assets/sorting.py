@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.errors import SortAssetsError
+from sort_assets.errors import MissedSpikesError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.platform.execution.leases import CPU, device_lease
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
@@ -85,10 +85,18 @@ def sorting(
             asset.hold(lease if asset.backend.uses_gpu else None, find_profile(asset.attempt, shape))
             context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.name}.")
             shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
-            found = {}
+            found: dict[str, BaseSorting] = {}
+            missed: dict[str, MissedSpikesError] = {}
             for group, (recording, dat_path) in parts.items():
-                with _naming(group):
-                    found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
+                try:
+                    with _naming(group):
+                        found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
+                except MissedSpikesError as error:
+                    context.log.error(str(error))
+                    missed[group], found[group] = error, _no_units(recording)
+        # What other groups found is not thrown away for one; the check says which failed.
+        if missed and not any(one.get_num_units() for one in found.values()):
+            raise next(iter(missed.values()))
         units = found[UNGROUPED] if set(found) == {UNGROUPED} else aggregate_sortings(found)
         doubts = [
             f"Group {group}: {doubt}" if group != UNGROUPED else doubt
@@ -98,10 +106,16 @@ def sorting(
         first, _ = next(iter(parts.values()))
         missing = binary_dat.preprocessed_recording.details.missing_parts
         batch_samples = asset.backend.batch_samples_for(first)
-        result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing, doubts)
+        result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing, doubts, missed)
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
+
+
+def _no_units(recording: "BaseRecording") -> "BaseSorting":
+    from spikeinterface.core import NumpySorting
+
+    return NumpySorting.from_unit_dict([{}], recording.sampling_frequency)
 
 
 @contextmanager
@@ -152,6 +166,8 @@ class _Sorted:
         What the recording lacks, in sentences.
     doubts : list of str
         What may be wrong with the units.
+    missed : dict of str to MissedSpikesError
+        By group that clearly has spikes of which the sorter found none, its failure.
     """
 
     recording: "BaseRecording"
@@ -163,6 +179,7 @@ class _Sorted:
     batch_samples: int | None
     missing_parts: tuple[str, ...]
     doubts: list[str]
+    missed: dict[str, MissedSpikesError]
 
     @property
     def duration_s(self) -> float:
@@ -277,10 +294,10 @@ def _outcome_checks(result: _Sorted, details: SortingDetails, lowered: list[str]
     return [
         dg.AssetCheckResult(
             check_name=UNITS_CHECK,
-            passed=details.num_units > 0 and not result.doubts,
-            severity=dg.AssetCheckSeverity.WARN,
+            passed=details.num_units > 0 and not result.doubts and not result.missed,
+            severity=dg.AssetCheckSeverity.ERROR if result.missed else dg.AssetCheckSeverity.WARN,
             description=(details.unsortable and f"There is nothing to sort: {details.unsortable}")
-            or " ".join(result.doubts)
+            or " ".join([*map(str, result.missed.values()), *result.doubts])
             or None,
             metadata={"units": details.num_units},
         ),

@@ -19,7 +19,7 @@ from sort_assets.recordings.completeness import annotate_missing, missing_parts
 from sort_assets.recordings.files_in_time import SEGMENT, doubts_about_order, sessions
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
 from sort_assets.recordings.opened_check import check_opened
-from sort_assets.recordings.probe_files import find_probe_file, place_on_probes, read_probe_file
+from sort_assets.recordings.probe_files import place_on_probes, probe_file_of, read_probe_file
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -96,6 +96,8 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     path = Path(path)
     config = config or RecordingConfig()
     stream = config.stream if stream is None else stream
+    probe_file = probe_file_of(path, config.probe_file, stream)
+    config = config.model_copy(update={"probe_file": None if probe_file is None else str(probe_file)})
     recording_format = find_format(path, config)
     if recording_format is not None:
         members = [(path, recording_format)]
@@ -106,8 +108,8 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     _check_same_format(members)
     opened, left_out = _open_members(members, stream, config)
     paths, recordings = list(opened), list(opened.values())
-    if config.probe_file is not None:
-        probes = read_probe_file(find_probe_file(path, config.probe_file))
+    if probe_file is not None:
+        probes = read_probe_file(probe_file)
         recordings = [place_on_probes(recording, probes, path) for recording in recordings]
     for other_path, other in zip(paths[1:], recordings[1:], strict=True):
         _check_compatible(paths[0], recordings[0], other_path, other)

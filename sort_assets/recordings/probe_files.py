@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from probeinterface import ProbeGroup
     from spikeinterface.core import BaseRecording
 
+STREAM_FIELD = "{stream}"
+"""Stands for the name of the stream in `recording.probe_file`."""
 _MICROMETRES = {"um": 1.0, "mm": 1e3, "m": 1e6}
 
 
@@ -66,15 +68,47 @@ def find_probe_file(path: Path, probe_file: str) -> Path:
     )
 
 
-def probe_fingerprint(path: Path, probe_file: str) -> str:
-    """Hash of the content of a recording's probe file; the same for the same probe, wherever the file is.
+def probe_file_of(path: Path, probe_file: str | None, stream: str | None) -> Path | None:
+    """Where the probe file of a stream is; None where it keeps its own probe.
+
+    Parameters
+    ----------
+    path : Path
+        The recording's file or folder.
+    probe_file : str or None
+        As for `find_probe_file`; `STREAM_FIELD` in it stands for the stream's name, with "_" for "/".
+    stream : str or None
+        The stream, where it has a name.
+
+    Raises
+    ------
+    MissingProbeError
+        When no such file is there, unless its name differs from stream to stream.
+    ConfigError
+        When it is no `.json` file.
+    """
+    if probe_file is None or STREAM_FIELD not in probe_file:
+        return None if probe_file is None else find_probe_file(path, probe_file)
+    if stream is None:
+        return None
+    try:
+        return find_probe_file(path, probe_file.replace(STREAM_FIELD, stream.strip("/").replace("/", "_")))
+    except MissingProbeError:
+        return None
+
+
+def probe_fingerprint(path: Path, probe_file: str | None, stream: str | None = None) -> str | None:
+    """Hash of the content of a stream's probe file; the same for the same probe, wherever the file is.
+
+    None where the stream keeps its own probe.
 
     Raises
     ------
     MissingProbeError, ConfigError
-        As `find_probe_file` does.
+        As `probe_file_of` does.
     """
-    return hashlib.blake2b(find_probe_file(path, probe_file).read_bytes(), digest_size=32).hexdigest()
+    file = probe_file_of(path, probe_file, stream)
+    return None if file is None else hashlib.blake2b(file.read_bytes(), digest_size=32).hexdigest()
 
 
 def read_probe_file(file: Path) -> ProbeGroup:

@@ -11,7 +11,7 @@ from sort_assets.errors import ConfigError, MissingProbeError, ProbeGeometryErro
 from sort_assets.recordings import open_recording, require_probe, split_recording
 from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.recordings.writers import write_intan
+from sort_assets_tests.recordings.writers import write_intan, write_spikeglx
 
 WITH_PROBE = RecordingConfig(probe_file="probe.json")
 
@@ -224,3 +224,26 @@ def test_the_fingerprint_changes_with_the_content_alone(tmp_path: Path) -> None:
 
     assert probe_fingerprint(recording, "same.json") == before
     assert probe_fingerprint(recording, "probe.json") != before
+
+
+def test_one_probe_of_several_can_have_a_file_of_its_own(short: BaseRecording, tmp_path: Path) -> None:
+    run = write_spikeglx({"imec0": short, "imec1": short}, tmp_path / "run_g0", lf=False)
+    write_probeinterface(tmp_path / "probe_imec1.ap.json", column(list(range(16)), x=77.0))
+    config = RecordingConfig(probe_file="probe_{stream}.json")
+
+    own = open_recording(run, "imec0.ap", config)
+    replaced = open_recording(run, "imec1.ap", config)
+
+    np.testing.assert_array_equal(own.get_channel_locations(), short.get_channel_locations())
+    np.testing.assert_array_equal(replaced.get_channel_locations()[:, 0], np.full(16, 77.0))
+    assert probe_fingerprint(run, config.probe_file, "imec0.ap") is None
+    assert probe_fingerprint(run, config.probe_file, "imec1.ap") is not None
+
+
+def test_slashes_in_a_stream_s_name_are_none_in_the_file_s(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb({"A": short, "B": short}, tmp_path / "day.nwb")
+    write_probeinterface(tmp_path / "acquisition_B.json", column(list(range(16)), x=77.0))
+
+    recording = open_recording(path, "acquisition/B", RecordingConfig(probe_file="{stream}.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations()[:, 0], np.full(16, 77.0))

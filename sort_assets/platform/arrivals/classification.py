@@ -3,6 +3,7 @@
 Nothing is read or written to decide, except for a sidecar that was not read before.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from sort_assets.platform.arrivals.candidates import Candidate
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.observations import settings_hash
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
-from sort_assets.recordings.probe_files import find_probe_file
+from sort_assets.recordings.probe_files import STREAM_FIELD, find_probe_file
 
 _RETRY_STORAGE_S = 600.0
 """Time until a recording is read again that could not be read because of its disk or share."""
@@ -114,20 +115,26 @@ def _short_hash(*parts: str) -> str:
 def _declared(candidate: Candidate, settings: RecordingSettings, rules: RecordingRules) -> str:
     """Identifies the settings of a candidate, and the content of the probe file that they name."""
     declared = settings_hash(settings)
-    probe_file = _probe_file(candidate, settings)
-    if probe_file is None:
+    files = _probe_files(candidate, settings)
+    if not files:
         return declared
-    return f"{declared} {json.dumps([rules.file_stamp(probe_file), str(probe_file)])}"
+    stamps = [[rules.file_stamp(file), str(file)] for file in files]
+    return f"{declared} {json.dumps(stamps[0] if len(stamps) == 1 else stamps)}"
 
 
-def _probe_file(candidate: Candidate, settings: RecordingSettings) -> Path | None:
-    """The probe file that the settings name; None where there is none. Reading it says what is wrong with it."""
+def _probe_files(candidate: Candidate, settings: RecordingSettings) -> list[Path]:
+    """The probe files that the settings name; none where they are not there. Reading one says what is wrong with it."""
     named = [(layer.overrides.get("recording") or {}).get("probe_file") for layer in settings.layers]
     last = next((name for name in reversed(named) if name), None)
     try:
-        return None if last is None else find_probe_file(candidate.path, last)
+        if last is None or STREAM_FIELD not in last:
+            return [] if last is None else [find_probe_file(candidate.path, last)]
     except SortAssetsError:
-        return None
+        return []
+    pattern = "*".join(map(glob.escape, last.split(STREAM_FIELD)))
+    folders = [candidate.path, *candidate.path.parents] if candidate.path.is_dir() else candidate.path.parents
+    # Not Path.glob, which takes no absolute pattern.
+    return sorted({folder / found for folder in folders for found in glob.iglob(pattern, root_dir=folder)})  # noqa: PTH207
 
 
 def _same_sources(entry: CatalogEntry, rules: RecordingRules, candidate: Candidate) -> bool:
@@ -137,5 +144,6 @@ def _same_sources(entry: CatalogEntry, rules: RecordingRules, candidate: Candida
     probe = declared.partition(" ")[2]
     if not probe:
         return True
-    stamp, probe_file = json.loads(probe)
-    return bool(stamp == rules.file_stamp(Path(probe_file)))
+    stamps = json.loads(probe)
+    pairs = stamps if isinstance(stamps[0], list) else [stamps]
+    return all(stamp == rules.file_stamp(Path(file)) for stamp, file in pairs)

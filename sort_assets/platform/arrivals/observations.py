@@ -127,8 +127,9 @@ def _observe_settings(key: RecordingKey, path: Path, settings: RecordingSettings
     observed = {}
     for asset, sections in _SECTIONS.items():
         content = {section: differing.get(section, {}) for section in sections}
-        if "recording" in sections and resolved.config.recording.probe_file is not None:
-            content["probe"] = probe_fingerprint(path, resolved.config.recording.probe_file)
+        if "recording" in sections:
+            probe = probe_fingerprint(path, resolved.config.recording.probe_file, key.stream)
+            content |= {} if probe is None else {"probe": probe}
         if asset == _DELIVERY:
             content |= _facts(settings)
         chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] in sections}

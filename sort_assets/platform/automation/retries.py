@@ -186,7 +186,8 @@ def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:
     try:
         asked = RecordingConfigResolver().resolve(key, rules.settings(key)).config.recording
         if asked.probe_file is not None:
-            now = probe_fingerprint(RecordingKey.parse(key).locate(roots.recordings), asked.probe_file)
+            named = RecordingKey.parse(key)
+            now = probe_fingerprint(named.locate(roots.recordings), asked.probe_file, named.stream)
             if made["details"].get("probe_fingerprint") != now:
                 return True
     except (SortAssetsError, OSError):  # the run reports what is wrong with them, if it needs them

@@ -153,13 +153,13 @@ class StoredRecording(Handle[RecordingDetails]):
         """
         from sort_assets.backends import create_backend
         from sort_assets.recordings.fingerprint import fingerprint
-        from sort_assets.recordings.probe_files import find_probe_file, probe_fingerprint
+        from sort_assets.recordings.probe_files import probe_file_of, probe_fingerprint
 
-        raw_path, probe_file = self.raw_path, self.config.recording.probe_file
+        raw_path, asked = self.raw_path, self.config.recording
         if raw_path.exists() and fingerprint(raw_path) != self.details.fingerprint:
             raise _changed(raw_path)
-        if probe_file is not None and probe_fingerprint(raw_path, probe_file) != self.details.probe_fingerprint:
-            raise _changed(find_probe_file(raw_path, probe_file))
+        if probe_fingerprint(raw_path, asked.probe_file, asked.stream) != self.details.probe_fingerprint:
+            raise _changed(probe_file_of(raw_path, asked.probe_file, asked.stream) or Path(str(asked.probe_file)))
 
         backend = create_backend(self.config)
         backend.frozen_folder = self.path

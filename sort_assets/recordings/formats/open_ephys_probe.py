@@ -56,8 +56,9 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
             raise
         raise MissingProbeError(
             f"The probe of '{folder.name}' can't be read from '{settings}' ({type(error).__name__}: {error}).",
-            remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded. A "
-            "newer version of probeinterface may also read the settings.",
+            remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded, with "
+            "{stream} in its name where other streams keep their own probe. A newer version of probeinterface may also "
+            "read the settings.",
         ) from error
     if probe is None or probe.get_contact_count() == num_electrodes:
         return probe
@@ -66,8 +67,8 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
     raise ProbeGeometryError(
         f"'{settings}' places {probe.get_contact_count()} electrodes, and '{folder}' has {num_electrodes}.",
         remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded, if the "
-        "record node saved only some of them. If not, check that the settings belong to this recording: settings.xml "
-        "to experiment1, settings_2.xml to experiment2.",
+        "record node saved only some of them ({stream} in its name lets other streams keep their own probe). If not, "
+        "check that the settings belong to this recording: settings.xml to experiment1, settings_2.xml to experiment2.",
     )
 
 

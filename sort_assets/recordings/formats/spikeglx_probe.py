@@ -73,8 +73,8 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
         f"The places of the {num_ap} electrodes in '{meta_path}' can't be read: probeinterface can't tell them "
         f"from the part number '{meta.get('imDatPrb_pn', '')}' and the readout table ({cause}), and the file does not "
         "list them itself (snsGeomMap).",
-        remedy="Set recording.probe_file to a probeinterface JSON file of the probe; a newer version of probeinterface "
-        "may also know it.",
+        remedy="Set recording.probe_file to a probeinterface JSON file of the probe, with {stream} in its name where "
+        "other streams keep their own probe. A newer version of probeinterface may also know it.",
     )
 
 

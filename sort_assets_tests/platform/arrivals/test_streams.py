@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from probeinterface import generate_linear_probe, write_probeinterface
 
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.dry_run import NEW, PROBLEM, REGISTERED, DryRun
@@ -152,3 +153,26 @@ def test_a_catalogue_of_an_older_version_is_read_and_completed(home: Home, run: 
 
     assert before[run.name].stream_problems == {}
     assert list(catalog.all()[run.name].stream_problems) == ["imec1.ap"]
+
+
+def test_a_probe_file_for_one_stream_registers_it_and_an_edit_makes_that_one_stale(lab: Lab, run: Path) -> None:
+    (samples,) = run.rglob("*imec1.ap.bin")
+    samples.write_bytes(next(run.rglob("*imec0.ap.bin")).read_bytes())
+    (meta,) = run.rglob("*imec1.ap.meta")
+    meta.write_text(meta.read_text().replace("imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999").replace("snsGeomMap", "other"))
+    lab.rules("rules:\n  - match: run_g0\n    recording: {probe_file: 'probe_{stream}.json', gain_to_uv: 2.34}\n")
+    before = lab.arrive()
+    probe = generate_linear_probe(4)
+    probe.set_device_channel_indices(range(4))
+    write_probeinterface(lab.root / "probe_imec1.ap.json", probe)
+    lab.scan(2 * 3600.0)
+    both = lab.keys()
+    versions = [lab.observed(key, "recording_settings")[0].tags for key in (WHOLE, CUT)]
+    probe.move([0.0, 100.0])
+    write_probeinterface(lab.root / "probe_imec1.ap.json", probe)
+    lab.scan(60.0)
+    edited = [lab.observed(key, "recording_settings")[0].tags for key in (WHOLE, CUT)]
+
+    assert "MissingProbeError" in before.warnings[0]
+    assert both == {WHOLE, CUT}
+    assert [one == other for one, other in zip(versions, edited, strict=True)] == [True, False]

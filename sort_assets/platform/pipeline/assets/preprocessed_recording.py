@@ -81,7 +81,8 @@ def preprocessed_recording(
         removed: Mapping[str, str] = filtered.get_annotation("removed_channels") or {}
         seen = fingerprint(raw_path)
         probe_file = asset.config.recording.probe_file
-        probe = {} if probe_file is None else {"probe_fingerprint": probe_fingerprint(raw_path, probe_file)}
+        replaced = probe_fingerprint(raw_path, probe_file, key.stream)
+        probe = {} if replaced is None else {"probe_fingerprint": replaced}
         whole = _open_raw(asset, raw_path)
         raw = _as_long_as(filtered, whole, frozen.config.recording)
         noise = _draw(asset, raw, filtered, removed)

@@ -62,8 +62,8 @@ class RecordingConfig(Section):
         min_length=1,
         description=(
             "probeinterface JSON file with the electrodes' positions and wiring, which replaces what the recording "
-            "says; a relative path is looked for beside the recording and in the folders above it. With {stream}, which "
-            "stands for the stream's name ('_' for '/'), streams without such a file keep their own probe."
+            "says; a relative path is looked for beside the recording and in the folders above it. With {stream}, "
+            "which stands for the stream's name ('_' for '/'), streams without such a file keep their own probe."
         ),
     )
     stream: str | None = Field(

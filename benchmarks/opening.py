@@ -27,6 +27,8 @@ from sort_assets_tests.recordings.writers import write_intan, write_maxwell, wri
 CHANNELS = 384
 RATE_HZ = 30_000
 BLOCK = 128
+MOST_BLOCKS = 100_000
+"""Of an Intan file, whose numbers stand between the samples: to delete millions of holes takes half an hour."""
 CHUNK = 10_000_000
 _SERIES = "acquisition/ElectricalSeries"
 _OPEN = """
@@ -137,6 +139,7 @@ def _nwb_compressed(path: Path, samples: int) -> None:
 
 
 def _intan_file(path: Path, samples: int) -> None:
+    samples = min(samples, MOST_BLOCKS * BLOCK)
     short = path.with_name("blocks.rhd")
     write_intan(_tiny(), short)
     content = short.read_bytes()

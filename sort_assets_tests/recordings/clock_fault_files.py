@@ -25,7 +25,13 @@ from sort_assets_tests.recordings.clock_faults import (
     draw_times,
     to_times,
 )
-from sort_assets_tests.recordings.writers import write_intan, write_maxwell, write_open_ephys, write_spikeglx
+from sort_assets_tests.recordings.writers import (
+    write_intan,
+    write_maxwell,
+    write_open_ephys,
+    write_spikeglx,
+    write_spikeinterface_binary,
+)
 
 RATE_HZ = 30_000.0
 SAMPLES = 76_800
@@ -90,7 +96,7 @@ class FaultyFiles:
 
     def write(self, recording_format: str, seed: int, folder: Path) -> ClockCase:
         """Write a case into an empty folder; the same for the same seed."""
-        rng = np.random.default_rng([seed, sorted(WRITERS).index(recording_format)])
+        rng = np.random.default_rng([seed, *recording_format.encode()])
         return WRITERS[recording_format](self, rng, folder)
 
     def template(self, name: str, write: Callable[[BaseRecording, Path], Path]) -> Path:
@@ -146,6 +152,23 @@ def _replace(group: h5py.Group, name: str, values: np.ndarray, **storage: object
     attributes = dict(group[name].attrs)
     del group[name]
     group.create_dataset(name, data=values, **storage).attrs.update(attributes)
+
+
+def _spikeinterface(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
+    """A folder that SpikeInterface saved, with the time of each sample."""
+    source = files.template("saved", _write_with_times)
+    times = draw_times(rng, SAMPLES, RATE_HZ)
+    path = folder / "saved"
+    shutil.copytree(source, path)
+    encode(np.arange(SAMPLES)).tofile(path / "traces_cached_seg0.raw")
+    times.times_s.astype("float64").tofile(path / "times_cached_seg0.raw")
+    return ClockCase(times.kind, path, times.true_times_s, times.tolerance_s, times.is_good, times.is_rough)
+
+
+def _write_with_times(whole: BaseRecording, at: Path) -> Path:
+    timed = whole.clone()
+    timed.set_times(np.arange(SAMPLES) / RATE_HZ)
+    return write_spikeinterface_binary(timed, at)
 
 
 def _open_ephys(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
@@ -360,6 +383,7 @@ WRITERS: dict[str, Callable[[FaultyFiles, np.random.Generator, Path], ClockCase]
     "intan": _intan,
     "maxwell": _maxwell,
     "concatenation": _concatenation,
+    "spikeinterface": _spikeinterface,
 }
 
 __all__ = ["RATE_HZ", "WRITERS", "ClockCase", "FaultyFiles", "decode"]

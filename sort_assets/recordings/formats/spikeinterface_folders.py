@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import UnreadableRecordingError
+from sort_assets.recordings.clock import annotate_clocks, clock_from_start
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     NOTHING_RECORDED,
     choose_stream,
+    clock_readable,
     read_first_and_last_sample,
     readable,
 )
 from sort_assets.recordings.pickle_guard import refuse_pickles
+from sort_assets.recordings.timestamps import clock_from_timestamps
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -64,6 +68,7 @@ def open_binary_folder(path: Path, stream: str | None, config: RecordingConfig) 
     with readable(path):
         recording = BinaryFolderRecording(path)
     read_first_and_last_sample(recording, path)
+    _follow_times(recording, path)
     missing.annotate(recording)
     return recording
 
@@ -92,8 +97,26 @@ def open_zarr_folder(path: Path, stream: str | None, config: RecordingConfig) ->
                     f"'{path}' lacks {lacking} of {traces.nchunks} chunks of samples, which are read as zeros."
                 )
     read_first_and_last_sample(recording, path)
+    _follow_times(recording, path)
     missing.annotate(recording)
     return recording
+
+
+def _follow_times(recording: BaseRecording, path: Path) -> None:
+    """Annotate the clock of the times that were saved with the samples, if there are any."""
+    if not recording.has_any_time_vector():
+        return
+    rate_hz = float(recording.sampling_frequency)
+    clocks = []
+    for index, segment in enumerate(recording.segments):
+        num_samples, times = int(segment.get_num_samples()), segment.get_times_kwargs()["time_vector"]
+        if times is None:
+            clocks.append(clock_from_start(num_samples, rate_hz, float(recording.get_start_time(index))))
+            continue
+        annotate_clock_doubts(recording, length_doubt("timestamps", len(times), num_samples, path))
+        with clock_readable(path):
+            clocks.append(clock_from_timestamps(times, rate_hz).cut(0, num_samples).extended(num_samples))
+    annotate_clocks(recording, clocks)
 
 
 def _check_binary_files(path: Path, missing: Missing) -> None:

@@ -7,6 +7,7 @@ from spikeinterface.core import BaseRecording
 
 from sort_assets.errors import StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording
+from sort_assets.recordings.clock import recording_clock
 from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.recordings.writers import write_spikeinterface_binary, write_spikeinterface_zarr
 
@@ -18,6 +19,19 @@ def test_samples_gains_and_locations_are_those_written(write, short: BaseRecordi
     np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
     np.testing.assert_array_equal(recording.get_channel_gains(), short.get_channel_gains())
     np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+@pytest.mark.parametrize("write", [write_spikeinterface_binary, write_spikeinterface_zarr])
+def test_times_that_were_saved_with_the_samples_are_the_clock(write, short: BaseRecording, tmp_path: Path) -> None:
+    timed = short.clone()
+    times_s = 12.5 + np.arange(60_000) / 30_001.0
+    times_s[20_000:] += 10.0
+    timed.set_times(times_s)
+
+    clock = recording_clock(open_recording(write(timed, tmp_path / "saved.zarr")))
+
+    assert [jump.sample for jump in clock.jumps] == [20_000]
+    np.testing.assert_allclose(clock.times_s(np.arange(60_000)), times_s, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("write", [write_spikeinterface_binary, write_spikeinterface_zarr])

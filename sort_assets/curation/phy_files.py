@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +56,8 @@ def read_column(path: Path, field: str) -> ClusterColumn:
         When the table breaks off, has no such column, or contradicts itself.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        header, *rows = list(csv.reader(text.splitlines(), delimiter=_delimiter(text), strict=True)) or [[]]
+        text = _decoded(path.read_bytes())
+        header, *rows = _rows(text) or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable_table(path, field, f"it is no table of clusters ({error})") from error
     names = [name.strip().lower() for name in header]
@@ -84,6 +86,21 @@ def read_column(path: Path, field: str) -> ClusterColumn:
         [f"{path.name} has rows without a cluster ({without_cluster}), which say nothing."] if without_cluster else []
     )
     return ClusterColumn(values, tuple(notes))
+
+
+def _decoded(content: bytes) -> str:
+    """The text, also as spreadsheets save it; a character that is lost in one cell costs no other."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _rows(text: str) -> list[list[str]]:
+    delimiter = _delimiter(text)
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error:  # quotation marks that are text
+        return list(csv.reader(text.splitlines(), delimiter=delimiter, quoting=csv.QUOTE_NONE))
 
 
 def _delimiter(text: str) -> str:

@@ -267,11 +267,18 @@ def test_a_damaged_table_is_refused_where_no_other_has_the_groups(planted: Plant
         "id\tgroup\n1\tgood",
         "cluster_id\tgroup\n1\tgood\n2\n3\tunsorted\n",
         "cluster_id\tgroup\n1\tgood\n99\tnoise\n",
+        'cluster_id\tnotes\tgroup\n0\t"an open quotation mark\t\n1\t5" deep\tgood\n',
+        'cluster_id\tnotes\tgroup\n0\t"two\nlines"\t\n1\t\tgood\n',
+        "cluster_id\tnotes\tgroup\n1\t20 µm\tgood\n".encode("latin-1"),
+        "cluster_id\tgroup\r\n1\tgood\r\n".encode("utf-16"),
     ],
-    ids=["blank id", "blank rows", "other columns", "spreadsheet", "old Phy", "short row", "cluster that is gone"],
+    ids=[
+        *("blank id", "blank rows", "other columns", "spreadsheet", "old Phy", "short row", "cluster that is gone"),
+        *("quotation marks", "lines in a cell", "Latin-1", "UTF-16"),
+    ],
 )
-def test_only_what_is_needed_of_a_table_must_be_whole(planted: Planted, exported: Path, table: str) -> None:
-    (exported / GROUPS).write_text(table, encoding="utf-8")
+def test_only_what_is_needed_of_a_table_must_be_whole(planted: Planted, exported: Path, table: str | bytes) -> None:
+    (exported / GROUPS).write_bytes(table if isinstance(table, bytes) else table.encode())
 
     manual = from_phy_folder(exported, planted.analyzer.sorting)
 

@@ -7,5 +7,5 @@ One module per subject: `spikes` (order, duplicates), `batch_edges`, `refractory
 `usual_on_rig` (yield and noise compared with the rig's history). To add a check, write such a function; list
 its name and call it in the asset whose results it reads (`sort_assets/platform/pipeline/assets/`).
 
-This package imports none of its modules: all but `result` need numpy, which the code location must not import.
+This package imports none of its modules: most of them need numpy, which the code location must not import.
 """

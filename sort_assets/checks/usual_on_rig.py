@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from statistics import median as median_of
 
 from sort_assets.checks.result import CheckResult, counted
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 FEWEST_RECORDINGS = 5
 """Before something can be called usual."""
@@ -79,32 +75,31 @@ def yield_as_usual(num_units: int, history: Sequence[int]) -> CheckResult:
     return CheckResult(name, False, "warn", f"{seen}: {few} than usual. {remedy}", values)
 
 
-def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> CheckResult:
+def noise_level(noise_uv: Iterable[float], history: Sequence[float]) -> CheckResult:
     """Whether the noise is plausible, and as usual on this rig.
 
     Parameters
     ----------
-    noise_uv : array_like
+    noise_uv : iterable of float
         Noise of each channel in microvolts, shape (channels,); NaN where it is not known.
     history : sequence of float
         Medians over channels of other recordings of the same rig.
     """
     name = "noise_level"
-    noise = np.asarray(noise_uv, dtype=float)
-    known = noise[np.isfinite(noise)]
-    if known.size == 0:
+    known = _finite(noise_uv)
+    if not known:
         return CheckResult(name, True, "warn", "The noise of no channel is known: nothing to check.", {"channels": 0})
-    median = float(np.median(known))
+    median = median_of(known)
     lowest, highest = PLAUSIBLE_NOISE_UV
     values: dict[str, float | int | str] = {
-        "channels": int(known.size),
+        "channels": len(known),
         "median_noise_uv": median,
-        "quietest_channel_uv": float(known.min()),
-        "loudest_channel_uv": float(known.max()),
-        "implausible_channels": int(((known < lowest) | (known > highest)).sum()),
+        "quietest_channel_uv": min(known),
+        "loudest_channel_uv": max(known),
+        "implausible_channels": sum(not lowest <= value <= highest for value in known),
         "recordings_in_history": len(history),
     }
-    seen = f"The median noise of {counted(int(known.size), 'channel')} is {median:.3g} µV"
+    seen = f"The median noise of {counted(len(known), 'channel')} is {median:.3g} µV"
     if not lowest <= median <= highest:
         remedy = (
             "Look at the gain of the recording, and whether the probe was connected."
@@ -131,28 +126,27 @@ def noise_level(noise_uv: ArrayLike, history: Sequence[float]) -> CheckResult:
     return CheckResult(name, False, "warn", f"{seen}. {remedy}", values)
 
 
-def drift_as_usual(drift_um: ArrayLike, history: Sequence[float]) -> CheckResult:
+def drift_as_usual(drift_um: Iterable[float], history: Sequence[float]) -> CheckResult:
     """Whether the units drift no more than usual on this rig; less is no warning.
 
     Parameters
     ----------
-    drift_um : array_like
+    drift_um : iterable of float
         Drift of each unit in micrometres, shape (units,); NaN where it is not known.
     history : sequence of float
         Medians over units of other recordings of the same rig.
     """
     name = "drift_as_usual"
-    drift = np.asarray(drift_um, dtype=float)
-    known = drift[np.isfinite(drift)]
-    if known.size == 0:
+    known = _finite(drift_um)
+    if not known:
         return CheckResult(name, True, "warn", "The drift of no unit is known: nothing to check.", {"units": 0})
-    median = float(np.median(known))
+    median = median_of(known)
     values: dict[str, float | int | str] = {
-        "units": int(known.size),
+        "units": len(known),
         "median_drift_um": median,
         "recordings_in_history": len(history),
     }
-    seen = f"The median drift of {counted(int(known.size), 'unit')} is {median:.3g} µm"
+    seen = f"The median drift of {counted(len(known), 'unit')} is {median:.3g} µm"
     usual = _usual(history, lambda middle: max(_DRIFT_SPREAD * middle, _LEAST_DRIFT_SPREAD_UM))
     if usual is None:
         return CheckResult(name, True, "warn", f"{seen}. {_too_short(history)}", values)
@@ -167,13 +161,12 @@ def drift_as_usual(drift_um: ArrayLike, history: Sequence[float]) -> CheckResult
 
 def _usual(history: Sequence[float], least_deviation: Callable[[float], float]) -> _Usual | None:
     """Median, and deviation by the median absolute one; None when the history is too short."""
-    values = np.asarray(history, dtype=float)
-    values = values[np.isfinite(values)]
-    if values.size < FEWEST_RECORDINGS:
+    values = _finite(history)
+    if len(values) < FEWEST_RECORDINGS:
         return None
-    median = float(np.median(values))
-    deviation = _MAD_TO_SD * float(np.median(np.abs(values - median)))
-    return _Usual(median, max(deviation, least_deviation(median)), int(values.size))
+    median = median_of(values)
+    deviation = _MAD_TO_SD * median_of(abs(value - median) for value in values)
+    return _Usual(median, max(deviation, least_deviation(median)), len(values))
 
 
 def _too_short(history: Sequence[float]) -> str:
@@ -181,3 +174,7 @@ def _too_short(history: Sequence[float]) -> str:
         f"The history of this rig is too short to say what is usual: {counted(len(history), 'recording')} of at least "
         f"{FEWEST_RECORDINGS}."
     )
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    return [float(value) for value in values if math.isfinite(value)]

@@ -32,8 +32,8 @@ def file_of_part(name: str) -> str:
 def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[tuple[int, int]]:
     """Ranges of samples, in each of which a moment can be there twice.
 
-    The segments of a recording, such as the triggers of a run, are on one clock. Files are so where the samples of the
-    time that both hold are the same.
+    Two that follow each other are of one session if the samples of the time that both hold are the same. By their
+    clocks alone, a recording with segments that each begin at 0 would lose all but one of them.
 
     Parameters
     ----------
@@ -52,8 +52,7 @@ def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary])
     found = [(0, pieces[0].end_sample)]
     for before, piece in pairwise(pieces):
         start, end = found[-1]
-        is_next_segment = file_of_part(before.name) == file_of_part(piece.name)
-        if is_next_segment or _holds_the_same(recording, clock, (before.start_sample, end), piece):
+        if _holds_the_same(recording, clock, (before.start_sample, end), piece):
             found[-1] = start, piece.end_sample
         else:
             found.append((piece.start_sample, piece.end_sample))

@@ -96,11 +96,11 @@ SHORT = {"cluster_downsampling": 5}
 @pytest.mark.parametrize(
     ("shape", "seconds", "chosen"),
     [
-        ("wire", 60.0, {**FEW, "nearest_chans": 1}),
+        ("wire", 20.0, {**FEW, "nearest_chans": 1}),
         ("tetrode", 60.0, {**FEW, "nearest_chans": 4}),
         ("tetrode", 59.0, {**FEW, **SHORT, "nearest_chans": 4}),
         ("tetrode", 20.0, {**FEW, **SHORT, "nearest_chans": 4, "x_centers": 2, "dmin": 12.5}),
-        ("eight wires", 20.0, {**FEW, **SHORT, "nearest_chans": 8}),
+        ("eight wires", 20.0, {**FEW, "nearest_chans": 8}),
         ("16 contacts", 20.0, {"nblocks": 0}),
         ("32 contacts", 20.0, {}),
         ("32 contacts", 3.0, {"batch_size": 22_500}),

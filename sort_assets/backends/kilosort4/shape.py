@@ -56,10 +56,10 @@ and wires have one or two, however many of them there are."""
 FEWEST_SPIKES_TO_DIVIDE = 1000
 """Kilosort takes fewer spikes around one place of the probe for one unit (`clustering_qr.run`), and no parameter
 changes that. All of a tetrode is one place."""
-FEW_SPIKES_BELOW_S = 60.0
-"""Length below which few channels have few spikes."""
-ONE_PLACE_CHANNELS, ONE_PLACE_BELOW_S = 4, 30.0
-"""Up to how many channels, and how short, a recording has all spikes in one place and is in want of them."""
+TETRODE_CHANNELS = (3, 4)
+"""Channels of a tetrode, of which one may be bad. On a single wire, comparing with every 5th spike splits units."""
+FEW_SPIKES_BELOW_S, ONE_PLACE_BELOW_S = 60.0, 30.0
+"""Lengths below which a tetrode has few spikes, and fewer than Kilosort divides."""
 FEWEST_BATCHES = 4
 """Number of batches that a recording is cut into at least. Kilosort needs two."""
 SMALLEST_BATCH_S = 0.5
@@ -110,15 +110,15 @@ def why_no_drift(recording: BaseRecording) -> str | None:
 
 
 def _of_few_spikes(recording: BaseRecording) -> dict[str, ShapeChoice]:
-    """Of short recordings of few channels, which have few spikes: how these are compared."""
+    """Of short recordings of a tetrode, which have few spikes: how these are compared."""
     channels, seconds = recording.get_num_channels(), float(recording.get_duration())
-    choices: dict[str, ShapeChoice] = {}
+    if channels not in TETRODE_CHANNELS or seconds >= FEW_SPIKES_BELOW_S:
+        return {}
     few = f"{seconds:.3g} s of {counted(channels, 'channel')} have few spikes"
-    if channels < FEWEST_FOR_REFERENCE and seconds < FEW_SPIKES_BELOW_S:
-        choices["cluster_downsampling"] = ShapeChoice(
-            5, f"{few}: every 5th, not every 20th, is compared with the others."
-        )
-    if not 1 < channels <= ONE_PLACE_CHANNELS or seconds >= ONE_PLACE_BELOW_S or not recording.has_probe():
+    choices = {
+        "cluster_downsampling": ShapeChoice(5, f"{few}: every 5th, not every 20th, is compared with the others.")
+    }
+    if seconds >= ONE_PLACE_BELOW_S or not recording.has_probe():
         return choices
     columns, rows = (np.unique(np.round(where)) for where in recording.get_channel_locations()[:, :2].T)
     reason = f"{few}, and fewer than {FEWEST_SPIKES_TO_DIVIDE} around one place stay one unit: each contact is a place."

@@ -15,6 +15,7 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings import Boundary, boundaries, open_recording
 from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.clock_check import clock
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -211,6 +212,46 @@ def test_segments_are_concatenated(short: BaseRecording, tmp_path: Path) -> None
         ("saved/segment_0", 0, SECOND),
         ("saved/segment_1", SECOND, 2 * SECOND),
     ]
+
+
+def test_segments_that_each_begin_at_zero_are_all_there(short: BaseRecording, tmp_path: Path) -> None:
+    traces = short.get_traces()
+    two = NumpyRecording([traces[:SECOND], traces[SECOND:]], short.sampling_frequency)
+    two.set_probegroup(short.get_probegroup())
+    two.set_channel_gains(0.195)
+    two.set_channel_offsets(0.0)
+
+    recording = open_recording(write_spikeinterface_binary(two, tmp_path / "saved"))
+
+    np.testing.assert_array_equal(recording.get_traces(), traces)
+    assert clock(recording).passed
+
+
+def test_samples_that_two_files_share_are_there_once(short: BaseRecording, tmp_path: Path) -> None:
+    write_nwb(short.frame_slice(0, 40_000), tmp_path / "part_1.nwb", starting_time_s=5.0)
+    write_nwb(short.frame_slice(30_000, 60_000), tmp_path / "part_2.nwb", starting_time_s=6.0)
+
+    recording = open_recording(tmp_path)
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert "10000 samples were left out" in clock(recording).description
+
+
+def test_files_that_overlap_by_their_clocks_alone_are_kept_and_told(short: BaseRecording, tmp_path: Path) -> None:
+    write_nwb(short.frame_slice(0, 30_000), tmp_path / "part_1.nwb", starting_time_s=5.0)
+    write_nwb(short.frame_slice(30_000, 60_000), tmp_path / "part_2.nwb", starting_time_s=5.5)
+
+    recording = open_recording(tmp_path)
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert "'part_2.nwb' begins at 5.500 s" in clock(recording).description
+
+
+def test_a_copy_of_a_file_is_told(short: BaseRecording, tmp_path: Path) -> None:
+    for name in ("part_1", "part_1 (copy)"):
+        write_nwb(short, tmp_path / f"{name}.nwb")
+
+    assert "is it a copy?" in clock(open_recording(tmp_path)).description
 
 
 def test_boundaries_survive_saving(parts: Path, tmp_path: Path) -> None:

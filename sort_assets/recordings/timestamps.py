@@ -73,7 +73,7 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
     """
     stream: Callable[[], _Pairs] = partial(_each, timestamps)
     dtype = np.asanyarray(timestamps[:1]).dtype  # type: ignore[index]
-    walk = _quick_walk(timestamps, nominal_hz, dtype) or _walk(stream(), nominal_hz, _JUMP_SAMPLES, dtype)
+    walk = _walk(stream(), nominal_hz, _JUMP_SAMPLES, dtype)
     num_samples, in_packets = len(timestamps), 2 * walk.repeated > walk.read  # type: ignore[arg-type]
     uncertainty_s = 0.0
     if in_packets:
@@ -178,31 +178,21 @@ class _Walk:
         return pieces
 
 
-def _quick_walk(timestamps: ArrayLike, nominal_hz: float, dtype: np.dtype) -> _Walk | None:
-    """The same as `_walk` at the speed of memory, where nothing jumps; else None."""
-    walk = _Walk()
-    before: float | None = None
-    for position, times in chunks(timestamps):
-        lowest, highest = step_range(times, before)
-        walk.resolution_s = max(walk.resolution_s, _resolution_s(times[[0, -1]], dtype))
-        slack_s = (_JUMP_SAMPLES + _DRIFT) / nominal_hz + 2 * walk.resolution_s
-        if not (1 / nominal_hz - slack_s <= lowest and highest <= 1 / nominal_hz + slack_s):
-            return None
-        before, walk.last_sample = float(times[-1]), position + len(times) - 1
-        walk.knots += zip(
-            range(position, position + len(times), _KNOT_EVERY), times[::_KNOT_EVERY].tolist(), strict=True
-        )
-    if before is None or walk.resolution_s * nominal_hz > _FIT_SAMPLES:
-        return None
-    walk.read = walk.last_sample + 1
-    walk.knots.append((walk.last_sample, before))
-    return walk
-
-
 def _walk(pairs: _Pairs, nominal_hz: float, slack: float, dtype: np.dtype) -> _Walk:
     walk, steps_seen = _Walk(), _Steps(nominal_hz)
     last: tuple[int, float] | None = None
     for samples, times in pairs:
+        walk.resolution_s = max(walk.resolution_s, _resolution_s(times[[0, -1]], dtype))
+        if _is_even(samples, times, last, nominal_hz, walk.resolution_s):
+            steps_seen.skip(len(samples))
+            walk.read += len(samples)
+            walk.knots += zip(samples[::_KNOT_EVERY].tolist(), times[::_KNOT_EVERY].tolist(), strict=True)
+            last = int(samples[-1]), float(times[-1])
+            walk.last_sample = last[0]
+            if walk.resolution_s * nominal_hz > _FIT_SAMPLES:
+                walk.jittering = walk.jittering or 1.0
+                return walk
+            continue
         step_from = last or (int(samples[0]) - 1, float(times[0]) - 1 / nominal_hz)
         steps = np.diff(times, prepend=step_from[1])
         due = np.diff(samples, prepend=step_from[0])
@@ -233,6 +223,18 @@ def _walk(pairs: _Pairs, nominal_hz: float, slack: float, dtype: np.dtype) -> _W
     return walk
 
 
+def _is_even(
+    samples: np.ndarray, times: np.ndarray, last: tuple[int, float] | None, nominal_hz: float, resolution_s: float
+) -> bool:
+    """Whether all steps are the usual one, as in nearly all chunks; found at the speed of memory."""
+    first = int(samples[0]) if last is None else last[0] + 1
+    if int(samples[0]) != first or int(samples[-1]) != first + len(samples) - 1:
+        return False
+    lowest, highest = step_range(times, None if last is None else last[1])
+    slack_s = _JITTER_SAMPLES / nominal_hz + 2 * resolution_s
+    return lowest >= 1 / nominal_hz - slack_s and highest <= 1 / nominal_hz + slack_s
+
+
 class _Steps:
     """Steps between timestamps that differ from the usual one, and whether they cancel each other.
 
@@ -244,6 +246,10 @@ class _Steps:
         self._nominal_hz = nominal_hz
         self._seen = np.zeros((3, 0))  # sample, timestamp, by how many samples the step differs
         self._read = 0
+
+    def skip(self, number: int) -> None:
+        """Take note of as many timestamps without a step that differs."""
+        self._read += number
 
     def jittering(self, samples: np.ndarray, times: np.ndarray, off: np.ndarray, resolution: float) -> float | None:
         """Mean number of timestamps between steps that cancel each other, or None where they last, or are few.

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 
+_NUMBERS = "iuf"
+"""Kinds of numpy's types that hold samples: whole numbers, unsigned ones, floating-point numbers."""
+
+
 def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
     """Check ids, rate and gains, and lay a probe in space into a plane.
 
@@ -31,7 +35,7 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
     Raises
     ------
     UnreadableRecordingError
-        When there is no channel, two have the same id, or the rate is no positive number.
+        When there is no channel, two have the same id, samples are no real numbers, or the rate is no positive one.
     RecordingError
         When a gain or offset is no finite number, or a gain is 0.
     MissingProbeError
@@ -45,6 +49,11 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
         raise UnreadableRecordingError(
             f"'{path}' has several channels of the same name: {', '.join(ids[counts > 1][:10])}.",
             remedy="Save the recording again with a name of its own for each channel.",
+        )
+    if recording.dtype.kind not in _NUMBERS:
+        raise UnreadableRecordingError(
+            f"The samples of '{path}' are of the type {recording.dtype}, which is none of voltages.",
+            remedy="Save the recording again with samples that are whole or floating-point numbers.",
         )
     if not (np.isfinite(rate_hz) and rate_hz > 0):
         raise UnreadableRecordingError(

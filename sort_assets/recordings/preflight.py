@@ -37,6 +37,10 @@ LARGEST_PEAK_UV = 6400.0
 have about 1 mV."""
 SATURATED_SHARE = 0.01
 """Share of samples at the end of a channel's range. Clipped spikes take up less: 0.3 ms at 20 Hz are 0.6 %."""
+_CLOSEST_UM = 0.1
+"""Extent of a probe per contact below which positions are in another unit; contacts are several micrometres wide."""
+_FARTHEST_UM = 1e6
+"""Extent above which they are: a metre."""
 _NAMED = 10
 
 
@@ -182,6 +186,14 @@ def _layout(part: BaseRecording, group: str, minimum_channels: int, needs_probe:
             f"{number}, in space and in no plane: one of their coordinates was left out",
             "Set recording.probe_file to a probeinterface JSON file with positions in a plane, across and along the "
             "probe.",
+        )
+    locations = part.get_channel_locations()
+    extent_um = float(np.ptp(locations, axis=0).max())
+    if number > 1 and not number * _CLOSEST_UM <= extent_um <= _FARTHEST_UM:
+        return warning(
+            subject,
+            f"{number}, spread over {extent_um:.3g} micrometres, which is no probe",
+            "Positions are in micrometres: correct them in the file, or set recording.probe_file.",
         )
     return ok(subject, f"{number}, each at a place of its own")
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import RecordingError
+from sort_assets.errors import RecordingError, TooShortRecordingError
 from sort_assets.recordings.bad_channels import check_channel_ids, detect_bad_channels, remove_channels
 from sort_assets.recordings.bridges import add_bridges, annotate_filled, plan_bridges, remove_bridges
 from sort_assets.recordings.clock import annotate_clocks, recording_clock
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LABELS_FILE = "bad_channels.json"
 """File in the folder of `freeze`: why each channel was dropped."""
+_FEWEST_SAMPLES = 100
+"""Filters, which also look for bad channels, need some tens of samples (scipy's padlen: 33 for the band-pass)."""
 LISTED = "listed"
 """Label of a channel that a person listed as bad."""
 
@@ -109,7 +111,10 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
     ------
     RecordingError, ConfigError
         As `prepare` does.
+    TooShortRecordingError
+        When there are too few samples for any filter.
     """
+    _refuse_few_samples(recording, config)
     scaled = _to_microvolts(cut_to_range(join_segments(recording), config), config)
     bridges = plan_bridges(scaled, config)
     labels = _bad_channels(scaled, config, None, n_jobs)
@@ -131,6 +136,16 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
         for name, params in config.preprocessing.items()
     }
     return _changed(frozen, preprocessing=preprocessing)
+
+
+def _refuse_few_samples(recording: BaseRecording, config: RecordingConfig) -> None:
+    num_samples = int(cut_to_range(join_segments(recording), config).get_num_samples())
+    if num_samples < _FEWEST_SAMPLES:
+        raise TooShortRecordingError(
+            f"The recording has {num_samples} samples of each channel, too few for a filter.",
+            remedy="There is nothing to sort in it: leave it alone with a rule.",
+            num_samples=num_samples,
+        )
 
 
 def _changed(config: RecordingConfig, **fields: object) -> RecordingConfig:

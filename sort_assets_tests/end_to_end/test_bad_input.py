@@ -122,7 +122,7 @@ CASES = {
     "missing file": Case(_deleted, "MissingRecordingError", "deleted.nwb' does not exist", "Check the path"),
     "unknown format": Case(_no_recording, "UnknownFormatError", "notes.txt' has no known format", "(.nwb)"),
     "truncated file": Case(_truncated, "UnreadableRecordingError", "truncated.nwb' is truncated", "Copy the recording"),
-    "empty file": Case(_emptied, "UnreadableRecordingError", "empty.nwb' is empty", "Copy the recording"),
+    "empty file": Case(_emptied, "UnreadableRecordingError", "empty.nwb' is empty", "copy it again"),
     "no probe": Case(_without_locations, "MissingProbeError", "nowhere.nwb'", "rel_x and rel_y"),
     "NaN": Case(
         _with_nan,

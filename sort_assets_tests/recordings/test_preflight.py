@@ -204,6 +204,17 @@ def test_a_probe_in_space_is_warned_of(good: BaseRecording) -> None:
     assert _found(inspect_recording(in_space), "channels").level == "warning"
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e12])
+def test_positions_in_another_unit_are_warned_of(factor: float, good: BaseRecording) -> None:
+    placed = recording_of(good.get_traces(), good)
+    placed.set_dummy_probe_from_locations(factor * good.get_channel_locations(), axes="xy")
+
+    result = _found(inspect_recording(placed), "channels")
+
+    assert result.level == "warning"
+    assert "no probe" in result.description
+
+
 def test_too_few_channels_are_counted_in_each_group(good: BaseRecording) -> None:
     groups = recording_of(good.get_traces(), good)
     groups.set_channel_groups(np.array([0] * 15 + [1]))

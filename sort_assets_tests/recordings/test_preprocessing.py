@@ -6,7 +6,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, append_recordings
 from spikeinterface.preprocessing import bandpass_filter
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import BadChannelsError, ConfigError, RecordingError
+from sort_assets.errors import BadChannelsError, ConfigError, RecordingError, TooShortRecordingError
 from sort_assets.recordings import Boundary, boundaries, freeze, open_recording, prepare
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of
@@ -291,3 +291,8 @@ def test_a_configuration_that_estimates_nothing_is_already_frozen(short: BaseRec
 def test_motion_outside_the_frozen_folder_is_refused(folder: str, short: BaseRecording, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="interpolate_motion"):
         prepare(short, configured(preprocessing={"interpolate_motion": {"folder": folder}}), tmp_path)
+
+
+def test_a_recording_too_short_for_a_filter_is_told(short: BaseRecording, tmp_path: Path) -> None:
+    with pytest.raises(TooShortRecordingError, match="has 30 samples"):
+        freeze(short.frame_slice(0, 30), RecordingConfig(), tmp_path)

@@ -118,6 +118,12 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     def _check_shape(self, series: str) -> None:
         """Check that each electrode has its column of samples."""
         shape, num_electrodes = self._reader.data().shape, len(self._reader.electrodes_indices)
+        if len(shape) not in (1, 2):
+            raise UnreadableRecordingError(
+                f"The samples of '{series}' in '{self._reader.file.filename}' have the shape {shape}, which is not "
+                "(times, channels).",
+                remedy="Write the file again with samples of shape (times, channels).",
+            )
         num_columns = 1 if len(shape) == 1 else shape[1]
         if num_columns != num_electrodes:
             transposed = len(shape) == 2 and shape[0] == num_electrodes

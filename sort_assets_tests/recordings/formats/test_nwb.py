@@ -428,3 +428,26 @@ def test_a_zarr_folder_is_told_with_a_way_out(entry: str, tmp_path: Path) -> Non
 
     with pytest.raises(UnreadableRecordingError, match=r"zarr folder, which is not read.*NWBHDF5IO"):
         open_recording(folder)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (lambda traces: traces[:100].astype("complex64"), "type complex64"),
+        (lambda traces: traces[:100] > 0, "type bool"),
+        (lambda traces: np.full((100, 16), b"a"), r"type \|S1"),  # noqa: ARG005
+        (lambda traces: traces[:100, :, None], r"shape \(100, 16, 1\)"),
+    ],
+)
+def test_samples_that_are_no_voltages_are_refused(
+    samples: Callable[[np.ndarray], np.ndarray], message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    with h5py.File(path, "a") as file:
+        attributes = dict(file[f"{SERIES}/data"].attrs)
+        del file[f"{SERIES}/data"]
+        file[f"{SERIES}/data"] = samples(short.get_traces())
+        file[f"{SERIES}/data"].attrs.update(attributes)
+
+    with pytest.raises(UnreadableRecordingError, match=message):
+        open_recording(path)

@@ -98,6 +98,8 @@ class CatalogPartition:
         The tick that requested the run.
     forgotten : bool
         Whether a person forgot this stream of the recording, so that it is no longer a partition.
+    clock : str or None
+        What was wrong with the clock of the recording when it was last read.
     """
 
     key: str
@@ -107,6 +109,7 @@ class CatalogPartition:
     run_assets: tuple[str, ...] | None = None
     requested: int | None = None
     forgotten: bool = False
+    clock: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ _LOCK_NAME = "@recordings.lock"
 _LAYOUT = 2
 _WALK_POSITION = "walked_to"
 _BUSY_TIMEOUT_S = 20.0
+_CLOCK = "@clock"
+"""Beside the versions of assets, where catalogues of earlier versions have nothing: no asset is called so."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS recordings (
     path BLOB PRIMARY KEY,  -- relative to the recordings root, as the file system's bytes
@@ -365,13 +367,16 @@ def _row(entry: CatalogEntry) -> tuple[Any, ...]:
 def _partition(row: tuple[Any, ...]) -> CatalogPartition:
     key, path, versions, run_key, run_assets, requested, forgotten = row
     assets = None if run_assets is None else tuple(json.loads(run_assets))
-    return CatalogPartition(key, os.fsdecode(path), json.loads(versions), run_key, assets, requested, bool(forgotten))
+    observed = json.loads(versions)
+    clock = observed.pop(_CLOCK, None)
+    return CatalogPartition(key, os.fsdecode(path), observed, run_key, assets, requested, bool(forgotten), clock)
 
 
 def _partition_row(partition: CatalogPartition) -> tuple[Any, ...]:
     assets = None if partition.run_assets is None else json.dumps(partition.run_assets)
+    observed = {**partition.versions, **({} if partition.clock is None else {_CLOCK: partition.clock})}
     return (
-        *(partition.key, os.fsencode(partition.path), json.dumps(dict(partition.versions), sort_keys=True)),
+        *(partition.key, os.fsencode(partition.path), json.dumps(observed, sort_keys=True)),
         *(partition.run_key, assets, partition.requested, partition.forgotten),
     )
 

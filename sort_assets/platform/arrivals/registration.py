@@ -189,7 +189,7 @@ class Registration:
             elif start and settings.sort and is_new and self._never_sorted(key, partition, arrived=arrived):
                 partition = replace(partition, run_key=f"{key}:{header.fingerprint}", run_assets=None, requested=None)
             versions = {asset: observed.version for asset, observed in stream.observed.items()}
-            partitions.append(replace(partition, versions=versions))
+            partitions.append(replace(partition, versions=versions, clock=clocks.get(key)))
             registered.append(Registered(key, key in new, clocks.get(key)))
         self.catalog.put_partitions(*partitions)
         names = [stream.name for stream in header.streams]

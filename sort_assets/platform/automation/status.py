@@ -82,6 +82,12 @@ class RecordingStatus:
         return self.entry.problem_of(_stream(self.recording)) if self.entry else None
 
     @property
+    def clock(self) -> str | None:
+        """What is wrong with the recording's clock, as far as its check does not say so."""
+        is_checked = any(check.name == "clock" for check in self.results.checks_not_passed)
+        return None if self.partition is None or is_checked else self.partition.clock
+
+    @property
     def is_running(self) -> bool:
         """Whether its newest run waits or runs."""
         return self.last_run is not None and self.last_run.status in UNFINISHED
@@ -99,6 +105,7 @@ class RecordingStatus:
             *(["changed since"] if self.has_changed else []),
             *(["recording gone"] if self.missing_since else []),
             *([f"recording: {type(self.problem).__name__}"] if self.problem else []),
+            *([self.clock.rstrip(".")] if self.clock else []),
             *([f"did not pass {self.results.failed_checks}"] if self.results.failed_checks else []),
         ]
         return "; ".join(filter(None, [results, *changes]))
@@ -123,6 +130,7 @@ class RecordingStatus:
             "changed": self.has_changed,
             "vanished": self.missing_since,
             "problem": _problem_dict(self.problem),
+            "clock": self.clock,
         }
 
     def _failure_phrase(self) -> str:

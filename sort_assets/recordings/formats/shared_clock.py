@@ -1,8 +1,8 @@
 """The clock of samples that have both numbers, and timestamps on a clock that several streams share.
 
 The numbers say which samples follow each other. The timestamps say when: a sample's time is that of its number on the
-line through pairs of number and timestamp, of which some thousands are read. Where these lie on no line, all timestamps
-are read; where they contradict the numbers, the one that jumps less often is believed, and the contradiction is told.
+line through some thousands of pairs of number and timestamp, near which all others have to lie. Where they contradict
+the numbers, the one that jumps less often is believed, and the contradiction is told.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from sort_assets.recordings.clock import (
 from sort_assets.recordings.timestamps import clock_from_timestamps, polyline_through
 
 _EVERY = 8192
-"""Samples between the timestamps that are read."""
+"""Samples between the pairs through which the line is drawn."""
+_BLOCK = 65_536
+"""As many timestamps fit into a core's cache."""
 _NOT_SYNCHRONIZED = -1.0
 """What Open Ephys writes where a stream is not synchronized with the others (plugin-GUI#646)."""
 _MOST_PPM = 500.0
@@ -64,13 +66,16 @@ def shared_clock(numbers: np.ndarray, timestamps: np.ndarray, rate_hz: float) ->
     number_of, time_of = number_of[known], time_of[known]
     if len(number_of) < 2 or not _on_a_line(number_of, time_of, rate_hz):
         return _believed(by_number, timestamps, rate_hz)
-    doubts = []
-    if not known.all():
-        doubts.append(
-            f"About {1 - known.mean():.1%} of the samples have no timestamp, since the stream was not synchronized "
-            "then: their times go on from those of the others by the numbers of the samples."
-        )
-    return _on_line(by_number, number_of, time_of), doubts
+    clock = _on_line(by_number, number_of, time_of)
+    without = _without_timestamp(clock, timestamps)
+    if without is None:
+        return _believed(by_number, timestamps, rate_hz)
+    if not without:
+        return clock, []
+    return clock, [
+        f"{without} of {len(timestamps)} samples have no timestamp, since the stream was not synchronized then: their "
+        "times go on from those of the others by the numbers of the samples."
+    ]
 
 
 def _chosen(by_number: Clock) -> np.ndarray:
@@ -89,6 +94,26 @@ def _on_a_line(number_of: np.ndarray, time_of: np.ndarray, rate_hz: float) -> bo
     return abs(slope - 1) < _MOST_PPM * 1e-6 and bool(
         (off_s <= _TOLERANCE_SAMPLES / rate_hz + step_s + np.abs(expected) * _MOST_WANDER).all()
     )
+
+
+def _without_timestamp(clock: Clock, timestamps: np.ndarray) -> int | None:
+    """How many samples have no timestamp; None where one is not the time of the clock, to half a sample."""
+    without, ramp = 0, np.arange(_BLOCK)
+    for piece in clock.pieces:
+        steps_s = ramp / piece.rate_hz
+        tolerance_s = 0.5 / clock.nominal_hz + 2 * float(np.spacing(abs(piece.end_time_s)))
+        end = min(piece.end_sample, len(timestamps))
+        for start in range(piece.start_sample, end, _BLOCK):
+            block = timestamps[start : min(start + _BLOCK, end)]
+            off_s = block - steps_s[: len(block)]
+            time_s = piece.start_time_s + (start - piece.start_sample) / piece.rate_hz
+            if off_s.min() >= time_s - tolerance_s and off_s.max() <= time_s + tolerance_s:
+                continue
+            lacking = ~np.isfinite(block) | (block == _NOT_SYNCHRONIZED)
+            if (np.abs(off_s[~lacking] - time_s) > tolerance_s).any():
+                return None
+            without += int(lacking.sum())
+    return without
 
 
 def _on_line(by_number: Clock, number_of: np.ndarray, time_of: np.ndarray) -> Clock:

@@ -87,9 +87,11 @@ def test_what_is_wrong_with_a_clock_is_said_at_once(home: Home) -> None:
     with home.environment():
         done = CliRunner().invoke(main, ["register", str(home.roots.recordings / "plate.h5")])
 
+    status = home.invoke("status")
     assert done.exit_code == 0
     assert done.stdout.split() == ["plate.h5"]
-    assert "777 samples (0.026 s) are missing before sample 1200" in done.stderr
+    for text in (done.stderr, status.stdout):
+        assert "777 samples (0.026 s) are missing before sample 1200" in text
 
 
 @pytest.mark.slow

@@ -168,7 +168,7 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
             "last_run",
             "last_run_status",
         ),
-        *("path", "state", "run_wanted", "changed", "vanished", "problem"),
+        *("path", "state", "run_wanted", "changed", "vanished", "problem", "clock"),
     }
     assert status["assets"] == dict.fromkeys(PIPELINE, False)
     assert status["failure"]["failure_class"] == "DeviceOutOfMemoryError"

@@ -32,7 +32,7 @@ def test_a_stream_that_was_synchronized_late_has_the_shared_clock_from_the_begin
 
     np.testing.assert_allclose(clock.times_s(numbers), true_times, atol=1e-6, rtol=0)
     (doubt,) = doubts
-    assert "have no timestamp, since the stream was not synchronized" in doubt
+    assert "70000 of 300000 samples have no timestamp" in doubt
 
 
 @pytest.mark.parametrize("missing", [-1.0, np.nan])
@@ -87,6 +87,17 @@ def test_a_shared_clock_that_is_set_right_by_little_is_followed_and_told() -> No
     np.testing.assert_allclose(clock.times_s(numbers), timestamps, atol=0.5 / RATE_HZ, rtol=0)
     (doubt,) = doubts
     assert "step by up to 0.40 ms in 1 places" in doubt
+
+
+def test_timestamps_that_jump_and_come_back_between_two_pairs_are_not_followed() -> None:
+    numbers = np.arange(SAMPLES)
+    timestamps = 12.5 + numbers / TRUE_HZ
+    timestamps[20_000:21_000] += 0.075
+
+    clock, doubts = shared_clock(numbers, timestamps, RATE_HZ)
+
+    assert clock.jumps == ()
+    assert doubts or clock.corrupt_samples == 1000
 
 
 def test_a_rate_that_wanders_is_followed() -> None:

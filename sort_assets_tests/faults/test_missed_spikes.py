@@ -1,7 +1,9 @@
 """Tetrodes, shanks and wires are sorted by default; where settings take clear spikes away, it is a failure."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +23,29 @@ from sort_assets_tests.recordings.files import recording_of
 
 pytestmark = pytest.mark.slow
 
+Write = Callable[[BaseRecording, Path], Path]
+
 UP_TO_SORTING = ("preprocessed_recording", "binary_dat", "sorting")
 BY_GROUP = {"recording": {"split_by": "group"}, "execution": {"n_jobs": 1}, "sorter": {"device": "cpu"}}
 CHOSEN = {"do_CAR": False, "nblocks": 0, "nearest_chans": 4}
 ENOUGH = 0.8
+
+
+def as_nwb(recording: BaseRecording, path: Path) -> Path:
+    return write_nwb(recording, path.with_suffix(".nwb"))
+
+
+def as_binary(recording: BaseRecording, path: Path) -> Path:
+    """A file of samples, with the probe beside it and a rule that describes it."""
+    samples = path.with_suffix(".dat")
+    recording.get_traces().tofile(samples)
+    write_probeinterface(path.with_suffix(".json"), recording.get_probegroup())
+    binary = {"sampling_hz": 30000, "channels": recording.get_num_channels(), "dtype": "int16"}
+    described = {"binary": binary, "gain_to_uv": GAIN_TO_UV, "probe_file": f"{path.name}.json"}
+    (path.parent / "sort_assets.yaml").write_text(
+        json.dumps({"rules": [{"match": samples.name, "recording": described}]}), encoding="utf-8"
+    )
+    return samples
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +73,17 @@ def test_tetrodes_in_an_nwb_file_are_sorted_by_default(
 
 
 @pytest.mark.release
-@pytest.mark.parametrize(("shape", "groups"), [("tetrode", 2), ("shank of 8", 1), ("eight wires", 1), ("wire", 1)])
-def test_a_plain_binary_with_a_probe_file_is_sorted_by_default(module_home: Home, shape: str, groups: int) -> None:
+@pytest.mark.parametrize("write", [as_nwb, as_binary])
+@pytest.mark.parametrize(("shape", "groups"), [("tetrode", 4), ("shank of 8", 2), ("eight wires", 1), ("wire", 2)])
+def test_every_shape_is_sorted_by_default(module_home: Home, shape: str, groups: int, write: Write) -> None:
     home, (recording, known) = module_home, make_groups(shape, groups, 30.0)
-    path = home.roots.recordings / f"{shape.replace(' ', '-')}.dat"
-    recording.get_traces().tofile(path)
-    write_probeinterface(path.with_suffix(".json"), recording.get_probegroup())
-    binary = {"sampling_hz": 30000, "channels": recording.get_num_channels(), "dtype": "int16"}
-    described = {"binary": binary, "gain_to_uv": GAIN_TO_UV, "probe_file": f"{path.stem}.json"}
-    (home.roots.recordings / "sort_assets.yaml").write_text(
-        json.dumps({"rules": [{"match": path.name, "recording": described}]}), encoding="utf-8"
-    )
-    key = home.register(path)
+    key = home.register(write(recording, home.roots.recordings / shape.replace(" ", "-")))
 
     result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
 
     assert result.success
-    assert np.all(unit_accuracies(known, StoredSorting(home.roots, key).load()) >= ENOUGH)
+    accuracies = unit_accuracies(known, StoredSorting(home.roots, key).load())
+    assert np.all(accuracies >= ENOUGH), f"{write.__name__}, {groups} x {shape}: {np.round(accuracies, 2)}"
 
 
 @pytest.mark.release

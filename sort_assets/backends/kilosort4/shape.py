@@ -1,21 +1,21 @@
 """What Kilosort4's parameters are where nobody chose them, by the shape of what is sorted together.
 
-Measured with `benchmarks/shapes.py` (Kilosort 4.1.7, CPU, 30 s at 30 kHz): known units found with its own defaults,
-without drift correction (`nblocks` 0), without common reference (`do_CAR` false), and without both.
+Measured with `benchmarks/shapes.py` (Kilosort 4.1.7, CPU, 20 or 30 s at 30 kHz): known units found with its own
+defaults, without common reference (`do_CAR` false), without drift correction (`nblocks` 0), and without both.
 
-==================  ========  =====  =============  ================  =======
-sorted together     channels  known  its defaults   do_CAR false      both
-==================  ========  =====  =============  ================  =======
-single wire         1         2      refused        0                 2
-stereotrode         2         3      0              0                 3
-tetrode (20 s)      4         3      0              0                 3
-eight wires         8         8      0              0                 8
-shank of 8          8         4      4              -                 4
-==================  ========  =====  =============  ================  =======
+===============  ========  =====  ============  ============  =========  ====
+sorted together  channels  known  its defaults  do_CAR false  nblocks 0  both
+===============  ========  =====  ============  ============  =========  ====
+single wire      1         2      refused       0             refused    2
+stereotrode      2         3      0             0             0          3
+tetrode          4         3      0             0             -          3
+eight wires      8         8      0             0             -          8
+shank of 8       8         4      4             -             4          4
+two columns      16        8      8             -             8          8
+===============  ========  =====  ============  ============  =========  ====
 
 With `nblocks` 1 on few channels the estimate of drift is wrong by tens of micrometres; the interpolation to the shifted
-places (`preprocessing.get_drift_matrix`) then leaves nothing of the signal. A stereotrode without drift correction but
-with common reference: 0 of 3.
+places (`preprocessing.get_drift_matrix`) then leaves nothing of the signal.
 
 `whitening_range` stays at Kilosort's 32, of which it takes the channels that there are: with 1, the tetrodes' units are
 found as well, up to 0.09 less accurately. `batch_size` stays at 60000 but where fewer than four of them fit in: a batch

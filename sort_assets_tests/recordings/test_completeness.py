@@ -14,7 +14,9 @@ from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, prepare
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.completeness import complete, missing_parts
+from sort_assets.recordings.headers import read_header
 from sort_assets.recordings.preflight import inspect_recording
+from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.writers import (
     write_binary,
     write_intan,
@@ -153,6 +155,17 @@ def test_a_broken_file_of_a_folder_is_left_out(short: BaseRecording, tmp_path: P
 
     assert [piece.name for piece in boundaries(recording)] == ["day_0.rhd", "day_3.rhd"]
     assert ["day_1.rhd" in missing_parts(recording)[0], "day_2.rhd" in missing_parts(recording)[1]] == [True, True]
+
+
+def test_the_streams_of_a_folder_are_those_of_its_first_whole_file(short: BaseRecording, tmp_path: Path) -> None:
+    for day in range(3):
+        write_nwb({"A": short, "B": short}, tmp_path / f"day_{day}.nwb")
+    os.truncate(tmp_path / "day_0.nwb", 5000)
+
+    header = read_header(tmp_path, ACCEPTED)
+
+    assert [stream.name for stream in header.streams] == ["acquisition/A", "acquisition/B"]
+    assert {stream.duration_s for stream in header.streams} == {4.0}
 
 
 def test_nothing_at_all_is_refused_all_the_same(short: BaseRecording, tmp_path: Path) -> None:

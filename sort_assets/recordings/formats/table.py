@@ -293,14 +293,22 @@ def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple
         As `recognise` does.
     """
     recording_format = find_format(path, config)
-    if recording_format is None and path.is_dir():
-        members = folder_members(path, config)
-        if members:
-            path, recording_format = members[0]
-    if recording_format is None:
+    if recording_format is not None:
+        members = [(path, recording_format)]
+    else:
+        members = folder_members(path, config) if path.is_dir() else []
+    if not members:
         raise unknown_format(path, config)
-    streams = recording_format.streams(path)
-    return () if len(streams) == 1 and not recording_format.may_grow else streams
+    for member, member_format in members:
+        try:
+            streams = member_format.streams(member)
+        except UnreadableRecordingError:
+            # It is left out when the folder is opened.
+            if config is None or not config.accept_incomplete or member == members[-1][0]:
+                raise
+        else:
+            break
+    return () if len(streams) == 1 and not member_format.may_grow else streams
 
 
 def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:

@@ -14,7 +14,7 @@ from sort_assets.config.model import RecordingConfig
 from sort_assets.errors import SortAssetsError, StreamError
 from sort_assets.recordings.clock_check import clock
 from sort_assets.recordings.fingerprint import fingerprint
-from sort_assets.recordings.formats.reading import LINKED_FILE, not_allowed
+from sort_assets.recordings.formats.reading import LINKED_FILE, not_allowed, readable
 from sort_assets.recordings.formats.table import find_format, sortable_streams
 from sort_assets.recordings.opening import open_recording
 
@@ -139,7 +139,8 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
 
 
 def _read_stream(path: Path, name: str | None, config: RecordingConfig) -> StreamHeader:
-    recording = open_recording(path, name, config)
+    with readable(path):  # whatever a library raises about one stream, the others are read
+        recording = open_recording(path, name, config)
     rate_hz = float(recording.sampling_frequency)
     num_samples = int(recording.get_num_samples())
     return StreamHeader(

@@ -53,7 +53,10 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
         if config.probe_file is not None:
             return None
         if isinstance(error, UnreadableRecordingError):
-            raise
+            raise UnreadableRecordingError(
+                error.message,
+                remedy=f"{error.remedy} With recording.probe_file, the settings are not needed.",
+            ) from error
         raise MissingProbeError(
             f"The probe of '{folder.name}' can't be read from '{settings}' ({type(error).__name__}: {error}).",
             remedy="Set recording.probe_file to a probeinterface JSON file of the electrodes that were recorded, with "

@@ -6,6 +6,7 @@ Only probeinterface's own JSON is read. A `.prb` is a Python program: reading it
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,20 @@ def read_probe_file(file: Path) -> ProbeGroup:
             f"'{file}' can't be read as a probe file: {type(error).__name__}: {error}.",
             remedy="Save the probe again with probeinterface.write_probeinterface.",
         ) from error
+    described = len(json.loads(file.read_bytes())["probes"])
+    if described != len(probes.probes):
+        raise ConfigError(
+            f"'{file}' describes {described} probes, of which {len(probes.probes)} can be read: its list probe_ids "
+            "does not have one name for each.",
+            remedy="Give probe_ids as many names as there are probes, or take it out; or save the probes again with "
+            "probeinterface.write_probeinterface.",
+        )
+    units = sorted({str(probe.si_units) for probe in probes.probes} - set(_MICROMETRES))
+    if units:
+        raise ConfigError(
+            f"'{file}' has positions in a unit that is not known: si_units is '{units[0]}'.",
+            remedy=f"Set si_units in the file to one of: {', '.join(_MICROMETRES)}, with the positions in it.",
+        )
     probes, depth_left_out = planar_probes(probes)
     if depth_left_out:
         raise ConfigError(

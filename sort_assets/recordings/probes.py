@@ -62,12 +62,13 @@ def planar_positions(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndar
     """Lay positions in space into a plane, since sorters, probes' files and Phy have two coordinates.
 
     Electrodes that lie in a plane, whichever it is, keep all their distances: all of them together, or else those of
-    each group on its own.
+    each group on its own. A coordinate that is known of no electrode is the same for all; an electrode without a
+    position gets none, and is not asked which plane it is.
 
     Parameters
     ----------
     positions : np.ndarray
-        In micrometres, shape (channels, 2 or 3).
+        In micrometres, shape (channels, 2 or 3); NaN where not known.
     groups : np.ndarray
         Of each channel: its shank or tetrode.
 
@@ -83,8 +84,10 @@ def planar_positions(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndar
     MissingProbeError
         When electrodes coincide in every plane.
     """
-    if positions.shape[1] == 2 or not np.isfinite(positions).all():
+    known = np.isfinite(positions)
+    if positions.shape[1] == 2 or np.count_nonzero(known.any(axis=0)) < 2:
         return positions[:, :2], False
+    positions = np.where(known.any(axis=0), positions, 0.0)
     together = _in_plane(positions)
     if together is not None:
         return together, False
@@ -96,7 +99,8 @@ def planar_positions(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndar
             planar[member] = part
         return planar, False
     for plane in _PLANES:
-        if all(len(np.unique(positions[member][:, plane], axis=0)) == member.sum() for member in members):
+        laid = [_placed(positions[member][:, plane]) for member in members]
+        if all(len(np.unique(part, axis=0)) == len(part) for part in laid):
             return positions[:, plane], True
     raise MissingProbeError(
         "The electrodes have positions in space that coincide in every plane.",
@@ -143,17 +147,23 @@ def planar_probes(probes: ProbeGroup) -> tuple[ProbeGroup, bool]:
 
 def _in_plane(positions: np.ndarray) -> np.ndarray | None:
     """Positions in the plane in which they lie, shape (channels, 2); None where they lie in none."""
-    extents = np.ptp(positions, axis=0)
+    placed = _placed(positions)
+    if not len(placed):
+        return positions[:, :2]
+    extents = np.ptp(placed, axis=0)
     for plane, axis in zip(_PLANES, (2, 1, 0), strict=True):
         if extents[axis] <= _FLAT * extents.max():
             return positions[:, plane]
-    centred = positions - positions.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    _, sizes, axes = np.linalg.svd(placed - placed.mean(axis=0), full_matrices=False)
     if len(sizes) == 3 and sizes[2] > _FLAT * sizes[0]:
         return None
     # The longer axis is the one along the probe; either direction would do, so the result must not depend on it.
     along_and_across = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
-    return np.asarray(centred @ along_and_across[::-1].T)
+    return np.asarray((positions - placed.mean(axis=0)) @ along_and_across[::-1].T)
+
+
+def _placed(positions: np.ndarray) -> np.ndarray:
+    return np.asarray(positions[np.isfinite(positions).all(axis=1)])
 
 
 def attach_neuropixels(recording: BaseRecording, probe: Probe) -> None:

@@ -162,6 +162,29 @@ def test_a_damaged_file_is_said_to_be_none(content: str, intan: Path) -> None:
         open_recording(intan, config=WITH_PROBE)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"probe_ids": ["one"]}, r"describes 2 probes, of which 1 can be read.*probe_ids"),
+        ({"si_units": "km"}, r"si_units is 'km'.*one of: um, mm, m"),
+    ],
+)
+def test_a_file_that_can_be_read_only_in_part_or_not_to_scale_is_refused(
+    change: dict[str, object], message: str, intan: Path
+) -> None:
+    probes = ProbeGroup()
+    probes.add_probe(column([0, 1]))
+    probes.add_probe(column([2, 3], x=200.0))
+    write_probeinterface(intan.parent / "probe.json", probes)
+    described = json.loads((intan.parent / "probe.json").read_text())
+    for part in (described, *described["probes"]):
+        part.update({name: value for name, value in change.items() if name in part or part is described})
+    (intan.parent / "probe.json").write_text(json.dumps(described))
+
+    with pytest.raises(ConfigError, match=message):
+        open_recording(intan, config=WITH_PROBE)
+
+
 def test_a_probe_that_is_not_wired_is_refused(intan: Path) -> None:
     probe = column([0, 1])
     probe.device_channel_indices = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +28,7 @@ from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.nwb_series import Series, find_series
 from sort_assets.recordings.formats.reading import (
     LINKED_FILE,
+    MIN_SORTABLE_RATE_HZ,
     choose_stream,
     clock_readable,
     open_hdf5,
@@ -106,17 +108,42 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         try:
             self._reader.load_recording(file_path=file_path)
             self._check_shape(series)
+            self._check_electrodes(series)
             return list(self._reader.channel_ids())
         # Series without electrodes, tables without rows for them, columns of another length.
         except Exception:
-            if needed or self._reader.series is None:
+            if self._reader.series is None:
+                raise
+            self._check_shape(series)
+            if needed:
                 raise
             self._reader.electrodes_table = None
             shape = self._reader.data().shape
             return list(range(1 if len(shape) == 1 else shape[1]))
 
     def _check_shape(self, series: str) -> None:
-        """Check that each electrode has its column of samples."""
+        """Check that samples are in rows: by the numbers of timestamps and electrodes, or else as there are more."""
+        shape, timestamps = self._reader.data().shape, self._reader.series.get("timestamps")
+        if len(shape) not in (1, 2):
+            raise UnreadableRecordingError(
+                f"The samples of '{series}' in '{self._reader.file.filename}' have {len(shape)} dimensions.",
+                remedy="Write the file again with samples of shape (times, channels).",
+            )
+        num_times = None if timestamps is None else len(timestamps)
+        electrodes = self._reader.electrodes_indices
+        num_electrodes = None if electrodes is None else len(electrodes)
+        if len(shape) == 1 or shape[0] == num_times or shape[1] == num_electrodes:
+            return
+        if shape[0] >= shape[1] and shape[0] != num_electrodes:
+            return
+        raise UnreadableRecordingError(
+            f"The samples of '{series}' in '{self._reader.file.filename}' have {shape[1]} columns and {shape[0]} rows: "
+            "rows and columns are exchanged.",
+            remedy="Write the file again with samples of shape (times, channels).",
+        )
+
+    def _check_electrodes(self, series: str) -> None:
+        """Check that each column of samples has its electrode."""
         shape, num_electrodes = self._reader.data().shape, len(self._reader.electrodes_indices)
         if len(shape) not in (1, 2):
             raise UnreadableRecordingError(
@@ -126,11 +153,11 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
             )
         num_columns = 1 if len(shape) == 1 else shape[1]
         if num_columns != num_electrodes:
-            transposed = len(shape) == 2 and shape[0] == num_electrodes
             raise UnreadableRecordingError(
                 f"The samples of '{series}' in '{self._reader.file.filename}' have {num_columns} columns, and "
-                f"{num_electrodes} electrodes are named" + (": rows and columns are exchanged." if transposed else "."),
+                f"{num_electrodes} electrodes are named.",
                 remedy="Write the file again with samples of shape (times, channels), and the electrodes of these "
+                "channels; or set recording.probe_file to a probeinterface JSON file with the positions of these "
                 "channels.",
             )
 
@@ -139,8 +166,6 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         locations = self._reader.locations()
         if locations is None or not np.isfinite(locations[:, :2]).any():
             return
-        if not np.isfinite(locations[:, -1]).any():  # of a column that nobody filled
-            locations = locations[:, :2]
         groups = np.zeros(len(locations)) if groups is None else groups
         positions, depth_left_out = planar_positions(locations, groups)
         probes = ProbeGroup()
@@ -210,13 +235,17 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
             f"'{path}' holds no electrical series.", remedy="Export it with the raw signal (ElectricalSeries)."
         )
     sortable = tuple(name for name, series in found.items() if series.may_hold_spikes)
-    if stream is not None and stream.strip("/") in found and stream.strip("/") not in sortable:
+    name = next(iter(found)) if stream is None else stream.strip("/")
+    if name in found and name not in sortable and (stream is not None or not sortable):
         raise StreamError(
-            f"The series '{stream}' of '{path}' has {found[stream.strip('/')].rate_hz:.0f} samples per second, too few "
-            "for spikes: it holds local field potentials.",
-            remedy=f"Set recording.stream to one of: {', '.join(sortable) or 'none'}.",
+            f"The series '{name}' of '{path}' has {found[name].why_too_slow}."
+            if stream is not None
+            else f"'{path}' holds no stream that can be sorted (at least {MIN_SORTABLE_RATE_HZ:.0f} Hz): '{name}' has "
+            f"{found[name].why_too_slow}.",
+            remedy=_remedy_for_slow(found[name], sortable),
         )
-    series = found[choose_stream(path, stream, sortable)]
+    broken = [name for name in sortable if found[name].problem is not None]
+    series = found[choose_stream(path, stream, sortable, broken)]
     if series.problem is not None:
         raise series.problem
     _check_filters(series)
@@ -236,6 +265,20 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     if series.samples_file != path:
         recording.annotate(**{LINKED_FILE: str(series.samples_file.resolve())})
     return recording
+
+
+def _remedy_for_slow(series: Series, sortable: Sequence[str]) -> str:
+    remedies = []
+    if sortable:
+        remedies.append(f"Set recording.stream to one of: {', '.join(sortable)}.")
+    if not series.rate_is_stated:
+        remedies.append(
+            "If its timestamps are in milliseconds, or numbers of samples, export it again with timestamps in seconds, "
+            "or with a rate instead."
+        )
+    elif not sortable:
+        remedies.append("Check that the file holds the wide-band signal, not only local field potentials.")
+    return " ".join(remedies)
 
 
 def _check_filters(series: Series) -> None:

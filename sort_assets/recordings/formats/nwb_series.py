@@ -33,6 +33,8 @@ class Series:
         Samples per second; NaN where it can't be read.
     problem : UnreadableRecordingError or None
         Why it can't be read.
+    rate_is_stated : bool
+        Whether the file states the rate; else it is that of the timestamps.
     """
 
     file: Path
@@ -40,11 +42,22 @@ class Series:
     samples_file: Path
     rate_hz: float = math.nan
     problem: UnreadableRecordingError | None = None
+    rate_is_stated: bool = True
 
     @property
     def may_hold_spikes(self) -> bool:
         """Whether it is fast enough, as far as that can be read."""
         return self.problem is not None or self.rate_hz >= MIN_SORTABLE_RATE_HZ
+
+    @property
+    def why_too_slow(self) -> str:
+        """What it has instead of a rate that resolves spikes, for people."""
+        if self.rate_is_stated:
+            return f"{self.rate_hz:.6g} samples per second, too few for spikes: it holds local field potentials"
+        return (
+            f"{self.rate_hz:.6g} samples per second by its timestamps, too few for spikes: it holds local field "
+            "potentials, or the timestamps are not in seconds, as NWB requires"
+        )
 
 
 def find_series(path: Path) -> dict[str, Series]:
@@ -76,8 +89,13 @@ def find_series(path: Path) -> dict[str, Series]:
 def _electrical_series(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Group | UnreadableRecordingError]]:
     """Each series with its path in this file, in the order of the file; in place of one behind a broken link, why."""
     groups = [(name, file[name]) for name in reversed(_SIGNAL_GROUPS) if name in file]
+    # A link may lead back to a group above it. The groups are kept, since HDF5 numbers files as long as they are open.
+    visited: dict[tuple[int, int], h5py.Group] = {}
     while groups:
         name, group = groups.pop()
+        if _place(group) in visited:
+            continue
+        visited[_place(group)] = group
         if group.attrs.get("neurodata_type") == "ElectricalSeries":
             yield name, group
             continue
@@ -89,6 +107,12 @@ def _electrical_series(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.
             elif isinstance(group[child], h5py.Group):
                 inside.append((f"{name}/{child}", group[child]))
         groups += reversed(inside)
+
+
+def _place(thing: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+    """The file, and where in it, which is the same by whatever links something was found."""
+    found = h5py.h5o.get_info(thing.id)
+    return found.fileno, found.addr
 
 
 def _broken_link(group: h5py.Group, child: str, name: str, path: Path) -> UnreadableRecordingError | None:
@@ -132,7 +156,7 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
     with readable(path), clock_readable(path):
         data = series["data"]
         rate_hz = _rate(series)
-        place = h5py.h5o.get_info(data.id)
+        place = _place(data)
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UnreadableRecordingError(
             f"The series '{name}' of '{path}' states {rate_hz} samples per second.",
@@ -140,7 +164,7 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
         )
     file, samples_file = (_same_or_other(path, one.file.filename) for one in (series, data))
     here = name if file == path else series.name.strip("/")
-    return Series(file, here, samples_file, rate_hz), (place.fileno, place.addr)
+    return Series(file, here, samples_file, rate_hz, rate_is_stated="starting_time" in series), place
 
 
 def _same_or_other(path: Path, name: str) -> Path:

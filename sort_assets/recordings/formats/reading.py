@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,7 +176,7 @@ def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:
             recording.get_traces(segment_index, start_frame=num_samples - 1, end_frame=num_samples)
 
 
-def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> str:
+def choose_stream(path: Path, stream: str | None, available: Sequence[str], broken: Collection[str] = ()) -> str:
     """The stream to open.
 
     Parameters
@@ -187,13 +187,15 @@ def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> s
         The name asked for; None takes the only one.
     available : sequence of str
         Names of the streams that can be sorted.
+    broken : collection of str
+        Those of them that can't be read: they can be named, to be told why, but are not proposed.
 
     Raises
     ------
     StreamError
         When the name does not exist, or none is given and there is not exactly one stream.
     """
-    listed = ", ".join(available) or "none"
+    listed = ", ".join([name for name in available if name not in broken] or available)
     if stream is None:
         if len(available) == 1:
             return available[0]
@@ -202,8 +204,9 @@ def choose_stream(path: Path, stream: str | None, available: Sequence[str]) -> s
                 f"'{path}' holds no stream that can be sorted (at least {MIN_SORTABLE_RATE_HZ:.0f} Hz).",
                 remedy="Check that the file holds the wide-band signal, not only local field potentials.",
             )
+        unread = f", of which {len(broken)} can't be read," if broken else ""
         raise StreamError(
-            f"'{path}' holds {len(available)} streams and none was named.",
+            f"'{path}' holds {len(available)} streams{unread} and none was named.",
             remedy=f"Set recording.stream to one of: {listed}.",
         )
     if stream.strip("/") in available:

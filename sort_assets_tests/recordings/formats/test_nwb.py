@@ -174,6 +174,18 @@ def test_a_file_of_field_potentials_alone_has_nothing_to_sort(field_potentials: 
         open_recording(path)
 
 
+@pytest.mark.parametrize(("units", "rate"), [(1e3, "30"), (30000.0, "1")])
+def test_timestamps_that_are_not_in_seconds_are_told_with_their_rate(
+    units: float, rate: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True)
+    with h5py.File(path, "a") as file:
+        file[f"{SERIES}/timestamps"][...] *= units
+
+    with pytest.raises(StreamError, match=rf"{rate} samples per second by its timestamps.*timestamps in seconds"):
+        open_recording(path)
+
+
 def test_a_file_without_signal_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "recording.nwb", "w") as file:
         file.create_group("acquisition")
@@ -223,6 +235,30 @@ def test_electrodes_in_any_plane_of_space_have_two_coordinates(
 
     assert recording.get_probe().ndim == 2
     np.testing.assert_array_equal(recording.get_channel_locations(), placed)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"rel_x": slice(3, 4), "rel_y": slice(3, 4), "rel_z": slice(3, 4)},
+        {"rel_z": slice(3, 4)},
+        {"rel_y": slice(None)},
+    ],
+)
+def test_electrodes_without_a_position_do_not_change_that_of_the_others(
+    unknown: dict[str, slice], short: BaseRecording, tmp_path: Path
+) -> None:
+    placed = short.get_channel_locations()
+    columns = {"rel_x": placed[:, 0].copy(), "rel_y": np.full(16, 7.5), "rel_z": placed[:, 1].copy()}
+    for name, which in unknown.items():
+        columns[name][which] = np.nan
+    path = _write_positions(short, tmp_path / "recording.nwb", columns)
+
+    locations = open_recording(path).get_channel_locations()
+
+    known = np.isfinite(locations).all(axis=1)
+    assert np.flatnonzero(~known).tolist() == ([3] if "rel_z" in unknown else [])
+    np.testing.assert_array_equal(locations[known], placed[known])
 
 
 def test_a_probe_that_stands_at_an_angle_keeps_its_distances(short: BaseRecording, tmp_path: Path) -> None:
@@ -349,6 +385,16 @@ def test_a_link_that_leads_nowhere_names_its_target_and_blocks_no_other_series(
 
     assert [stream.name for stream in header.streams] == [SERIES]
     assert list(header.problems) == ["acquisition/Gone"]
+    with pytest.raises(StreamError, match=rf"1 can't be read.*one of: {SERIES}\.$"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("target", ["/acquisition", "/", "/acquisition/More"])
+def test_a_link_to_a_group_above_it_ends(target: str, short: BaseRecording, tmp_path: Path) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb")
+    path = _linking_file(tmp_path / "day.nwb", {"acquisition/More/Up": h5py.SoftLink(target)}, like=raw)
+
+    assert open_recording(path).get_num_channels() == 16
 
 
 @pytest.mark.parametrize("rate", [np.nan, np.inf, 0.0])
@@ -383,7 +429,7 @@ def test_samples_compressed_by_a_filter_that_is_not_installed_name_the_package(
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (lambda traces: traces[:5000].T, "5000 columns, and 16 electrodes are named: rows and columns are exchanged"),
+        (lambda traces: traces[:5000].T, "5000 columns and 16 rows: rows and columns are exchanged"),
         (lambda traces: traces[:, :9], "9 columns, and 16 electrodes are named"),
     ],
 )
@@ -399,6 +445,20 @@ def test_samples_that_are_not_those_of_the_electrodes_are_refused(
 
     with pytest.raises(UnreadableRecordingError, match=message):
         open_recording(path)
+
+
+@pytest.mark.parametrize("electrodes", ["named", "not named"])
+def test_a_probe_file_does_not_make_samples_of_channels(electrodes: str, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+    with h5py.File(path, "a") as file:
+        del file[f"{SERIES}/data"]
+        file[f"{SERIES}/data"] = short.get_traces(end_frame=5000).T
+        if electrodes == "not named":
+            del file[f"{SERIES}/electrodes"]
+
+    with pytest.raises(UnreadableRecordingError, match="rows and columns are exchanged"):
+        open_recording(path, config=RecordingConfig(probe_file="probe.json"))
 
 
 @pytest.mark.parametrize("damage", ["no electrodes", "electrodes that are not in the table"])

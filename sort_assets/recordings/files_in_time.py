@@ -20,8 +20,8 @@ SEGMENT = "/segment_"
 _COMPARED_SAMPLES = 1000
 _LEAST_COMPARED_SAMPLES = 100
 """Noise of as many samples is never the same twice."""
-_SAME_START_S = 1e-3
-"""Files that begin at the same time, such as 0, are each on a clock of their own."""
+_SAME_START_SAMPLES = 0.5
+"""Files that begin at the same sample, such as 0, are each on a clock of their own."""
 
 
 def file_of_part(name: str) -> str:
@@ -85,7 +85,7 @@ def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[
         for piece in pieces
         if piece.end_sample > piece.start_sample
     ]
-    if all(abs(begins_s - times_s[0][1]) < _SAME_START_S for _, begins_s, _ in times_s):
+    if all(abs(begins_s - times_s[0][1]) * clock.nominal_hz < _SAME_START_SAMPLES for _, begins_s, _ in times_s):
         return []
     for (before, _, ended_s), (piece, begins_s, _) in pairwise(times_s):
         if begins_s < ended_s:
@@ -104,7 +104,7 @@ def _length(piece: Boundary) -> int:
 def _holds_the_same(recording: BaseRecording, clock: Clock, before: tuple[int, int], piece: Boundary) -> bool:
     """Whether a file begins within the one before, by its clock, with the samples that are there."""
     begins_s, ended_s, next_s = clock.times_s([before[0], before[1] - 1, piece.start_sample]).tolist()
-    if not begins_s + _SAME_START_S <= next_s <= ended_s:
+    if not begins_s + _SAME_START_SAMPLES / clock.nominal_hz <= next_s <= ended_s:
         return False
     at = before[0] + int(clock.cut(*before).samples(next_s))
     length = min(before[1] - at, _length(piece))

@@ -67,15 +67,19 @@ def shared_clock(numbers: np.ndarray, timestamps: np.ndarray, rate_hz: float) ->
     if len(number_of) < 2 or not _on_a_line(number_of, time_of, rate_hz):
         return _believed(by_number, timestamps, rate_hz)
     clock = _on_line(by_number, number_of, time_of)
-    without = _without_timestamp(clock, timestamps)
-    if without is None:
-        return _believed(by_number, timestamps, rate_hz)
-    if not without:
-        return clock, []
-    return clock, [
-        f"{without} of {len(timestamps)} samples have no timestamp, since the stream was not synchronized then: their "
-        "times go on from those of the others by the numbers of the samples."
-    ]
+    without, off = _not_on_line(clock, timestamps)
+    doubts = []
+    if without:
+        doubts.append(
+            f"{without} of {len(timestamps)} samples have no timestamp, since the stream was not synchronized then: "
+            "their times go on from those of the others by the numbers of the samples."
+        )
+    if off:
+        doubts.append(
+            f"{off} of {len(timestamps)} timestamps contradict the others and the numbers of the samples, which go on: "
+            "they were not followed."
+        )
+    return clock, doubts
 
 
 def _chosen(by_number: Clock) -> np.ndarray:
@@ -96,9 +100,9 @@ def _on_a_line(number_of: np.ndarray, time_of: np.ndarray, rate_hz: float) -> bo
     )
 
 
-def _without_timestamp(clock: Clock, timestamps: np.ndarray) -> int | None:
-    """How many samples have no timestamp; None where one is not the time of the clock, to half a sample."""
-    without, ramp = 0, np.arange(_BLOCK)
+def _not_on_line(clock: Clock, timestamps: np.ndarray) -> tuple[int, int]:
+    """How many samples have no timestamp, and how many one that is not the time of the clock, to half a sample."""
+    without, off, ramp = 0, 0, np.arange(_BLOCK)
     for piece in clock.pieces:
         steps_s = ramp / piece.rate_hz
         tolerance_s = 0.5 / clock.nominal_hz + 2 * float(np.spacing(abs(piece.end_time_s)))
@@ -110,10 +114,9 @@ def _without_timestamp(clock: Clock, timestamps: np.ndarray) -> int | None:
             if off_s.min() >= time_s - tolerance_s and off_s.max() <= time_s + tolerance_s:
                 continue
             lacking = ~np.isfinite(block) | (block == _NOT_SYNCHRONIZED)
-            if (np.abs(off_s[~lacking] - time_s) > tolerance_s).any():
-                return None
-            without += int(lacking.sum())
-    return without
+            without += int(np.count_nonzero(lacking))
+            off += int(np.count_nonzero(np.abs(off_s[~lacking] - time_s) > tolerance_s))
+    return without, off
 
 
 def _on_line(by_number: Clock, number_of: np.ndarray, time_of: np.ndarray) -> Clock:

@@ -96,8 +96,9 @@ def test_timestamps_that_jump_and_come_back_between_two_pairs_are_not_followed()
 
     clock, doubts = shared_clock(numbers, timestamps, RATE_HZ)
 
-    assert clock.jumps == ()
-    assert doubts or clock.corrupt_samples == 1000
+    np.testing.assert_allclose(clock.times_s(numbers), 12.5 + numbers / TRUE_HZ, atol=0.25 / RATE_HZ, rtol=0)
+    (doubt,) = doubts
+    assert "1000 of 300000 timestamps contradict the others" in doubt
 
 
 def test_a_rate_that_wanders_is_followed() -> None:

@@ -32,6 +32,8 @@ def content_hash(units: DeliveredUnits, facts: Facts) -> str:
     }
     if units.missing_parts:
         plain["missing_parts"] = units.missing_parts
+    if units.missed_groups:
+        plain["missed_groups"] = units.missed_groups
     arrays = {f"spikes {index}": train for index, train in enumerate(units.spike_samples)}
     if units.num_at_joins:
         arrays |= {f"at joins {index}": marks for index, marks in enumerate(units.spike_at_join)}

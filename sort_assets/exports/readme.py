@@ -91,7 +91,7 @@ def readme_text(
     lines += ["", "What is known about session and subject"]
     lines += [f"  {words}" for words in _known(facts)]
     lines += ["", "What is missing"]
-    lines += [f"  {words}" for words in [*_not_whole(units), *absent]] or ["  Nothing."]
+    lines += [f"  {words}" for words in [*_not_sorted(units), *absent]] or ["  Nothing."]
     if notes:
         lines += ["", "Notes", *(f"  {words}" for words in notes)]
     lines += [
@@ -103,10 +103,15 @@ def readme_text(
     return "\n".join(lines)
 
 
-def _not_whole(units: DeliveredUnits) -> list[str]:
-    if not units.missing_parts:
-        return []
-    return ["The recording is not whole; what is there was sorted (recording.accept_incomplete):", *units.missing_parts]
+def _not_sorted(units: DeliveredUnits) -> list[str]:
+    lines: list[str] = []
+    if units.missing_parts:
+        lines.append("The recording is not whole; what is there was sorted (recording.accept_incomplete):")
+        lines += units.missing_parts
+    if units.missed_groups:
+        lines.append("Units of some groups of channels: the sorter missed their spikes.")
+        lines += units.missed_groups
+    return lines
 
 
 def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:

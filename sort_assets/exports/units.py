@@ -108,6 +108,8 @@ class DeliveredUnits:
         What the columns of the table are, by name; of those that are declared.
     missing_parts : tuple of str
         What the whole recording lacks, in sentences; empty where it is whole.
+    missed_groups : tuple of str
+        Of each group of channels whose spikes the sorter missed, what happened.
     channels : np.ndarray
         Shape (units, channels): whether a channel is one of the unit's.
     electrodes : Electrodes
@@ -128,6 +130,7 @@ class DeliveredUnits:
     waveforms: Waveforms | None
     columns: dict[str, Column] = field(default_factory=dict)
     missing_parts: tuple[str, ...] = ()
+    missed_groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.unit_ids)
@@ -181,6 +184,7 @@ def delivered_units(
     clock: Clock,
     waveform: WaveformConfig | None = None,
     missing_parts: tuple[str, ...] = (),
+    missed_groups: tuple[str, ...] = (),
     name: str = "recording",
     columns: Iterable[Column] = (*UNIT_METRICS, *DECISIONS),
 ) -> DeliveredUnits:
@@ -201,6 +205,8 @@ def delivered_units(
         How long waveforms are, which decides which spikes are at joins; None is the default.
     missing_parts : tuple of str
         What the recording lacks, in sentences.
+    missed_groups : tuple of str
+        Of each group of channels whose spikes the sorter missed, what happened.
     name : str
         Of the recording; the files are named so.
     columns : iterable of Column
@@ -239,6 +245,7 @@ def delivered_units(
         table=table,
         columns={column.name: column for column in columns},
         missing_parts=missing_parts,
+        missed_groups=missed_groups,
         channels=_channels(analyzer)[chosen],
         electrodes=_electrodes(analyzer),
         waveforms=_waveforms(analyzer, unit_ids) if config.waveforms else None,

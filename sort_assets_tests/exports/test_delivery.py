@@ -276,6 +276,20 @@ def test_the_readme_says_how_to_read_each_file_and_what_was_absent(
     assert "Units without spikes, which Phy does not take: 8." in delivery.notes
 
 
+def test_groups_whose_spikes_were_missed_are_named_as_missing(
+    sorted_units: Sorted, facts: Facts, tmp_path: Path
+) -> None:
+    why = "Group shank_b: the sorter found nothing to sort, but the recording clearly has spikes."
+    units = replace(sorted_units.units(), missed_groups=(why,))
+
+    delivery = write_delivery(tmp_path, sorted_units.analyzer, units, DeliveryConfig(formats=("nwb",)), facts)
+
+    _, _, missing = (tmp_path / "README.txt").read_text().partition("What is missing\n")
+    assert missing.startswith(f"  Units of some groups of channels: the sorter missed their spikes.\n  {why}\n")
+    with NWBHDF5IO(delivery.files[0].path, "r") as opened:
+        assert why in opened.read().notes
+
+
 def test_what_the_readme_says_to_python_works(
     sorted_units: Sorted, facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,12 @@ def test_a_group_whose_spikes_are_missed_does_not_take_the_others_with_it(
         in check["description"]
     )
     assert "recording.start_s" in check["description"]
+    details = home.store.artefact(key, "sorting").manifest.details
+    assert (list(details["missed_groups"]), details["degraded"]) == (["ElectricalSeries_1"], True)
+    with home.instance() as instance:
+        digest = make_digest(instance, home.store, datetime.now(UTC) - timedelta(hours=1))
+    assert key in dict(digest.missed)
+    assert key not in dict(digest.sorted_)
 
 
 def test_spikes_that_the_chosen_settings_take_away_are_a_failure_that_counts(

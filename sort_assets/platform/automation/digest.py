@@ -52,6 +52,9 @@ class Digest:
         Keys of the recordings that were registered.
     sorted_ : sequence of tuple
         Key and outcome, like "8 units (degraded)".
+    missed : sequence of tuple
+        Key of a recording in which the spikes of a group of channels were missed while others were sorted, and which.
+        Counts as failed.
     unsortable : sequence of tuple
         Key, and why there was nothing to sort.
     failed : sequence of RunFailure
@@ -72,6 +75,7 @@ class Digest:
     until: datetime
     arrived: Sequence[str] = ()
     sorted_: Sequence[tuple[str, str]] = ()
+    missed: Sequence[tuple[str, str]] = ()
     unsortable: Sequence[tuple[str, str]] = ()
     failed: Sequence[RunFailure] = ()
     failed_unread: int = 0
@@ -92,7 +96,7 @@ class Digest:
             "arrived": len(self.arrived),
             "sorted": len(self.sorted_),
             "unsortable": len(self.unsortable),
-            "failed": len({one.run_id for one in self.failed}) + self.failed_unread,
+            "failed": len({one.run_id for one in self.failed}) + self.failed_unread + len(self.missed),
             "with failed checks": len({key for found in self.checks.values() for key, _ in found}),
             "rigs changed": len(self.rigs),
             "to look at": len(self.arrivals),
@@ -106,6 +110,7 @@ class Digest:
             f"From {_local(self.since)} to {_local(self.until)}:",
             _section("Arrived", self.arrived),
             _section("Sorted", map(": ".join, self.sorted_)),
+            _section("Failed in part, MissedSpikesError", map(": ".join, self.missed)),
             _section("Unsortable", map(": ".join, self.unsortable)),
             *(
                 f"Failed, {failure_class} ({len(failures)})\n{failures_of_a_class(failures)}"
@@ -157,7 +162,10 @@ def make_digest(
         since=since,
         until=until,
         arrived=_arrived(instance, since),
-        sorted_=[(key, results.outcome) for key, results in made if results.unsortable is None],
+        sorted_=[(key, one.outcome) for key, one in made if one.unsortable is None and not one.missed_groups],
+        missed=[
+            (key, f"{one.outcome}. {' '.join(one.missed_groups.values())}") for key, one in made if one.missed_groups
+        ],
         unsortable=[(key, results.unsortable) for key, results in made if results.unsortable is not None],
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),

@@ -119,6 +119,8 @@ class RecordingStatus:
             "kept": self.results.units_kept,
             "curated_by": self.results.curated_by,
             "unsortable": self.results.unsortable,
+            "unsortable_by_old_defaults": self.results.unsortable_by_old_defaults,
+            "missed_groups": dict(self.results.missed_groups),
             "degraded": bool(self.results.degraded),
             "failed_checks": [check.to_dict() for check in self.results.checks_not_passed],
             "failure": _failure_dict(self.results),
@@ -257,7 +259,7 @@ class Filters:
             state = one.state
             return (self.waiting and state is State.WAITING) or (self.problems and state is State.PROBLEM)
         fits = (
-            self.failed and (one.results.standing is not None or one.last_run_failed),
+            self.failed and (one.results.failure is not None or one.last_run_failed),
             self.unsortable and one.results.unsortable is not None,
             self.degraded and bool(one.results.degraded),
             self.waiting and one.run_wanted,

@@ -21,7 +21,9 @@ _ALL = "all"
 @click.argument("names", nargs=-1, metavar="[KEY_OR_GLOB...]")
 @click.option("--failed", is_flag=True, help="Show what failed.")
 @click.option("--unsortable", is_flag=True, help="Show what had nothing to sort.")
-@click.option("--degraded", is_flag=True, help="Show what was sorted with reduced parameters, or is not whole.")
+@click.option(
+    "--degraded", is_flag=True, help="Show what was sorted with reduced parameters, is not whole, or lacks a group."
+)
 @click.option("--waiting", is_flag=True, help="Show what is incomplete, or waits for its run to start.")
 @click.option("--problems", is_flag=True, help="Show what could not be registered, is no longer readable, or is gone.")
 @click.option("--changed", is_flag=True, help="Show what changed since it was sorted.")
@@ -76,6 +78,8 @@ def _print_recordings(statuses: "list[RecordingStatus]", *, checks: bool) -> Non
         failure = one.results.standing
         if failure is not None:
             say(f"{one.recording}: {failure.error} Logs: {one.results.failure_folder}")
+        for why in one.results.missed_groups.values():
+            say(f"{one.recording}: MissedSpikesError: {why}")
         if one.problem is not None:
             say(f"{one.recording}: {type(one.problem).__name__}: {one.problem}")
         for check in one.results.checks_not_passed if checks else ():

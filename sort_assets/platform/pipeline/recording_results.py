@@ -10,11 +10,12 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sort_assets.errors import MissedSpikesError
 from sort_assets.metrics.columns import Column, Kind
 from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
 from sort_assets.platform.pipeline.recorded_checks import RecordedCheck, published_at, recorded_checks
@@ -48,7 +49,8 @@ COLUMNS: tuple[Column, ...] = (
         "degraded",
         "bool",
         "",
-        "Whether memory ran out and the sorter ran with less than was configured, or the recording is not whole.",
+        "Whether memory ran out and the sorter ran with less than was configured, the recording is not whole, or the "
+        "spikes of a group of channels were missed.",
     ),
     Column("failed_checks", "text", "", "Checks of the present results that did not pass."),
     Column("failure", "text", "", "Class of the newest failure that no success followed."),
@@ -58,6 +60,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("overcome", "text", "", "Classes of failures on record that a success followed."),
 )
 """The columns of the table, in their order; `_TIMES` hold times, not text."""
+_OLD_DEFAULTS = (
+    "Made before the settings were chosen by the number of channels, with settings that take away the spikes of few "
+    "channels: launch the job sort_again"
+)
+_FEW_CHANNELS = 32
+"""Sorted together; from here on the shape changes none of the settings that take spikes away."""
 _TIMES = ("sorted_at", "failed_at")
 _DTYPES: dict[Kind, str] = {"text": "string", "int": "Int64", "float": "float64", "bool": "boolean"}
 
@@ -71,6 +79,11 @@ class RecordingSummary:
 
     Attributes
     ----------
+    missed_groups : dict of str to str
+        By group of channels whose spikes the sorter missed while it found others: what happened; counts as failed.
+    unsortable_by_old_defaults : bool
+        Whether it was found unsortable by a version that took the same settings for few channels as for many, which
+        take the spikes of few away.
     curated_by : str or None
         The person who decided on the units, where one did.
     run_id : str or None
@@ -101,6 +114,8 @@ class RecordingSummary:
     unsortable: str | None = None
     degraded: bool | None = None
     is_incomplete: bool = False
+    missed_groups: Mapping[str, str] = field(default_factory=dict)
+    unsortable_by_old_defaults: bool = False
     overcome: str | None = None
     run_id: str | None = None
     fingerprint: str | None = None
@@ -121,35 +136,45 @@ class RecordingSummary:
     @property
     def failure(self) -> str | None:
         """The class of the standing failure."""
-        return type(self.standing.error).__name__ if self.standing else None
+        if self.standing is None:
+            return MissedSpikesError.__name__ if self.missed_groups else None
+        return type(self.standing.error).__name__
 
     @property
     def failed_asset(self) -> str | None:
         """The asset of the standing failure."""
-        return self.standing.asset if self.standing else None
+        if self.standing is None:
+            return SORTING if self.missed_groups else None
+        return self.standing.asset
 
     @property
     def failed_at(self) -> datetime | None:
         """The time of the standing failure."""
-        return self.standing.time if self.standing else None
+        if self.standing is None:
+            return self.sorted_at if self.missed_groups else None
+        return self.standing.time
 
     @property
     def failure_message(self) -> str | None:
         """The message of the standing failure."""
-        return self.standing.error.message if self.standing else None
+        if self.standing is None:
+            return " ".join(self.missed_groups.values()) or None
+        return self.standing.error.message
 
     @property
     def outcome(self) -> str:
         """The current sorting in a phrase: "8 units, 6 kept by anna (degraded)"; empty when there is none."""
         if self.unsortable is not None:
-            return f"unsortable: {self.unsortable}"
+            doubt = f". {_OLD_DEFAULTS}" if self.unsortable_by_old_defaults else ""
+            return f"unsortable: {self.unsortable.rstrip('.') if doubt else self.unsortable}{doubt}"
         if self.units_found is None:
             return ""
         kept = "" if self.units_kept is None else f", {self.units_kept} kept"
         person = f" by {self.curated_by}" if self.curated_by else ""
-        degraded = " (degraded)" if self.degraded else ""
-        if self.is_incomplete:
-            degraded = " (degraded: the recording is not whole)"
+        reasons = ["the recording is not whole"] if self.is_incomplete else []
+        if self.missed_groups:
+            reasons.append(f"spikes were missed on the channels of {', '.join(self.missed_groups)}")
+        degraded = f" (degraded{': ' if reasons else ''}{'; '.join(reasons)})" if self.degraded or reasons else ""
         return f"{self.units_found} unit{'' if self.units_found == 1 else 's'}{kept}{person}{degraded}"
 
 
@@ -206,6 +231,8 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
         unsortable=_text(details.get("unsortable")),
         degraded=bool(details.get("degraded")) if sorting is not None else None,
         is_incomplete=bool(details.get("missing_parts")),
+        missed_groups={group: str(why) for group, why in _mapping(details.get("missed_groups")).items()},
+        unsortable_by_old_defaults=_is_of_old_defaults(details, _whole(preprocessed.get("channels"))),
         overcome=", ".join(sorted(overcome)) or None,
         run_id=_text(_mapping(sorting).get("run_id")),
         fingerprint=_text(preprocessed.get("fingerprint")),
@@ -258,6 +285,14 @@ def _failures(store: Store, recording: str, assets: Iterable[str]) -> tuple[Fail
         overcome += [one for one in attempts if not last_stands or was_made_good(store, one)]
     newest = max(standing, key=lambda one: one.time, default=None)
     return newest, {type(one.error).__name__ for one in overcome}
+
+
+def _is_of_old_defaults(sorting: dict[str, Any], channels: int | None) -> bool:
+    """Whether a sort of few channels found nothing, made before the recording's shape decided on settings."""
+    if sorting.get("unsortable") is None or sorting.get("chosen_by_shape"):
+        return False
+    groups = max(1, len(_mapping(sorting.get("effective_params"))))
+    return channels is not None and channels / groups < _FEW_CHANNELS
 
 
 def _is_sorted_or_failed(store: Store, recording: str, summary: RecordingSummary) -> bool:

@@ -154,9 +154,12 @@ class SortingDetails(AssetDetails):
         Why there was nothing to sort.
     unsortable_groups : dict
         The same by group of channels.
+    missed_groups : dict
+        By group of channels that has spikes of which the sorter found none, while other groups have units: what
+        happened, with the likely causes.
     degraded : bool
-        Whether memory ran out, so that the sorter ran with parameters that change its result, or the recording is not
-        whole.
+        Whether memory ran out, so that the sorter ran with parameters that change its result, the recording is not
+        whole, or the spikes of a group were missed.
     missing_parts : tuple of str
         What the recording lacks, in sentences.
     scaled : dict
@@ -178,6 +181,7 @@ class SortingDetails(AssetDetails):
     chosen_by_shape: Mapping[str, Mapping[str, Mapping[str, Any]]] = Field(default_factory=dict)
     unsortable: str | None = None
     unsortable_groups: Mapping[str, str] = Field(default_factory=dict)
+    missed_groups: Mapping[str, str] = Field(default_factory=dict)
     degraded: bool = False
     missing_parts: tuple[str, ...] = ()
     scaled: Mapping[str, Any] = Field(default_factory=dict)

@@ -86,6 +86,19 @@ def test_it_says_what_arrived_and_what_came_out_of_it(home: Home) -> None:
         assert words in digest.message.text
 
 
+def test_a_group_whose_spikes_were_missed_counts_as_a_failure(home: Home) -> None:
+    with home.instance() as instance:
+        missed = {"shank_b": "The sorter found nothing there."}
+        _sorted(instance, home.store, "shanks.nwb", num_units=6, degraded=True, missed_groups=missed)
+
+        digest = make_digest(instance, home.store, datetime.now(UTC) - AN_HOUR_AGO)
+
+    assert digest.sorted_ == []
+    assert digest.message.title == "sort_assets: 1 failed"
+    assert "- shanks.nwb: 6 units (degraded: spikes were missed on the channels of shank_b)." in digest.message.text
+    assert "The sorter found nothing there." in digest.message.text
+
+
 def test_it_says_who_did_not_pass_which_check_and_which_rig_left_its_range(home: Home) -> None:
     loud = {"name": "noise_level", "passed": False, "severity": "WARN", "description": "The noise is 80 µV."}
     with home.instance() as instance:

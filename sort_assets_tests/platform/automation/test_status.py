@@ -71,6 +71,10 @@ def _status(home: Home) -> RecordingStatus:
         ({"num_units": 1, "unsortable": None, "degraded": True}, "1 unit (degraded)"),
         ({"num_units": 0, "unsortable": "silent", "degraded": False}, "unsortable: silent"),
         ({"num_units": 0}, "0 units"),
+        (
+            {"num_units": 6, "degraded": True, "missed_groups": {"shank_b": "No templates."}},
+            "6 units (degraded: spikes were missed on the channels of shank_b)",
+        ),
     ],
 )
 def test_what_came_out_is_said_in_words(home: Home, details: dict[str, Any], outcome: str) -> None:
@@ -83,6 +87,32 @@ def test_what_came_out_is_said_in_words(home: Home, details: dict[str, Any], out
     assert status.results.unsortable == details.get("unsortable")
     assert status.results.degraded == details.get("degraded", False)
     assert status.results.standing is None
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "shaped", "told"),
+    [(16, 4, {}, True), (64, 16, {}, True), (64, 1, {}, False), (16, 4, {"g0": {}}, False)],
+)
+def test_few_channels_found_unsortable_by_old_defaults_are_to_be_sorted_again(
+    home: Home, channels: int, groups: int, shaped: dict[str, Any], told: bool
+) -> None:
+    publish(home.store, "preprocessed_recording", recording="day.nwb", details={"channels": channels})
+    params: dict[str, Any] = {f"g{index}": {} for index in range(groups)}
+    _sorting(home.store, num_units=0, unsortable="No clear spikes.", effective_params=params, chosen_by_shape=shaped)
+
+    status = _status(home)
+
+    assert status.to_dict()["unsortable_by_old_defaults"] == told
+    assert ("launch the job sort_again" in status.outcome) == told
+
+
+def test_a_group_whose_spikes_were_missed_counts_as_a_failure(home: Home) -> None:
+    _sorting(home.store, num_units=6, degraded=True, missed_groups={"shank_b": "No templates. Remedy: (1) Lower it."})
+
+    shown = home.invoke("status", "--failed")
+
+    assert "day.nwb: MissedSpikesError: No templates. Remedy: (1) Lower it." in shown.stdout
+    assert _status(home).results.failure == "MissedSpikesError"
 
 
 def test_nothing_is_said_of_a_recording_that_nobody_touched(home: Home) -> None:
@@ -162,6 +192,8 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
             "kept",
             "curated_by",
             "unsortable",
+            "unsortable_by_old_defaults",
+            "missed_groups",
             "degraded",
             "failed_checks",
             "failure",

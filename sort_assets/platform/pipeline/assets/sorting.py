@@ -253,7 +253,8 @@ def _details(asset: StagedAsset, result: _Sorted, params: dict[str, dict[str, An
         },
         unsortable=result.unsortable,
         unsortable_groups=result.unsortable_groups,
-        degraded=bool(_lowered(asset) or result.missing_parts),
+        missed_groups={group: str(error) for group, error in result.missed.items()},
+        degraded=bool(_lowered(asset) or result.missing_parts or result.missed),
         missing_parts=result.missing_parts,
         scaled=settings.scaled,
         failed_attempts=tuple(one.failure for one in asset.attempt.earlier),
@@ -267,6 +268,7 @@ def _lowered(asset: StagedAsset) -> list[str]:
 
 
 def _metadata(asset: StagedAsset, details: SortingDetails) -> dict[str, Any]:
+    missed = details.missed_groups
     return {
         "units": details.num_units,
         "spikes": details.num_spikes,
@@ -274,6 +276,7 @@ def _metadata(asset: StagedAsset, details: SortingDetails) -> dict[str, Any]:
         "device": details.device,
         **({"unsortable": details.unsortable} if details.unsortable else {}),
         "degraded": details.degraded,
+        **({"missed_groups": dg.MetadataValue.md(_listed(missed.values()))} if missed else {}),
         **({"missing_parts": dg.MetadataValue.md(_listed(details.missing_parts))} if details.missing_parts else {}),
         **({"scaled": format_scaled_fields(details.scaled)} if details.scaled else {}),
         **({"parameters_from": details.lesson} if details.lesson else {}),

@@ -138,7 +138,9 @@ def _headline(curated_units: StoredCuration) -> str:
     if not details.num_units:
         return "There are no units."
     by = f", decided by {details.person}" if details.person else ""
-    return f"{details.num_kept} of {details.num_units} units are kept{by}."
+    missed = ", ".join(curated_units.sorting.details.missed_groups)
+    without = f" The spikes on the channels of {missed} were missed." if missed else ""
+    return f"{details.num_kept} of {details.num_units} units are kept{by}.{without}"
 
 
 def _no_units(curated_units: StoredCuration) -> "NoUnits | None":

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.backends.kilosort4.shape import why_no_drift
+from sort_assets.backends.kilosort4.shape import reference_holds_spikes, why_no_drift
 from sort_assets.errors import TooShortRecordingError
-from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -35,7 +34,7 @@ def likely_causes(
         What the recording shows.
     """
     channels = recording.get_num_channels()
-    if params["do_CAR"] and channels < FEWEST_FOR_REFERENCE:
+    if params["do_CAR"] and reference_holds_spikes(recording):
         yield (
             f"sorter.params.do_CAR is true: the median of {channels} channels takes away spikes that most of them "
             "see. Set it to false, or leave it out."

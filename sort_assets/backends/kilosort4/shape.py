@@ -8,14 +8,15 @@ sorted together  channels  known  its defaults  do_CAR false  nblocks 0  both
 ===============  ========  =====  ============  ============  =========  ====
 single wire      1         2      refused       0             refused    2
 stereotrode      2         3      0             0             0          3
-tetrode          4         3      0             0             -          3
-eight wires      8         8      0             0             -          8
+tetrode          4         3      0             0             3          3
+eight wires      8         8      0             0             8          8
 shank of 8       8         4      4             -             4          4
 two columns      16        8      8             -             8          8
 ===============  ========  =====  ============  ============  =========  ====
 
 With `nblocks` 1 on few channels the estimate of drift is wrong by tens of micrometres; the interpolation to the shifted
-places (`preprocessing.get_drift_matrix`) then leaves nothing of the signal.
+places (`preprocessing.get_drift_matrix`) then leaves nothing of the signal. The common reference costs the stereotrode
+all its units. These tetrodes keep theirs, but less is left of each spike the more alike the wires see it.
 
 `whitening_range` stays at Kilosort's 32, of which it takes the channels that there are: with 1, the tetrodes' units are
 found as well, up to 0.09 less accurately. `batch_size` stays at 60000 but where fewer than four of them fit in: a batch
@@ -48,6 +49,10 @@ from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
+SPIKE_REACH_UM = 100.0
+"""How far from its largest contact a spike is seen, as SpikeInterface's sparsity has it."""
+SMALLEST_SHARE_IN_MEDIAN = 0.5
+"""Share of the channels within that reach from which on their median holds the spike; not so of a bundle of wires."""
 FEWEST_CHANNELS_FOR_DRIFT = 32
 """Number of channels from which on the drift estimate has something to go by."""
 FEWEST_DEPTHS_FOR_DRIFT = 16
@@ -75,9 +80,10 @@ def shape_defaults(recording: BaseRecording) -> ShapeChoices:
     channels = recording.get_num_channels()
     together = f"{counted(channels, 'channel')} {'is' if channels == 1 else 'are'} sorted together"
     choices: dict[str, ShapeChoice] = {}
-    if channels < FEWEST_FOR_REFERENCE:
+    if reference_holds_spikes(recording):
         choices["do_CAR"] = ShapeChoice(
-            False, f"{together}: a spike is on most of them, and their median would take it away."
+            False,
+            f"{together}, near each other: a spike is on most of them, and their median takes from it what they share.",
         )
     no_drift = why_no_drift(recording)
     if no_drift is not None:
@@ -93,6 +99,18 @@ def shape_defaults(recording: BaseRecording) -> ShapeChoices:
         length = f"The recording lasts {samples / rate_hz:.3g} s"
         choices["batch_size"] = ShapeChoice(batch, f"{length}: batches of Kilosort's default size are too few.")
     return choices
+
+
+def reference_holds_spikes(recording: BaseRecording) -> bool:
+    """Whether a spike is on so many of the channels that their median holds it."""
+    channels = recording.get_num_channels()
+    if channels >= FEWEST_FOR_REFERENCE:
+        return False
+    if not recording.has_probe():
+        return True
+    places = recording.get_channel_locations()[:, :2]
+    near = np.linalg.norm(places[:, None] - places[None], axis=2) <= SPIKE_REACH_UM
+    return bool(np.median(near.mean(axis=1)) >= SMALLEST_SHARE_IN_MEDIAN)
 
 
 def why_no_drift(recording: BaseRecording) -> str | None:

@@ -31,8 +31,14 @@ MAX_PIECES = 10_000
 """A file with more jumps has no clock that could be followed."""
 ANNOTATION = "clocks"
 """Annotation of a recording: the clock of each of its segments."""
-_MOST_CORRUPT = 4096
+_MOST_CORRUPT = 30_000
 """As many samples whose numbers or timestamps are corrupt, one after the other, are mended."""
+_SOLID_SAMPLES = 16
+"""As many consecutive samples are no chance, where single ones are corrupt."""
+_MOST_RESTARTS = 2
+"""A clock that is back at its beginning more often counts trials."""
+_RESTART = 0.1
+"""Share of a recording that is not left out because the clock says that its time was there before."""
 _SMALLEST_OVERLAP = 30
 """Steps back of fewer samples are jitter, or a number that came twice: they leave no sample out."""
 _SMALL_JUMPS = range(1 - _SMALLEST_OVERLAP, _SMALLEST_OVERLAP)
@@ -233,24 +239,41 @@ class Clock:
         """The clock of as many samples, of which those at the end go on at the rate of the last piece."""
         return replace(self, pieces=(*self.pieces[:-1], replace(self.pieces[-1], end_sample=num_samples)))
 
-    def without_overlaps(self) -> list[tuple[int, int]]:
+    def without_overlaps(self, *, are_same: bool = False) -> list[tuple[int, int]]:
         """Which samples are left when each moment is taken once, as half-open ranges.
 
-        Samples of a time that was there before are left out. Where the clock steps back to before its beginning, what
-        came first is of an earlier run, if it is the shorter part: then that is left out.
+        Samples of a time that was there before are left out, and what comes before the clock steps back to before its
+        beginning, or after: it is of another run. Where that is more than a tenth of the recording, the clock started
+        again, and all samples are left.
+
+        Parameters
+        ----------
+        are_same : bool
+            Whether samples of a time that was there before are known to be the same, such as those of trigger files.
         """
         tolerance_s = _SMALLEST_OVERLAP / self.nominal_hz
+        most = self.num_samples if are_same else _RESTART * self.num_samples
+        first_s = self.pieces[0].start_time_s
+        if not are_same and sum(piece.start_time_s <= first_s + tolerance_s for piece in self.pieces) > _MOST_RESTARTS:
+            return [(0, self.num_samples)]
         kept: list[tuple[int, int]] = []
         begins_s, ends_s = self.pieces[0].start_time_s, self.pieces[0].start_time_s
         for piece in self.pieces:
             start = piece.start_sample
-            if piece.start_time_s < begins_s - tolerance_s:
-                before = sum(end - first for first, end in kept)
-                if before > self.num_samples - start:
+            left = sum(end - first for first, end in kept)
+            if kept and piece.start_time_s <= begins_s + tolerance_s:
+                if min(left, self.num_samples - start) > most:
+                    begins_s = piece.start_time_s
+                elif left > self.num_samples - start:
                     continue
-                kept, begins_s = [], piece.start_time_s
+                else:
+                    kept, begins_s = [], piece.start_time_s
             elif piece.start_time_s < ends_s - tolerance_s:
-                start += math.ceil((ends_s - piece.start_time_s) * piece.rate_hz - 0.5)
+                overlap = math.ceil((ends_s - piece.start_time_s) * piece.rate_hz - 0.5)
+                if min(overlap, piece.end_sample - start) > most:
+                    begins_s = piece.start_time_s
+                else:
+                    start += overlap
             if start < piece.end_sample:
                 if kept and kept[-1][1] == start:
                     kept[-1] = kept[-1][0], piece.end_sample
@@ -386,31 +409,44 @@ def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
 
 
 def mended(clock: Clock) -> Clock:
-    """The clock without what is corrupt: a few samples after which the count goes on as if they had been right.
+    """The clock without what is corrupt: samples after which the count goes on as if they had been right.
 
     They are taken to follow the sample before. What is lost or there twice does not come back exactly; a few samples
-    may, and are left as they are.
+    may, and are left as they are unless they come back at once.
     """
     kept: list[ClockPiece] = []
-    corrupt = 0
+    corrupt, solid = 0, list[int]()  # solid: indices of pieces that are no single corrupt samples
     for piece in clock.pieces:
-        for back in range(2, len(kept) + 1):
-            before, between = kept[-back], kept[-back + 1].start_sample
-            if piece.start_sample - between > _MOST_CORRUPT:
-                break
-            due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
-            if _jump(before, kept[-back + 1], clock.nominal_hz) in _SMALL_JUMPS:
-                continue
-            if abs(piece.start_time_s - due_s) * clock.nominal_hz < 0.5:
-                corrupt += piece.start_sample - between
-                del kept[-back + 1 :]
-                kept[-1] = replace(before, end_sample=piece.start_sample)
-                break
-        if corrupt and kept and kept[-1].rate_hz == piece.rate_hz and not _jump(kept[-1], piece, clock.nominal_hz):
+        before = _followed(kept, solid, piece, clock.nominal_hz)
+        if before is not None:
+            corrupt += piece.start_sample - kept[before].end_sample
+            del kept[before + 1 :]
+            solid = [index for index in solid if index <= before]
+            kept[-1] = replace(kept[-1], end_sample=piece.start_sample)
+        if before is not None and kept[-1].rate_hz == piece.rate_hz and not _jump(kept[-1], piece, clock.nominal_hz):
             kept[-1] = replace(kept[-1], end_sample=piece.end_sample)
         else:
             kept.append(piece)
+        if kept[-1].end_sample - kept[-1].start_sample >= _SOLID_SAMPLES and solid[-1:] != [len(kept) - 1]:
+            solid.append(len(kept) - 1)
     return replace(clock, pieces=tuple(kept), corrupt_samples=corrupt)
+
+
+def _followed(kept: Sequence[ClockPiece], solid: Sequence[int], piece: ClockPiece, nominal_hz: float) -> int | None:
+    """Index of the earlier piece whose line a piece goes on, so that those between are corrupt."""
+    last = len(kept) - 2
+    for index in sorted({*range(max(0, last - _SOLID_SAMPLES), last + 1), *(one for one in solid if one <= last)})[
+        ::-1
+    ]:
+        before, after = kept[index], kept[index + 1]
+        between = piece.start_sample - after.start_sample
+        if between > _MOST_CORRUPT:
+            return None
+        due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
+        is_small = _jump(before, after, nominal_hz) in _SMALL_JUMPS and between > _SOLID_SAMPLES
+        if not is_small and abs(piece.start_time_s - due_s) * nominal_hz < 0.5:
+            return int(index)
+    return None
 
 
 def chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:

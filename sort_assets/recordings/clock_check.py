@@ -64,7 +64,14 @@ def clock(recording: BaseRecording) -> CheckResult:
             "waveform reaches into one are marked."
         )
     if overlapping:
-        problems.append(f"{overlapping} samples were left out, since their time was there before.")
+        problems.append(
+            f"{overlapping} samples were left out, since their time was there before, or they are of another run."
+        )
+    if any(jump.samples < 0 for jump in jumps) and not found.is_ascending:
+        problems.append(
+            "The clock started again within the recording. All of it is sorted, and times are counted from the first "
+            "sample."
+        )
     if found.corrupt_samples:
         problems.append(
             f"{found.corrupt_samples} samples have a corrupt number or timestamp. They were taken to follow those "

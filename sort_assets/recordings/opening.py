@@ -240,7 +240,7 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
     kept = [
         (first + start, first + end)
         for first, last in sessions(recording, clock, pieces)
-        for start, end in clock.cut(first, last).without_overlaps()
+        for start, end in clock.cut(first, last).without_overlaps(are_same=_has_files(pieces, first, last))
     ]
     if sum(end - start for start, end in kept) == clock.num_samples:
         return recording
@@ -260,6 +260,11 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
     annotate_missing(whole, missing_parts(recording))
     whole.annotate(**{OVERLAPPING_SAMPLES: clock.num_samples - sum(end - start for start, end in kept)})
     return whole
+
+
+def _has_files(pieces: Sequence[Boundary], start_sample: int, end_sample: int) -> bool:
+    """Whether a session has several files; `sessions` has compared what two of them hold of the same time."""
+    return sum(start_sample <= piece.start_sample < end_sample for piece in pieces) > 1
 
 
 def _refuse_gaps(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:

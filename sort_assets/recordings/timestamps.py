@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ _PACKET_JUMP_SAMPLES = 1.5
 """The same between packets, whose first sample may come up to a sample after their timestamp."""
 _ROUNDING = 1e-6
 """Relative difference from a whole number of samples per second that counts as rounding."""
+_FAR = 4096
+"""Timestamps between two from which a slope is taken where they jitter: most pairs have no gap between them."""
 _KNOT_EVERY = 1024
 """Exact timestamps between which the slope of the clock is followed."""
 _FIT_SAMPLES = 0.25
@@ -37,8 +39,12 @@ _JITTER_SAMPLES = 0.05
 """Steps that differ from the usual one by more are no drift: oscillators are within a thousandth of a sample."""
 _DRIFT = 2e-4
 """Samples per sample by which a rate differs from the nominal one without being a jump."""
+_MOST_SLOPE = 0.01
+"""Samples per sample by which the line through jittering timestamps may differ from the nominal rate."""
 _MAX_DRIFT = 1e-3
 """Samples per sample by which a true rate may differ from the nominal one."""
+_MAIN_SHARE = 0.95
+"""Share of the samples that must be right for others to count as corrupt."""
 _FEWEST_STEPS = 96
 """Fewer steps that differ are jumps, however they add up."""
 _GROUP = 64
@@ -119,17 +125,21 @@ def usual_rate_hz(timestamps: Any) -> float:
         raise BrokenClockError("fewer than two timestamps differ")
     steps = np.diff(times) / np.diff(samples)
     usual = float(np.median(steps))
-    jumps = np.flatnonzero(~(np.abs(steps - usual) * np.diff(samples) < slack * abs(usual)))
-    if len(jumps) > _FEWEST_STEPS:
-        far = len(samples) // 8
-        slopes = (times[far:] - times[:-far]) / (samples[far:] - samples[:-far])
-        period_s, span = float(np.median(slopes)), far
-    else:
+    off = np.abs(steps - usual) * np.diff(samples) / abs(usual)
+    inside = off < slack
+    jumps = np.flatnonzero(~inside)
+    is_exact = inside.any() and np.mean(off[inside] < _JITTER_SAMPLES) > _MAIN_SHARE
+    if is_exact or len(jumps) <= _FEWEST_STEPS:
         ends = np.concatenate([[-1], jumps, [len(steps)]])
         longest = int(np.argmax(np.diff(ends)))
         start, end = int(ends[longest]) + 1, int(ends[longest + 1])
         span = int(samples[end] - samples[start])
         period_s = float(times[end] - times[start]) / span if span else usual
+        if len(jumps) > _FEWEST_STEPS:
+            period_s = float(np.diff(times)[inside].sum() / np.diff(samples)[inside].sum())
+    else:
+        far = min(_FAR, len(samples) // 8)
+        period_s = float(np.median((times[far:] - times[:-far]) / (samples[far:] - samples[:-far])))
     if not period_s > 0:
         raise BrokenClockError("the timestamps do not ascend")
     rate_hz = 1 / period_s
@@ -175,7 +185,7 @@ class _Walk:
         for start, end in pairwise([*self.starts, num_samples]):
             inside = slice(np.searchsorted(samples, start), np.searchsorted(samples, end))
             pieces += _chords(samples[inside], times[inside], (start, end), nominal_hz, tolerance_s)
-        return pieces
+        return _with_losses_as_jumps(pieces)
 
 
 def _walk(pairs: _Pairs, nominal_hz: float, slack: float, dtype: np.dtype) -> _Walk:
@@ -202,14 +212,14 @@ def _walk(pairs: _Pairs, nominal_hz: float, slack: float, dtype: np.dtype) -> _W
         jumped = np.flatnonzero(np.abs(off) > slack + resolution + _DRIFT * due)
         walk.repeated += int(np.count_nonzero(steps[jumped] == 0))
         walk.read += len(samples)
-        if walk.starts[1:] or len(jumped):
-            walk.jittering = steps_seen.jittering(samples, times, off, resolution)
+        walk.jittering = steps_seen.jittering(samples, times, off, resolution)
         walk.complete = len(walk.starts) + len(jumped) <= MAX_PIECES
         ats = jumped[:MAX_PIECES].tolist()
+        edges = np.flatnonzero(np.diff(np.abs(off) > _JITTER_SAMPLES + resolution))[:MAX_PIECES].tolist()
         walk.starts += samples[ats].tolist()
         if ats and ats[0] == 0 and last is not None:
             walk.knots.append(last)
-        wanted = sorted({*range(0, len(samples), _KNOT_EVERY), *ats, *(at - 1 for at in ats if at)})
+        wanted = sorted({*range(0, len(samples), _KNOT_EVERY), *ats, *(at - 1 for at in ats if at), *edges})
         walk.knots += zip(samples[wanted].tolist(), times[wanted].tolist(), strict=True)
         last = int(samples[-1]), float(times[-1])
         walk.last_sample = last[0]
@@ -263,17 +273,23 @@ class _Steps:
         """
         if self._seen.shape[1] > MAX_PIECES:
             return None
-        differing = np.flatnonzero(np.abs(off) > _JITTER_SAMPLES + resolution)
+        slack = _JITTER_SAMPLES + resolution
+        differing = np.flatnonzero(np.abs(off) > slack)
+        if not self._seen.shape[1]:  # where the first stretch begins
+            start = min(int(samples[0]) - self._read, int(samples[0]))
+            first_s = times[0] - (samples[0] - start) / self._nominal_hz
+            self._seen = np.array([[start], [first_s], [0.0]])
         self._read += len(samples)
         self._seen = np.concatenate([self._seen, [samples[differing], times[differing], off[differing]]], axis=1)
         if self._seen.shape[1] < _FEWEST_STEPS:
             return None
-        at, time_s, sizes = self._seen
+        at, sizes, lag = self._steps_between_main_stretches(int(samples[-1]) + 1, slack)
+        if len(at) < _FEWEST_STEPS:
+            return None
         largest = 10 * np.median(np.abs(sizes))  # a gap, beside what jitters
         up, down = sizes.clip(0, largest).sum(), -sizes.clip(-largest, 0).sum()
         if min(up, down) < 0.25 * (up + down):
             return None
-        lag = (time_s - time_s[0]) * self._nominal_hz - (at - at[0])
         travelled = np.cumsum(np.abs(sizes))
         width = _FEWEST_STEPS // 3
         while width <= len(at) // 3:
@@ -284,6 +300,23 @@ class _Steps:
                 return self._read / len(at)
             width *= 4
         return None
+
+    def _steps_between_main_stretches(self, end: int, slack: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the stretches begin that hold nearly all samples, their steps, and their lags, all in samples.
+
+        Corrupt timestamps make many steps, and go back to the line: between the stretches that are left when few
+        samples are left out, there is no step.
+        """
+        at, time_s, off = self._seen
+        lag = (time_s - time_s[0]) * self._nominal_hz - (at - at[0])
+        lengths = np.diff(at, append=end)
+        longest = np.argsort(lengths)[::-1]
+        count = np.searchsorted(np.cumsum(lengths[longest]), _MAIN_SHARE * lengths.sum()) + 1
+        main = np.sort(longest[:count])
+        lag_at_end = (lag - off)[main[:-1] + 1]
+        sizes = lag[main[1:]] - lag_at_end
+        steps = np.abs(sizes) > slack
+        return at[main[1:]][steps], sizes[steps], lag[main[1:]][steps]
 
 
 @dataclass(frozen=True)
@@ -390,6 +423,8 @@ class _Noisy:
     ) -> Iterator[ClockPiece]:
         """The line through all means by least squares, or as many as it takes to stay near them."""
         slope, level = np.polyfit(samples - start, lags, 1) if len(samples) > 1 else (0.0, float(lags[0]))
+        if abs(slope) > _MAX_DRIFT and len(samples) < _GROUPS_COMPARED:  # too few to tell
+            slope, level = 0.0, float(np.median(lags))
         if len(samples) < 3 or np.abs(lags - level - slope * (samples - start)).max() <= tolerance:
             yield self._piece(start, end, level, slope)
             return
@@ -401,6 +436,8 @@ class _Noisy:
             yield self._piece(begin, finish, float(lags[first] + slope * (begin - samples[first])), slope)
 
     def _piece(self, start: int, end: int, lag: float, slope: float) -> ClockPiece:
+        if abs(slope) > _MOST_SLOPE:
+            raise BrokenClockError(f"the timestamps of samples {start} to {end} jitter around no line")
         time_s = self._first_time_s + (start + lag) / self.nominal_hz
         return ClockPiece(start, end, time_s, self.nominal_hz / (1 + slope))
 
@@ -418,6 +455,24 @@ def _chords(
         begin = start if first == 0 else int(samples[first])
         stop = end if last == len(samples) - 1 else int(samples[last])
         yield ClockPiece(begin, stop, float(times[first]) - (int(samples[first]) - begin) / rate_hz, rate_hz)
+
+
+def _with_losses_as_jumps(pieces: list[ClockPiece]) -> list[ClockPiece]:
+    """The pieces, of which those at another rate than most samples lose none: a jump follows.
+
+    Timestamps that were interpolated over a loss stretch or squeeze a few samples. Where in them samples are missing is
+    not known.
+    """
+    longest = max(pieces, key=lambda piece: piece.end_sample - piece.start_sample)
+    made: list[ClockPiece] = []
+    for piece in pieces:
+        if abs(piece.rate_hz / longest.rate_hz - 1) <= _MAX_DRIFT:
+            made.append(piece)
+        elif made and abs(piece.start_time_s - made[-1].end_time_s) * longest.rate_hz < _JUMP_SAMPLES:
+            made[-1] = replace(made[-1], end_sample=piece.end_sample)
+        else:
+            made.append(replace(piece, rate_hz=longest.rate_hz))
+    return made
 
 
 def polyline_through(x: np.ndarray, y: np.ndarray, tolerance: float) -> list[int]:

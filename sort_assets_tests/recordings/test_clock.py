@@ -1,5 +1,6 @@
 """Clocks from numbers and timestamps: whatever is wrong with them, each sample has its own time, or there is none."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,8 @@ class Fault:
 def make_fault(seed: int) -> Fault:
     """None to four jumps, each a gap, a step back or a single number too many or too few."""
     rng = np.random.default_rng(seed)
-    borders = [CHUNK_SAMPLES - 1, CHUNK_SAMPLES, CHUNK_SAMPLES + 1, 2 * CHUNK_SAMPLES, SAMPLES - 1]
-    places = np.unique([*rng.integers(1, SAMPLES, rng.integers(0, 4)), *rng.choice(borders, rng.integers(0, 3))])
+    border = rng.choice([CHUNK_SAMPLES - 1, CHUNK_SAMPLES, CHUNK_SAMPLES + 1, 2 * CHUNK_SAMPLES, SAMPLES - 1])
+    places = np.unique([*rng.integers(1, SAMPLES, rng.integers(0, 4)), *[border] * rng.integers(0, 2)])
     steps = np.ones(SAMPLES, np.int64)
     jumps = []
     for place in places.tolist():
@@ -282,7 +283,78 @@ def test_numbers_that_stand_still_for_a_while_are_corrupt() -> None:
 def test_each_moment_is_taken_once(numbers: list[tuple[int, int]], kept: list[tuple[int, int]]) -> None:
     clock = clock_from_numbers(np.concatenate([np.arange(*each) for each in numbers]), RATE_HZ)
 
-    assert clock.without_overlaps() == kept
+    assert clock.without_overlaps(are_same=True) == kept
+
+
+@pytest.mark.parametrize("numbers", [[(100_000, 160_000), (0, 40_000)], [(0, 30_000), (0, 30_000)], [(0, 1000)] * 10])
+def test_a_clock_that_starts_again_leaves_no_sample_out(numbers: list[tuple[int, int]]) -> None:
+    clock = clock_from_numbers(np.concatenate([np.arange(*each) for each in numbers]), RATE_HZ)
+
+    assert clock.without_overlaps() == [(0, clock.num_samples)]
+    assert not clock.is_ascending
+
+
+def test_a_run_of_zeros_is_read_as_quickly_as_any_other() -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[20_000:29_000] = 0
+    started = time.process_time()
+
+    clock = clock_from_numbers(numbers, RATE_HZ)
+
+    assert time.process_time() - started < 5
+    assert clock.pieces == (ClockPiece(0, SAMPLES, 0.0, RATE_HZ),)
+
+
+@pytest.mark.parametrize("samples", [64, 512, 2000])
+@pytest.mark.parametrize("step", [1.04, 1.4, 1.9, 0.6])
+def test_timestamps_interpolated_over_a_loss_are_a_jump(step: float, samples: int) -> None:
+    steps = np.ones(SAMPLES)
+    steps[40_100 : 40_100 + samples] = step
+    timestamps = EPOCH_S + np.cumsum(steps) / (RATE_HZ * (1 + 40e-6))
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    missing = sum(jump.samples for jump in clock.jumps)
+    assert missing == pytest.approx(samples * (step - 1), abs=max(2, 0.12 * samples * abs(step - 1)))
+    outside = np.r_[0:38_900, 41_300 + samples : SAMPLES]
+    np.testing.assert_allclose(clock.times_s(outside), timestamps[outside], atol=0.5 / RATE_HZ, rtol=0)
+
+
+@pytest.mark.parametrize("glitches", [10, 60, 400])
+def test_glitches_hide_no_gap(glitches: int) -> None:
+    rng = np.random.default_rng(glitches)
+    numbers = np.arange(3 * SAMPLES)
+    numbers[123_456:] += 150
+    timestamps = numbers / RATE_HZ
+    places = rng.choice(np.arange(5, 3 * SAMPLES - 5, 20), glitches, replace=False)
+    timestamps[places] += rng.uniform(-1, 1, glitches)
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    np.testing.assert_allclose(clock.times_s(np.arange(3 * SAMPLES)), numbers / RATE_HZ, atol=0.6 / RATE_HZ, rtol=0)
+    assert clock.jumps == (ClockJump(123_456, 150),)
+    assert clock.corrupt_samples == pytest.approx(glitches, abs=3)
+
+
+@pytest.mark.parametrize("samples", [100, 2000])
+def test_a_burst_of_random_timestamps_is_corrupt(samples: int) -> None:
+    timestamps = np.arange(3 * SAMPLES) / RATE_HZ
+    timestamps[100_000 : 100_000 + samples] = np.random.default_rng(samples).uniform(0, 1e4, samples)
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    np.testing.assert_allclose(
+        clock.times_s(np.arange(3 * SAMPLES)), np.arange(3 * SAMPLES) / RATE_HZ, atol=0.5 / RATE_HZ, rtol=0
+    )
+    assert clock.corrupt_samples == pytest.approx(samples, abs=3)
+
+
+@pytest.mark.parametrize(("trial", "pause"), [(9000, 6000), (1500, 30_000), (400, 20)])
+def test_the_usual_rate_does_not_count_the_pauses_between_trials(trial: int, pause: int) -> None:
+    numbers = np.arange(3 * SAMPLES)
+    numbers += numbers // trial * pause
+
+    assert usual_rate_hz(EPOCH_S + numbers / 29_999.3) == pytest.approx(29_999.3, rel=2e-6)
 
 
 def test_parts_and_concatenations_keep_the_times() -> None:

@@ -15,13 +15,18 @@ from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_probes
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
+_LARGEST_COUNT_UV = 500.0
+"""A converter of 16 bits over +-10 V has 305 microvolts for a count, before any amplifier."""
+_SMALLEST_RANGE_UV = 100.0
+"""From the lowest to the highest count."""
+
 
 _NUMBERS = "iuf"
 """Kinds of numpy's types that hold samples: whole numbers, unsigned ones, floating-point numbers."""
 
 
 def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
-    """Check ids, rate and gains, and lay a probe in space into a plane.
+    """Check ids, rate and gains, and lay a probe in space into a plane, unless a probe file stands for it.
 
     Parameters
     ----------
@@ -30,14 +35,14 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
     path : Path
         Where it came from, for the message.
     config : RecordingConfig
-        Its `gain_to_uv` and `offset_to_uv` stand for what the recording says.
+        Its `gain_to_uv`, `offset_to_uv` and `probe_file` stand for what the recording says.
 
     Raises
     ------
     UnreadableRecordingError
         When there is no channel, two have the same id, samples are no real numbers, or the rate is no positive one.
     RecordingError
-        When a gain or offset is no finite number, or a gain is 0.
+        When a gain or offset is no finite number, or a gain can't be one of a recording of spikes.
     MissingProbeError
         When electrodes in space coincide in every plane.
     """
@@ -62,7 +67,7 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
             "recording.binary states.",
         )
     _check_gains(recording, path, config)
-    if recording.has_probe():
+    if config.probe_file is None and recording.has_probe():
         planar, depth_left_out = planar_probes(recording.get_probegroup())
         if depth_left_out or planar is not recording.get_probegroup():
             groups = recording.get_property("group")
@@ -73,6 +78,7 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
 
 
 def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
+    """Check the gains and offsets that nobody replaces: they are finite, and a spike is more than one count."""
     gains, offsets = recording.get_channel_gains(), recording.get_channel_offsets()
     usable = np.ones(recording.get_num_channels(), dtype=bool)
     if gains is not None and config.gain_to_uv is None:
@@ -86,3 +92,17 @@ def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) 
             f"{named}.",
             remedy="Set recording.gain_to_uv to the microvolts of one count, and recording.offset_to_uv.",
         )
+    if gains is None or config.gain_to_uv is not None or recording.dtype.kind not in "iu":
+        return
+    counts_uv = np.abs(np.asarray(gains, dtype=float))
+    too_coarse = counts_uv > _LARGEST_COUNT_UV
+    too_fine = counts_uv * 2.0 ** (8 * recording.dtype.itemsize) < _SMALLEST_RANGE_UV
+    for is_so, so in ((too_coarse, "no spike is as large"), (too_fine, "no spike fits into the range of its counts")):
+        if is_so.any():
+            first = int(np.flatnonzero(is_so)[0])
+            raise RecordingError(
+                f"'{path}' states {counts_uv[first]:.6g} microvolts for one count of channel "
+                f"'{recording.channel_ids[first]}' (of {np.count_nonzero(is_so)} of {len(is_so)} channels): {so}.",
+                remedy="Set recording.gain_to_uv to the microvolts of one count, or correct the gain in the file (NWB: "
+                "conversion is in volts).",
+            )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sort_assets.errors import ConfigError, MissingProbeError, ProbeGeometryError
-from sort_assets.recordings.probes import planar_probes
+from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_probes
 
 if TYPE_CHECKING:
     from probeinterface import ProbeGroup
@@ -211,7 +211,9 @@ def place_on_probes(recording: BaseRecording, probes: ProbeGroup, path: Path) ->
             f"The probe file wires several contacts to each of these channels: {repeated}.",
             remedy="Correct device_channel_indices in the probe file; -1 stands for a contact that is not wired.",
         )
-    return recording.select_channels_with_probegroup(probes)
+    placed = recording.select_channels_with_probegroup(probes)
+    placed.annotate(**{DEPTH_LEFT_OUT: False})
+    return placed
 
 
 def _in_micrometres(probe: dict[str, Any]) -> dict[str, Any]:

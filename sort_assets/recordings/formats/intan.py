@@ -172,7 +172,9 @@ class _IntanReader(IntanRawIO):  # type: ignore[misc]
         self._max_sigs_length = num_blocks * self._block_size
 
     def _parse_folder(self, header: Path) -> None:
-        odd = [file for file in header.parent.rglob("*.dat") if file.stat().st_size % 2]
+        odd = [
+            file for file in header.parent.rglob("*.dat") if file.stat().st_size % (4 if file.name == TIME_NAME else 2)
+        ]
         if not odd:
             super()._parse_header()
         else:
@@ -282,7 +284,9 @@ def _check_channels(folder: Path, recording: BaseRecording, num_samples: int, mi
     absent = [name for name in expected if not (folder / name).is_file()]
     if absent:
         raise UnreadableRecordingError(
-            f"'{folder}' lacks the samples of {len(absent)} channels: {', '.join(absent[:5])}.", remedy=COPY_AGAIN
+            f"'{folder}' lacks the samples of {len(absent)} channels: {', '.join(absent[:5])}.",
+            remedy=f"{COPY_AGAIN} Where a channel's file is lost for good, put one of zeros there, of the size of the "
+            "others, and name the channel in recording.bad_channel_ids.",
         )
     # neo (up to 0.14.6) assigns the files to the channels in the order of their names, whatever the header's order
     # (NeuralEnsemble/python-neo#1599), and takes every file below the folder whose name contains "amp".

@@ -66,7 +66,13 @@ def open_binary_folder(path: Path, stream: str | None, config: RecordingConfig) 
     missing = Missing(config.accept_incomplete)
     _check_binary_files(path, missing)
     with readable(path):
-        recording = BinaryFolderRecording(path)
+        try:
+            recording = BinaryFolderRecording(path)
+        # Whatever the probe in the folder is like, it is not asked for.
+        except Exception:
+            if config.probe_file is None:
+                raise
+            recording = _without_its_probe(path)
     read_first_and_last_sample(recording, path)
     _follow_times(recording, path)
     missing.annotate(recording)
@@ -99,6 +105,27 @@ def open_zarr_folder(path: Path, stream: str | None, config: RecordingConfig) ->
     read_first_and_last_sample(recording, path)
     _follow_times(recording, path)
     missing.annotate(recording)
+    return recording
+
+
+def _without_its_probe(path: Path) -> BaseRecording:
+    """What `BinaryFolderRecording` (of SpikeInterface 0.105.3) reads of a folder, but for the probe."""
+    import numpy as np
+    from spikeinterface.core import BinaryRecordingExtractor
+    from spikeinterface.core.core_tools import (
+        load_annotations_from_folder,
+        load_properties_from_folder,
+        make_paths_absolute,
+    )
+
+    described = make_paths_absolute(json.loads((path / "binary.json").read_text(encoding="utf-8")), path)
+    recording = BinaryRecordingExtractor(**described["kwargs"])
+    load_properties_from_folder(path / "properties", recording)
+    load_annotations_from_folder(path, recording)
+    for index in range(recording.get_num_segments()):
+        times = path / f"times_cached_seg{index}.npy"
+        if times.is_file():
+            recording.set_times(np.load(times, mmap_mode="r", allow_pickle=False), index, with_warning=False)
     return recording
 
 

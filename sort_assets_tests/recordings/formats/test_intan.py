@@ -6,9 +6,11 @@ import pytest
 from spikeinterface.core import BaseRecording, NumpyRecording
 from spikeinterface.core import load as load_recording
 
+from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError, StreamError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.completeness import missing_parts
 from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.recordings.writers import write_intan
 
@@ -230,3 +232,19 @@ def _recording_of(traces: np.ndarray) -> BaseRecording:
     recording.set_channel_gains(0.195)
     recording.set_channel_offsets(0.0)
     return recording
+
+
+@pytest.mark.parametrize("layout", ["file_per_signal_type", "file_per_channel"])
+@pytest.mark.parametrize("rest_bytes", [1, 2, 3])
+def test_a_folder_whose_sample_numbers_end_within_one_can_be_accepted(
+    rest_bytes: int, layout: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    folder = write_intan(short, tmp_path / "recording", layout=layout)
+    numbers = (folder / "time.dat").read_bytes()
+    (folder / "time.dat").write_bytes(numbers[: len(numbers) - 4 + rest_bytes])
+
+    recording = open_recording(folder, config=RecordingConfig(accept_incomplete=True))
+
+    assert recording.get_num_channels() == 16
+    assert recording.get_num_samples() >= short.get_num_samples() - 1
+    assert any("time.dat' is truncated" in part for part in missing_parts(recording))

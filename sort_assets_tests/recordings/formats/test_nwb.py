@@ -302,13 +302,23 @@ def test_channels_of_the_same_name_get_ids_of_their_own(short: BaseRecording, tm
     assert open_recording(path).channel_ids.tolist()[7:10] == ["AP7", "AP0#2", "AP1#2"]
 
 
-@pytest.mark.parametrize("conversion", [0.0, np.nan])
-def test_a_gain_that_can_t_be_is_asked_for(conversion: float, short: BaseRecording, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("conversion", "message"),
+    [
+        (0.0, "no usable gain"),
+        (np.nan, "no usable gain"),
+        (1.0, r"1e\+06 microvolts for one count.*no spike is as large"),
+        (2e-13, r"2e-07 microvolts for one count.*no spike fits"),
+    ],
+)
+def test_a_gain_that_can_t_be_is_asked_for(
+    conversion: float, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
     path = write_nwb(short, tmp_path / "recording.nwb")
     with h5py.File(path, "a") as file:
         file["acquisition/ElectricalSeries/data"].attrs["conversion"] = conversion
 
-    with pytest.raises(RecordingError, match=r"no usable gain.*recording\.gain_to_uv"):
+    with pytest.raises(RecordingError, match=rf"{message}.*recording\.gain_to_uv"):
         open_recording(path)
     recording = prepare(open_recording(path, config=GIVEN_GAIN), GIVEN_GAIN)
 

@@ -3,11 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from probeinterface import Probe, write_probeinterface
 from spikeinterface.core import BaseRecording
 
-from sort_assets.errors import StreamError, UnreadableRecordingError
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings import open_recording
 from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.probes import DEPTH_LEFT_OUT
 from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.recordings.writers import write_spikeinterface_binary, write_spikeinterface_zarr
 
@@ -84,3 +87,35 @@ def test_a_zarr_folder_with_a_missing_chunk_is_refused(short: BaseRecording, tmp
 
     with pytest.raises(UnreadableRecordingError, match="lacks 1 of"):
         open_recording(folder)
+
+
+def _probe_in_space(positions: np.ndarray) -> Probe:
+    probe = Probe(ndim=3)
+    plane_axes = np.tile([[1.0, 0, 0], [0, 1.0, 0]], (len(positions), 1, 1))
+    probe.set_contacts(positions, plane_axes=plane_axes, shapes="circle", shape_params={"radius": 1})
+    probe.set_device_channel_indices(np.arange(len(positions)))
+    return probe
+
+
+@pytest.mark.parametrize("damage", ["coincides in every plane", "in no plane", "can't be read"])
+def test_a_probe_file_stands_for_any_probe_in_the_folder(damage: str, short: BaseRecording, tmp_path: Path) -> None:
+    in_space = np.random.default_rng(0).normal(0.0, 50.0, (16, 3))
+    if damage == "coincides in every plane":
+        in_space[:4] = [[0, 0, 0], [0, 0, 20], [0, 20, 0], [20, 0, 0]]
+    placed = short.clone()
+    if damage != "can't be read":
+        placed.set_probe(_probe_in_space(in_space))
+    folder = write_spikeinterface_binary(placed, tmp_path / "saved")
+    if damage == "can't be read":
+        (folder / "probegroup.json").write_text("{")
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+
+    if damage != "in no plane":
+        with pytest.raises((MissingProbeError, UnreadableRecordingError)):
+            open_recording(folder)
+    recording = open_recording(folder, config=RecordingConfig(probe_file="probe.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    np.testing.assert_array_equal(recording.get_channel_gains(), short.get_channel_gains())
+    assert not recording.get_annotation(DEPTH_LEFT_OUT)

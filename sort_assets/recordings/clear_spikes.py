@@ -2,8 +2,13 @@
 
 What is asked for is more than a detection threshold, because the answer turns "nothing to sort" into a failure. A peak
 counts when it is far above the noise around it, as narrow as a spike, and not the same on all channels at once, as
-what comes from outside (touching, licking, stimulation, the mains) is. The limits were measured with
-`benchmarks/clear_spikes.py`.
+what comes from outside (touching, licking, stimulation, the mains) is.
+
+The limits were measured with `benchmarks/clear_spikes.py`: single wires, tetrodes and 16 contacts, two recordings of
+half a minute each. Of 48 of noise (normal, 1/f, the mains, touches, stimulation, bursts of muscle noise, jumps of the
+baseline, two bad seconds) 4 are taken for spikes, all of them touches and jumps on a single wire, where nothing tells
+that they are on all channels. Of 30 with units, from one of 2 spikes per second and 12 times the noise on, it misses
+none.
 """
 
 from __future__ import annotations

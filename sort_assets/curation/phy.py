@@ -6,6 +6,7 @@ group (`cluster_group.tsv`); `spike_templates.npy` keeps the unit that a spike h
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _TEMPLATES, _TIMES = "spike_templates.npy", "spike_times.npy"
 _TABLES = (GROUPS, "cluster_info.tsv", "cluster_group.csv", "cluster_groups.csv", "cluster_info.csv")
 """Where groups may be, the best table first. Phy 2 writes the first two, Phy 1 the fourth; people make the others."""
+_NAMED = 10
+"""Clusters that a note names."""
 _CLUSTERS_REMEDY = (
     "Merges and splits are in this file alone: put it back from a backup or a snapshot of the disk. Without one the "
     f"labels can be saved: copy the folder, copy {_TEMPLATES} onto {CLUSTERS} in the copy, and import the copy with "
@@ -49,7 +52,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     A cluster that holds all spikes of one unit, and no others, is that unit. Every other cluster becomes a new unit:
     first the units are split whose spikes went to several clusters, then what lies in one cluster is merged. Groups
     become labels: of a new unit the group that was saved, of an old one a group that it did not have at the export.
-    "unsorted" takes back what was said before.
+    A row that is blank or says "unsorted" takes back what was said before; a cluster without a row keeps its label.
 
     Parameters
     ----------
@@ -93,8 +96,7 @@ def from_phy_folder(folder: Path, sorting: BaseSorting, *, user: str | None = No
     note = read_note(folder) if (folder / NOTE_FILE).exists() else None
     known = set(ids)
     shown = {cluster: group for cluster, group in (note.groups if note else {}).items() if names.get(cluster) in known}
-    said = {names[cluster]: group for cluster, group in groups.items() if shown.get(cluster) != group}
-    said |= {names[cluster]: UNSORTED for cluster in shown if cluster not in groups}
+    said = {names[cluster]: group or UNSORTED for cluster, group in groups.items() if shown.get(cluster, "") != group}
     steps.append(HistoryStep(title="Groups in Phy", made_by=made_by, curation=_labelled(final, said)))
     return ManualCuration(
         user=user,
@@ -242,29 +244,51 @@ def _read_spikes(folder: Path, name: str) -> np.ndarray:
 
 
 def _read_groups(folder: Path, clusters: np.ndarray) -> tuple[dict[int, str], list[str]]:
-    """The group of each cluster that has one, in lower case; and sentences on what was left out.
+    """The group of each cluster that has a row, in lower case, empty where it has none; and sentences for the person.
 
     Phy saves the clusters first, then a table for each field, and a table of all fields last. Each of the tables may be
-    what an interrupted save left, and `spike_clusters.npy` is the newest.
+    what an interrupted save left, and `spike_clusters.npy` is the newest. The table of groups lacks the clusters that
+    have none; so for what one table lacks, the next one is asked.
     """
-    there = set(clusters.tolist())
-    tables = [folder / name for name in _TABLES if (folder / name).exists()]
+    groups: dict[int, str] = {}
+    lacking = set(clusters.tolist())
     notes: list[str] = []
-    for number, path in enumerate(tables):
+    errors: list[CurationError] = []
+    read: list[Path] = []
+    for path in (folder / name for name in _TABLES if (folder / name).exists()):
         try:
             column = read_column(path, "group")
         except CurationError as error:
-            if number + 1 == len(tables):
-                raise
-            notes.append(f"{error.message} The groups are those of {tables[number + 1].name}.")
+            errors.append(error)
             continue
-        groups = grouped(column.values)
-        gone = sorted(set(groups) - there)
-        if gone:
-            named = f"{', '.join(map(str, gone[:10]))}{', …' if len(gone) > 10 else ''}"
-            notes.append(
-                f"{path.name} has groups of clusters without spikes, which were left out: {named}. If saving was "
-                "interrupted, look whether labels are missing."
-            )
-        return {cluster: group for cluster, group in groups.items() if cluster in there}, [*notes, *column.notes]
-    return {}, notes
+        with_group = grouped(column.values)
+        added = {cluster: with_group.get(cluster, "") for cluster in lacking if cluster in column.values}
+        taken = [cluster for cluster, group in added.items() if group]
+        if not read:
+            notes += [f"{error.message} The groups are those of {path.name}." for error in errors]
+        elif taken:
+            notes.append(f"Clusters that {read[0].name} lacks have the groups of {path.name}: {_named(taken)}.")
+        if not read or taken:
+            if gone := set(with_group) - set(clusters.tolist()):
+                notes.append(
+                    f"{path.name} has groups of clusters without spikes, which were left out: {_named(gone)}. "
+                    "If saving was interrupted, look whether labels are missing."
+                )
+            notes += column.notes
+        groups |= added
+        lacking -= set(added)
+        read.append(path)
+        if not lacking:
+            break
+    if errors and not read:
+        raise errors[0]
+    if not read:
+        notes.append(f"The folder has no table of groups ({GROUPS}): all clusters keep the labels that they had.")
+    elif lacking:
+        tables = " and ".join(path.name for path in read)
+        notes.append(f"Clusters without a row in {tables} keep the labels that they had, if any: {_named(lacking)}.")
+    return groups, notes
+
+
+def _named(clusters: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(clusters)[:_NAMED])) + (", …" if len(clusters) > _NAMED else "")

@@ -268,13 +268,18 @@ def test_a_damaged_table_is_refused_where_no_other_has_the_groups(planted: Plant
         "cluster_id\tgroup\n1\tgood\n2\n3\tunsorted\n",
         "cluster_id\tgroup\n1\tgood\n99\tnoise\n",
         'cluster_id\tnotes\tgroup\n0\t"an open quotation mark\t\n1\t5" deep\tgood\n',
+        "\n\t\ncluster_id\tgroup\n1\tgood\n",
+        "cluster_id\tgroup\n1\t\n1\tgood\n1\tnan\n",
+        "cluster_id\tgroup\n1\tgood\nnan\t\n",
+        "cluster_id\tgroup\n1\tgood\nTotal\t12\n",
         'cluster_id\tnotes\tgroup\n0\t"two\nlines"\t\n1\t\tgood\n',
         "cluster_id\tnotes\tgroup\n1\t20 µm\tgood\n".encode("latin-1"),
         "cluster_id\tgroup\r\n1\tgood\r\n".encode("utf-16"),
     ],
     ids=[
         *("blank id", "blank rows", "other columns", "spreadsheet", "old Phy", "short row", "cluster that is gone"),
-        *("quotation marks", "lines in a cell", "Latin-1", "UTF-16"),
+        *("quotation marks", "blank first lines", "blank twins", "row of nan", "row of totals"),
+        *("lines in a cell", "Latin-1", "UTF-16"),
     ],
 )
 def test_only_what_is_needed_of_a_table_must_be_whole(planted: Planted, exported: Path, table: str | bytes) -> None:
@@ -296,7 +301,7 @@ def test_a_table_beside_the_one_with_the_groups_does_not_matter(
     manual = from_phy_folder(exported, planted.analyzer.sorting)
 
     assert {unit: word.label for unit, word in manual_decisions(manual).items()} == {"1": "mua"}
-    assert manual.notes == []
+    assert [note[:22] for note in manual.notes] == ["Clusters without a row"]
 
 
 def test_rows_that_were_left_out_are_told(planted: Planted, exported: Path) -> None:
@@ -311,6 +316,83 @@ def test_rows_that_were_left_out_are_told(planted: Planted, exported: Path) -> N
         True,
         True,
     ]
+
+
+@pytest.fixture
+def labelled(planted: Planted, exported: Path) -> Path:
+    """A folder whose export showed three labels, and which nobody opened."""
+    (exported / GROUPS).write_text("cluster_id\tgroup\n0\tgood\n1\tgood\n2\tnoise\n")
+    note_export(exported, recording="mouse/day1", sorting_version="20260101-1", data_version="abc")
+    return exported
+
+
+def move_out(path: Path) -> None:
+    path.rename(path.with_name("moved.txt"))
+
+
+def cut_after_a_row(path: Path) -> None:
+    path.write_text("cluster_id\tgroup\n0\tgood\n")
+
+
+def cut_after_the_header(path: Path) -> None:
+    path.write_text("cluster_id\tgroup\n")
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (move_out, "The folder has no table of groups (cluster_group.tsv): all clusters keep the labels"),
+        (cut_after_a_row, "Clusters without a row in cluster_group.tsv keep the labels that they had, if any: 1, 2, "),
+        (cut_after_the_header, "Clusters without a row in cluster_group.tsv keep the labels that they had, if any: 0,"),
+    ],
+)
+def test_a_table_that_is_missing_or_cut_takes_no_label_back(
+    planted: Planted, labelled: Path, loss: Callable[[Path], None], said: str
+) -> None:
+    loss(labelled / GROUPS)
+
+    manual = from_phy_folder(labelled, planted.analyzer.sorting)
+
+    assert manual_decisions(manual) == {}
+    assert [note.startswith(said) for note in manual.notes] == [True]
+
+
+def test_only_a_row_that_says_so_takes_a_label_back(planted: Planted, labelled: Path) -> None:
+    (labelled / GROUPS).write_text("cluster_id\tgroup\n0\tunsorted\n1\t\n")
+
+    words = manual_decisions(from_phy_folder(labelled, planted.analyzer.sorting))
+
+    assert {unit: word.labels["quality"] for unit, word in words.items()} == {"0": ["unsorted"], "1": ["unsorted"]}
+
+
+def test_what_a_table_lacks_is_read_from_the_next_one(planted: Planted, labelled: Path) -> None:
+    cut_after_a_row(labelled / GROUPS)
+    (labelled / "cluster_info.tsv").write_text("cluster_id\tgroup\n0\tmua\n1\tmua\n2\t\n")
+
+    manual = from_phy_folder(labelled, planted.analyzer.sorting)
+
+    words = manual_decisions(manual)
+    assert {unit: word.labels["quality"] for unit, word in words.items()} == {"1": ["mua"], "2": ["unsorted"]}
+    assert manual.notes[0] == "Clusters that cluster_group.tsv lacks have the groups of cluster_info.tsv: 1."
+
+
+@pytest.mark.parametrize(
+    ("last", "labels", "said"),
+    [
+        ("noi", {}, "in the cell 'noi'. It seems to be cut, so that its last row was left out."),
+        ("", {}, "in a blank cell. It seems to be cut, so that its last row was left out."),
+        ("artif", {"2": "artif"}, "in the cell 'artif'. Look whether that is the whole label."),
+    ],
+)
+def test_a_last_cell_that_may_be_cut_is_told(
+    planted: Planted, labelled: Path, last: str, labels: dict[str, str], said: str
+) -> None:
+    (labelled / GROUPS).write_text(f"cluster_id\tgroup\n0\tgood\n1\tgood\n2\t{last}")
+
+    manual = from_phy_folder(labelled, planted.analyzer.sorting)
+
+    assert {unit: word.labels["quality"][0] for unit, word in manual_decisions(manual).items()} == labels
+    assert manual.notes[0] == f"cluster_group.tsv ends without a line break, {said}"
 
 
 def test_a_merge_in_phy_counts_spikes_once_that_both_clusters_had(planted: Planted, exported: Path) -> None:

@@ -48,7 +48,7 @@ from sort_assets.recordings.formats.reading import (
     readable,
     unique_names,
 )
-from sort_assets.recordings.formats.shared_clock import shared_clock
+from sort_assets.recordings.formats.shared_clock import LAST_BUFFER, shared_clock
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
 from sort_assets.recordings.timestamps import clock_from_timestamps
@@ -65,9 +65,6 @@ _SAMPLES = "continuous.dat"
 # Where units are left out, electrodes are in microvolts and inputs of the converter in volts (see the layout).
 _MICROVOLTS = ("uV", "")
 _NO_ELECTRODE = re.compile(r"ADC|AUX|SYNC")
-_LAST_BUFFER = 100_000
-"""How many numbers may be missing at the end: the GUI writes samples and numbers through buffers of their own, and the
-numbers that are there fit the first samples (open-ephys/analysis-tools#106)."""
 _NATIONAL_INSTRUMENTS = "NI-DAQmx"
 
 
@@ -346,7 +343,7 @@ def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | Non
     if stated is None:
         missing.note(f"'{segment.folder}' lacks sample_numbers.npy.")
         stated = np.zeros(0, "int64")
-    elif not num_samples - _LAST_BUFFER <= len(stated) <= num_samples or (num_samples and not len(stated)):
+    elif not num_samples - LAST_BUFFER <= len(stated) <= num_samples or (num_samples and not len(stated)):
         missing.note(
             f"'{samples}' has {num_samples} samples, and the files beside it number {len(stated)}: one of them is "
             "incomplete."

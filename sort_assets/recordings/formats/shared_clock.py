@@ -20,6 +20,9 @@ from sort_assets.recordings.clock import (
 )
 from sort_assets.recordings.timestamps import clock_from_timestamps, polyline_through
 
+LAST_BUFFER = 100_000
+"""How many numbers or timestamps may be missing at the end: the GUI writes samples, numbers and timestamps through
+buffers of their own, and those that are there fit the first samples (open-ephys/analysis-tools#106)."""
 _EVERY = 8192
 """Samples between the pairs through which the line is drawn."""
 _BLOCK = 65_536
@@ -64,11 +67,12 @@ def shared_clock(numbers: np.ndarray, timestamps: np.ndarray, rate_hz: float) ->
     if not known.any():
         return by_number, []
     number_of, time_of = number_of[known], time_of[known]
+    doubts = _doubt_about_the_end(by_number.num_samples, len(timestamps))
     if len(number_of) < 2 or not _on_a_line(number_of, time_of, rate_hz):
-        return _believed(by_number, timestamps, rate_hz)
+        clock, others = _believed(by_number, timestamps, rate_hz)
+        return clock, [*doubts, *others] if clock.source != by_number.source else others
     clock = _on_line(by_number, number_of, time_of)
     without, off = _not_on_line(clock, timestamps)
-    doubts = []
     if without:
         doubts.append(
             f"{without} of {len(timestamps)} samples have no timestamp, since the stream was not synchronized then: "
@@ -80,6 +84,17 @@ def shared_clock(numbers: np.ndarray, timestamps: np.ndarray, rate_hz: float) ->
             "they were not followed."
         )
     return clock, doubts
+
+
+def _doubt_about_the_end(num_samples: int, num_timestamps: int) -> list[str]:
+    """Whether timestamps are missing for more than a buffer at the end, or for more samples than have one."""
+    lacking = num_samples - num_timestamps
+    if lacking <= min(LAST_BUFFER, num_timestamps):
+        return []
+    return [
+        f"Only the first {num_timestamps} of {num_samples} samples have a timestamp: the times of the other {lacking} "
+        "go on at the rate of these, by the numbers of the samples, and may be off by more the later they are."
+    ]
 
 
 def _chosen(by_number: Clock) -> np.ndarray:

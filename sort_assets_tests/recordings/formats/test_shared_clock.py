@@ -43,6 +43,18 @@ def test_a_stream_that_was_never_synchronized_has_the_clock_of_its_numbers(missi
     assert (clock.source, clock.start_time_s, clock.rate_hz) == ("sample numbers", 0.03, RATE_HZ)
 
 
+@pytest.mark.parametrize(("present", "is_told"), [(9_000, True), (140_000, True), (220_000, False)])
+def test_timestamps_that_end_long_before_the_samples_are_told(present: int, is_told: bool) -> None:
+    numbers = np.arange(SAMPLES) + 100
+    true_times = 12.5 + numbers / TRUE_HZ
+
+    clock, doubts = shared_clock(numbers, true_times[:present], RATE_HZ)
+
+    np.testing.assert_allclose(clock.times_s(numbers - 100), true_times, atol=0.5 / RATE_HZ, rtol=0)
+    assert len(doubts) == is_told
+    assert not is_told or f"Only the first {present} of 300000 samples have a timestamp" in doubts[0]
+
+
 def test_negative_times_are_times() -> None:
     """open-ephys/plugin-GUI#622."""
     numbers = np.arange(SAMPLES)

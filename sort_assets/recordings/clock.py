@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sort_assets.recordings.step_range import step_range
-
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from spikeinterface.core import BaseRecording
@@ -31,17 +29,12 @@ MAX_PIECES = 10_000
 """A file with more jumps has no clock that could be followed."""
 ANNOTATION = "clocks"
 """Annotation of a recording: the clock of each of its segments."""
-_MOST_CORRUPT = 30_000
-"""As many samples whose numbers or timestamps are corrupt, one after the other, are mended."""
-_SOLID_SAMPLES = 16
-"""As many consecutive samples are no chance, where single ones are corrupt."""
 _MOST_RESTARTS = 2
 """A clock that is back at its beginning more often counts trials."""
 _RESTART = 0.1
 """Share of a recording that is not left out because the clock says that its time was there before."""
-_SMALLEST_OVERLAP = 30
+SMALLEST_OVERLAP = 30
 """Steps back of fewer samples are jitter, or a number that came twice: they leave no sample out."""
-_SMALL_JUMPS = range(1 - _SMALLEST_OVERLAP, _SMALLEST_OVERLAP)
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ class Clock:
         found = []
         rate_hz = self.rate_hz
         for before, after in pairwise(self.pieces):
-            missing = _jump(before, after, rate_hz)
+            missing = missing_between(before, after, rate_hz)
             if missing:
                 found.append(ClockJump(after.start_sample, missing))
         return tuple(found)
@@ -206,7 +199,7 @@ class Clock:
     @property
     def is_ascending(self) -> bool:
         """Whether no sample comes before an earlier one, as in one file, or in the parts of one session."""
-        tolerance_s = _SMALLEST_OVERLAP / self.nominal_hz
+        tolerance_s = SMALLEST_OVERLAP / self.nominal_hz
         return all(after.start_time_s >= before.end_time_s - tolerance_s for before, after in pairwise(self.pieces))
 
     def timeline(self) -> Clock:
@@ -251,7 +244,7 @@ class Clock:
         are_same : bool
             Whether samples of a time that was there before are known to be the same, such as those of trigger files.
         """
-        tolerance_s = _SMALLEST_OVERLAP / self.nominal_hz
+        tolerance_s = SMALLEST_OVERLAP / self.nominal_hz
         most = self.num_samples if are_same else _RESTART * self.num_samples
         first_s = self.pieces[0].start_time_s
         if not are_same and sum(piece.start_time_s <= first_s + tolerance_s for piece in self.pieces) > _MOST_RESTARTS:
@@ -306,7 +299,7 @@ class Clock:
         return cls(**{**values, "pieces": tuple(ClockPiece(**piece) for piece in values["pieces"])})
 
 
-def _jump(before: ClockPiece, after: ClockPiece, rate_hz: float) -> int:
+def missing_between(before: ClockPiece, after: ClockPiece, rate_hz: float) -> int:
     """How many samples are missing between two pieces."""
     return round((after.start_time_s - before.end_time_s) * rate_hz)
 
@@ -361,94 +354,6 @@ def join_clocks(clocks: Sequence[Clock]) -> Clock:
     )
 
 
-def clock_from_numbers(numbers: ArrayLike, rate_hz: float) -> Clock:
-    """The clock that the numbers of samples make at a rate.
-
-    Parameters
-    ----------
-    numbers : array_like
-        One integer per sample, of shape (samples,) or (blocks, samples in a block); may be memory-mapped or an HDF5
-        data set. Counters of 32 bits may wrap.
-    rate_hz : float
-        Samples per second.
-
-    Raises
-    ------
-    BrokenClockError
-        When they jump more than `MAX_PIECES` times.
-    """
-    values: Any = numbers if hasattr(numbers, "dtype") else np.asanyarray(numbers)
-    wrap = 2 ** (8 * values.dtype.itemsize) if values.dtype.itemsize <= 4 else 0
-    starts, firsts = [0], [0]
-    offset = 0
-    before: int | None = None
-    for position, chunk in chunks(values):
-        if before is None:
-            firsts[0] = int(chunk[0])
-        lowest, highest = step_range(chunk, before)
-        if lowest >= 1 >= highest:
-            before = int(chunk[-1])
-            continue
-        steps = np.diff(chunk, prepend=chunk[0] - 1 if before is None else before)
-        for at in np.flatnonzero(steps != 1).tolist():
-            step = int(steps[at])
-            if abs(step) > wrap // 2 > 0:
-                turn = -wrap if step > 0 else wrap
-                offset += turn
-                if step + turn == 1:
-                    continue
-            starts.append(position + at)
-            firsts.append(int(chunk[at]) + offset)
-            _refuse_too_many(starts)
-        before = int(chunk[-1])
-    ends = [*starts[1:], values.size]
-    pieces = (
-        ClockPiece(start, end, first / rate_hz, rate_hz) for start, end, first in zip(starts, ends, firsts, strict=True)
-    )
-    return mended(Clock(tuple(pieces), rate_hz, "sample numbers"))
-
-
-def mended(clock: Clock) -> Clock:
-    """The clock without what is corrupt: samples after which the count goes on as if they had been right.
-
-    They are taken to follow the sample before. What is lost or there twice does not come back exactly; a few samples
-    may, and are left as they are unless they come back at once.
-    """
-    kept: list[ClockPiece] = []
-    corrupt, solid = 0, list[int]()  # solid: indices of pieces that are no single corrupt samples
-    for piece in clock.pieces:
-        before = _followed(kept, solid, piece, clock.nominal_hz)
-        if before is not None:
-            corrupt += piece.start_sample - kept[before].end_sample
-            del kept[before + 1 :]
-            solid = [index for index in solid if index <= before]
-            kept[-1] = replace(kept[-1], end_sample=piece.start_sample)
-        if before is not None and kept[-1].rate_hz == piece.rate_hz and not _jump(kept[-1], piece, clock.nominal_hz):
-            kept[-1] = replace(kept[-1], end_sample=piece.end_sample)
-        else:
-            kept.append(piece)
-        if kept[-1].end_sample - kept[-1].start_sample >= _SOLID_SAMPLES and solid[-1:] != [len(kept) - 1]:
-            solid.append(len(kept) - 1)
-    return replace(clock, pieces=tuple(kept), corrupt_samples=corrupt)
-
-
-def _followed(kept: Sequence[ClockPiece], solid: Sequence[int], piece: ClockPiece, nominal_hz: float) -> int | None:
-    """Index of the earlier piece whose line a piece goes on, so that those between are corrupt."""
-    last = len(kept) - 2
-    for index in sorted({*range(max(0, last - _SOLID_SAMPLES), last + 1), *(one for one in solid if one <= last)})[
-        ::-1
-    ]:
-        before, after = kept[index], kept[index + 1]
-        between = piece.start_sample - after.start_sample
-        if between > _MOST_CORRUPT:
-            return None
-        due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
-        is_small = _jump(before, after, nominal_hz) in _SMALL_JUMPS and between > _SOLID_SAMPLES
-        if not is_small and abs(piece.start_time_s - due_s) * nominal_hz < 0.5:
-            return int(index)
-    return None
-
-
 def chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
     """Position and content of each chunk of numbers or timestamps: integers as int64, others as float64."""
     per_row = values.shape[1] if values.ndim == 2 else 1
@@ -456,8 +361,3 @@ def chunks(values: Any) -> Iterator[tuple[int, np.ndarray]]:
     for start in range(0, len(values), rows):
         chunk = np.ravel(values[start : start + rows])
         yield start * per_row, chunk.astype(np.int64 if chunk.dtype.kind in "iu" else np.float64, copy=False)
-
-
-def _refuse_too_many(starts: list[int]) -> None:
-    if len(starts) > MAX_PIECES:
-        raise BrokenClockError(f"the clock jumps more than {MAX_PIECES} times in the first {starts[-1]} samples")

@@ -12,10 +12,10 @@ from sort_assets.recordings.clock import (
     Clock,
     ClockJump,
     ClockPiece,
-    clock_from_numbers,
     clock_from_start,
     join_clocks,
 )
+from sort_assets.recordings.sample_numbers import clock_from_numbers
 from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
 RATE_HZ = 30_000.0

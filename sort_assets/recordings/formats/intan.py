@@ -17,7 +17,7 @@ from spikeinterface.extractors.neoextractors.intan import IntanRecordingExtracto
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import StreamError, UnreadableRecordingError
-from sort_assets.recordings.clock import annotate_clocks, clock_from_numbers
+from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
@@ -30,6 +30,7 @@ from sort_assets.recordings.formats.reading import (
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.sample_numbers import clock_from_numbers
 
 STREAM = "amplifier"
 MAGIC_NUMBERS = {".rhd": 0xC6912702, ".rhs": 0xD69127AC}

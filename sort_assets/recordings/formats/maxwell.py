@@ -14,7 +14,7 @@ from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, UnreadableRecordingError
-from sort_assets.recordings.clock import Clock, annotate_clocks, clock_from_numbers
+from sort_assets.recordings.clock import Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
@@ -26,6 +26,7 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 from sort_assets.recordings.formats.remembered_clocks import remembered_clock
+from sort_assets.recordings.sample_numbers import clock_from_numbers
 
 COUNTS_AT_ZERO = 512
 """Count at 0 V: the middle of the range of the chips' 10-bit converters."""

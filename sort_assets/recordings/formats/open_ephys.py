@@ -28,7 +28,6 @@ from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.clock import (
     Clock,
     annotate_clocks,
-    clock_from_numbers,
     clock_from_start,
 )
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
@@ -51,6 +50,7 @@ from sort_assets.recordings.formats.reading import (
 from sort_assets.recordings.formats.shared_clock import LAST_BUFFER, shared_clock
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
+from sort_assets.recordings.sample_numbers import clock_from_numbers
 from sort_assets.recordings.timestamps import clock_from_timestamps
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from sort_assets.recordings.clock import (
     BrokenClockError,
     Clock,
     ClockPiece,
-    clock_from_numbers,
 )
-from sort_assets.recordings.timestamps import clock_from_timestamps, polyline_through
+from sort_assets.recordings.polyline import polyline_through
+from sort_assets.recordings.sample_numbers import clock_from_numbers
+from sort_assets.recordings.timestamps import clock_from_timestamps
 
 LAST_BUFFER = 100_000
 """How many numbers or timestamps may be missing at the end: the GUI writes samples, numbers and timestamps through

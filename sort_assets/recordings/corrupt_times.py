@@ -1,0 +1,59 @@
+"""Corrupt numbers and timestamps: a few samples after which the clock goes on as if they had been right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sort_assets.recordings.clock import SMALLEST_OVERLAP, Clock, ClockPiece, missing_between
+
+_MOST_CORRUPT = 30_000
+"""As many samples whose numbers or timestamps are corrupt, one after the other, are mended."""
+_SOLID_SAMPLES = 16
+"""As many consecutive samples are no chance, where single ones are corrupt."""
+_SMALL_JUMPS = range(1 - SMALLEST_OVERLAP, SMALLEST_OVERLAP)
+
+
+def mended(clock: Clock) -> Clock:
+    """The clock without what is corrupt: samples after which the count goes on as if they had been right.
+
+    They are taken to follow the sample before. What is lost or there twice does not come back exactly; a few samples
+    may, and are left as they are unless they come back at once.
+    """
+    kept: list[ClockPiece] = []
+    corrupt, solid = 0, list[int]()  # solid: indices of pieces that are no single corrupt samples
+    for piece in clock.pieces:
+        before = _followed(kept, solid, piece, clock.nominal_hz)
+        if before is not None:
+            corrupt += piece.start_sample - kept[before].end_sample
+            del kept[before + 1 :]
+            solid = [index for index in solid if index <= before]
+            kept[-1] = replace(kept[-1], end_sample=piece.start_sample)
+        if (
+            before is not None
+            and kept[-1].rate_hz == piece.rate_hz
+            and not missing_between(kept[-1], piece, clock.nominal_hz)
+        ):
+            kept[-1] = replace(kept[-1], end_sample=piece.end_sample)
+        else:
+            kept.append(piece)
+        if kept[-1].end_sample - kept[-1].start_sample >= _SOLID_SAMPLES and solid[-1:] != [len(kept) - 1]:
+            solid.append(len(kept) - 1)
+    return replace(clock, pieces=tuple(kept), corrupt_samples=corrupt)
+
+
+def _followed(kept: Sequence[ClockPiece], solid: Sequence[int], piece: ClockPiece, nominal_hz: float) -> int | None:
+    """Index of the earlier piece whose line a piece goes on, so that those between are corrupt."""
+    last = len(kept) - 2
+    for index in sorted({*range(max(0, last - _SOLID_SAMPLES), last + 1), *(one for one in solid if one <= last)})[
+        ::-1
+    ]:
+        before, after = kept[index], kept[index + 1]
+        between = piece.start_sample - after.start_sample
+        if between > _MOST_CORRUPT:
+            return None
+        due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
+        is_small = missing_between(before, after, nominal_hz) in _SMALL_JUMPS and between > _SOLID_SAMPLES
+        if not is_small and abs(piece.start_time_s - due_s) * nominal_hz < 0.5:
+            return int(index)
+    return None

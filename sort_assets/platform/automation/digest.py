@@ -27,7 +27,7 @@ from sort_assets.platform.pipeline.assets.observed import raw_recording
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
-from sort_assets.platform.pipeline.rig_history import RigChange, rig_changes
+from sort_assets.platform.pipeline.rig_changes import RigChange, RigMemory, rig_changes
 from sort_assets.platform.store.store import Store
 
 UNTIL_TAG = "sort_assets/digest_until"
@@ -135,7 +135,8 @@ def make_digest(
 ) -> Digest:
     """What happened since a point in time.
 
-    Only what has changed since is read, so the time does not grow with the number of registered recordings.
+    Only what has changed since is read, so the time does not grow with the number of registered recordings. What is
+    told of rigs is kept in the instance, for the digests that begin where this one ends.
 
     Parameters
     ----------
@@ -170,7 +171,13 @@ def make_digest(
         failed=[one for run in failed[:_FAILED_RUNS_READ] for one in failures_of_run(instance, run)],
         failed_unread=len(failed[_FAILED_RUNS_READ:]),
         checks=_failed_checks(results, run_ids),
-        rigs=rig_changes(store, results, {run.run_id for run in ended}, {run.run_id for run in running}),
+        rigs=rig_changes(
+            store,
+            results,
+            {run.run_id for run in ended},
+            {run.run_id for run in running},
+            RigMemory(instance, since, until),
+        ),
         arrivals=arrivals,
         unfinished=len(running),
     )

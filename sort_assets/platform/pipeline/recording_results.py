@@ -6,12 +6,13 @@ that is missing, damaged or being written leaves its own columns empty, and affe
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,9 @@ class RecordingSummary:
     unsortable_by_old_defaults : bool
         Whether it was found unsortable by a version that took the same settings for few channels as for many, which
         take the spikes of few away.
+    first_made_at : datetime or None
+        When the oldest version of its results was begun, also of one whose files were removed: unlike `sorted_at` it
+        stays when the recording is sorted or curated again.
     curated_by : str or None
         The person who decided on the units, where one did.
     run_id : str or None
@@ -119,6 +123,7 @@ class RecordingSummary:
     overcome: str | None = None
     run_id: str | None = None
     fingerprint: str | None = None
+    first_made_at: datetime | None = None
     checks: tuple[RecordedCheck, ...] = ()
     standing: FailedAttempt | None = None
     failure_folder: Path | None = None
@@ -236,6 +241,7 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
         overcome=", ".join(sorted(overcome)) or None,
         run_id=_text(_mapping(sorting).get("run_id")),
         fingerprint=_text(preprocessed.get("fingerprint")),
+        first_made_at=_first_made_at(store, recording, assets),
         checks=tuple(check for asset, one in current.items() if one for check in recorded_checks(asset, one)),
         standing=standing,
         failure_folder=failure_folder(store, recording, standing.asset, standing.version) if standing else None,
@@ -267,6 +273,19 @@ def standing_failures(summaries: Iterable[RecordingSummary]) -> Counter[str]:
 def overcome_failures(summaries: Iterable[RecordingSummary]) -> Counter[str]:
     """By class, recordings with failures on record that a success followed."""
     return Counter(name for summary in summaries for name in (summary.overcome or "").split(", ") if name)
+
+
+def _first_made_at(store: Store, recording: str, assets: Iterable[str]) -> datetime | None:
+    names: list[str] = []
+    for asset in assets:
+        if asset in _BEFORE_SORTING:
+            with contextlib.suppress(OSError):
+                names += os.listdir(f"{store.root}/{recording}/{asset}")  # noqa: PTH208 - quick
+    first = min((name for name in names if name[:1].isdigit()), default="")
+    try:
+        return datetime.strptime(first.partition("-")[0], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _failures(store: Store, recording: str, assets: Iterable[str]) -> tuple[FailedAttempt | None, set[str]]:

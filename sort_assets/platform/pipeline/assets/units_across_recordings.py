@@ -22,7 +22,7 @@ from sort_assets.platform.pipeline.recording_results import (
     summary_table,
     units_summary,
 )
-from sort_assets.platform.pipeline.rig_history import rigs_out_of_range
+from sort_assets.platform.pipeline.rig_changes import rigs_out_of_range
 from sort_assets.platform.pipeline.stored_summary import SUMMARY, SUMMARY_FILE, remove_older_summaries
 from sort_assets.platform.pipeline.tables import plain_value, table_column
 from sort_assets.platform.store.content_hash import hash_table

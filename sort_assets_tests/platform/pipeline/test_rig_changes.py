@@ -1,13 +1,22 @@
 """When a rig left its usual range, and when it came back, by the verdicts in the store."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from sort_assets.platform.pipeline.recording_results import recording_summary, units_summary
-from sort_assets.platform.pipeline.rig_history import RigChange, rig_changes, rigs_out_of_range
+from sort_assets.platform.pipeline.rig_changes import RigChange, RigMemory, rig_changes, rigs_out_of_range
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.platform.pipeline.test_recording_results import CURATED, METRICS, PREPROCESSED, SORTING, put
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
 
 
 def make(store: Store, recording: str, *not_passed: str, sorter: str = "kilosort4", channels: int = 384) -> str:
@@ -30,6 +39,57 @@ def changes(store: Store, *run_ids: str, unfinished: str = "") -> list[str]:
     """What is told of runs, each of a recording."""
     made = {key: recording_summary(store, key) for key in (run.removeprefix("run of ") for run in run_ids)}
     return [one.words for one in rig_changes(store, made, {*run_ids}, {unfinished})]
+
+
+def report(instance: dg.DagsterInstance, store: Store, day: int, *recordings: str) -> list[str]:
+    """What the report of a day says of the runs of that day."""
+    morning = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=day)
+    memory = RigMemory(instance, morning - timedelta(days=1), morning)
+    made = {key: recording_summary(store, key) for key in recordings}
+    told = rig_changes(store, made, {f"run of {key}" for key in recordings}, memory=memory)
+    return [f"{'out' if one.is_out else 'back'} with {one.recording}" for one in told]
+
+
+def test_a_recording_that_is_curated_again_is_not_told_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    store = Store(tmp_path)
+    make(store, "rig~a.nwb")
+    make(store, "rig~b.nwb", "yield_as_usual")
+    first = report(instance, store, 2, "rig~b.nwb")
+    make(store, "rig~b.nwb", "yield_as_usual")
+    again = report(instance, store, 3, "rig~b.nwb")
+    make(store, "rig~c.nwb", "yield_as_usual")
+    later = report(instance, store, 4, "rig~c.nwb")
+
+    assert (first, again, later) == (["out with rig~b.nwb"], [], [])
+
+
+def test_an_old_recording_that_is_made_again_says_nothing_of_today(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    store = Store(tmp_path)
+    make(store, "rig~a.nwb")
+    for day in (2, 4):
+        make(store, f"rig~{day}.nwb", "noise_level")
+        report(instance, store, day, f"rig~{day}.nwb")
+    make(store, "rig~a.nwb")
+    old_again = report(instance, store, 5, "rig~a.nwb")
+    (now,) = rigs_out_of_range(units_summary(store))
+    make(store, "rig~6.nwb")
+    good = report(instance, store, 6, "rig~6.nwb")
+
+    assert old_again == []
+    assert (now.measure, now.recording) == ("noise", "rig~4.nwb")
+    assert good == ["back with rig~6.nwb"]
+
+
+def test_a_report_that_nobody_received_is_made_again(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    store = Store(tmp_path)
+    make(store, "rig~a.nwb")
+    report(instance, store, 1, "rig~a.nwb")
+    make(store, "rig~b.nwb", "drift_as_usual")
+
+    assert [report(instance, store, 2, "rig~b.nwb") for _ in range(2)] == [["out with rig~b.nwb"]] * 2
+    assert report(instance, store, 3, "rig~b.nwb") == []
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def content_hash(units: DeliveredUnits, facts: Facts) -> str:
     }
     if units.missing_parts:
         plain["missing_parts"] = units.missing_parts
+    if units.clock_doubts:
+        plain["clock_doubts"] = units.clock_doubts
     if units.missed_groups:
         plain["missed_groups"] = units.missed_groups
     arrays = {f"spikes {index}": train for index, train in enumerate(units.spike_samples)}

@@ -100,7 +100,15 @@ def _file(units: DeliveredUnits, facts: Facts, identifier: str) -> NWBFile:
                 "session_description", f"Recording '{units.name}'; what was done in the session is not known."
             ),
             "session_start_time": facts.start_time,
-            "notes": "\n".join([*notes, *units.missing_parts, *units.missed_groups, *left_out_of_nwb(units)]),
+            "notes": "\n".join(
+                [
+                    *notes,
+                    *units.missing_parts,
+                    *units.clock_doubts,
+                    *units.missed_groups,
+                    *left_out_of_nwb(units),
+                ]
+            ),
         },
         timestamps_reference_time=facts.reference_time(units.start_time_s),
         identifier=identifier,

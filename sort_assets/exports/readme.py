@@ -117,12 +117,12 @@ def _not_sorted(units: DeliveredUnits) -> list[str]:
 def _times(units: DeliveredUnits, parts: Sequence[DeliveredUnits]) -> list[str]:
     if len(parts) == 1:
         (whole,) = parts
-        return ["Times are in seconds on the recording's own clock.", *_clock(whole), *_joins(units)]
+        return ["Times are in seconds on the recording's own clock.", *_clock(whole), *_doubts(units), *_joins(units)]
     lines = [f"It consists of {len(parts)} files. Each is delivered separately, in seconds on its own clock:"]
     for part in parts:
         lines.append(f"  {part.name}: {part.duration_s:.3f} s, {part.num_spikes} spikes")
         lines += [f"    {line}" for line in _clock(part)]
-    return lines + _joins(units)
+    return [*lines, *_doubts(units), *_joins(units)]
 
 
 def _clock(units: DeliveredUnits) -> list[str]:
@@ -140,6 +140,12 @@ def _clock(units: DeliveredUnits) -> list[str]:
         if len(intervals) > _INTERVALS_SHOWN:
             lines.append(f"  … and {len(intervals) - _INTERVALS_SHOWN} more; the npz file has all.")
     return lines
+
+
+def _doubts(units: DeliveredUnits) -> list[str]:
+    return ["What is doubtful about the times:", *(f"  {doubt}" for doubt in units.clock_doubts)] * bool(
+        units.clock_doubts
+    )
 
 
 def _joins(units: DeliveredUnits) -> list[str]:

@@ -108,6 +108,8 @@ class DeliveredUnits:
         What the columns of the table are, by name; of those that are declared.
     missing_parts : tuple of str
         What the whole recording lacks, in sentences; empty where it is whole.
+    clock_doubts : tuple of str
+        What is doubtful about the times of the whole recording, in sentences.
     missed_groups : tuple of str
         Of each group of channels whose spikes the sorter missed, what happened.
     channels : np.ndarray
@@ -130,6 +132,7 @@ class DeliveredUnits:
     waveforms: Waveforms | None
     columns: dict[str, Column] = field(default_factory=dict)
     missing_parts: tuple[str, ...] = ()
+    clock_doubts: tuple[str, ...] = ()
     missed_groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -184,6 +187,7 @@ def delivered_units(
     clock: Clock,
     waveform: WaveformConfig | None = None,
     missing_parts: tuple[str, ...] = (),
+    clock_doubts: tuple[str, ...] = (),
     missed_groups: tuple[str, ...] = (),
     name: str = "recording",
     columns: Iterable[Column] = (*UNIT_METRICS, *DECISIONS),
@@ -205,6 +209,8 @@ def delivered_units(
         How long waveforms are, which decides which spikes are at joins; None is the default.
     missing_parts : tuple of str
         What the recording lacks, in sentences.
+    clock_doubts : tuple of str
+        What is doubtful about its times, in sentences.
     missed_groups : tuple of str
         Of each group of channels whose spikes the sorter missed, what happened.
     name : str
@@ -245,6 +251,7 @@ def delivered_units(
         table=table,
         columns={column.name: column for column in columns},
         missing_parts=missing_parts,
+        clock_doubts=clock_doubts,
         missed_groups=missed_groups,
         channels=_channels(analyzer)[chosen],
         electrodes=_electrodes(analyzer),

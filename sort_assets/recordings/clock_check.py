@@ -43,7 +43,7 @@ def clock(recording: BaseRecording) -> CheckResult:
         "uncertainty_s": found.uncertainty_s,
         "corrupt_samples": found.corrupt_samples,
     }
-    problems = clock_doubts(recording)
+    problems = list(doubts_about_times(recording))
     if jumps:
         told = ", ".join(
             f"{abs(jump.samples)} samples ({abs(jump.samples) / found.rate_hz:.3f} s) "
@@ -62,10 +62,6 @@ def clock(recording: BaseRecording) -> CheckResult:
             f"Zeros stand for {zeros} missing samples ({zeros / found.nominal_hz:.3f} s) in {len(filled)} "
             f"{'gaps' if len(filled) > 1 else 'gap'}, first from sample {filled[0].start_sample}. Spikes whose "
             "waveform reaches into one are marked."
-        )
-    if overlapping:
-        problems.append(
-            f"{overlapping} samples were left out, since their time was there before, or they are of another run."
         )
     if any(jump.samples < 0 for jump in jumps) and not found.is_ascending:
         problems.append(
@@ -92,6 +88,13 @@ def clock(recording: BaseRecording) -> CheckResult:
         or f"No gap; {found.rate_hz:.6f} samples per second by the {found.source}; {found.against_nominal}.",
         values=values,
     )
+
+
+def doubts_about_times(recording: BaseRecording) -> tuple[str, ...]:
+    """What a reader of the times should know beside the clock itself: what is doubtful, and how much was left out."""
+    overlapping = int(recording.get_annotation(OVERLAPPING_SAMPLES) or 0)
+    left_out = f"{overlapping} samples were left out, since their time was there before, or they are of another run."
+    return (*clock_doubts(recording), *([left_out] if overlapping else []))
 
 
 def _uncertain(found: Clock) -> str:

@@ -12,18 +12,24 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
 _ANNOTATION = "clock_doubts"
+_ORDER = "clock_doubts_about_order"
 _MOST_MISSING = 0.1
 """Share of the samples that may be without a number or time: with more missing, they are those of something else."""
 
 
 def annotate_clock_doubts(recording: BaseRecording, doubts: Iterable[str]) -> None:
     """Add sentences on what is doubtful about the clock, in a form that JSON can hold."""
-    recording.annotate(**{_ANNOTATION: [*clock_doubts(recording), *doubts]})
+    recording.annotate(**{_ANNOTATION: [*(recording.get_annotation(_ANNOTATION) or []), *doubts]})
+
+
+def annotate_order_doubts(recording: BaseRecording, doubts: Iterable[str]) -> None:
+    """Leave sentences on what is doubtful about the order of files, in place of those it had: a part has others."""
+    recording.annotate(**{_ORDER: list(doubts)})
 
 
 def clock_doubts(recording: BaseRecording) -> list[str]:
     """The sentences that were annotated, in order; none is the usual case."""
-    return list(recording.get_annotation(_ANNOTATION) or [])
+    return [doubt for name in (_ANNOTATION, _ORDER) for doubt in recording.get_annotation(name) or []]
 
 
 def length_doubt(what: str, count: int, num_samples: int, path: Path) -> list[str]:

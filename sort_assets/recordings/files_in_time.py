@@ -59,7 +59,9 @@ def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary])
     return found
 
 
-def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[str]:
+def doubts_about_order(
+    recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary], part: tuple[int, int] | None = None
+) -> list[str]:
     """A sentence where files neither follow each other in time, nor each have a clock of their own, or are copies.
 
     Parameters
@@ -70,23 +72,26 @@ def doubts_about_order(recording: BaseRecording, clock: Clock, pieces: Sequence[
         Of the recording, in which each moment of a session is there once.
     pieces : sequence of Boundary
         Its files and segments, in order.
+    part : tuple of (int, int) or None
+        The samples that matter, half-open; None is all.
     """
+    first, last = part or (0, clock.num_samples)
+    kept = [(one, max(one.start_sample, first), min(one.end_sample, last)) for one in pieces]
+    kept = [(one, start, end) for one, start, end in kept if start < end]
     copies = [
         f"'{piece.name}' begins with the same samples as '{before.name}' before it: is it a copy? Its spikes are there "
         "twice."
-        for before, piece in pairwise(pieces)
+        for (before, start, _), (piece, _, end) in pairwise(kept)
         if file_of_part(before.name) != file_of_part(piece.name)
+        and start - before.start_sample < end - piece.start_sample
         and _are_same(recording, before.start_sample, piece.start_sample, min(_length(before), _length(piece)))
     ]
-    if copies or clock.is_ascending:
+    if copies or not kept or clock.cut(first, last).is_ascending:
         return copies
-    times_s = [
-        (piece, *clock.times_s([piece.start_sample, piece.end_sample - 1]).tolist())
-        for piece in pieces
-        if piece.end_sample > piece.start_sample
-    ]
-    if all(abs(begins_s - times_s[0][1]) * clock.nominal_hz < _SAME_START_SAMPLES for _, begins_s, _ in times_s):
+    begin_s = clock.times_s([one.start_sample for one, _, _ in kept])
+    if (np.abs(begin_s - begin_s[0]) * clock.nominal_hz < _SAME_START_SAMPLES).all():
         return []
+    times_s = [(one, *clock.times_s([start, end - 1]).tolist()) for one, start, end in kept]
     for (before, _, ended_s), (piece, begins_s, _) in pairwise(times_s):
         if begins_s < ended_s:
             return [

@@ -14,7 +14,7 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ClockGapError, IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording_clock, recording_clocks
-from sort_assets.recordings.clock_doubts import annotate_clock_doubts, clock_doubts
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, annotate_order_doubts, clock_doubts
 from sort_assets.recordings.completeness import annotate_missing, missing_parts
 from sort_assets.recordings.files_in_time import SEGMENT, doubts_about_order, sessions
 from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
@@ -117,7 +117,7 @@ def open_recording(path: Path, stream: str | None = None, config: RecordingConfi
     joined = _join(paths, recordings)
     annotate_missing(joined, [*left_out, *missing_parts(joined)])
     recording = _without_overlaps(joined)
-    annotate_clock_doubts(recording, doubts_about_order(recording, recording_clock(recording), boundaries(recording)))
+    annotate_order_doubts(recording, doubts_about_order(recording, recording_clock(recording), boundaries(recording)))
     if config.gaps == "refuse":
         _refuse_gaps(recording, path, config)
     return recording

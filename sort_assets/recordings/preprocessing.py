@@ -27,6 +27,8 @@ from sort_assets.errors import RecordingError, TooShortRecordingError
 from sort_assets.recordings.bad_channels import check_channel_ids, detect_bad_channels, remove_channels
 from sort_assets.recordings.bridges import add_bridges, annotate_filled, plan_bridges, remove_bridges
 from sort_assets.recordings.clock import annotate_clocks, recording_clock
+from sort_assets.recordings.clock_doubts import annotate_order_doubts
+from sort_assets.recordings.files_in_time import doubts_about_order
 from sort_assets.recordings.opening import annotate_boundaries, boundaries, cut_boundaries, join_segments
 from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
 
@@ -184,7 +186,10 @@ def cut_to_range(recording: BaseRecording, config: RecordingConfig) -> BaseRecor
     # Sliced even when nothing is cut off: what follows annotates a view, not the caller's recording.
     cut = recording.frame_slice(start, end)
     annotate_boundaries(cut, pieces)
-    annotate_clocks(cut, [recording_clock(recording).cut(start, end)])
+    clock = recording_clock(recording)
+    annotate_clocks(cut, [clock.cut(start, end)])
+    if (start, end) != (0, num_samples):
+        annotate_order_doubts(cut, doubts_about_order(recording, clock, boundaries(recording), (start, end)))
     return cut
 
 

@@ -12,7 +12,7 @@ _COLUMNS = ("Samples", "Starts at", "Ends at", "Samples per second", "Before it"
 _ROWS = 30
 
 
-def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
+def clock_table(clock: Clock, files: Sequence[Boundary] = (), doubts: Sequence[str] = ()) -> ReportTable:
     """The pieces of a clock, each with its start and its rate, and how far it is from the one before.
 
     Parameters
@@ -21,6 +21,8 @@ def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
         Of what was sorted. Of more than 30 pieces the first are shown.
     files : sequence of Boundary
         The files of which it consists, where there are several: passing from one to the next is no gap.
+    doubts : sequence of str
+        Sentences on what is doubtful about it.
     """
     begins = {piece.start_sample: f"{piece.name} begins" for piece in files} if len(files) > 1 else {}
     jumps = {jump.sample: jump.samples for jump in clock.jumps if jump.sample not in begins}
@@ -37,7 +39,7 @@ def clock_table(clock: Clock, files: Sequence[Boundary] = ()) -> ReportTable:
         rows=tuple(rows),
         caption=f"Times are those of the file's {clock.source}: the first sample is at {clock.start_time_s:.6f} s, and "
         f"there are {clock.rate_hz:.6f} samples per second ({clock.against_nominal}). "
-        f"{' '.join((f'Pieces: {len(clock.pieces)}; gaps: {gaps}.', *clock.caveats))}",
+        f"{' '.join((f'Pieces: {len(clock.pieces)}; gaps: {gaps}.', *clock.caveats, *doubts))}",
     )
 
 

@@ -155,10 +155,11 @@ def test_the_readme_says_what_is_doubtful_about_the_times(sorted_units: Sorted, 
     pieces = (ClockPiece(0, 300_000, 7.0, 30_000.0),)
     clock = Clock(pieces, 3e4, "timestamps of packets", nominal_is_stated=False, uncertainty_s=1e-3, corrupt_samples=3)
 
-    units = sorted_units.units(clock=clock)
+    units = replace(sorted_units.units(clock=clock), clock_doubts=("500 samples were left out.",))
     write_delivery(tmp_path, sorted_units.analyzer, units, DeliveryConfig(formats=("npz",)), facts)
 
     text = (tmp_path / "README.txt").read_text()
+    assert "What is doubtful about the times:\n  500 samples were left out.\n" in text
     assert "All times may be wrong by up to 1 ms" in text
     assert "3 corrupt times of samples were not used" in text
     assert "the file states no nominal rate" in text

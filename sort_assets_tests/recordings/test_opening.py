@@ -15,7 +15,8 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings import Boundary, boundaries, open_recording
 from sort_assets.recordings.clock import recording_clock
-from sort_assets.recordings.clock_check import clock
+from sort_assets.recordings.clock_check import clock, doubts_about_times
+from sort_assets.recordings.preprocessing import cut_to_range
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -245,6 +246,32 @@ def test_files_that_overlap_by_their_clocks_alone_are_kept_and_told(short: BaseR
 
     np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
     assert "'part_2.nwb' begins at 5.500 s" in clock(recording).description
+
+
+@pytest.mark.parametrize(("part", "is_doubtful"), [({"start_s": 1.2}, False), ({"end_s": 0.8}, False), ({}, True)])
+def test_what_is_doubtful_about_the_order_of_files_is_that_of_the_part_which_is_sorted(
+    part: dict[str, float], is_doubtful: bool, short: BaseRecording, tmp_path: Path
+) -> None:
+    write_nwb(short.frame_slice(0, 30_000), tmp_path / "part_1.nwb", starting_time_s=5.0)
+    write_nwb(short.frame_slice(30_000, 60_000), tmp_path / "part_2.nwb", starting_time_s=5.5)
+
+    cut = cut_to_range(open_recording(tmp_path), RecordingConfig(**part))
+
+    assert bool(doubts_about_times(cut)) == is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("part", "is_there_twice"), [({"start_s": 1.0}, True), ({"start_s": 1.0, "end_s": 2.5}, False)]
+)
+def test_a_copy_is_told_where_a_part_of_it_is_sorted_with_the_same_of_the_first(
+    part: dict[str, float], is_there_twice: bool, short: BaseRecording, tmp_path: Path
+) -> None:
+    for name in ("part_1", "part_1 (copy)"):
+        write_nwb(short, tmp_path / f"{name}.nwb")
+
+    cut = cut_to_range(open_recording(tmp_path), RecordingConfig(**part))
+
+    assert any("is it a copy?" in doubt for doubt in doubts_about_times(cut)) == is_there_twice
 
 
 def test_a_copy_of_a_file_is_told(short: BaseRecording, tmp_path: Path) -> None:

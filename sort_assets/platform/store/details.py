@@ -104,6 +104,8 @@ class RecordingDetails(AssetDetails):
         Time of the raw recording's first sample on its own clock, also of samples that `recording.start_s` leaves out.
     missing_parts : tuple of str
         What the recording lacks, in sentences; empty where it is whole.
+    clock_doubts : tuple of str
+        What is doubtful about its times, in sentences.
     """
 
     raw_path: str
@@ -115,6 +117,7 @@ class RecordingDetails(AssetDetails):
     median_noise_uv: float | None = None
     clock_start_s: float | None = None
     missing_parts: tuple[str, ...] = ()
+    clock_doubts: tuple[str, ...] = ()
 
 
 class BinaryDetails(AssetDetails):

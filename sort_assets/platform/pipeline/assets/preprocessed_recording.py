@@ -62,7 +62,7 @@ def preprocessed_recording(
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.recordings import boundaries, split_recording
         from sort_assets.recordings.clock import recording_clock
-        from sort_assets.recordings.clock_check import clock
+        from sort_assets.recordings.clock_check import clock, doubts_about_times
         from sort_assets.recordings.completeness import complete, missing_parts
         from sort_assets.recordings.fingerprint import fingerprint
         from sort_assets.recordings.preflight import inspect_recording, inspect_reference
@@ -121,6 +121,7 @@ def preprocessed_recording(
                 median_noise_uv=noise_uv,
                 clock_start_s=recording_clock(whole).start_time_s,
                 missing_parts=missing_parts(filtered),
+                clock_doubts=doubts_about_times(filtered),
             ),
             metadata={
                 "channels": filtered.get_num_channels(),

@@ -208,7 +208,8 @@ def _clock_tables(curated_units: StoredCuration, analyzer: "SortingAnalyzer") ->
 
     clock = curated_units.sorting.clock
     files = boundaries(analyzer.recording) if analyzer.has_recording() else []
-    return () if clock is None else (clock_table(clock, files),)
+    doubts = curated_units.sorting.binary_dat.preprocessed_recording.details.clock_doubts
+    return () if clock is None else (clock_table(clock, files, doubts),)
 
 
 def _duration(seconds: float) -> str:

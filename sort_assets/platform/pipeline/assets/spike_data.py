@@ -123,6 +123,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
         clock=sorting.clock or _clock_of_files(analyzer, files, sorting.details.start_time_s),
         waveform=curated_units.unit_metrics.waveforms.waveform_config,
         missing_parts=sorting.details.missing_parts,
+        clock_doubts=preprocessed.details.clock_doubts,
         missed_groups=tuple(sorting.details.missed_groups.values()),
         name=RecordingKey.parse(recording).path.rpartition("/")[2],
         columns=(*UNIT_METRICS, *decision_columns(curated_units.config)),

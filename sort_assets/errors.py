@@ -255,7 +255,7 @@ class SorterFailedError(SortAssetsError, RuntimeError):
 
 
 class MissedSpikesError(SortAssetsError, RuntimeError):
-    """The sorter found nothing to sort in a recording that clearly has spikes."""
+    """The sorter found nothing to sort in a recording that has spikes, or what looks like them."""
 
 
 class UnexpectedError(SortAssetsError, RuntimeError):

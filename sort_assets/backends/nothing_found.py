@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def nothing_to_sort(
     backend: SpikeInterfaceBackend, recording: BaseRecording, reason: UnsortableRecordingError
 ) -> BaseSorting:
-    """A sorting without units, unless the recording clearly has spikes.
+    """A sorting without units, unless the recording has spikes.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def nothing_to_sort(
     Raises
     ------
     MissedSpikesError
-        When the recording clearly has spikes.
+        When the recording clearly has spikes, or may have some.
     """
     from spikeinterface.core import NumpySorting
 
-    spikes = look_for_clear_spikes(recording)
-    if spikes.certain:
+    spikes = look_for_clear_spikes(recording, filtered=backend.recording_is_filtered)
+    if spikes.certain or spikes.suspected:
         raise _missed(backend, recording, reason, spikes) from reason
     reason.message = f"{reason.message} A look at the recording itself shows {spikes}."
     reason.diagnostics |= {"clear_spikes": spikes.count, "looked_at_s": spikes.looked_at_s}
@@ -64,8 +64,7 @@ def _missed(
     backend: SpikeInterfaceBackend, recording: BaseRecording, reason: UnsortableRecordingError, spikes: ClearSpikes
 ) -> MissedSpikesError:
     return MissedSpikesError(
-        f"{backend.name} found nothing to sort, but the recording clearly has spikes: {spikes}, {spikes.height:.0f} "
-        f"times as high as the noise. What the sorter said: {reason.message}",
+        f"{backend.name} found nothing to sort, but {_seen(spikes)}. What the sorter said: {reason.message}",
         remedy=_numbered([*backend.likely_causes(recording, reason, spikes), _OTHER_SORTER]),
         stage=reason.stage,
         log_excerpt=reason.log_excerpt,
@@ -76,6 +75,15 @@ def _missed(
             "busiest_channel": spikes.channel,
         },
     )
+
+
+def _seen(spikes: ClearSpikes) -> str:
+    high = f"{spikes}, {spikes.height:.0f} times as high as the noise" if spikes.count else str(spikes)
+    if spikes.certain:
+        return f"the recording clearly has spikes, or artefacts that look like them: {high}"
+    if not spikes.count:
+        return f"what may be a cell amid the wires, or artefacts, was seen in the recording: {high}"
+    return f"a few clear spikes, or artefacts that look like them, were seen in the recording: {high}"
 
 
 def too_short(reason: UnsortableRecordingError) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 What is asked for is more than a detection threshold, because the answer turns "nothing to sort" into a failure. A peak
 counts when it is far above the noise around it, as narrow as a spike, and not the same on all channels at once, as
-what comes from outside (touching, licking, stimulation, the mains) is.
+what comes from outside (touching, licking, stimulation, the mains) is, nor at the regular intervals of a machine.
 
 The limits were measured with `benchmarks/clear_spikes.py`: single wires, tetrodes and 16 contacts, two recordings of
 half a minute each. Of 48 of noise (normal, 1/f, the mains, touches, stimulation, bursts of muscle noise, jumps of the
@@ -13,40 +13,41 @@ none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sort_assets.recordings.regular_pulses import regular_pulses
+from sort_assets.recordings.spike_like_peaks import (
+    CLEARLY_ABOVE_NOISE,
+    Peaks,
+    distances_um,
+    microvolts,
+    noise_of,
+    spike_like,
+)
+
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-CLEARLY_ABOVE_NOISE = 8.0
-"""Height of a clear peak over the standard deviation of the noise, both of its stretch and of the recording. In half a
-minute of 384 channels of normal noise, even 6 is not reached."""
 FEWEST_SPIKES = 30
 """Clear spikes in the stretches: one unit of a spike per second. Fewer may be what a sorter rightly finds too few."""
 SMALLEST_SHARE = 0.2
 """Share of the stretches that have clear spikes: cells go on firing, and a disturbance is soon over."""
+SEVERAL, BUSY_STRETCHES, SPREAD_S = 3, 3, 10.0
+"""Or: several clear spikes in each of some stretches, which are not all near each other."""
+A_FEW = 3
+"""Clear spikes from which on a recording is not called one without."""
+FEWEST_ALIKE, SMALLEST_REBOUND = 10, 0.15
+"""Peaks that all wires have alike, from which on there may be a cell amid them; and how much more the trace swings back
+after them than before, at the median. What touches and pulses are is mostly the same on both sides."""
 
 _STRETCHES = 30
-_STRETCH_S = 1.0
-_DETECT_ABOVE = 6.0
-_SWEEP_MS = 1.0
-_SAME_TIME_MS = 0.2
-_HALF_WIDTH_MS = (0.08, 0.8)
-"""Width at half height of a spike that was band-passed; one of the largest cells has about 0.5 ms."""
-_QUIET_MS = (1.5, 4.0)
-"""From when to when beside a spike the trace is quiet again; what is slower, or rings on, is no spike."""
-_QUIET_SHARE = 0.5
-_LARGEST_UV = 2000.0
-_MAD_OF_UNIT_NORMAL = 0.6745
-_FEW_CHANNELS = 8
-_EQUAL_ON_FEW = {2: 0.85, 3: 0.8}
-_EQUAL_ON_SOME, _EQUAL_ON_MANY, _SHARE_OF_MANY = 0.75, 0.5, 0.8
-"""A peak of a disturbance has at least this share of its height on all channels, or, of more than `_FEW_CHANNELS`, on
-most. A cell that all wires of a tetrode see so much alike does not count: others on the same tetrode do."""
+_STRETCH_S, _LONGER_STRETCH_S = 1.0, 4.0
+_FILTER_HZ = (300.0, 6000.0)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,14 @@ class ClearSpikes:
         How many were looked at.
     stretches_with_spikes : int
         How many have at least one.
+    busy_s : tuple of float
+        Start of each stretch with several, in seconds from the first sample.
     first_s : float or None
-        Start of the first stretch with one, in seconds from the first sample.
+        Start of the first stretch with one.
+    empty_before : int
+        Stretches before that one, in which there is none.
+    alike : int
+        Further peaks that all wires have alike: of a cell amid them, or a disturbance. They are no clear spikes.
     negative_share : float
         Share of the spikes whose peak goes down.
     height : float
@@ -80,7 +87,10 @@ class ClearSpikes:
     duration_s: float
     stretches: int
     stretches_with_spikes: int
+    busy_s: tuple[float, ...]
     first_s: float | None
+    empty_before: int
+    alike: int
     negative_share: float
     height: float
     channel: str
@@ -88,65 +98,105 @@ class ClearSpikes:
     @property
     def certain(self) -> bool:
         """Whether a sorter should have found something."""
-        return self.count >= FEWEST_SPIKES and self.stretches_with_spikes >= SMALLEST_SHARE * self.stretches
+        if self.count >= FEWEST_SPIKES and self.stretches_with_spikes >= SMALLEST_SHARE * self.stretches:
+            return True
+        return len(self.busy_s) >= BUSY_STRETCHES and self.busy_s[-1] - self.busy_s[0] >= SPREAD_S
+
+    @property
+    def suspected(self) -> bool:
+        """Whether there may be cells: more than nothing was seen, and not enough to be certain."""
+        a_few = self.count >= A_FEW and self.stretches_with_spikes >= min(2, self.stretches)
+        return not self.certain and (a_few or self.alike >= FEWEST_ALIKE)
 
     def __str__(self) -> str:
         seconds = f"{self.looked_at_s:.3g} s of its {self.duration_s:.3g} s"
+        alike = f"{self.alike} peaks that all wires have alike" if self.alike else ""
         if not self.count:
-            return f"no clear spikes in {seconds}"
-        return f"{self.count} clear spikes in {seconds}, most on channel {self.channel}"
+            return f"{alike or 'no clear spikes'} in {seconds}"
+        also = f", and {alike}" if alike else ""
+        return f"{self.count} clear spikes in {seconds}, most on channel {self.channel}{also}"
 
 
-@dataclass(frozen=True)
-class _Peaks:
-    """Peaks of one stretch that look like spikes: arrays of shape (peaks,)."""
+def look_for_clear_spikes(recording: BaseRecording, *, filtered: bool | None = None, seed: int = 0) -> ClearSpikes:
+    """Look for spikes in half a minute of a recording, a second at a random place in each of thirty parts.
 
-    channels: np.ndarray
-    heights: np.ndarray
-    negative: np.ndarray
-
-
-def look_for_clear_spikes(recording: BaseRecording, *, seed: int = 0) -> ClearSpikes:
-    """Look for spikes in half a minute of a filtered recording, a second at a random place in each of thirty parts.
-
-    Holds one stretch in memory: about 300 MB at most for 384 channels at 30 kHz.
+    Where that shows a few spikes, and not enough to be certain, two minutes are looked at: four seconds in each of the
+    parts. Holds one second in memory: about 300 MB at most for 384 channels at 30 kHz.
 
     Parameters
     ----------
     recording : BaseRecording
-        Single segment, filtered: what the sorter reads.
+        Single segment: what the sorter reads.
+    filtered : bool or None
+        Whether it is filtered; if not, what is looked at is. None leaves it to what SpikeInterface noted in it.
     seed : int
         Decides the places.
     """
+    if not (recording.is_filtered() if filtered is None else filtered):
+        from spikeinterface.preprocessing import bandpass_filter
+
+        high = min(_FILTER_HZ[1], 0.45 * float(recording.sampling_frequency))
+        recording = bandpass_filter(recording, freq_min=_FILTER_HZ[0], freq_max=high, dtype="float32")
+    first = _look(recording, _STRETCH_S, seed)
+    if first.certain or not (first.count or first.alike) or first.looked_at_s >= first.duration_s:
+        return first
+    longer = _look(recording, _LONGER_STRETCH_S, seed + 1)
+    return max(first, longer, key=lambda one: (one.certain, one.suspected, one.count))
+
+
+def _look(recording: BaseRecording, stretch_s: float, seed: int) -> ClearSpikes:
+    """Look at thirty stretches."""
     rate_hz = float(recording.sampling_frequency)
-    places = _places(int(recording.get_num_samples()), rate_hz, seed)
+    places = _places(int(recording.get_num_samples()), max(1, round(stretch_s * rate_hz)), seed)
+    distances = distances_um(recording)
     noise, found = [], []
     for start, end in places:
-        traces = _microvolts(recording, start, end)
-        noise.append(np.median(np.abs(traces), axis=0) / _MAD_OF_UNIT_NORMAL)
-        found.append(_spike_like(traces, noise[-1], rate_hz))
+        seconds = np.linspace(start, end, max(1, round((end - start) / rate_hz)) + 1).astype(int)
+        of_stretch = []
+        for begin, stop in pairwise(seconds):
+            traces = microvolts(recording, int(begin), int(stop))
+            noise.append(noise_of(traces))
+            of_stretch.append(spike_like(traces, noise[-1], rate_hz, distances))
+        found.append(Peaks.joined(of_stretch, [int(begin) for begin in seconds[:-1]]))
     usual_noise = _usual(np.asarray(noise))
-    above = [peaks.heights >= CLEARLY_ABOVE_NOISE * usual_noise[peaks.channels] for peaks in found]
-    kept = [
-        _Peaks(peaks.channels[mask], peaks.heights[mask], peaks.negative[mask])
-        for peaks, mask in zip(found, above, strict=True)
-    ]
-    with_spikes = [start for (start, _), peaks in zip(places, kept, strict=True) if peaks.channels.size]
-    channels = np.concatenate([peaks.channels for peaks in kept])
-    heights = np.concatenate([peaks.heights for peaks in kept])
-    negative = np.concatenate([peaks.negative for peaks in kept])
-    busiest = int(np.bincount(channels).argmax()) if channels.size else 0
+    kept = [peaks.chosen(peaks.heights >= CLEARLY_ABOVE_NOISE * usual_noise[peaks.channels]) for peaks in found]
+    kept = _without_pulses(kept, places, rate_hz)
+    clear = [peaks.chosen(~peaks.alike) for peaks in kept]
+    joined = Peaks.joined(clear, [0] * len(clear))
+    counts = [peaks.samples.size for peaks in clear]
+    with_spikes = [index for index, count in enumerate(counts) if count]
     return ClearSpikes(
-        count=int(channels.size),
+        count=sum(counts),
         looked_at_s=sum(end - start for start, end in places) / rate_hz,
         duration_s=recording.get_num_samples() / rate_hz,
         stretches=len(places),
         stretches_with_spikes=len(with_spikes),
-        first_s=with_spikes[0] / rate_hz if with_spikes else None,
-        negative_share=float(negative.mean()) if negative.size else 0.0,
-        height=float(np.median(heights / usual_noise[channels])) if channels.size else 0.0,
-        channel=str(recording.channel_ids[busiest]),
+        busy_s=tuple(places[index][0] / rate_hz for index in with_spikes if counts[index] >= SEVERAL),
+        first_s=places[with_spikes[0]][0] / rate_hz if with_spikes else None,
+        empty_before=with_spikes[0] if with_spikes else 0,
+        alike=_alike(kept),
+        negative_share=float(joined.negative.mean()) if joined.negative.size else 0.0,
+        height=float(np.median(joined.heights / usual_noise[joined.channels])) if joined.channels.size else 0.0,
+        channel=str(recording.channel_ids[int(np.bincount(joined.channels).argmax()) if joined.channels.size else 0]),
     )
+
+
+def _without_pulses(found: list[Peaks], places: Sequence[tuple[int, int]], rate_hz: float) -> list[Peaks]:
+    """The peaks of each stretch without those at regular intervals."""
+    joined = Peaks.joined(found, [0] * len(found))
+    stretch = np.repeat(np.arange(len(found)), [peaks.samples.size for peaks in found])
+    spans = [(start / rate_hz, end / rate_hz) for start, end in places]
+    regular = regular_pulses(joined.samples / rate_hz, stretch, spans)
+    return [joined.chosen(~regular & (stretch == index)) for index in range(len(found))]
+
+
+def _alike(found: list[Peaks]) -> int:
+    """How many peaks all wires have alike, where they may be those of a cell."""
+    alike = [peaks.chosen(peaks.alike) for peaks in found]
+    rebounds = np.concatenate([peaks.rebound for peaks in alike])
+    with_some = sum(peaks.samples.size > 0 for peaks in alike)
+    goes_on = with_some >= SMALLEST_SHARE * len(found)
+    return len(rebounds) if goes_on and rebounds.size and np.median(rebounds) >= SMALLEST_REBOUND else 0
 
 
 def _usual(noise: np.ndarray) -> np.ndarray:
@@ -156,9 +206,8 @@ def _usual(noise: np.ndarray) -> np.ndarray:
     return np.asarray(np.nanmedian(moving, axis=0))
 
 
-def _places(num_samples: int, rate_hz: float, seed: int) -> list[tuple[int, int]]:
+def _places(num_samples: int, length: int, seed: int) -> list[tuple[int, int]]:
     """First sample and end of each stretch; of a short recording, all of it."""
-    length = max(1, round(_STRETCH_S * rate_hz))
     if num_samples <= _STRETCHES * length:
         edges = np.linspace(0, num_samples, max(1, num_samples // length) + 1).astype(int)
         return [(int(start), int(end)) for start, end in pairwise(edges)]
@@ -166,95 +215,3 @@ def _places(num_samples: int, rate_hz: float, seed: int) -> list[tuple[int, int]
     edges = np.linspace(0, num_samples, _STRETCHES + 1).astype(int)
     starts = [int(rng.integers(first, after - length + 1)) for first, after in pairwise(edges)]
     return [(start, start + length) for start in starts]
-
-
-def _microvolts(recording: BaseRecording, start: int, end: int) -> np.ndarray:
-    """Samples around each channel's median, float32 of shape (samples, channels); microvolts where gains are known."""
-    traces = recording.get_traces(start_frame=start, end_frame=end).astype(np.float32)
-    gains = recording.get_channel_gains()
-    if gains is not None:
-        traces *= np.asarray(gains, dtype=np.float32)
-    return np.asarray(traces - np.median(traces, axis=0), dtype=np.float32)
-
-
-def _spike_like(traces: np.ndarray, noise: np.ndarray, rate_hz: float) -> _Peaks:
-    """The peaks of one stretch that are clear, narrow and not everywhere at once."""
-    samples, channels = _highest_at_each_time(traces, *_detect(traces, noise, rate_hz), rate_hz)
-    kept = [
-        index
-        for index, (sample, channel) in enumerate(zip(samples, channels, strict=True))
-        if abs(traces[sample, channel]) >= CLEARLY_ABOVE_NOISE * noise[channel]
-        and abs(traces[sample, channel]) <= _LARGEST_UV
-        and not _is_everywhere(traces, noise, sample, channel, rate_hz)
-        and _is_narrow(traces[:, channel], sample, rate_hz)
-    ]
-    at = traces[samples[kept], channels[kept]]
-    return _Peaks(channels[kept], np.abs(at), at < 0)
-
-
-def _detect(traces: np.ndarray, noise: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """Samples and channels of all peaks above the detection threshold."""
-    # A channel that does not move would be all peaks.
-    thresholds = np.where(noise > 0, _DETECT_ABOVE * noise, np.inf)
-    busy = np.flatnonzero((np.abs(traces) > thresholds).any(axis=0))
-    if not busy.size:
-        return busy, busy
-    from spikeinterface.core import NumpyRecording
-    from spikeinterface.sortingcomponents.peak_detection import detect_peaks
-
-    peaks = detect_peaks(
-        NumpyRecording([traces[:, busy]], rate_hz),
-        method="by_channel",
-        method_kwargs={
-            "peak_sign": "both",
-            "detect_threshold": _DETECT_ABOVE,
-            "exclude_sweep_ms": _SWEEP_MS,
-            "noise_levels": noise[busy],
-        },
-        job_kwargs={"n_jobs": 1, "chunk_duration": "1s", "progress_bar": False},
-    )
-    return peaks["sample_index"].astype(np.int64), busy[peaks["channel_index"]]
-
-
-def _highest_at_each_time(
-    traces: np.ndarray, samples: np.ndarray, channels: np.ndarray, rate_hz: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of peaks that several channels have together, the highest: samples and channels, in the order of time."""
-    order = np.argsort(samples, kind="stable")
-    samples, channels = samples[order], channels[order]
-    if not samples.size:
-        return samples, channels
-    heights = np.abs(traces[samples, channels])
-    apart = np.flatnonzero(np.diff(samples) > _SWEEP_MS / 1e3 * rate_hz) + 1
-    best = [group[heights[group].argmax()] for group in np.split(np.arange(samples.size), apart)]
-    return samples[best], channels[best]
-
-
-def _is_everywhere(traces: np.ndarray, noise: np.ndarray, sample: int, channel: int, rate_hz: float) -> bool:
-    """Whether all channels have the same peak at the same time, which no cell does."""
-    alive = noise > 0
-    if alive.sum() < 2:
-        return False
-    reach = max(1, round(_SAME_TIME_MS / 1e3 * rate_hz))
-    around = traces[max(0, sample - reach) : sample + reach + 1, alive]
-    shares = (around * np.sign(traces[sample, channel])).max(axis=0) / abs(traces[sample, channel])
-    if alive.sum() <= _FEW_CHANNELS:
-        return bool((shares >= _EQUAL_ON_FEW.get(int(alive.sum()), _EQUAL_ON_SOME)).all())
-    return bool((shares >= _EQUAL_ON_MANY).mean() >= _SHARE_OF_MANY)
-
-
-def _is_narrow(trace: np.ndarray, sample: int, rate_hz: float) -> bool:
-    """Whether the peak is as wide as a spike, and the trace quiet again soon."""
-    height = abs(trace[sample])
-    reach = round(_QUIET_MS[1] / 1e3 * rate_hz)
-    around = trace[max(0, sample - reach) : sample + reach + 1] * np.sign(trace[sample])
-    peak = min(sample, reach)
-    above = around >= height / 2
-    left = peak - int(np.flatnonzero(~above[: peak + 1])[-1]) if (~above[:peak]).any() else peak
-    after = np.flatnonzero(~above[peak:])
-    right = int(after[0]) if after.size else around.size - peak
-    width_ms = 1e3 * (left + right - 1) / rate_hz
-    begin = round(_QUIET_MS[0] / 1e3 * rate_hz)
-    beside = np.abs(np.concatenate([around[: max(0, peak - begin)], around[peak + begin :]]))
-    quiet = beside.size == 0 or float(beside.max()) < _QUIET_SHARE * height
-    return _HALF_WIDTH_MS[0] <= width_ms <= _HALF_WIDTH_MS[1] and quiet

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from spikeinterface.core import BaseRecording
+from spikeinterface.core import BaseRecording, NumpyRecording
 
 from sort_assets.backends import create_backend
 from sort_assets.backends.base import UNSORTABLE
@@ -43,6 +44,22 @@ def noise() -> BaseRecording:
     return backend_of({}).load_recording(make_ground_truth(6.0, num_units=0, probe=SHAPES["tetrode"].probe())[0])
 
 
+def plain(units_uv: float, *, silent_s: float = 0.0, rate_hz: float = 8.0, seconds: float = 40.0) -> BaseRecording:
+    """Noise of a tetrode, and spikes of 12 times its height at random from some time on."""
+    rng = np.random.default_rng(4)
+    traces = rng.normal(0, 10, (round(seconds * 30_000), 4)).astype(np.float32)
+    wave = units_uv * (
+        -np.exp(-((np.arange(-30, 46) / 4.5) ** 2)) + 0.35 * np.exp(-(((np.arange(-30, 46) - 14) / 8) ** 2))
+    )
+    for start in rng.integers(round(silent_s * 30_000), len(traces) - 80, round(rate_hz * (seconds - silent_s))):
+        traces[start : start + 76] += np.outer(wave, [1.0, 0.6, 0.3, 0.2])
+    recording = NumpyRecording([traces], 30_000.0)
+    recording.set_probe(SHAPES["tetrode"].probe())
+    recording.set_channel_gains(1.0)
+    recording.set_channel_offsets(0.0)
+    return recording
+
+
 def missed(backend: SpikeInterfaceBackend, recording: BaseRecording, reason: UnsortableRecordingError) -> Any:
     with pytest.raises(MissedSpikesError) as raised:
         nothing_to_sort(backend, recording, reason)
@@ -61,7 +78,9 @@ def test_noise_is_unsortable_and_says_that_it_was_looked_at(noise: BaseRecording
 def test_clear_spikes_make_it_a_failure_that_names_the_reference_and_the_drift_first(tetrode: BaseRecording) -> None:
     failure = missed(backend_of({"do_CAR": True, "nblocks": 1}), tetrode, too_few())
 
-    assert failure.message.startswith("kilosort4 found nothing to sort, but the recording clearly has spikes: ")
+    assert failure.message.startswith(
+        "kilosort4 found nothing to sort, but the recording clearly has spikes, or artefacts "
+    )
     assert TOO_FEW in failure.message
     assert failure.remedy.startswith("(1) sorter.params.do_CAR is true: the median of 4 channels takes away spikes")
     assert (
@@ -77,6 +96,23 @@ def test_settings_that_fit_are_not_blamed(tetrode: BaseRecording) -> None:
     assert "do_CAR" not in failure.remedy
     assert "nblocks" not in failure.remedy
     assert failure.remedy.startswith("(1) The thresholds may still be too high")
+
+
+def test_a_later_start_is_advised_last_and_only_where_a_good_part_was_seen_to_be_silent() -> None:
+    all_along = missed(backend_of({}), plain(150.0), too_few())
+    late = missed(backend_of({}), plain(150.0, silent_s=20.0), too_few())
+
+    assert "learns waveforms from every 25th batch" not in all_along.remedy
+    assert late.remedy.startswith("(1) The thresholds may still be too high")
+    assert "(2) Kilosort learns waveforms from every 25th batch of 2 s" in late.remedy
+    assert "stretches that were looked at in the first 2" in late.remedy
+
+
+def test_a_few_clear_spikes_are_a_failure_in_hedged_words() -> None:
+    failure = missed(backend_of({}), plain(150.0, rate_hz=0.3), too_few())
+
+    assert "a few clear spikes, or artefacts that look like them, were seen in the recording: " in failure.message
+    assert "clearly has" not in failure.message
 
 
 def test_raised_thresholds_and_a_common_reference_of_few_channels_are_named(tetrode: BaseRecording) -> None:

@@ -1,6 +1,6 @@
 """Whether a recording clearly has spikes: units say yes; noise, the mains and what comes from outside say no."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -97,6 +97,89 @@ def test_one_unit_of_a_few_spikes_per_second_is_seen_in_hum() -> None:
     spikes = look_for_clear_spikes(filtered(raw, mains(np.random.default_rng(0), 4)))
 
     assert spikes.certain, str(spikes)
+
+
+WAVE = -np.exp(-((np.arange(-30, 46) / 4.5) ** 2)) + 0.35 * np.exp(-(((np.arange(-30, 46) - 14) / 8) ** 2))
+CELL = (200.0, 120.0, 60.0, 40.0)
+
+
+def with_waves(seconds: float, starts: np.ndarray, heights_uv: Sequence[float], added_uv: float = 0.0) -> BaseRecording:
+    """Noise of 10 microvolts with a wave at each start, and waves of a low frequency where wanted."""
+    rng = np.random.default_rng(7)
+    samples = round(seconds * RATE_HZ)
+    traces = rng.normal(0, 10, (samples, len(heights_uv))).astype(np.float32)
+    if added_uv:
+        walk = np.cumsum(rng.normal(0, 1, samples))
+        traces += (added_uv * (walk - walk.mean()) / walk.std()).astype(np.float32)[:, None]
+    for start in starts:
+        traces[start : start + len(WAVE)] += np.outer(WAVE, heights_uv)[: samples - start]
+    recording = NumpyRecording([traces], RATE_HZ)
+    recording.set_channel_gains(1.0)
+    recording.set_channel_offsets(0.0)
+    return recording
+
+
+def at_random(count: int, first_s: float, end_s: float) -> np.ndarray:
+    return np.random.default_rng(5).integers(round(first_s * RATE_HZ), round(end_s * RATE_HZ) - 80, count)
+
+
+def test_cells_that_fire_in_the_last_part_alone_are_certain() -> None:
+    spikes = look_for_clear_spikes(with_waves(150.0, at_random(400, 128.0, 150.0), CELL), filtered=True)
+
+    assert spikes.stretches_with_spikes < 0.2 * spikes.stretches
+    assert spikes.certain
+
+
+def test_after_a_few_spikes_more_is_looked_at_and_a_sparse_cell_found() -> None:
+    spikes = look_for_clear_spikes(with_waves(150.0, at_random(75, 0.0, 150.0), CELL), filtered=True)
+
+    assert spikes.looked_at_s == 120
+    assert spikes.certain
+
+
+@pytest.mark.parametrize("heights_uv", [(300.0,), (300.0, 210.0, 180.0, 150.0)])
+def test_pulses_at_regular_intervals_are_no_spikes(heights_uv: tuple[float, ...]) -> None:
+    pulses = np.arange(9_000, 39 * RATE_HZ, RATE_HZ // 2)
+
+    spikes = look_for_clear_spikes(with_waves(40.0, pulses, heights_uv), filtered=True)
+
+    assert (spikes.count, spikes.certain, spikes.suspected) == (0, False, False)
+
+
+def test_a_cell_is_seen_beside_regular_pulses() -> None:
+    pulses = np.arange(9_000, 39 * RATE_HZ, RATE_HZ // 10)
+    both = np.concatenate([pulses, at_random(120, 0.0, 40.0)])
+
+    spikes = look_for_clear_spikes(with_waves(40.0, both, CELL), filtered=True)
+
+    assert spikes.certain
+    assert spikes.count < 120
+
+
+def test_bursts_are_spikes() -> None:
+    bursts = (at_random(60, 0.0, 19.0)[:, None] + np.arange(6) * 90).ravel()
+
+    assert look_for_clear_spikes(with_waves(20.0, bursts, CELL), filtered=True).certain
+
+
+def test_what_is_not_filtered_is_filtered_for_the_look() -> None:
+    recording = with_waves(20.0, at_random(200, 0.0, 20.0), CELL, added_uv=300.0)
+
+    assert look_for_clear_spikes(recording).certain
+
+
+def test_a_cell_that_all_wires_see_alike_is_suspected() -> None:
+    spikes = look_for_clear_spikes(with_waves(20.0, at_random(200, 0.0, 20.0), (200.0, 190.0, 180.0, 172.0)))
+
+    assert spikes.suspected
+    assert "peaks that all wires have alike" in str(spikes)
+
+
+def test_pulses_that_far_contacts_have_too_are_no_spikes() -> None:
+    recording = with_waves(20.0, at_random(200, 0.0, 20.0), (200.0, 160.0, 130.0, 120.0, 110.0, 100.0, 100.0, 100.0))
+    recording.set_probe(SHAPES["eight wires"].probe())
+
+    assert look_for_clear_spikes(recording, filtered=True).count == 0
 
 
 def test_a_handful_of_spikes_is_said_but_not_certain() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sort_assets.errors import UnsortableRecordingError
     from sort_assets.recordings.clear_spikes import ClearSpikes
 
+_FEWEST_SILENT, _GOOD_PART = 3, 0.2
 _DEFAULT_THRESHOLDS = {"Th_universal": 9, "Th_learned": 8, "Th_single_ch": 6}
 
 
@@ -45,13 +46,6 @@ def likely_causes(
             f"sorter.params.nblocks is {params['nblocks']}. {no_drift}: too few for an estimate of drift, and a wrong "
             "one moves the spikes away. Set it to 0, or leave it out."
         )
-    batch_s = params["batch_size"] / float(recording.sampling_frequency)
-    if spikes.first_s is not None and spikes.first_s > batch_s and not isinstance(reason, TooShortRecordingError):
-        yield (
-            f"Kilosort learns waveforms from every 25th batch of {batch_s:g} s, beginning with the first, and the "
-            f"first clear spikes were seen {spikes.first_s:.0f} s after the start: let the recording begin there "
-            "(recording.start_s)."
-        )
     raised = [name for name, usual in _DEFAULT_THRESHOLDS.items() if params[name] > usual]
     if raised:
         asked = ", ".join(f"sorter.params.{name} is {params[name]:g}" for name in raised)
@@ -62,3 +56,17 @@ def likely_causes(
             "The thresholds may still be too high for this recording: lower sorter.params.Th_single_ch (6) to 5 or 4, "
             "then Th_universal (9) and Th_learned (8) by one or two."
         )
+    batch_s = params["batch_size"] / float(recording.sampling_frequency)
+    if not isinstance(reason, TooShortRecordingError) and _is_silent_first(spikes, batch_s):
+        yield (
+            f"Kilosort learns waveforms from every 25th batch of {batch_s:g} s, beginning with the first, and the "
+            f"{spikes.empty_before} stretches that were looked at in the first {spikes.first_s:.0f} s show no clear "
+            "spikes: if nothing is wanted of that time, let the recording begin there (recording.start_s)."
+        )
+
+
+def _is_silent_first(spikes: ClearSpikes, batch_s: float) -> bool:
+    """Whether a good part of the recording, from its beginning on, was looked at and has no clear spikes."""
+    if spikes.first_s is None or spikes.first_s <= batch_s:
+        return False
+    return spikes.empty_before >= max(_FEWEST_SILENT, _GOOD_PART * spikes.stretches)

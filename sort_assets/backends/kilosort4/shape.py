@@ -12,6 +12,7 @@ tetrode          4         3      0             0             3          3
 eight wires      8         8      0             0             8          8
 shank of 8       8         4      4             -             4          4
 two columns      16        8      8             -             8          8
+two columns      32        12     12 (8 s)      -             -          -
 ===============  ========  =====  ============  ============  =========  ====
 
 With `nblocks` 1 on few channels the estimate of drift is wrong by tens of micrometres; the interpolation to the shifted

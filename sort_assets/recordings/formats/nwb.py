@@ -126,7 +126,7 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         shape, timestamps = self._reader.data().shape, self._reader.series.get("timestamps")
         if len(shape) not in (1, 2):
             raise UnreadableRecordingError(
-                f"The samples of '{series}' in '{self._reader.file.filename}' have shape {tuple(shape)}, not two dimensions.",
+                f"The samples of '{series}' in '{self._reader.file.filename}' have shape {tuple(shape)}.",
                 remedy="Write the file again with samples of shape (times, channels).",
             )
         num_times = None if timestamps is None else len(timestamps)

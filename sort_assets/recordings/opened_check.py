@@ -101,8 +101,8 @@ def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) 
         if is_so.any():
             first = int(np.flatnonzero(is_so)[0])
             raise RecordingError(
-                f"'{path}' states {counts_uv[first]:.6g} microvolts for one count of channel "
-                f"'{recording.channel_ids[first]}' (of {np.count_nonzero(is_so)} of {len(is_so)} channels): {so}.",
+                f"'{path}' states {counts_uv[first]:.8g} microvolts for one count on {np.count_nonzero(is_so)} of "
+                f"{len(is_so)} channels, such as '{recording.channel_ids[first]}': {so}.",
                 remedy="Set recording.gain_to_uv to the microvolts of one count, or correct the gain in the file (NWB: "
                 "conversion is in volts).",
             )

@@ -161,7 +161,8 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     """
     streams = _streams(path)
     missing = Missing(config.accept_incomplete)
-    segments = _described(streams[choose_stream(path, stream, tuple(streams))], missing)
+    broken = [name for name, found in streams.items() if not any(isinstance(one, _Segment) for one in found)]
+    segments = _described(streams[choose_stream(path, stream, tuple(streams), broken)], missing)
     for segment in segments[1:]:
         if (segment.rate_hz, segment.channels) != (segments[0].rate_hz, segments[0].channels):
             raise IncompatibleFilesError(

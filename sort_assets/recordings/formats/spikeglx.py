@@ -135,7 +135,8 @@ def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> Ba
         When nothing says how many microvolts a count is.
     """
     streams = _streams(path)
-    name = choose_stream(path, stream, tuple(streams))
+    broken = [name for name, found in streams.items() if not any({"meta", "bin"} <= one.kinds for one in found)]
+    name = choose_stream(path, stream, tuple(streams), broken)
     missing = Missing(config.accept_incomplete)
     triggers, metas = _read_triggers(path, name, streams[name], missing)
     for trigger, meta in zip(triggers[1:], metas[1:], strict=True):

@@ -69,7 +69,7 @@ def test_every_delivery_has_the_times_of_a_clock_with_a_gap_and_another_rate(
     session = write_open_ephys(recording, home.roots.recordings / "session", lfp=False)
     (folder,) = session.rglob("continuous/*")
     np.save(folder / "sample_numbers.npy", numbers)
-    np.save(folder / "timestamps.npy", times)
+    np.save(folder / "timestamps.npy", np.where(numbers // 1000 == 3, -1.0, times))
     key = home.register(session)
     before = home.materialize(key, "preprocessed_recording", "binary_dat", config=cheap())
     # A spike whose waveform reaches over the gap.
@@ -119,3 +119,5 @@ def test_every_delivery_has_the_times_of_a_clock_with_a_gap_and_another_rate(
     assert "spikes are at joins" in readme
     report = StoredReport(home.roots, key).load().read_text()
     assert "900000 samples missing (29.997600 s)" in report
+    for text in (readme, report):
+        assert f"1000 of {len(numbers)} samples have no timestamp" in text

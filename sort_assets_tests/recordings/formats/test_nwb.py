@@ -307,7 +307,7 @@ def test_channels_of_the_same_name_get_ids_of_their_own(short: BaseRecording, tm
     [
         (0.0, "no usable gain"),
         (np.nan, "no usable gain"),
-        (1.0, r"1e\+06 microvolts for one count.*no spike is as large"),
+        (1.0, r"1000000 microvolts for one count.*no spike is as large"),
         (2e-13, r"2e-07 microvolts for one count.*no spike fits"),
     ],
 )

@@ -441,6 +441,8 @@ def test_a_stream_that_is_described_wrongly_blocks_no_other(
 
     assert [stream.name for stream in header.streams] == [PROBE_B]
     assert re.search(message, str(header.problems[PROBE_A]))
+    with pytest.raises(StreamError, match=rf"1 can't be read.*one of: {PROBE_B}\.$"):
+        open_recording(session)
 
 
 def test_an_experiment_without_its_description_blocks_no_other(short: BaseRecording, tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ def test_shanks_in_files_of_their_own_are_streams_and_their_probe_is_none(short:
     _file(folder, "bin", probe="imec3").unlink()
 
     assert sortable_streams(folder) == ("imec3.ap", "imec1020.ap", "imec1021.ap")
+    with pytest.raises(StreamError, match=r"1 can't be read.*one of: imec1020\.ap, imec1021\.ap\.$"):
+        open_recording(folder)
 
 
 def test_triggers_with_other_settings_are_refused(short: BaseRecording, tmp_path: Path) -> None:

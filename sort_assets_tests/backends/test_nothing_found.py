@@ -143,6 +143,7 @@ def test_what_is_too_short_but_has_spikes_says_so_first(tetrode: BaseRecording) 
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_a_tetrode_whose_spikes_the_chosen_reference_takes_away_is_a_failure(tmp_path: Path) -> None:
     backend = backend_of({"do_CAR": True, "nblocks": 1})
     recording, dat_path = make_sort_input(backend, make_shape("tetrode", 12.0)[0], tmp_path)

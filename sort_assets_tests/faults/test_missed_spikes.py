@@ -54,6 +54,7 @@ def tetrodes() -> tuple[BaseRecording, BaseSorting]:
     return make_groups("tetrode", 2, 25.0)
 
 
+@pytest.mark.release
 def test_tetrodes_in_an_nwb_file_are_sorted_by_default(
     module_home: Home, tetrodes: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -130,8 +130,14 @@ def read_probe_file(file: Path) -> ProbeGroup:
     except Exception as error:
         raise ConfigError(
             f"'{file}' can't be read as a probe file: {type(error).__name__}: {error}.",
-            remedy="Save the probe again with probeinterface.write_probeinterface.",
+            remedy="Correct what the message says, or make the probe anew and save it with "
+            "probeinterface.write_probeinterface.",
         ) from error
+    if not probes.probes:
+        raise MissingProbeError(
+            f"'{file}' describes no probe.",
+            remedy="Save a probe there with probeinterface.write_probeinterface, wired to the recording's channels.",
+        )
     described = len(json.loads(file.read_bytes())["probes"])
     if described != len(probes.probes):
         raise ConfigError(
@@ -152,7 +158,7 @@ def read_probe_file(file: Path) -> ProbeGroup:
             f"'{file}' has positions in space that lie in no plane.",
             remedy="Save it again with positions in a plane: probe.to_2d(), in probeinterface.",
         )
-    if not probes.probes or any(probe.device_channel_indices is None for probe in probes.probes):
+    if any(probe.device_channel_indices is None for probe in probes.probes):
         raise MissingProbeError(
             f"'{file}' does not say to which channel of the recording each contact is wired.",
             remedy="Set it with probe.set_device_channel_indices (or probe.wiring_to_device), counted from 0 in the "

@@ -185,6 +185,13 @@ def test_a_file_that_can_be_read_only_in_part_or_not_to_scale_is_refused(
         open_recording(intan, config=WITH_PROBE)
 
 
+def test_a_file_without_a_probe_is_said_to_describe_none(intan: Path) -> None:
+    write_probeinterface(intan.parent / "probe.json", ProbeGroup())
+
+    with pytest.raises(MissingProbeError, match="describes no probe"):
+        open_recording(intan, config=WITH_PROBE)
+
+
 def test_a_probe_that_is_not_wired_is_refused(intan: Path) -> None:
     probe = column([0, 1])
     probe.device_channel_indices = None

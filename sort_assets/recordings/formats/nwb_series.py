@@ -120,11 +120,14 @@ def _broken_link(group: h5py.Group, child: str, name: str, path: Path) -> Unread
     if _is_there(group, child):
         return None
     link = group.get(child, getlink=True)
-    if not isinstance(link, h5py.ExternalLink):
-        target = f"to '{link.path}' in the same file" if isinstance(link, h5py.SoftLink) else "to what is damaged"
+    if isinstance(link, h5py.SoftLink):
         return UnreadableRecordingError(
-            f"'{name}' of '{path}' is a link {target}, and that is not there.", remedy=COPY_AGAIN
+            f"'{name}' of '{path}' is a link to '{link.path}' in the same file, and that is not there, or leads "
+            "back to it.",
+            remedy="Put the series there, or remove the link; other series of the file can be sorted.",
         )
+    if not isinstance(link, h5py.ExternalLink):
+        return UnreadableRecordingError(f"'{name}' of '{path}' is damaged and can't be opened.", remedy=COPY_AGAIN)
     target_file = path.parent / link.filename
     if target_file.is_file():
         return UnreadableRecordingError(
@@ -142,7 +145,7 @@ def _is_there(group: h5py.Group, child: str) -> bool:
     """Whether something can be opened by this name; `in` is true of links to nowhere, too."""
     try:
         return group[child] is not None
-    except (KeyError, OSError):
+    except (KeyError, OSError, RuntimeError):  # RuntimeError: links that lead to each other
         return False
 
 
@@ -153,6 +156,12 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
             problem = _broken_link(series, part, f"{name}/{part}", Path(series.file.filename))
             if problem is not None:
                 raise problem
+    if "data" not in series or not {"starting_time", "timestamps"} & set(series):
+        lacking = "neither a starting_time nor timestamps" if "data" in series else "no data"
+        raise UnreadableRecordingError(
+            f"The series '{name}' of '{path}' has {lacking}, which NWB requires.",
+            remedy="Write the file again with samples, and with a rate or timestamps, in this series.",
+        )
     with readable(path), clock_readable(path):
         data = series["data"]
         rate_hz = _rate(series)

@@ -381,6 +381,7 @@ def test_a_link_within_the_file_is_the_same_series(short: BaseRecording, tmp_pat
         (h5py.ExternalLink("moved.nwb", SERIES), r"a link to '.*ElectricalSeries' in '.*moved\.nwb', and that file"),
         (h5py.ExternalLink("raw.nwb", "acquisition/Other"), r"Other' in '.*raw\.nwb', which holds no such thing"),
         (h5py.SoftLink("/acquisition/Other"), "a link to '/acquisition/Other' in the same file"),
+        (h5py.SoftLink("/acquisition/Gone"), "a link to '/acquisition/Gone' .* or leads back to it"),
     ],
 )
 def test_a_link_that_leads_nowhere_names_its_target_and_blocks_no_other_series(
@@ -405,6 +406,26 @@ def test_a_link_to_a_group_above_it_ends(target: str, short: BaseRecording, tmp_
     path = _linking_file(tmp_path / "day.nwb", {"acquisition/More/Up": h5py.SoftLink(target)}, like=raw)
 
     assert open_recording(path).get_num_channels() == 16
+
+
+@pytest.mark.parametrize(("part", "message"), [("data", "has no data"), ("starting_time", "neither a starting_time")])
+def test_a_series_without_samples_or_times_says_so(
+    part: str, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    with h5py.File(path, "a") as file:
+        del file[f"{SERIES}/{part}"]
+
+    with pytest.raises(UnreadableRecordingError, match=rf"{message}.*Write the file again"):
+        open_recording(path)
+
+
+def test_files_that_link_to_each_other_are_read(short: BaseRecording, tmp_path: Path) -> None:
+    raw = write_nwb(short, tmp_path / "raw.nwb")
+    path = _linking_file(tmp_path / "day.nwb", {"acquisition/All": h5py.ExternalLink("raw.nwb", "/acquisition")}, raw)
+    _linking_file(raw, {"acquisition/All": h5py.ExternalLink("day.nwb", "/acquisition")})
+
+    assert sortable_streams(path) == ("acquisition/All/ElectricalSeries", "acquisition/ElectricalSeries")
 
 
 @pytest.mark.parametrize("rate", [np.nan, np.inf, 0.0])

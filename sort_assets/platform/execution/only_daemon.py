@@ -1,39 +1,44 @@
 """One Dagster daemon for an instance: a second one would tick every sensor too, and launch every recording twice.
 
-Three things tell of another daemon. `sort-assets up` holds a lock in the Dagster home, which the kernel releases when
+Four things tell of another daemon. `sort-assets up` holds a lock in the Dagster home, which the kernel releases when
 it dies, however it dies. Processes of this host that are a Dagster daemon of the same home are found by their command
-line, which covers `dagster dev` and `dagster-daemon run`. And every daemon renews its heartbeat in the instance about
-every 30 seconds, on whatever host it runs; one that is not renewed was that of a daemon that has ended.
+line, which covers `dagster dev` and `dagster-daemon run`. `sort-assets up` renews its entry in the instance's storage,
+which says when it has ended; and every daemon renews its heartbeat there about every 30 seconds, on whatever host it
+runs. What counts is whether these change, not how old they are: clocks of hosts differ, their names may not.
 """
 
 import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import psutil
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE
 from sort_assets.errors import InstanceError
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
-if TYPE_CHECKING:
-    from dagster._daemon.types import DaemonHeartbeat
-
+Beat = tuple[str, float]
+"""Dagster's name of a daemon, and the time of its heartbeat by its own clock."""
 LOCK_FILE = "sort_assets_daemon.lock"
 """In the Dagster home; it stays there, and says who held it last."""
 _KEY = "sort_assets/daemon"
 """In the instance's storage, which other hosts may share: the same as in the lock file."""
 HEARTBEAT_S = 30.0
 """Dagster's interval between two heartbeats of a daemon."""
+_END_IT = "Sensors tick twice, and recordings may be launched twice: end one of the two."
 _POLL_S = 0.5
+_FORGOTTEN_S = 24 * 3600.0
+"""Heartbeats and entries that differ more from our clock are not waited for."""
+_STARTING_HEARTBEATS = 5
+"""Within this many intervals a daemon has started, and left its first heartbeat."""
 _ENDING_S = 5.0
 """Time that a daemon of this host gets to end: its `sort-assets up` may have died this instant."""
 
@@ -48,8 +53,14 @@ class DaemonOwner(BaseModel):
     port : int
         Of the Dagster UI.
     since : datetime
+    machine : str
+        Which machine, since which boot, and which processes see each other there: hosts may have the same name.
     daemon_id : str or None
         Dagster's name of the daemon in its heartbeats, once there was one.
+    renewed_at : datetime or None
+        When the entry was last renewed.
+    ended : bool
+        Whether it ended in an orderly way.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -58,7 +69,28 @@ class DaemonOwner(BaseModel):
     pid: int
     port: int
     since: datetime
+    machine: str = ""
     daemon_id: str | None = None
+    renewed_at: datetime | None = None
+    ended: bool = False
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether its process is one that this process could see."""
+        return (self.host, self.machine) == (socket.gethostname(), _machine())
+
+    @property
+    def process_lives(self) -> bool:
+        """Whether its process, of this machine, is still there."""
+        try:
+            # Process ids are used again; the entry was made after its process began.
+            return self.pid != os.getpid() and psutil.Process(self.pid).create_time() < self.since.timestamp() + 1.0
+        except psutil.Error:
+            return False
+
+    def is_same(self, other: "DaemonOwner") -> bool:
+        """Whether both are the same start of the same process."""
+        return (self.host, self.machine, self.pid, self.since) == (other.host, other.machine, other.pid, other.since)
 
     @property
     def words(self) -> str:
@@ -79,8 +111,8 @@ class DaemonWatch:
     owner : DaemonOwner
     sign : callable
         Writes down who the owner is.
-    before : frozenset of str
-        Names of daemons that had left a heartbeat before ours started.
+    before : mapping
+        The heartbeats before ours started, by kind of daemon: name and time.
     told : set of str
         Names of other daemons that were found.
     """
@@ -88,24 +120,35 @@ class DaemonWatch:
     instance: dg.DagsterInstance
     owner: DaemonOwner
     sign: Callable[[DaemonOwner], None]
-    before: frozenset[str]
+    before: "Mapping[str, Beat]"
     told: set[str] = field(default_factory=set)
 
     def check(self) -> str | None:
-        """A sentence about a daemon that was started beside ours; None where there is no news."""
-        started = self.owner.since.timestamp()
-        ids = {one.daemon_id for one in _heartbeats(self.instance) if one.timestamp >= started and one.daemon_id}
-        if self.owner.daemon_id is None and (ours := ids - self.before):
+        """A sentence about a daemon that was started beside ours, None where there is no news; and renew our entry."""
+        beats = _beats(self.instance)
+        ids = {beat[0] for kind, beat in beats.items() if self.before.get(kind) != beat}
+        ours = ids - {daemon_id for daemon_id, _ in self.before.values()}
+        if self.owner.daemon_id is None and ours:
             self.owner = self.owner.model_copy(update={"daemon_id": min(ours)})
-            self.sign(self.owner)
+        stored = _stored(self.instance)
+        self.owner = self.owner.model_copy(update={"renewed_at": datetime.now(UTC)})
+        self.sign(self.owner)
+        if stored and not stored.ended and not stored.is_same(self.owner) and stored.words not in self.told:
+            self.told |= {stored.words, *ids}
+            return f"Another daemon works on this instance too: {stored.words}. {_END_IT}"
         others = ids - {self.owner.daemon_id} - self.told if self.owner.daemon_id else set()
         if not others:
             return None
         self.told |= others
         return (
-            "Another Dagster daemon works on this instance too, so that sensors tick twice and recordings may be "
-            "launched twice. End it: a `dagster dev` or `dagster-daemon run` that was started after this one."
+            f"Another daemon works on this instance too, of a `dagster dev` or `dagster-daemon run` that was started "
+            f"after this one. {_END_IT}"
         )
+
+    def end(self) -> None:
+        """Write down that ours has ended, with its last heartbeats: they are in nobody's way."""
+        self.check()
+        self.sign(self.owner.model_copy(update={"ended": True}))
 
 
 @contextlib.contextmanager
@@ -142,11 +185,8 @@ def only_daemon(
             descriptor = held.enter_context(exclusive_lock(lock))
         except Locked:
             owner = _read(lock)
-            raise _refusal(
-                owner.words if owner else f"whoever holds the lock '{lock}'",
-                f"Use that one, at http://127.0.0.1:{owner.port}" if owner else "Use that one",
-                f"end it with Ctrl-C there, or `kill {owner.pid}` on {owner.host}" if owner else "end it",
-            ) from None
+            whoever = _refusal(f"whoever holds the lock '{lock}'", "Use that one", "end it")
+            raise (_refusal_of(owner) if owner else whoever) from None
         except OSError as error:  # a network file system without locks
             say(f"'{lock}' can't be locked ({error}), so that only heartbeats tell of another daemon.")
             descriptor = None
@@ -157,18 +197,21 @@ def only_daemon(
         def sign(owner: DaemonOwner) -> None:
             text = owner.model_dump_json()
             if descriptor is not None:
-                os.ftruncate(descriptor, 0)
+                # In this order, whoever reads meanwhile finds the entry, perhaps with a rest of the one before.
                 os.pwrite(descriptor, text.encode(), 0)
+                os.ftruncate(descriptor, len(text.encode()))
             instance.daemon_cursor_storage.set_cursor_values({_KEY: text})
 
-        owner = DaemonOwner(host=socket.gethostname(), pid=os.getpid(), port=port, since=datetime.now(UTC))
+        owner = DaemonOwner(
+            host=socket.gethostname(), pid=os.getpid(), port=port, since=datetime.now(UTC), machine=_machine()
+        )
+        before = _beats(instance)
         sign(owner)
-        before = frozenset(one.daemon_id for one in _heartbeats(instance) if one.daemon_id)
         watch = DaemonWatch(instance, owner, sign, before)
         try:
             yield watch
         finally:
-            watch.check()  # whoever comes next then knows the last heartbeats as those of a daemon that has ended
+            watch.end()
 
 
 def daemon_processes(home: Path) -> list[int]:
@@ -199,40 +242,74 @@ def _refuse_processes(home: Path) -> None:
 def _refuse_heartbeats(
     instance: dg.DagsterInstance, last: DaemonOwner | None, heartbeat_s: float, say: Callable[[str], None]
 ) -> None:
-    """Refuse when a heartbeat is renewed that no process of this host explains."""
-    recent = time.time() - 3 * heartbeat_s
-    young = [one for one in _heartbeats(instance) if one.timestamp > recent and one.daemon_id]
-    # That one ran on this host: its lock is free and no such process is there, so it has ended.
-    ended = last.daemon_id if last is not None and last.host == socket.gethostname() else None
-    seen = {one.daemon_id: one.timestamp for one in young if one.daemon_id != ended}
-    if not seen:
+    """Refuse when a heartbeat or an entry is renewed, or one was made that may still become a daemon."""
+    if last is not None and last.is_of_this_machine and not last.ended and last.process_lives:
+        raise _refusal_of(last)  # with another Dagster home and the same storage
+    has_ended = last is None or last.ended or last.is_of_this_machine
+    ended = last.daemon_id if last is not None and has_ended else None
+    now = time.time()
+    before = _beats(instance)
+    may_beat = any(beat[0] != ended and abs(now - beat[1]) < _FORGOTTEN_S for beat in before.values())
+    may_live = (
+        not has_ended and last is not None and abs(now - (last.renewed_at or last.since).timestamp()) < _FORGOTTEN_S
+    )
+    if not may_beat and not may_live:
         return
-    say(f"A daemon was alive within the last {3 * heartbeat_s:.0f} s; waiting whether its heartbeat is renewed.")
-    newest = max(one.timestamp for one in young)
-    while time.time() < newest + 2 * heartbeat_s:
-        time.sleep(min(_POLL_S, heartbeat_s))
-        for one in _heartbeats(instance):
-            if one.daemon_id in seen and one.timestamp > newest:
-                named = last is not None and last.daemon_id == one.daemon_id
+    say(f"A daemon may be alive elsewhere; waiting whether its heartbeat is renewed, up to {2 * heartbeat_s:.0f} s.")
+    deadline = time.monotonic() + 2 * heartbeat_s
+    while time.monotonic() < deadline:
+        time.sleep(min(_POLL_S, heartbeat_s / 2))
+        present = _stored(instance) if may_live else None
+        if present is not None and present != last:
+            if not present.ended:
+                raise _refusal_of(present)
+            may_live, ended = False, present.daemon_id
+        for kind, beat in _beats(instance).items():
+            if beat[0] != ended and beat != before.get(kind):
+                if last is not None and (last.daemon_id == beat[0] or (may_live and last.daemon_id is None)):
+                    raise _refusal_of(last)
                 raise _refusal(
-                    last.words
-                    if named and last
-                    else "a Dagster daemon on another host or of another user, which renewed its heartbeat at "
-                    f"{datetime.fromtimestamp(one.timestamp, UTC):%H:%M:%S} UTC",
+                    "a Dagster daemon on another host or of another user, which renewed its heartbeat at "
+                    f"{datetime.fromtimestamp(beat[1], UTC):%H:%M:%S} UTC of its clock",
                     "Use that one",
                     "end it where it was started",
                 )
+    is_young = last is not None and abs(time.time() - last.since.timestamp()) < _STARTING_HEARTBEATS * heartbeat_s
+    if may_live and is_young and last is not None and last.daemon_id is None:
+        again_s = (_STARTING_HEARTBEATS - 2) * heartbeat_s
+        raise _refusal_of(last, f" It may be starting. If it has ended, try again in {again_s:.0f} s.")
 
 
-def _refusal(who: str, use: str, end: str) -> InstanceError:
-    return InstanceError(
-        f"A daemon works on this Dagster instance already: {who}.",
-        remedy=f"{use}, or {end}. Another port does not help: two daemons would launch every recording twice.",
+def _refusal_of(owner: DaemonOwner, more: str = "") -> InstanceError:
+    return _refusal(
+        owner.words,
+        f"Use that one, at http://127.0.0.1:{owner.port} on {owner.host}",
+        f"end it with Ctrl-C there, or `kill {owner.pid}` on {owner.host}",
+        more,
     )
 
 
-def _heartbeats(instance: dg.DagsterInstance) -> "list[DaemonHeartbeat]":
-    return list(instance.get_daemon_heartbeats().values())
+def _refusal(who: str, use: str, end: str, more: str = "") -> InstanceError:
+    return InstanceError(
+        f"A daemon works on this Dagster instance already: {who}.",
+        remedy=f"{use}, or {end}. Another port does not help: two daemons would launch every recording twice.{more}",
+    )
+
+
+def _beats(instance: dg.DagsterInstance) -> dict[str, Beat]:
+    """The last heartbeat of each kind of daemon."""
+    beats = instance.get_daemon_heartbeats()
+    return {kind: (one.daemon_id, one.timestamp) for kind, one in beats.items() if one.daemon_id}
+
+
+def _machine() -> str:
+    parts = []
+    for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        with contextlib.suppress(OSError):
+            parts.append(Path(path).read_text(encoding="utf-8").strip())
+    with contextlib.suppress(OSError):  # containers of a machine don't see each other's processes
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
 
 
 def _stored(instance: dg.DagsterInstance) -> DaemonOwner | None:
@@ -260,12 +337,13 @@ def _is_daemon(words: list[str]) -> bool:
 
 
 def _is_same(folder: str, home: Path) -> bool:
-    return Path(folder).resolve() == home.resolve()
+    return Path(folder).expanduser().resolve() == home.resolve()
 
 
 def _names_home(folder: str | None, home: Path) -> bool:
     """Whether the `.env` of a process that has no such variable names the home."""
     try:
-        return folder is not None and str(home) in (Path(folder) / ".env").read_text(encoding="utf-8")
+        theirs = dotenv_values(Path(folder) / ".env").get(DAGSTER_HOME_VARIABLE) if folder is not None else None
+        return theirs is not None and _is_same(theirs, home)
     except (OSError, ValueError):
         return False

@@ -107,7 +107,8 @@ class SorterBackend(ABC):
     def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
         """The sorter's parameters that the shape of a recording, or of a group of its channels, decides, and why.
 
-        Only those that nobody set in `config.sorter.params`. The default chooses nothing.
+        Only those that nobody set in `config.sorter.params`, and what is decided of the recording that the sorter is
+        given. The default chooses nothing.
         """
         return {}
 

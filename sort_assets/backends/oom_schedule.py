@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sort_assets.backends.shape import SORTER_PARAMS
 from sort_assets.config import SortingPipelineConfig
+from sort_assets.errors import SortAssetsError
 from sort_assets.machine.cores import resolve_n_jobs
 
 N_JOBS = "execution.n_jobs"
@@ -22,7 +24,7 @@ class MemoryParameter:
     field : str
         Dotted path in the configuration: "sorter.params.batch_size", "execution.chunk_duration_s".
     default : int, float, bool or None
-        The value where the configuration does not set it.
+        The value where neither the configuration nor the recording's shape sets it.
     limit : int, float or bool
         Beyond this the result would suffer more than memory is saved.
     at_once : bool
@@ -66,10 +68,28 @@ STAGES_BESIDE_THE_SORT = ("preprocessed_recording", "binary_dat", "waveforms")
 """The stages of failures in a backend's other methods: `load_recording`, `write_recording`, `extract_waveforms`."""
 
 
+def chosen_by_shape(failure: Exception | None) -> dict[str, Any]:
+    """What the shape of the recording had chosen in the sort that failed, by dotted field: see `SorterRun`."""
+    known = failure.diagnostics if isinstance(failure, SortAssetsError) else {}
+    return {name: value for name, value in known.items() if name.startswith(SORTER_PARAMS)}
+
+
 def next_oom_params(
-    config: SortingPipelineConfig, schedule: OomSchedule, factor: float
+    config: SortingPipelineConfig, schedule: OomSchedule, factor: float, shaped: Mapping[str, Any] | None = None
 ) -> SortingPipelineConfig | None:
-    """The configuration after the first step that changes something; None when none does."""
+    """The configuration after the first step that changes something; None when none does.
+
+    Parameters
+    ----------
+    config : SortingPipelineConfig
+        What ran.
+    schedule : OomSchedule
+    factor : float
+        In (0, 1), how much of a present value to keep.
+    shaped : Mapping[str, Any] or None
+        By dotted field, what ran where the configuration sets nothing: the choices of the recording's shape, which may
+        already take less memory than the default.
+    """
     for step in schedule:
         values = config.model_dump()
         changed = False
@@ -78,7 +98,7 @@ def next_oom_params(
             section = values
             for part in sections:
                 section = section.setdefault(part, {})
-            present: Any = section.get(name, parameter.default)
+            present: Any = section.get(name, (shaped or {}).get(parameter.field, parameter.default))
             if parameter.field == N_JOBS:
                 present = resolve_n_jobs(present)
             reduced = parameter.reduced(present, factor)

@@ -29,7 +29,18 @@ class ShapeChoice:
 
 
 ShapeChoices = Mapping[str, ShapeChoice]
-"""By the name of the sorter's parameter."""
+"""By the name of the sorter's parameter. What is decided of the recording that the sorter is given, and not by a
+parameter, has a name of its own, with a dot: `INPUT_REFERENCE`."""
+
+INPUT_REFERENCE = "input.common_reference"
+"""Whether the sorter is given the recording with a common reference."""
+SORTER_PARAMS = "sorter.params."
+"""What the dotted field of every parameter of a sorter begins with."""
+
+
+def dotted_field(name: str) -> str:
+    """The name of a choice among all settings: "sorter.params.do_CAR" for "do_CAR"."""
+    return name if "." in name else f"{SORTER_PARAMS}{name}"
 
 
 def values(choices: ShapeChoices) -> dict[str, Any]:

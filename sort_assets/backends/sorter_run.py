@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sort_assets.backends.base import SorterBackend
 from sort_assets.backends.failure_classification import classify
 from sort_assets.backends.failure_rules import Evidence, FailureRule, read_error_trace
+from sort_assets.backends.shape import dotted_field, values
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.gpus import find_sensors
@@ -212,6 +213,9 @@ class SorterRun:
         if self._recording.has_probe():
             across = self._recording.get_channel_locations()[:, 0]
             known["probe_width_um"] = float(across.max() - across.min())
+        # What takes less memory the next time begins from what ran this time.
+        chosen = values(self._backend.shape_choices(self._recording))
+        known |= {dotted_field(name): value for name, value in chosen.items() if isinstance(value, int | float)}
         error.diagnostics = {**known, **error.diagnostics}
 
 

@@ -19,6 +19,7 @@ from sort_assets.backends.oom_schedule import (
     WORKERS,
     MemoryParameter,
     OomSchedule,
+    chosen_by_shape,
     next_oom_params,
 )
 from sort_assets.backends.parameter_names import check_parameter_names
@@ -292,7 +293,7 @@ class SpikeInterfaceBackend(RunnableBackend):
             return False
         stage = failure.stage if isinstance(failure, SortAssetsError) else None
         schedule = BESIDE_THE_SORT if stage in STAGES_BESIDE_THE_SORT else self.oom_schedule(failure)
-        reduced = next_oom_params(self.config, schedule, factor)
+        reduced = next_oom_params(self.config, schedule, factor, chosen_by_shape(failure))
         if reduced is None:
             return False
         self.config = reduced
@@ -327,11 +328,18 @@ class SpikeInterfaceBackend(RunnableBackend):
         return dict(get_default_sorter_params(self.name))
 
     def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
+        return {**self._params_by_shape(recording), **self.input_choices(recording)}
+
+    def _params_by_shape(self, recording: BaseRecording) -> ShapeChoices:
         chosen = self.config.sorter.params
         return {name: choice for name, choice in self.shape_defaults(recording).items() if name not in chosen}
 
     def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
         """What the recording's shape asks for, whether or not somebody chose otherwise; by default nothing."""
+        return {}
+
+    def input_choices(self, recording: BaseRecording) -> ShapeChoices:
+        """What the recording's shape decides of `sorter_input`, under names that are no parameters of the sorter."""
         return {}
 
     def sorter_params(self, recording: BaseRecording) -> dict[str, Any]:
@@ -344,7 +352,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         for layer in (
             self.filter_off if self.recording_is_filtered else {},
             self.own_defaults,
-            values(self.shape_choices(recording)),
+            values(self._params_by_shape(recording)),
             self.machine_params(recording),
             self.config.sorter.params,
         ):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule, failure_rule
 from sort_assets.backends.oom_schedule import MemoryParameter
+from sort_assets.backends.shape import INPUT_REFERENCE, ShapeChoice, ShapeChoices
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
+from sort_assets.checks.result import counted
 from sort_assets.errors import TooFewSpikesError
 
 if TYPE_CHECKING:
@@ -76,11 +78,22 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
         """
         from spikeinterface.preprocessing import common_reference
 
-        referenced = "common_reference" in self.config.recording.preprocessing
-        few = recording.get_num_channels() < COMMON_REFERENCE_CHANNELS
-        if few or referenced or not self.recording_is_filtered:
+        reference = self.input_choices(recording).get(INPUT_REFERENCE)
+        if reference is None or not reference.value:
             return recording
         return common_reference(recording, dtype="float32")
+
+    def input_choices(self, recording: BaseRecording) -> ShapeChoices:
+        # Without our filter the sorter takes both, its filter and its reference; and nobody needs a second one.
+        if not self.recording_is_filtered or "common_reference" in self.config.recording.preprocessing:
+            return {}
+        channels = recording.get_num_channels()
+        together = f"{counted(channels, 'channel')} {'is' if channels == 1 else 'are'} sorted together"
+        if channels < COMMON_REFERENCE_CHANNELS:
+            reason = f"{together}: no reference of fewer than {COMMON_REFERENCE_CHANNELS}, which may hold their spikes."
+        else:
+            reason = f"{together}: the sorter's own reference, the median of all, is taken of the filtered recording."
+        return {INPUT_REFERENCE: ShapeChoice(channels >= COMMON_REFERENCE_CHANNELS, reason)}
 
 
 class SpykingCircus2Backend(SortingComponentsBackend):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sort_assets.backends.shape import dotted_field
 from sort_assets.reports.content import Parameter
 
 
@@ -39,7 +40,7 @@ def with_shape_choices(
     lines: dict[Parameter, list[str]] = {}
     for group, choices in chosen.items():
         for name, one in choices.items():
-            line = Parameter(f"sorter.params.{name}", _text(one["value"]), f"the recording's shape: {one['reason']}")
+            line = Parameter(dotted_field(name), _text(one["value"]), f"the recording's shape: {one['reason']}")
             lines.setdefault(line, []).append(group)
     of_some = {line: groups for line, groups in lines.items() if len(groups) < len(chosen)}
     named = tuple(

@@ -46,6 +46,21 @@ def test_detection_takes_smaller_batches_down_to_half_a_second(stage: str | None
     assert steps(kilosort4(), at_20_khz) == [{"batch_size": 30000}, {"batch_size": 15000}, {"batch_size": 10000}]
 
 
+def test_retries_go_down_from_what_the_shape_had_chosen() -> None:
+    short = out_of_memory(DETECTION, sampling_frequency=30000.0, **{"sorter.params.batch_size": 22_500})
+
+    assert steps(kilosort4(), short) == [{"batch_size": 15000}]
+    assert steps(kilosort4(batch_size=40000), short) == [{"batch_size": 20000}, {"batch_size": 15000}]
+
+
+def test_retries_raise_nothing_that_the_shape_had_lowered() -> None:
+    of_a_tetrode = out_of_memory(
+        DETECTION, HostOutOfMemoryError, device="cuda", bytes_asked=2**34, **{"sorter.params.nearest_chans": 4}
+    )
+
+    assert steps(kilosort4(), of_a_tetrode) == []
+
+
 @pytest.mark.parametrize("stage", [FIRST_CLUSTERING, FINAL_CLUSTERING])
 def test_clustering_never_touches_the_batch(stage: str) -> None:
     taken = steps(kilosort4(), out_of_memory(stage, sampling_frequency=30000.0))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
+from sort_assets.backends.shape import ShapeChoice, ShapeChoices
 from sort_assets.backends.sorter_run import SPIKEINTERFACE_FOLDER
 from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import SortingPipelineConfig
@@ -39,6 +40,9 @@ def config(*, params: dict[str, Any] | None = None, **execution: Any) -> Sorting
 
 class ReportingBackend(MountainSort5Backend):
     """Reports what surrounds the sorter, and goes no further."""
+
+    def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
+        return {"scheme2_training_duration_sec": ShapeChoice(60, "The recording is short.")}
 
     def sorter_input(self, recording: BaseRecording) -> BaseRecording:
         import torch
@@ -197,6 +201,7 @@ def test_the_sorters_process_has_our_environment_its_own_group_and_as_many_threa
     # What the other process raised, completed with what is known of the recording.
     assert failure.value.remedy == "Read it."
     assert failure.value.diagnostics.items() >= {"channels_left": 3, "channels": 16}.items()
+    assert failure.value.diagnostics["sorter.params.scheme2_training_duration_sec"] == 60
     outcome = Outcome.read(tmp_path / "sorter")
     assert outcome is not None
     assert outcome.failure is not None

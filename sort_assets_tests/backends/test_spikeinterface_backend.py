@@ -7,6 +7,7 @@ import pytest
 from spikeinterface.core import BaseRecording, generate_recording
 
 from sort_assets.backends import create_backend, registered_backends
+from sort_assets.backends.shape import INPUT_REFERENCE, values
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend, compute_threads
 from sort_assets.config import RecordingConfig, SortingPipelineConfig
 from sort_assets.errors import ConfigError, RecordingError
@@ -168,22 +169,24 @@ def test_the_sorter_filters_only_what_we_did_not(
 
 @pytest.mark.parametrize("name", ["spykingcircus2", "tridesclous2", "lupin"])
 @pytest.mark.parametrize(
-    ("num_channels", "sections", "referenced"),
+    ("num_channels", "sections", "referenced", "said"),
     [
-        (31, {}, False),
-        (32, {}, True),
-        (32, {"recording": {"freq_min": None}}, False),
-        (32, {"recording": {"preprocessing": {"common_reference": {}}}}, False),
+        (31, {}, False, {INPUT_REFERENCE: False}),
+        (32, {}, True, {INPUT_REFERENCE: True}),
+        (32, {"recording": {"freq_min": None}}, False, {}),
+        (32, {"recording": {"preprocessing": {"common_reference": {}}}}, False, {}),
     ],
 )
-def test_the_common_reference_that_goes_with_the_sorters_filter_is_kept(
-    name: str, num_channels: int, sections: dict[str, Any], referenced: bool
+def test_the_common_reference_that_goes_with_the_sorters_filter_is_kept_and_said(
+    name: str, num_channels: int, sections: dict[str, Any], referenced: bool, said: dict[str, bool]
 ) -> None:
     offset = generate_recording(num_channels=num_channels, durations=[0.1], seed=0)
+    sorter = backend(name, **sections)
 
-    handed_in = backend(name, **sections).sorter_input(offset).get_traces()
+    handed_in = sorter.sorter_input(offset).get_traces()
 
     assert np.allclose(np.median(handed_in, axis=1), 0, atol=1e-3) == referenced
+    assert values(sorter.shape_choices(offset)) == said
 
 
 def test_a_recording_in_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:

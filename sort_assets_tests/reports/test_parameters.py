@@ -28,6 +28,12 @@ def test_who_chose_a_section_chose_what_is_in_it() -> None:
     }
 
 
+def test_what_the_shape_decided_of_the_sorters_input_is_not_called_a_parameter() -> None:
+    lines = with_shape_choices((), {"": {"input.common_reference": {"value": True, "reason": "64 channels."}}})
+
+    assert lines == (Parameter("input.common_reference", "true", "the recording's shape: 64 channels."),)
+
+
 def test_what_the_shape_decided_comes_first_with_its_reason() -> None:
     tetrode = {"do_CAR": {"value": False, "reason": "4 channels are sorted together."}}
     chosen = {"0": tetrode, "1": tetrode, "shank": {"nblocks": {"value": 0, "reason": "Too few for drift."}}}

@@ -151,8 +151,9 @@ class SortingDetails(AssetDetails):
     effective_params : dict
         By group, the parameters that the sorter really ran with.
     chosen_by_shape : dict
-        By group, the sorter's parameters that nobody set and the recording's shape decided: of each its `value` and the
-        `reason`. Absent where a sort was made before the shape decided anything.
+        By group, the sorter's parameters that nobody set and the recording's shape decided, and whether the sorter was
+        given the recording with a common reference: of each its `value` and the `reason`. Absent where a sort was made
+        before the shape decided anything.
     unsortable : str or None
         Why there was nothing to sort.
     unsortable_groups : dict

@@ -191,6 +191,11 @@ class SorterConfig(Section):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="Where a sorter that can use a GPU runs; auto takes CUDA when there is a device."
     )
+    divide_few_spikes: bool = Field(
+        True,
+        description="Let Kilosort4, on fewer than 16 channels, divide fewer than 1000 spikes around one place into "
+        "units; without this it takes them for one.",
+    )
 
 
 class WaveformConfig(Section):

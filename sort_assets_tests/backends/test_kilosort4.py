@@ -8,6 +8,7 @@ from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting, genera
 from spikeinterface.sorters import get_default_sorter_params, run_sorter
 
 from sort_assets.backends.kilosort4 import Kilosort4Backend
+from sort_assets.backends.kilosort4.backend import DIVIDE_FEW_SPIKES, UNDIVIDED_PLACES
 from sort_assets.backends.shape import values
 from sort_assets.backends.spikeinterface_backend import compute_threads
 from sort_assets.config import PRESETS, SortingPipelineConfig
@@ -89,8 +90,8 @@ def test_a_batch_is_what_was_configured_or_kilosorts_default(params: dict[str, i
     assert Kilosort4Backend(config).batch_samples == batch_samples
 
 
-FEW = {"do_CAR": False, "nblocks": 0}
-SHORT = {"cluster_downsampling": 5}
+DIVIDED = {DIVIDE_FEW_SPIKES: True}
+FEW = {"do_CAR": False, "nblocks": 0, **DIVIDED}
 
 
 @pytest.mark.parametrize(
@@ -98,11 +99,9 @@ SHORT = {"cluster_downsampling": 5}
     [
         ("wire", 20.0, {**FEW, "nearest_chans": 1}),
         ("tetrode", 60.0, {**FEW, "nearest_chans": 4}),
-        ("tetrode", 59.0, {**FEW, **SHORT, "nearest_chans": 4}),
-        ("tetrode", 20.0, {**FEW, **SHORT, "nearest_chans": 4, "x_centers": 2, "dmin": 12.5}),
         ("stereotrode", 20.0, {**FEW, "nearest_chans": 2}),
         ("shank of 8", 20.0, {**FEW, "nearest_chans": 8}),
-        ("eight wires", 20.0, {"nblocks": 0, "nearest_chans": 8}),
+        ("eight wires", 20.0, {"nblocks": 0, "nearest_chans": 8, **DIVIDED}),
         ("16 contacts", 20.0, {"nblocks": 0}),
         ("32 contacts", 20.0, {}),
         ("32 contacts", 3.0, {"batch_size": 22_500}),
@@ -116,7 +115,7 @@ def test_the_shape_decides_what_nobody_chose(shape: str, seconds: float, chosen:
     params = backend.sorter_params(recording)
 
     assert values(backend.shape_choices(recording)) == chosen
-    assert {name: params[name] for name in chosen} == chosen
+    assert params.items() >= {name: value for name, value in chosen.items() if name != DIVIDE_FEW_SPIKES}.items()
     assert all(choice.reason.endswith(".") for choice in backend.shape_choices(recording).values())
     assert backend.batch_samples_for(recording) == chosen.get("batch_size", 60_000)
 
@@ -135,7 +134,7 @@ def test_what_somebody_chose_wins_over_the_shape() -> None:
     params = {"do_CAR": True, "nearest_chans": 3}
     backend = Kilosort4Backend(SortingPipelineConfig.model_validate({"sorter": {"params": params}}))
 
-    assert set(backend.shape_choices(recording)) == {"nblocks"}
+    assert set(backend.shape_choices(recording)) == {"nblocks", DIVIDE_FEW_SPIKES}
     assert backend.sorter_params(recording).items() >= {**params, "nblocks": 0}.items()
 
 
@@ -148,17 +147,35 @@ def test_a_common_reference_of_one_channel_is_refused() -> None:
         Kilosort4Backend(chosen).check_recording(recording, Path("wire.nwb"))
 
 
-@pytest.mark.parametrize(
-    ("shape", "spikes", "doubts"), [("tetrode", 999, 1), ("tetrode", 1000, 0), ("64 contacts", 9, 0)]
-)
-def test_few_spikes_of_few_channels_may_be_several_cells_in_one_unit(shape: str, spikes: int, doubts: int) -> None:
-    recording = silent(shape, 1.0)
-    found = NumpySorting.from_unit_dict([{0: np.arange(spikes)}], 30_000)
+@pytest.mark.parametrize("sorter", [{"divide_few_spikes": False}, {"params": {"cluster_downsampling": 5}}])
+def test_few_spikes_stay_as_kilosort_has_them_where_somebody_chose_so(sorter: dict[str, Any]) -> None:
+    chosen = SortingPipelineConfig.model_validate({"sorter": sorter})
 
-    said = Kilosort4Backend(SortingPipelineConfig()).doubts(recording, found)
+    assert DIVIDE_FEW_SPIKES not in Kilosort4Backend(chosen).shape_choices(silent("tetrode", 60.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "undivided", "doubts"), [("tetrode", [30, 45], 1), ("tetrode", [], 0), ("64 contacts", [30], 0)]
+)
+def test_few_spikes_that_stayed_one_unit_may_be_several_cells(shape: str, undivided: list[int], doubts: int) -> None:
+    found = NumpySorting.from_unit_dict([{0: np.arange(5000)}], 30_000)
+    found.annotate(**{UNDIVIDED_PLACES: undivided})
+
+    said = Kilosort4Backend(SortingPipelineConfig()).doubts(silent(shape, 1.0), found)
 
     assert len(said) == doubts
-    assert all("999 spikes on 4 channels" in doubt and "mountainsort5" in doubt for doubt in said)
+    assert all("2 places among 4 channels" in doubt and "(30, 45)" in doubt for doubt in said)
+
+
+def test_where_few_spikes_are_not_to_be_divided_the_doubt_names_the_setting() -> None:
+    found = NumpySorting.from_unit_dict([{0: np.arange(797)}], 30_000)
+    found.annotate(**{UNDIVIDED_PLACES: [797]})
+    off = SortingPipelineConfig.model_validate({"sorter": {"divide_few_spikes": False}})
+
+    (doubt,) = Kilosort4Backend(off).doubts(silent("tetrode", 60.0), found)
+
+    assert "(797)" in doubt
+    assert "sorter.divide_few_spikes" in doubt
 
 
 @pytest.mark.parametrize("size", [None, 0, 1.5, "large"])

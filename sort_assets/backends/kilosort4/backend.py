@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
+from sort_assets.backends.kilosort4.few_spikes import FEWEST_SPIKES_TO_DIVIDE, few_spikes_divided, undivided_places
 from sort_assets.backends.kilosort4.missed_spikes import likely_causes
-from sort_assets.backends.kilosort4.shape import FEWEST_SPIKES_TO_DIVIDE, shape_defaults
+from sort_assets.backends.kilosort4.shape import shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.oom_schedule import OomSchedule
-from sort_assets.backends.shape import ShapeChoices, values
+from sort_assets.backends.shape import ShapeChoice, ShapeChoices, values
+from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.checks.result import counted
 from sort_assets.errors import ConfigError, TooFewChannelsError, UnsortableRecordingError
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
     from sort_assets.recordings.clear_spikes import ClearSpikes
 
 
+DIVIDE_FEW_SPIKES = "sorter.divide_few_spikes"
+UNDIVIDED_PLACES = "undivided_places"
+"""Annotation of a sorting: numbers of spikes around the places that Kilosort took for one unit each."""
+
+
 class Kilosort4Backend(SpikeInterfaceBackend):
     """Kilosort4, reading our `.dat` in place and keeping its own whitening."""
 
@@ -36,7 +44,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     uses_gpu = True
     failure_rules: ClassVar[tuple[FailureRule, ...]] = FAILURE_RULES
     stages: ClassVar[tuple[Stage, ...]] = STAGES
-    log_name = "kilosort4.log"
+    log_name: ClassVar[str] = "kilosort4.log"
     harmless_fields: ClassVar[frozenset[str]] = SpikeInterfaceBackend.harmless_fields | {oom_schedule.CLEAR_CACHE.field}
     # Only of recordings without a .dat, which a notebook may hand in.
     temporary_copy = "recording.dat"
@@ -76,14 +84,46 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         )
         yield from likely_causes(recording, params, reason, spikes)
 
+    def input_choices(self, recording: BaseRecording) -> ShapeChoices:
+        channels, sorter = recording.get_num_channels(), self.config.sorter
+        usual = int(_kilosort_defaults()["cluster_downsampling"])
+        # Compared with more than every 20th of them, repeated spikes are divided into too many units.
+        closer = sorter.params.get("cluster_downsampling", usual) < usual
+        if channels >= FEWEST_FOR_REFERENCE or closer or not sorter.divide_few_spikes:
+            return {}
+        reason = (
+            f"{counted(channels, 'channel')} {'has' if channels == 1 else 'have'} few spikes, and Kilosort takes fewer "
+            f"than {FEWEST_SPIKES_TO_DIVIDE} around one place for one unit: there, it is given each several times."
+        )
+        return {DIVIDE_FEW_SPIKES: ShapeChoice(True, reason)}
+
+    def run_here(self, recording: BaseRecording, folder: Path) -> None:
+        with few_spikes_divided() if self.input_choices(recording) else nullcontext():
+            super().run_here(recording, folder)
+
+    def sort(
+        self,
+        recording: BaseRecording,
+        rec_path: Path | None,
+        recording_dat_path: Path | None,
+        output_folder: Path,
+    ) -> BaseSorting:
+        found = super().sort(recording, rec_path, recording_dat_path, output_folder)
+        log_path = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / self.log_name
+        found.annotate(**{UNDIVIDED_PLACES: undivided_places(log_path)})
+        return found
+
     def doubts(self, recording: BaseRecording, sorting: BaseSorting) -> list[str]:
-        channels, spikes = recording.get_num_channels(), int(sorting.to_spike_vector().size)
-        if sorting.get_num_units() == 0 or channels >= FEWEST_FOR_REFERENCE or spikes >= FEWEST_SPIKES_TO_DIVIDE:
+        channels, undivided = recording.get_num_channels(), sorting.get_annotation(UNDIVIDED_PLACES) or []
+        # On a larger probe there are always places without cells, around which there are few spikes.
+        if sorting.get_num_units() == 0 or channels >= FEWEST_FOR_REFERENCE or not undivided:
             return []
+        spikes = ", ".join(str(count) for count in undivided)
+        off = "" if self.input_choices(recording) else f" (with {DIVIDE_FEW_SPIKES}, it would divide 50 and more)"
         return [
-            f"Kilosort4 found {counted(spikes, 'spike')} on {counted(channels, 'channel')}. Fewer than "
-            f"{FEWEST_SPIKES_TO_DIVIDE} around one place it does not divide into units, so that a unit may be several "
-            "cells: record for longer, or sort again with the preset mountainsort5."
+            f"Around {counted(len(undivided), 'place')} among {counted(channels, 'channel')}, Kilosort4 found few "
+            f"spikes ({spikes}), and took them for one unit each, which may be several cells{off}: record for longer, "
+            "or sort again with the preset mountainsort5."
         ]
 
     def oom_schedule(self, failure: Exception | None) -> OomSchedule:

@@ -23,18 +23,28 @@ all its units. These tetrodes keep theirs, but less is left of each spike the mo
 found as well, up to 0.09 less accurately. `batch_size` stays at 60000 but where fewer than four of them fit in: a batch
 of 10 s, which Kilosort's documentation suggests for tetrodes, found no more of them.
 
-Around one place of a probe, Kilosort does not divide fewer than 1000 spikes into units (`clustering_qr.run`), and
-compares each with every 20th (`cluster_downsampling`). Tetrodes with three units, one to three recordings of each
-length, without common reference and drift correction:
+Around one place of a probe, Kilosort does not divide fewer than 1000 spikes into units (`clustering_qr.run`); all of a
+tetrode is one place. `few_spikes` repairs that. Units found of those known, and units of the sorting, on fewer than 16
+channels with the other choices made here (`benchmarks/shapes.py`; rates in spikes per second and unit):
 
-=======================================  =========  =========  ===========
-units found of 3, in each recording      12 s       20 s       25 to 30 s
-=======================================  =========  =========  ===========
-default places, every 20th               0, 0       0, 3, 3    2, 3
-default places, every spike              0          0          3
-default places, every 5th                -          -          3, 3, 3, 3
-a place for each contact, every 5th      3, 3       2, 3, 3    3
-=======================================  =========  =========  ===========
+===========  ======  ============  ===========================  =====================
+shape        length  rates         found of known (all units)   without `few_spikes`
+===========  ======  ============  ===========================  =====================
+tetrode      12 s    default       3 of 3 (3), 3 of 3 (3)       0, 0
+tetrode      20 s    8 to 10       3 of 3 (3)
+tetrode      20 s    3.5 to 4.5    3 of 3 (4)
+tetrode      60 s    3.5 to 4.5    3 of 3 (4)                   0 (1)
+tetrode      60 s    2 to 6        3 of 3 (7)
+stereotrode  60 s    3 to 5        3 of 3 (4)
+wire         60 s    3 to 5        2 of 2 (3)
+shank of 8   20 s    default       4 of 4 (4)
+eight wires  20 s    default       8 of 8 (8)
+===========  ======  ============  ===========================  =====================
+
+All found units have an accuracy of at least 0.98. Compared with every 5th spike (`cluster_downsampling`) instead of every
+20th, three units became eight; a place for each contact (`x_centers`, `dmin`) without `few_spikes` found none of the
+three at 60 s. At 1 to 3 spikes per second and unit, Kilosort may find nothing to learn from in every 25th batch
+(`nskip`): that is the failure `MissedSpikesError`.
 """
 
 from __future__ import annotations
@@ -59,13 +69,6 @@ FEWEST_CHANNELS_FOR_DRIFT = 32
 FEWEST_DEPTHS_FOR_DRIFT = 16
 """Number of depths, among the contacts of one shank, from which on drift moves units from contact to contact. Tetrodes
 and wires have one or two, however many of them there are."""
-FEWEST_SPIKES_TO_DIVIDE = 1000
-"""Kilosort takes fewer spikes around one place of the probe for one unit (`clustering_qr.run`), and no parameter
-changes that. All of a tetrode is one place."""
-TETRODE_CHANNELS = (3, 4)
-"""Channels of a tetrode, of which one may be bad. On a single wire, comparing with every 5th spike splits units."""
-FEW_SPIKES_BELOW_S, ONE_PLACE_BELOW_S = 60.0, 30.0
-"""Lengths below which a tetrode has few spikes, and fewer than Kilosort divides."""
 FEWEST_BATCHES = 4
 """Number of batches that a recording is cut into at least. Kilosort needs two."""
 SMALLEST_BATCH_S = 0.5
@@ -93,7 +96,6 @@ def shape_defaults(recording: BaseRecording) -> ShapeChoices:
         )
     if channels < NEAREST_CHANNELS:
         choices["nearest_chans"] = ShapeChoice(channels, f"{together}.")
-    choices |= _of_few_spikes(recording)
     samples, rate_hz = int(recording.get_num_samples()), float(recording.sampling_frequency)
     batch = max(samples // FEWEST_BATCHES, round(SMALLEST_BATCH_S * rate_hz))
     if batch < USUAL_BATCH:
@@ -126,23 +128,3 @@ def why_no_drift(recording: BaseRecording) -> str | None:
     if most < FEWEST_DEPTHS_FOR_DRIFT:
         return f"The contacts of a shank (or tetrode) are at {counted(most, 'depth')} at most"
     return None
-
-
-def _of_few_spikes(recording: BaseRecording) -> dict[str, ShapeChoice]:
-    """Of short recordings of a tetrode, which have few spikes: how these are compared."""
-    channels, seconds = recording.get_num_channels(), float(recording.get_duration())
-    if channels not in TETRODE_CHANNELS or seconds >= FEW_SPIKES_BELOW_S:
-        return {}
-    few = f"{seconds:.3g} s of {counted(channels, 'channel')} have few spikes"
-    choices = {
-        "cluster_downsampling": ShapeChoice(5, f"{few}: every 5th, not every 20th, is compared with the others.")
-    }
-    if seconds >= ONE_PLACE_BELOW_S or not recording.has_probe():
-        return choices
-    columns, rows = (np.unique(np.round(where)) for where in recording.get_channel_locations()[:, :2].T)
-    reason = f"{few}, and fewer than {FEWEST_SPIKES_TO_DIVIDE} around one place stay one unit: each contact is a place."
-    if columns.size > 1:
-        choices["x_centers"] = ShapeChoice(int(columns.size), reason)
-    if rows.size > 1:
-        choices["dmin"] = ShapeChoice(float(np.median(np.diff(rows))) / 2, reason)
-    return choices

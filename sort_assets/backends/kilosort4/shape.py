@@ -41,9 +41,9 @@ shank of 8   20 s    default       4 of 4 (4)
 eight wires  20 s    default       8 of 8 (8)
 ===========  ======  ============  ===========================  =====================
 
-All found units have an accuracy of at least 0.98. Compared with every 5th spike (`cluster_downsampling`) instead of every
-20th, three units became eight; a place for each contact (`x_centers`, `dmin`) without `few_spikes` found none of the
-three at 60 s. At 1 to 3 spikes per second and unit, Kilosort may find nothing to learn from in every 25th batch
+All found units have an accuracy of at least 0.98. Compared with every 5th spike (`cluster_downsampling`) instead of
+every 20th, three units became eight; a place for each contact (`x_centers`, `dmin`) without `few_spikes` found none of
+the three at 60 s. At 1 to 3 spikes per second and unit, Kilosort may find nothing to learn from in every 25th batch
 (`nskip`): that is the failure `MissedSpikesError`.
 """
 

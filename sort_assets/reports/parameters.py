@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sort_assets.backends.shape import dotted_field
 from sort_assets.reports.content import Parameter
 
 
@@ -40,7 +39,9 @@ def with_shape_choices(
     lines: dict[Parameter, list[str]] = {}
     for group, choices in chosen.items():
         for name, one in choices.items():
-            line = Parameter(dotted_field(name), _text(one["value"]), f"the recording's shape: {one['reason']}")
+            # What is decided beside the sorter's own parameters has its dotted name already.
+            field = name if "." in name else f"sorter.params.{name}"
+            line = Parameter(field, _text(one["value"]), f"the recording's shape: {one['reason']}")
             lines.setdefault(line, []).append(group)
     of_some = {line: groups for line, groups in lines.items() if len(groups) < len(chosen)}
     named = tuple(

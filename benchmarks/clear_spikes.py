@@ -146,7 +146,7 @@ def main() -> None:
             cases.append(("three units, hum", UNITS["three units of 20 Hz"], hum, True))
             for text, unit, added, expected in cases:
                 seen = look_for_clear_spikes(make(shape, arguments.seconds, seed, *unit, added))
-                says = "spikes" if seen.certain else "none"
+                says = "spikes" if seen.certain else "some" if seen.suspected else "none"
                 of = f"in {seen.stretches_with_spikes} of {seen.stretches} stretches"
                 line = f"{name:14} seed {seed} {text:32} {says:7} {seen}, {of}"
                 print(line, flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sort_assets.backends.base import UNSORTABLE
 from sort_assets.errors import MissedSpikesError, TooFewSpikesError, TooShortRecordingError, UnsortableRecordingError
-from sort_assets.recordings.clear_spikes import ClearSpikes, look_for_clear_spikes
+from sort_assets.recordings.clear_spikes import FEWEST_SPIKES, ClearSpikes, look_for_clear_spikes
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -83,7 +83,8 @@ def _seen(spikes: ClearSpikes) -> str:
         return f"the recording clearly has spikes, or artefacts that look like them: {high}"
     if not spikes.count:
         return f"what may be a cell amid the wires, or artefacts, was seen in the recording: {high}"
-    return f"a few clear spikes, or artefacts that look like them, were seen in the recording: {high}"
+    some = "a few" if spikes.count < FEWEST_SPIKES else "some"
+    return f"{some} clear spikes, or artefacts that look like them, were seen in the recording: {high}"
 
 
 def too_short(reason: UnsortableRecordingError) -> Iterable[str]:

@@ -4,11 +4,11 @@ What is asked for is more than a detection threshold, because the answer turns "
 counts when it is far above the noise around it, as narrow as a spike, and not the same on all channels at once, as
 what comes from outside (touching, licking, stimulation, the mains) is, nor at the regular intervals of a machine.
 
-The limits were measured with `benchmarks/clear_spikes.py`: single wires, tetrodes and 16 contacts, two recordings of
-half a minute each. Of 48 of noise (normal, 1/f, the mains, touches, stimulation, bursts of muscle noise, jumps of the
-baseline, two bad seconds) 4 are taken for spikes, all of them touches and jumps on a single wire, where nothing tells
-that they are on all channels. Of 30 with units, from one of 2 spikes per second and 12 times the noise on, it misses
-none.
+The limits were measured with `benchmarks/clear_spikes.py`: single wires, tetrodes, shanks of 8 and 16 contacts, half a
+minute each. Of 32 of noise (normal, 1/f, the mains, touches, stimulation, bursts of muscle noise, jumps of the
+baseline, two bad seconds) none is taken for certain, and 8 are suspected: all of the bad seconds, muscle noise but for
+16 contacts, and touches of a single wire. Of 20 with units, from one of 2 spikes per second and 12 times the noise on,
+all are certain.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ SEVERAL, BUSY_STRETCHES, SPREAD_S = 3, 3, 10.0
 """Or: several clear spikes in each of some stretches, which are not all near each other."""
 A_FEW = 3
 """Clear spikes from which on a recording is not called one without."""
-FEWEST_ALIKE, SMALLEST_REBOUND = 10, 0.15
+FEWEST_ALIKE, SMALLEST_REBOUND = 10, 0.06
 """Peaks that all wires have alike, from which on there may be a cell amid them; and how much more the trace swings back
-after them than before, at the median. What touches and pulses are is mostly the same on both sides."""
+after them than before, at the median: 0.12 to 0.19 of the height after known units on a single wire, and 0.01 after
+touches, which are the same on both sides."""
 
 _STRETCHES = 30
 _STRETCH_S, _LONGER_STRETCH_S = 1.0, 4.0
@@ -74,6 +75,8 @@ class ClearSpikes:
         Stretches before that one, in which there is none.
     alike : int
         Further peaks that all wires have alike: of a cell amid them, or a disturbance. They are no clear spikes.
+    symmetric : bool
+        Whether the peaks are the same on both sides, as those of most touches are: they make nothing certain.
     negative_share : float
         Share of the spikes whose peak goes down.
     height : float
@@ -91,6 +94,7 @@ class ClearSpikes:
     first_s: float | None
     empty_before: int
     alike: int
+    symmetric: bool
     negative_share: float
     height: float
     channel: str
@@ -98,6 +102,8 @@ class ClearSpikes:
     @property
     def certain(self) -> bool:
         """Whether a sorter should have found something."""
+        if self.symmetric:
+            return False
         if self.count >= FEWEST_SPIKES and self.stretches_with_spikes >= SMALLEST_SHARE * self.stretches:
             return True
         return len(self.busy_s) >= BUSY_STRETCHES and self.busy_s[-1] - self.busy_s[0] >= SPREAD_S
@@ -175,6 +181,7 @@ def _look(recording: BaseRecording, stretch_s: float, seed: int) -> ClearSpikes:
         first_s=places[with_spikes[0]][0] / rate_hz if with_spikes else None,
         empty_before=with_spikes[0] if with_spikes else 0,
         alike=_alike(kept),
+        symmetric=_is_symmetric(joined),
         negative_share=float(joined.negative.mean()) if joined.negative.size else 0.0,
         height=float(np.median(joined.heights / usual_noise[joined.channels])) if joined.channels.size else 0.0,
         channel=str(recording.channel_ids[int(np.bincount(joined.channels).argmax()) if joined.channels.size else 0]),
@@ -193,10 +200,15 @@ def _without_pulses(found: list[Peaks], places: Sequence[tuple[int, int]], rate_
 def _alike(found: list[Peaks]) -> int:
     """How many peaks all wires have alike, where they may be those of a cell."""
     alike = [peaks.chosen(peaks.alike) for peaks in found]
-    rebounds = np.concatenate([peaks.rebound for peaks in alike])
+    joined = Peaks.joined(alike, [0] * len(alike))
     with_some = sum(peaks.samples.size > 0 for peaks in alike)
     goes_on = with_some >= SMALLEST_SHARE * len(found)
-    return len(rebounds) if goes_on and rebounds.size and np.median(rebounds) >= SMALLEST_REBOUND else 0
+    return joined.samples.size if goes_on and not _is_symmetric(joined) else 0
+
+
+def _is_symmetric(peaks: Peaks) -> bool:
+    """Whether the trace swings back as far before the peaks as after them."""
+    return peaks.samples.size > 0 and bool(abs(np.median(peaks.rebound)) < SMALLEST_REBOUND)
 
 
 def _usual(noise: np.ndarray) -> np.ndarray:

@@ -27,8 +27,8 @@ _NEIGHBOURS = 2
 _LARGEST_UV = 2000.0
 _MAD_OF_UNIT_NORMAL = 0.6745
 _FEW_CHANNELS = 8
-_EQUAL_ON_FEW = {2: 0.85, 3: 0.8}
-_EQUAL_ON_SOME, _EQUAL_ON_MANY, _SHARE_OF_MANY = 0.75, 0.5, 0.8
+_EQUAL_ON_FEW = {2: 0.85, 3: 0.8, 4: 0.75}
+_EQUAL_ON_SOME, _EQUAL_ON_MANY, _SHARE_OF_MANY = 0.6, 0.5, 0.8
 """A peak of a disturbance has at least this share of its height on all channels, or, of more than `_FEW_CHANNELS`, on
 most."""
 _FAR_UM, _EQUAL_FAR_AWAY = 150.0, 0.4
@@ -36,6 +36,8 @@ _FAR_UM, _EQUAL_FAR_AWAY = 150.0, 0.4
 _AMID_A_CELL_UM = 100.0
 """All contacts within this distance of each other may see one cell alike."""
 _AFTER_MS = 1.0
+_LARGEST_SWING = 0.85
+"""How far a trace swings to the other side of a spike, as a share of its height; a filtered step swings as far."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def spike_like(traces: np.ndarray, noise: np.ndarray, rate_hz: float, distances:
             continue
         if not _is_narrow(traces[:, channel], sample, rate_hz):
             continue
+        if max(_swings(traces[:, channel], sample, rate_hz)) >= _LARGEST_SWING:
+            continue
         shares = _shares(traces, sample, channel, rate_hz)
         if _is_far_away_too(shares, noise, channel, distances):
             continue
@@ -132,7 +136,8 @@ def spike_like(traces: np.ndarray, noise: np.ndarray, rate_hz: float, distances:
         alike.append(is_alike)
     samples, channels = samples[kept], channels[kept]
     at = traces[samples, channels]
-    rebound = [_rebound(traces[:, channel], sample, rate_hz) for sample, channel in zip(samples, channels, strict=True)]
+    swings = [_swings(traces[:, channel], sample, rate_hz) for sample, channel in zip(samples, channels, strict=True)]
+    rebound = [after - before for before, after in swings]
     return Peaks(samples, channels, np.abs(at), at < 0, np.asarray(alike, dtype=bool), np.asarray(rebound, dtype=float))
 
 
@@ -208,13 +213,14 @@ def _may_be_a_cell(noise: np.ndarray, distances: np.ndarray | None) -> bool:
     return distances is None or bool(distances[np.ix_(alive, alive)].max() <= _AMID_A_CELL_UM)
 
 
-def _rebound(trace: np.ndarray, sample: int, rate_hz: float) -> float:
+def _swings(trace: np.ndarray, sample: int, rate_hz: float) -> tuple[float, float]:
+    """How far the trace swings to the other side before and after a peak, as shares of its height."""
     reach = round(_AFTER_MS / 1e3 * rate_hz)
-    before, after = (
-        -part / trace[sample]
-        for part in (trace[max(0, sample - reach) : sample], trace[sample + 1 : sample + reach + 1])
+    before, after = trace[max(0, sample - reach) : sample], trace[sample + 1 : sample + reach + 1]
+    return (
+        float((-before / trace[sample]).max(initial=0.0)),
+        float((-after / trace[sample]).max(initial=0.0)),
     )
-    return float(after.max(initial=0.0) - before.max(initial=0.0))
 
 
 def _is_narrow(trace: np.ndarray, sample: int, rate_hz: float) -> bool:

@@ -58,6 +58,13 @@ def slow_waves(rng: np.random.Generator, channels: int) -> np.ndarray:
     return added
 
 
+def jumps_of_the_baseline(rng: np.random.Generator, channels: int) -> np.ndarray:
+    added = np.zeros((SECONDS * RATE_HZ, channels))
+    for start in rng.integers(0, len(added), 40):
+        added[start:] += rng.choice([-1, 1]) * 500 * rng.uniform(0.8, 1.2, channels)
+    return added
+
+
 def one_bad_second(rng: np.random.Generator, channels: int) -> np.ndarray:
     added = np.zeros((SECONDS * RATE_HZ, channels))
     for start in rng.integers(5 * RATE_HZ, 6 * RATE_HZ, 50):
@@ -73,6 +80,13 @@ def test_noise_and_disturbances_are_no_spikes(shape: str, disturbance: Added | N
     added = 0.0 if disturbance is None else disturbance(rng, raw.get_num_channels())
 
     spikes = look_for_clear_spikes(filtered(raw, added))
+
+    assert not spikes.certain, str(spikes)
+
+
+@pytest.mark.parametrize("disturbance", [jumps_of_the_baseline, pulses_on_all_channels])
+def test_disturbances_of_a_single_wire_are_not_certain(disturbance: Added) -> None:
+    spikes = look_for_clear_spikes(filtered(noise("wire"), disturbance(np.random.default_rng(1), 1)))
 
     assert not spikes.certain, str(spikes)
 
@@ -154,6 +168,18 @@ def test_a_cell_is_seen_beside_regular_pulses() -> None:
 
     assert spikes.certain
     assert spikes.count < 120
+
+
+def test_pulses_of_unequal_size_at_random_are_not_certain() -> None:
+    pulses = np.zeros((20 * RATE_HZ, 4), np.float32)
+    for start in at_random(60, 0.0, 20.0):
+        pulses[start : start + 15] -= np.outer(400 * np.hanning(15), (1.0, 0.7, 0.6, 0.5))
+    recording = with_waves(20.0, np.empty(0, int), CELL)
+    disturbed = NumpyRecording([recording.get_traces() + pulses], RATE_HZ)
+
+    spikes = look_for_clear_spikes(disturbed)
+
+    assert (spikes.certain, spikes.suspected) == (False, True)
 
 
 def test_bursts_are_spikes() -> None:

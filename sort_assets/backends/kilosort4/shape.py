@@ -35,6 +35,7 @@ tetrode      20 s    8 to 10       3 of 3 (3)
 tetrode      20 s    3.5 to 4.5    3 of 3 (4)
 tetrode      60 s    3.5 to 4.5    3 of 3 (4)                   0 (1)
 tetrode      60 s    2 to 6        3 of 3 (7)
+tetrode      300 s   3 to 5        3 of 3 (4)
 stereotrode  60 s    3 to 5        3 of 3 (4)
 wire         60 s    3 to 5        2 of 2 (3)
 shank of 8   20 s    default       4 of 4 (4)
@@ -43,8 +44,9 @@ eight wires  20 s    default       8 of 8 (8)
 
 All found units have an accuracy of at least 0.98. Compared with every 5th spike (`cluster_downsampling`) instead of
 every 20th, three units became eight; a place for each contact (`x_centers`, `dmin`) without `few_spikes` found none of
-the three at 60 s. At 1 to 3 spikes per second and unit, Kilosort may find nothing to learn from in every 25th batch
-(`nskip`): that is the failure `MissedSpikesError`.
+the three at 60 s. At 1 to 3 spikes per second and unit (20, 60 and 300 s, one tetrode each), Kilosort found nothing to
+learn from in every 25th batch: that is the failure `MissedSpikesError`. Neither `nskip` 5, which is for the whitening
+alone, nor batches of 5 to 10 s repaired it.
 """
 
 from __future__ import annotations

@@ -108,6 +108,13 @@ def test_a_later_start_is_advised_last_and_only_where_a_good_part_was_seen_to_be
     assert "stretches that were looked at in the first 2" in late.remedy
 
 
+def test_on_few_channels_a_sorter_that_needs_fewer_spikes_is_advised(tetrode: BaseRecording) -> None:
+    of_few = missed(backend_of({}), tetrode, too_few())
+
+    assert "(2) A few cells of 1 to 3 Hz may leave Kilosort too few spikes to learn from" in of_few.remedy
+    assert "sort again with the preset mountainsort5" in of_few.remedy
+
+
 def test_a_few_clear_spikes_are_a_failure_in_hedged_words() -> None:
     failure = missed(backend_of({}), plain(150.0, rate_hz=0.3), too_few())
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.backends.kilosort4.shape import reference_holds_spikes, why_no_drift
-from sort_assets.errors import TooShortRecordingError
+from sort_assets.errors import TooFewSpikesError, TooShortRecordingError
+from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -62,6 +63,11 @@ def likely_causes(
             f"Kilosort learns waveforms from every 25th batch of {batch_s:g} s, beginning with the first, and the "
             f"{spikes.empty_before} stretches that were looked at in the first {spikes.first_s:.0f} s show no clear "
             "spikes: if nothing is wanted of that time, let the recording begin there (recording.start_s)."
+        )
+    if channels < FEWEST_FOR_REFERENCE and isinstance(reason, TooFewSpikesError):
+        yield (
+            "A few cells of 1 to 3 Hz may leave Kilosort too few spikes to learn from, as it looks at one batch in 25 "
+            "for that: sort again with the preset mountainsort5."
         )
 
 

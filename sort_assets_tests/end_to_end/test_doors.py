@@ -101,7 +101,7 @@ def test_register_prints_the_keys_and_says_which_are_new(
 
     assert (one.status, one.stdout) == (0, "mouse1~day2.nwb\n")
     assert each.status == 0, each.output
-    assert json.loads(each.stdout) == [{"key": key, "new": key != keys[0]} for key in keys]
+    assert json.loads(each.stdout) == [{"key": key, "new": key != keys[0], "clock": None} for key in keys]
     assert [one["recording"] for one in _status(home)] == sorted(keys)
 
 

@@ -47,7 +47,7 @@ def test_a_run_on_a_temporary_instance_fails_in_words_before_anything_is_written
     failure = failed.step_failure_data.user_failure_data
     assert failure is not None
     assert str(failure.description).startswith("InstanceError: This Dagster instance is temporary")
-    assert "Set DAGSTER_HOME to an absolute path" in str(failure.description)
+    assert "sets DAGSTER_HOME, or set it to an absolute path" in str(failure.description)
     assert home.store.recordings() == []
 
 

@@ -22,6 +22,7 @@ RATE_HZ = 30_000.0
 SAMPLES = 100_000
 CHUNK_SAMPLES = 30_000
 EPOCH_S = 1_700_000_000.25
+SEEDS = [*range(50), *(pytest.param(seed, marks=[pytest.mark.slow, pytest.mark.release]) for seed in range(50, 200))]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ def make_fault(seed: int) -> Fault:
     return Fault(np.cumsum(steps), tuple(jumps), RATE_HZ * (1 + rng.uniform(-100, 100) * 1e-6), start_s)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_jumps_of_numbers_are_found_exactly(seed: int) -> None:
     fault = make_fault(seed)
 
@@ -69,7 +70,7 @@ def test_jumps_of_numbers_are_found_exactly(seed: int) -> None:
         np.testing.assert_array_equal(clock.samples(clock.times_s(chosen)), chosen)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_jumps_of_timestamps_are_found_exactly_whatever_their_rate(seed: int) -> None:
     fault = make_fault(seed)
     timestamps = fault.start_s + fault.numbers / fault.rate_hz

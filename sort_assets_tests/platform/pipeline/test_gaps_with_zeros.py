@@ -10,7 +10,7 @@ from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import IN_PROCESS, Home
 from sort_assets_tests.recordings.files import recording_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 GAP, MISSING = 150_000, 12_000
 SLOW_UV = 400.0

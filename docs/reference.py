@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from sort_assets import errors
-from sort_assets.backends.common_failure_rules import COMMON_FAILURES
+from sort_assets.backends.any_sorter_failures import COMMON_FAILURES
 from sort_assets.backends.failure_rules import Evidence, FailureRule
 from sort_assets.backends.registry import backend_class, registered_backends
 from sort_assets.config import SortingPipelineConfig

@@ -3,7 +3,7 @@
 - `base`: the contract of every sorter; `registry`: which sorters there are (a new one is added there);
 - `spikeinterface_backend`: what all sorters that SpikeInterface runs have in common; `sorter_run`: one run of them;
 - `spikeinterface_sorters`: the small sorters; `kilosort4`: Kilosort4;
-- `failure_rules`, `common_failure_rules`, `failure_classification`: what a failure means (where to add a message);
+- `failure_rules`, `any_sorter_failures`, `failure_classification`: what a failure means (where to add a message);
 - `oom_schedule`: what is changed when memory runs out.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from sort_assets.backends.common_failure_rules import COMMON_FAILURES
+from sort_assets.backends.any_sorter_failures import COMMON_FAILURES
 from sort_assets.backends.failure_rules import Evidence, FailureRule
 from sort_assets.errors import (
     ConfigError,

@@ -1,6 +1,6 @@
 """How to write a rule that recognises a failure: `Evidence` of a failed sort, `FailureRule`, `failure_rule()`.
 
-Where to add a failure message: in `common_failure_rules` if any sorter can fail like that, in `FAILURE_RULES` of
+Where to add a failure message: in `any_sorter_failures` if any sorter can fail like that, in `FAILURE_RULES` of
 `kilosort4/failures.py` for Kilosort4, else in the class attribute `failure_rules` of the sorter's backend.
 `failure_classification` applies the rules.
 """

@@ -67,7 +67,7 @@ class JitterDetector:
         slack = JITTER_SAMPLES + resolution
         differing = np.flatnonzero(np.abs(off) > slack)
         if not self._seen.shape[1]:  # where the first stretch begins
-            start = min(int(samples[0]) - self._read, int(samples[0]))
+            start = int(samples[0]) - self._read
             first_s = times[0] - (samples[0] - start) / self._nominal_hz
             self._seen = np.array([[start], [first_s], [0.0]])
         self._read += len(samples)

@@ -12,7 +12,7 @@ from sort_assets.backends.kilosort4.backend import DIVIDE_FEW_SPIKES, UNDIVIDED_
 from sort_assets.backends.shape import values
 from sort_assets.backends.spikeinterface_backend import compute_threads
 from sort_assets.config import PRESETS, SortingPipelineConfig
-from sort_assets.errors import ConfigError, TooFewChannelsError
+from sort_assets.errors import BadChannelsError, ConfigError, TooFewChannelsError
 from sort_assets.recordings.dat_file import read_dat
 from sort_assets.testing import SorterBackendConformance, SortRun
 from sort_assets.testing.shapes import SHAPES, make_groups
@@ -136,6 +136,16 @@ def test_what_somebody_chose_wins_over_the_shape() -> None:
 
     assert set(backend.shape_choices(recording)) == {"nblocks", DIVIDE_FEW_SPIKES}
     assert backend.sorter_params(recording).items() >= {**params, "nblocks": 0}.items()
+
+
+def test_bad_channels_that_leave_none_are_refused() -> None:
+    recording = silent("tetrode", 1.0)
+    all_bad = SortingPipelineConfig.model_validate({"sorter": {"params": {"bad_channels": [0, 1, 2, 3]}}})
+    one_left = SortingPipelineConfig.model_validate({"sorter": {"params": {"bad_channels": [0, 1, 2]}}})
+
+    Kilosort4Backend(one_left).check_recording(recording, Path("tetrode.nwb"))
+    with pytest.raises(BadChannelsError, match=r"sorter\.params\.bad_channels"):
+        Kilosort4Backend(all_bad).check_recording(recording, Path("tetrode.nwb"))
 
 
 def test_a_common_reference_of_one_channel_is_refused() -> None:

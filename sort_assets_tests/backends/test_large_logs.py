@@ -5,7 +5,7 @@ from time import process_time
 
 import pytest
 
-from sort_assets.backends.common_failure_rules import COMMON_FAILURES
+from sort_assets.backends.any_sorter_failures import COMMON_FAILURES
 from sort_assets.backends.failure_classification import classify
 from sort_assets.backends.failure_rules import Evidence
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES

@@ -21,7 +21,7 @@ from sort_assets.backends.shape import ShapeChoice, ShapeChoices, values
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.checks.result import counted
-from sort_assets.errors import ConfigError, TooFewChannelsError, UnsortableRecordingError
+from sort_assets.errors import BadChannelsError, ConfigError, TooFewChannelsError, UnsortableRecordingError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 from sort_assets.running.progress import Stage
@@ -64,6 +64,14 @@ class Kilosort4Backend(SpikeInterfaceBackend):
 
     def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
         super().check_recording(recording, rec_path)
+        # Without common reference, Kilosort ends in an error of the Fourier transform.
+        bad = self.config.sorter.params.get("bad_channels") or ()
+        if set(range(recording.get_num_channels())) <= set(bad):
+            raise BadChannelsError(
+                f"No channel of '{rec_path.name}' (or of a group of its channels) is left: sorter.params.bad_channels "
+                "lists all of them.",
+                remedy="List only the channels that are bad, or leave sorter.params.bad_channels out.",
+            )
         if recording.get_num_channels() == 1 and self.config.sorter.params.get("do_CAR", False):
             raise TooFewChannelsError(
                 f"'{rec_path.name}' (or a group of its channels) has one channel, and sorter.params.do_CAR is true: "

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sort_assets.backends.common_failure_rules import (
+from sort_assets.backends.any_sorter_failures import (
     CPU_ALLOCATOR,
     CPU_ALLOCATOR_EXAMPLE,
     DEVICE_MEMORY,

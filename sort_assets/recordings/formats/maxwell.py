@@ -16,6 +16,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, UnreadableRecordingError
 from sort_assets.recordings.clock import Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
+from sort_assets.recordings.formats.hdf5_filters import register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
     check_rate,
@@ -135,6 +136,7 @@ class MaxwellRecording(BaseRecording):  # type: ignore[misc]
     def __init__(
         self, file_path: str | Path, stream_id: str, rec_name: str | None = None, with_probe: bool = True
     ) -> None:
+        register_filters()
         file_path = Path(file_path).absolute()
         with h5py.File(file_path, "r") as file:
             well = read_well(file, stream_id, rec_name)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from probeinterface import Probe, ProbeGroup
 from spikeinterface.core import BaseRecording  # noqa: TID253
@@ -21,9 +18,10 @@ from spikeinterface.extractors.nwbextractors import (  # noqa: TID253
 )
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import MissingPluginError, MissingProbeError, StreamError, UnreadableRecordingError
+from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError, Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
+from sort_assets.recordings.formats.hdf5_filters import check_filters, register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.nwb_series import Series, find_series
 from sort_assets.recordings.formats.reading import (
@@ -65,7 +63,7 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     """
 
     def __init__(self, file_path: str | Path, electrical_series_path: str, with_probe: bool = True) -> None:
-        _register_filters()
+        register_filters()
         self._reader = _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
         ids = self._read_electrodes(file_path, electrical_series_path, needed=with_probe)
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
@@ -248,7 +246,8 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     series = found[choose_stream(path, stream, sortable, broken)]
     if series.problem is not None:
         raise series.problem
-    _check_filters(series)
+    with open_hdf5(series.file) as file, readable(series.file):
+        check_filters(file[series.path]["data"], series.file)
     with readable(path):
         try:
             recording = NwbRecording(series.file, series.path, with_probe=config.probe_file is None)
@@ -279,33 +278,6 @@ def _remedy_for_slow(series: Series, sortable: Sequence[str]) -> str:
     elif not sortable:
         remedies.append("Check that the file holds the wide-band signal, not only local field potentials.")
     return " ".join(remedies)
-
-
-def _check_filters(series: Series) -> None:
-    """Tell samples whose compression is not installed from damaged ones."""
-    _register_filters()
-    with open_hdf5(series.file) as file, readable(series.file):
-        plist = file[series.path]["data"].id.get_create_plist()
-        filters = [plist.get_filter(index) for index in range(plist.get_nfilters())]
-        lacking = [
-            f"{name.decode(errors='replace')} ({number})" for number, _, _, name in filters if not _is_there(number)
-        ]
-    if lacking:
-        raise MissingPluginError(
-            f"The samples of '{series.path}' in '{series.file}' are compressed with a filter of HDF5 that is not "
-            f"installed: {', '.join(lacking)}.",
-            remedy="Install the package hdf5plugin (pip install hdf5plugin) where sort_assets runs, and restart it.",
-        )
-
-
-def _is_there(number: int) -> bool:
-    return bool(h5py.h5z.filter_avail(number))
-
-
-def _register_filters() -> None:
-    """Make HDF5 know the filters of the package hdf5plugin, where that is installed."""
-    if find_spec("hdf5plugin") is not None:
-        import_module("hdf5plugin")
 
 
 def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_hz: float) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sort_assets.errors import SortAssetsError, StorageError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.hdf5_filters import missing_filter_error, register_filters
 
 if TYPE_CHECKING:
     import h5py
@@ -58,6 +59,9 @@ def readable(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise _no_text(path) from error
     except Exception as error:
+        lacking = missing_filter_error(path, error)
+        if lacking is not None:
+            raise lacking from error
         raise UnreadableRecordingError(
             f"'{path}' can't be read: {type(error).__name__}: {error}.", remedy=NOT_UNDERSTOOD
         ) from error
@@ -85,7 +89,7 @@ def _no_text(path: Path) -> UnreadableRecordingError:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading.
+    """Open an HDF5 file for reading, with the filters of hdf5plugin.
 
     Raises
     ------
@@ -94,6 +98,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     import h5py
 
+    register_filters()
     if path.stat().st_size == 0:
         raise UnreadableRecordingError(f"'{path}' is empty.", remedy=NOTHING_RECORDED)
     try:

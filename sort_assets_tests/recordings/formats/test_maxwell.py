@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from probeinterface import write_probeinterface
@@ -125,6 +126,19 @@ def test_a_reload_does_not_download_the_plugin(
     reloaded = load_recording(recording.to_dict(recursive=True))
 
     np.testing.assert_array_equal(reloaded.get_traces(), recording.get_traces())
+
+
+def test_samples_compressed_by_a_filter_of_hdf5plugin_are_read(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.h5")
+    with h5py.File(path, "a") as file:
+        samples = file["wells/well000/rec0000/groups/routed/raw"]
+        name, counts = samples.name, samples[:]
+        del file[name]
+        file.create_dataset(name, data=counts, **hdf5plugin.Bitshuffle())
+
+    recording = open_recording(path)
+
+    np.testing.assert_array_equal(recording.get_traces(), counts.T)
 
 
 def test_a_missing_decompression_plugin_is_named(short: BaseRecording, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
+import json
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from probeinterface import write_probeinterface
@@ -438,22 +442,72 @@ def test_a_rate_that_can_t_be_is_named(rate: float, short: BaseRecording, tmp_pa
         open_recording(path)
 
 
-def test_samples_compressed_by_a_filter_that_is_not_installed_name_the_package(
-    short: BaseRecording, tmp_path: Path
-) -> None:
-    path = write_nwb(short, tmp_path / "recording.nwb")
-    zstandard = 32015  # a registered filter of HDF5, which hdf5plugin has
+def _compress(path: Path, name: str, values: np.ndarray, **filters: object) -> None:
     with h5py.File(path, "a") as file:
-        attributes = dict(file[f"{SERIES}/data"].attrs)
-        del file[f"{SERIES}/data"]
-        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        plist.set_chunk((1000, 16))
-        plist.set_filter(zstandard, h5py.h5z.FLAG_OPTIONAL, (3,))
-        space = h5py.h5s.create_simple((1000, 16))
-        h5py.h5d.create(file[SERIES].id, b"data", h5py.h5t.NATIVE_INT16, space, plist)
-        file[f"{SERIES}/data"].attrs.update(attributes)
+        attributes = dict(file[f"{SERIES}/{name}"].attrs)
+        del file[f"{SERIES}/{name}"]
+        file[SERIES].create_dataset(name, data=values, **filters)
+        file[f"{SERIES}/{name}"].attrs.update(attributes)
 
-    with pytest.raises(MissingPluginError, match=r"32015.*pip install hdf5plugin"):
+
+@pytest.mark.parametrize(
+    "compression",
+    [
+        hdf5plugin.Blosc(cname="zstd"),
+        hdf5plugin.Blosc2(cname="lz4", filters=hdf5plugin.Blosc2.BITSHUFFLE),
+        hdf5plugin.Zstd(),
+        hdf5plugin.Bitshuffle(),
+        hdf5plugin.LZ4(),
+        hdf5plugin.BZip2(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_samples_and_timestamps_compressed_by_the_usual_plugins_are_read(
+    compression: Mapping[str, object], short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True, starting_time_s=7.5)
+    _compress(path, "data", short.get_traces(), **compression)
+    _compress(path, "timestamps", 7.5 + np.arange(short.get_num_samples()) / 30_000, **compression)
+
+    recording = open_recording(path)
+
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+    assert recording_clock(recording).start_time_s == pytest.approx(7.5)
+    np.testing.assert_array_equal(load_recording(recording.to_dict()).get_traces(0, 0, 10), short.get_traces(0, 0, 10))
+
+
+def test_another_process_that_loads_the_recording_knows_the_filters(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    _compress(path, "data", short.get_traces(), **hdf5plugin.Zstd())
+    described = tmp_path / "recording.json"
+    open_recording(path).dump_to_json(described)
+    code = f"from spikeinterface.core import load; print(load({str(described)!r}).get_traces(0, 0, 1).tolist())"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout) == short.get_traces(0, 0, 1).tolist()
+
+
+@pytest.mark.parametrize("name", ["data", "timestamps"])
+def test_a_filter_that_no_package_has_is_named_with_its_remedy(name: str, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True)
+    nobodys = 40_999
+    with h5py.File(path, "a") as file:
+        shape = file[f"{SERIES}/{name}"].shape
+        attributes = dict(file[f"{SERIES}/{name}"].attrs)
+        del file[f"{SERIES}/{name}"]
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk(tuple(min(one, 1000) for one in shape))
+        plist.set_filter(nobodys, h5py.h5z.FLAG_OPTIONAL, (3,))
+        kind = h5py.h5t.NATIVE_INT16 if name == "data" else h5py.h5t.NATIVE_DOUBLE
+        dataset = h5py.Dataset(
+            h5py.h5d.create(file[SERIES].id, name.encode(), kind, h5py.h5s.create_simple(shape), plist)
+        )
+        chunk = np.ones(tuple(min(one, 1000) for one in shape), dataset.dtype)
+        dataset.id.write_direct_chunk((0,) * len(shape), chunk.tobytes(), 0)
+        dataset.attrs.update(attributes)
+
+    with pytest.raises(MissingPluginError, match=r"filter of HDF5 that is not installed.*HDF5_PLUGIN_PATH"):
         open_recording(path)
 
 

@@ -13,6 +13,7 @@ from spikeinterface.core import BaseRecording, BaseSorting
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
+from sort_assets_tests.fixtures.fake_driver import build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 
@@ -61,6 +62,12 @@ def nwb_file(ground_truth: tuple[BaseRecording, BaseSorting], tmp_path_factory: 
     """The recording of `ground_truth` as an NWB file; read it, never write to it."""
     recording, _ = ground_truth
     return write_nwb(recording, tmp_path_factory.mktemp("recordings") / "ground_truth.nwb")
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of libraries that stand for those of NVIDIA's driver, for `fake_driver_environment`."""
+    return build_fake_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture

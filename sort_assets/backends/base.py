@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.machine.gpus import find_sensors, visible_gpu
+from sort_assets.machine.gpu_sensors import find_sensors
+from sort_assets.machine.gpus import visible_gpu
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
 from sort_assets.running.in_process import InProcessTerminator, active_log_path
 from sort_assets.running.watchdogs.activity import ProcessActivity

@@ -32,7 +32,7 @@ from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.machine.cores import job_kwargs, resolve_n_jobs
-from sort_assets.machine.gpus import find_sensors
+from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
 from sort_assets.machine.threads import compute_threads
 from sort_assets.machine.versions import inspect_torch, inspect_versions

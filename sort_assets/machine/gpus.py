@@ -1,230 +1,217 @@
-"""The GPUs of this machine, found without initialising CUDA, and what NVIDIA's management library says of each."""
+"""The GPUs of this machine, found without initialising CUDA and without waiting for a driver that hangs."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from sort_assets.errors import GpuDriverError
+from sort_assets.machine.bounded_child import NoAnswerError, ask_child
+
+_LISTING = "sort_assets.machine.nvml_listing"
+_LIMIT_S = 10.0
+"""A machine with eight GPUs whose driver is not kept loaded (no persistence mode) takes some seconds to answer."""
 _MIG = "MIG-"
 _NO_DEVICE = ("", "-1", "NoDevFiles")
 """Entries of `CUDA_VISIBLE_DEVICES` that hide all devices; the last is what SLURM sets for a job without a GPU."""
-_HOST_PIDS = "pid:[4026531836]"
-"""The initial pid namespace of every Linux kernel (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
+_PCI = Path("/sys/bus/pci/devices")
+_NVIDIA = "0x10de"
+_DISPLAY_CLASS = "0x03"
+# NVML's error codes (nvml.h).
+_NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND, _LOST, _RESET, _MISMATCH = 4, 9, 12, 15, 16, 18
+
+ComputeMode = Literal["default", "exclusive", "prohibited"]
+_COMPUTE_MODES: tuple[ComputeMode, ...] = ("default", "exclusive", "prohibited", "exclusive")
+"""By NVML's number; 1 is a mode of old drivers, exclusive to a thread."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A CUDA device.
+    """A CUDA device: a card, or a MIG slice of one.
 
     Attributes
     ----------
     uuid : str
-        What `CUDA_VISIBLE_DEVICES` takes; unlike an index it means the same to NVML and to CUDA.
+        What `CUDA_VISIBLE_DEVICES` takes; unlike an index it means the same to NVML and to CUDA. Empty for a card in
+        such trouble that it does not tell.
     name : str
         The product's name.
     memory_bytes : int
         Total memory; 0 when it is not known.
+    free_bytes : int or None
+        Memory that no program held when the devices were listed.
+    compute_capability : tuple of int or None
+        Like (8, 6): what decides whether a build of torch has code for it.
+    driver : str
+        Version of the driver, like "580.95.05".
+    cuda_driver : int or None
+        The newest CUDA that the driver knows, as 1000 times the major and 10 times the minor version: 13000.
+    compute_mode : {"default", "exclusive", "prohibited"} or None
+        How many programs may compute on it: any number, one, none.
+    persistence : bool or None
+        Whether the driver stays loaded while nobody uses the card.
+    parent : str
+        Of a MIG slice, the UUID of its card.
+    trouble : str
+        Why it can't be used, as a sentence; empty for a device that can.
+    remedy : str
+        What to do about the trouble.
     """
 
     uuid: str
     name: str
     memory_bytes: int
+    free_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = None
+    driver: str = ""
+    cuda_driver: int | None = None
+    compute_mode: ComputeMode | None = None
+    persistence: bool | None = None
+    parent: str = ""
+    trouble: str = ""
+    remedy: str = ""
 
 
 def find_gpus() -> list[Gpu]:
-    """The NVIDIA GPUs that this process may use; none when there is no driver or it is in trouble.
+    """The NVIDIA GPUs that this process may use; none on a machine without any.
 
-    A `CUDA_VISIBLE_DEVICES` that is already set (by SLURM, for example) limits the choice.
+    A `CUDA_VISIBLE_DEVICES` that is already set (by SLURM, for example) limits the choice. A card in trouble does not
+    hide the others.
+
+    Raises
+    ------
+    GpuDriverError
+        When there are cards, or a driver, and none of them answers; with NVML's words.
     """
-    import pynvml
+    gpus = list_gpus()
+    usable = [gpu for gpu in gpus if not gpu.trouble]
+    if gpus and not usable:
+        raise _unusable(" ".join(gpu.trouble for gpu in gpus), gpus[0].remedy)
+    return usable
 
+
+def list_gpus() -> list[Gpu]:
+    """As `find_gpus`, with the cards in trouble.
+
+    Raises
+    ------
+    GpuDriverError
+        When the driver does not answer, or says that it is in trouble.
+    """
     try:
-        pynvml.nvmlInit()
-        try:
-            found = [_describe(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
-        finally:
-            pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
+        listed = json.loads(ask_child(_LISTING, limit_s=_LIMIT_S))
+    except NoAnswerError as error:
+        raise _unusable(f"NVIDIA's driver does not answer ({error}).", _remedy(None)) from error
+    code = int(listed["code"])
+    if code == _LIBRARY_NOT_FOUND or (code == _DRIVER_NOT_LOADED and not has_nvidia_card()):
         return []
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if allowed is None else select_visible(found, allowed)
+    if code:
+        raise _unusable(f"NVIDIA's driver is in trouble: {listed['words']} (NVML error {code}).", _remedy(code))
+    found = [_gpu(device, listed) for device in listed["devices"]]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if visible is None else select_visible(found, visible)
 
 
-def select_visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
+def _unusable(message: str, remedy: str) -> GpuDriverError:
+    return GpuDriverError(message, remedy=f"{remedy} To sort without the GPU meanwhile, set sorter.device to cpu.")
+
+
+def _remedy(code: int | None) -> str:
+    if code == _MISMATCH:
+        return "Reboot: the driver was updated while its old kernel module was loaded."
+    if code == _DRIVER_NOT_LOADED:
+        return (
+            "Reboot; if `nvidia-smi` still fails, install the driver again: after an update of the kernel its module "
+            "may be missing."
+        )
+    if code == _NO_PERMISSION:
+        return "Give this user, or this container or job, the right to use /dev/nvidia*."
+    if code in (_LOST, _RESET):
+        return "Reboot; if it happens again, look for 'Xid' in `dmesg`, and check the card's power and seat."
+    return (
+        "See whether `nvidia-smi` works. In a container that has run for a while, restart the container (it may have "
+        "lost the right to the device); else reboot, and look for 'NVRM' and 'Xid' in `dmesg`."
+    )
+
+
+def has_nvidia_card() -> bool:
+    """Whether a graphics card of NVIDIA sits in this machine, whatever its driver says. Only Linux tells."""
+    return any(
+        _read(device / "vendor") == _NVIDIA and _read(device / "class").startswith(_DISPLAY_CLASS)
+        for device in _PCI.glob("*")
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _gpu(device: dict[str, Any], listed: dict[str, Any]) -> Gpu:
+    name = device["name"] or f"GPU {device['index']}"
+    driver = {"driver": listed["driver"] or "", "cuda_driver": listed["cuda_driver"]}
+    if "code" in device:
+        trouble = f"{name} can't be used: {device['words']} (NVML error {device['code']})."
+        return Gpu(device["uuid"] or "", name, 0, trouble=trouble, remedy=_remedy(device["code"]), **driver)
+    capability, mode = device["capability"], device["compute_mode"]
+    gpu = Gpu(
+        uuid=device["uuid"],
+        name=name,
+        memory_bytes=device["memory"] or 0,
+        free_bytes=device["free"],
+        compute_capability=None if capability is None else (capability[0], capability[1]),
+        compute_mode=_COMPUTE_MODES[mode] if mode is not None and mode < len(_COMPUTE_MODES) else None,
+        persistence=device["persistence"],
+        parent=device.get("parent", ""),
+        **driver,
+    )
+    if gpu.compute_mode == "prohibited":
+        trouble, remedy = "its compute mode is 'prohibited'", "Run: sudo nvidia-smi --compute-mode=DEFAULT"
+    elif device["mig"] and not gpu.parent:
+        trouble = "it is in MIG mode, and nobody has cut it into slices that compute"
+        remedy = "Make slices (`nvidia-smi mig -cgi … -C`), or end the mode: sudo nvidia-smi -mig 0"
+    else:
+        return gpu
+    return replace(gpu, trouble=f"{name} can't be used: {trouble}.", remedy=f"{remedy}.")
+
+
+def select_visible(gpus: Sequence[Gpu], visible: str) -> list[Gpu]:
     """The devices that a value of `CUDA_VISIBLE_DEVICES` leaves, in its order.
 
     As in CUDA, an entry is an index or the beginning of a UUID, and the first entry that names no device ends the
-    list. The name of a MIG slice, which NVML does not list among the devices, is taken as it stands.
+    list. Of a card that is cut into MIG slices, an index or its UUID names the first slice. The name of a slice that is
+    not listed is taken as it stands.
+
+    Indices count in the order of the PCI bus, as in `nvidia-smi`. CUDA counts so only with
+    `CUDA_DEVICE_ORDER=PCI_BUS_ID`; else the card that it takes for the fastest is its first.
     """
+    cards: list[list[Gpu]] = []
+    for gpu in gpus:
+        if gpu.parent and cards and cards[-1][0].parent == gpu.parent:
+            cards[-1].append(gpu)
+        else:
+            cards.append([gpu])
     selected: list[Gpu] = []
     for word in (part.strip() for part in visible.split(",")):
         if word.startswith(_MIG):
-            selected.append(Gpu(uuid=word, name="MIG slice", memory_bytes=0))
+            listed = [gpu for gpu in gpus if gpu.uuid == word]
+            selected.extend(listed or [Gpu(uuid=word, name="MIG slice", memory_bytes=0)])
             continue
-        matches = [gpu for index, gpu in enumerate(gpus) if word and (word == str(index) or gpu.uuid.startswith(word))]
+        matches = [
+            card[0]
+            for index, card in enumerate(cards)
+            if word and (word == str(index) or (card[0].parent or card[0].uuid).startswith(word))
+        ]
         if len(matches) != 1:
             break
         selected.extend(matches)
     return selected
-
-
-def _describe(nvml: Any, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    try:
-        memory_bytes = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except nvml.NVMLError:
-        # Refused to users who have only a slice of the device, and where it shares the machine's memory.
-        memory_bytes = 0
-    return Gpu(uuid=nvml.nvmlDeviceGetUUID(handle), name=nvml.nvmlDeviceGetName(handle), memory_bytes=memory_bytes)
-
-
-class NoGpuError(Exception):
-    """There is no GPU to ask about; the message says why."""
-
-
-@dataclass(frozen=True)
-class Utilisation:
-    """How busy a GPU was.
-
-    Attributes
-    ----------
-    percent : float or None
-        Percent of the last moments in which a program computed on it; None where that is not measured (MIG).
-    of_all_programs : bool
-        Whether it could not be told who computed, so that it is everybody's.
-    """
-
-    percent: float | None
-    of_all_programs: bool
-
-
-class GpuSensors:
-    """The sensors of one GPU. Made by `open_gpu`.
-
-    Parameters
-    ----------
-    nvml : module
-        `pynvml`, initialised.
-    handle : object
-        NVML's handle of the device, or of a MIG slice of it.
-    name : str
-        What the device was asked for as.
-
-    Attributes
-    ----------
-    failure : type of Exception
-        What its methods raise when NVML does not answer.
-    """
-
-    def __init__(self, nvml: Any, handle: Any, name: str) -> None:
-        self.name = name
-        self.failure: type[Exception] = nvml.NVMLError
-        self._nvml = nvml
-        self._handle = handle
-
-    def memory_bytes(self) -> tuple[int, int]:
-        """Used by all programs together, and total."""
-        memory = self._nvml.nvmlDeviceGetMemoryInfo(self._handle)
-        return int(memory.used), int(memory.total)
-
-    def temperature_c(self) -> float:
-        """Of the chip, in degrees Celsius; of a MIG slice, that of the whole device."""
-        device = self._handle
-        if self.name.startswith(_MIG):
-            device = self._nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self._handle)
-        return float(self._nvml.nvmlDeviceGetTemperature(device, self._nvml.NVML_TEMPERATURE_GPU))
-
-    def utilisation(self, pids: Collection[int], since_us: int) -> tuple[Utilisation, int]:
-        """How busy some processes keep it; where NVML can't tell who does, how busy it is.
-
-        Parameters
-        ----------
-        pids : collection of int
-            The processes, by their pids in this process's namespace.
-        since_us : int
-            What the last call returned beside the utilisation, so that no sample counts twice; at first 0.
-
-        Returns
-        -------
-        Utilisation
-            The largest of the samples.
-        int
-            For the next call: NVML's time of the newest sample.
-        """
-        samples = self._samples(since_us)
-        if samples is None:
-            return Utilisation(self._percent_of_all(), of_all_programs=True), since_us
-        percent = max((float(one.smUtil) for one in samples if int(one.pid) in pids), default=0.0)
-        newest = max((int(one.timeStamp) for one in samples), default=since_us)
-        return Utilisation(percent, of_all_programs=False), max(newest, since_us)
-
-    def _samples(self, since_us: int) -> list[Any] | None:
-        """NVML's samples for each process; None where there are none to be had: MIG, old devices, containers."""
-        if not _sees_host_pids():
-            return None
-        try:
-            return list(self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us))
-        except self._nvml.NVMLError as error:
-            # Nobody computed since then.
-            return [] if error.value == self._nvml.NVML_ERROR_NOT_FOUND else None
-
-    def _percent_of_all(self) -> float | None:
-        try:
-            return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
-        except self._nvml.NVMLError:
-            return None
-
-    def programs(self) -> list[tuple[int, int | None]]:
-        """Pid and bytes of the programs that compute on it; the bytes are None where they are not told.
-
-        Those that only draw windows are left out: a desktop is no competitor.
-        """
-        running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        return [(int(one.pid), None if one.usedGpuMemory is None else int(one.usedGpuMemory)) for one in running]
-
-
-def open_gpu(gpu: str | None, nvml: Any = None) -> GpuSensors:
-    """Find the sensors of a GPU.
-
-    NVML stays initialised for the life of the process: it counts who uses it, and another user's end is not ours.
-
-    Parameters
-    ----------
-    gpu : str or None
-        As an entry of `CUDA_VISIBLE_DEVICES`: a UUID or its beginning, a MIG slice, or an index; of several with
-        commas between them, the first.
-    nvml : module or None
-        Stands for `pynvml` in tests.
-
-    Raises
-    ------
-    NoGpuError
-        When there is no device, no driver, or no `pynvml`.
-    """
-    wanted = (gpu or "").split(",")[0].strip()
-    if not wanted:
-        raise NoGpuError("The sort uses no GPU.")
-    if nvml is None:
-        nvml = _pynvml()
-    try:
-        nvml.nvmlInit()
-        handle = _find(nvml, wanted)
-    except nvml.NVMLError as error:
-        raise NoGpuError(f"NVML does not answer for the GPU {wanted}: {error}") from error
-    if handle is None:
-        raise NoGpuError(f"NVML knows no GPU {wanted}.")
-    return GpuSensors(nvml, handle, wanted)
-
-
-def find_sensors(gpu: str | None) -> GpuSensors | None:
-    """As `open_gpu`; None when there is no GPU to ask about."""
-    try:
-        return open_gpu(gpu)
-    except NoGpuError:
-        return None
 
 
 def visible_gpu() -> str | None:
@@ -234,29 +221,3 @@ def visible_gpu() -> str | None:
     """
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     return None if first in _NO_DEVICE else first
-
-
-def _sees_host_pids() -> bool:
-    """Whether this process has the pids that NVML reports: it knows nothing of a container's."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()) == _HOST_PIDS
-    except FileNotFoundError:  # a system without namespaces
-        return True
-
-
-def _pynvml() -> Any:
-    try:
-        import pynvml
-    except ImportError as error:
-        raise NoGpuError(f"NVML is not installed: {error}") from error
-    return pynvml
-
-
-def _find(nvml: Any, wanted: str) -> Any:
-    if wanted.startswith(_MIG):
-        return nvml.nvmlDeviceGetHandleByUUID(wanted)
-    for index in range(nvml.nvmlDeviceGetCount()):
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        if wanted == str(index) or str(nvml.nvmlDeviceGetUUID(handle)).startswith(wanted):
-            return handle
-    return None

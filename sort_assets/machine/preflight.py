@@ -8,7 +8,7 @@ from typing import Any
 
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.errors import DiskFullError
-from sort_assets.machine.gpus import NoGpuError, open_gpu
+from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Che
     try:
         used_bytes, total_bytes = sensors.memory_bytes()
         programs = sensors.programs()
-    except sensors.failure as error:
+    except sensors.failures as error:
         yield _silent_gpu(gpu, error)
         return
     yield _gpu_memory(total_bytes - used_bytes, expected_bytes)

@@ -10,7 +10,7 @@ from sort_assets.config.rules import RULES_FILE
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError, StoreError
 from sort_assets.machine.cores import usable_cores
-from sort_assets.machine.gpus import find_gpus
+from sort_assets.machine.gpus import list_gpus
 from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions
 from sort_assets.platform.execution.home import dagster_home, open_instance
 from sort_assets.platform.execution.instance import missing_settings
@@ -45,8 +45,15 @@ def _sorters() -> Iterator[CheckResult]:
 
 def _devices() -> Iterator[CheckResult]:
     yield ok("cpu", f"{usable_cores()} cores usable")
-    gpus = find_gpus()
+    try:
+        gpus = list_gpus()
+    except SortAssetsError as error:
+        yield failed("gpu", error)
+        return
     for gpu in gpus:
+        if gpu.trouble:
+            yield warning("gpu", gpu.trouble, gpu.remedy)
+            continue
         memory = f"{gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else "memory not known"
         yield ok("gpu", f"{gpu.name}, {memory}, {gpu.uuid}")
     if not gpus:

@@ -13,7 +13,7 @@ from sort_assets.config.settings import (
     absolute_folder,
     read_environment,
 )
-from sort_assets.errors import InstanceError
+from sort_assets.errors import GpuDriverError, InstanceError
 from sort_assets.machine.gpus import find_gpus
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
@@ -125,8 +125,11 @@ def dagster_home() -> Path:
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
-    """Give the pool `gpu` one slot for each GPU, or one where there is none; returns the number."""
-    slots = max(1, len(find_gpus()))
+    """Give the pool `gpu` one slot for each GPU, or one where there is none or none works; returns the number."""
+    try:
+        slots = max(1, len(find_gpus()))
+    except GpuDriverError:
+        slots = 1  # `doctor` and every sort say what is wrong
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
     return slots
 

@@ -67,6 +67,8 @@ def device_lease(
     ------
     InstanceError
         When the folder can't be used.
+    GpuDriverError
+        When there are GPUs, and none of them works.
     """
     folder = folder or lease_folder()
     try:

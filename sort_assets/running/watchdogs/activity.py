@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from sort_assets.machine.gpus import GpuSensors, Utilisation
+from sort_assets.machine.gpu_sensors import GpuSensors, Utilisation
 from sort_assets.running.watchdogs.cpu_accounting import excluded_usage
 
 MIN_CPU_SHARE = 0.01
@@ -41,6 +41,8 @@ class Activity:
         Utilisation of the GPU by these processes; None when it is not known.
     gpu_of_all : bool
         Whether `gpu_percent` is everybody's, because it can't be told who computes.
+    gpu_silence : str
+        Why `gpu_percent` is not known, when the GPU's driver did not answer.
     running : bool
         Whether any of the processes still exists.
     stopped : bool
@@ -52,6 +54,7 @@ class Activity:
     io_bytes: int
     gpu_percent: float | None
     gpu_of_all: bool
+    gpu_silence: str
     running: bool
     stopped: bool
 
@@ -115,6 +118,7 @@ class ProcessActivity:
             io_bytes=io_bytes,
             gpu_percent=gpu.percent,
             gpu_of_all=gpu.of_all_programs,
+            gpu_silence=gpu.silence,
             running=bool(now),
             stopped=bool(now) and all(one.stopped for one in now.values()),
         )
@@ -143,7 +147,10 @@ class ProcessActivity:
     def _utilisation(self, pids: set[int]) -> Utilisation:
         if self._gpu is None:
             return Utilisation(None, of_all_programs=False)
-        utilisation, self._gpu_seen_us = self._gpu.utilisation(pids, self._gpu_seen_us)
+        try:
+            utilisation, self._gpu_seen_us = self._gpu.utilisation(pids, self._gpu_seen_us)
+        except self._gpu.failures as error:
+            return Utilisation(None, of_all_programs=False, silence=str(error))
         return utilisation
 
     def _family(self) -> set[psutil.Process]:

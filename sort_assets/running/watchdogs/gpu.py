@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, SortAssetsError
-from sort_assets.machine.gpus import GpuSensors, NoGpuError, open_gpu
+from sort_assets.machine.gpu_sensors import GpuSensors, NoGpuError, open_gpu
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.base import Watchdog

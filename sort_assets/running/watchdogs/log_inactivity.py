@@ -105,6 +105,8 @@ class LogInactivityWatchdog(Watchdog):
                 "NVML does not tell here which program computes on the GPU, so that others' work there counts as a "
                 "sign of life of the sorter.",
             )
+        if activity.gpu_silence:
+            self.note_once("gpu does not answer", f"{activity.gpu_silence} Its work is no sign of life now.")
         # Where no process is left, its end is the cause, and the code that waits for it reports that.
         return activity.alive or not activity.running
 

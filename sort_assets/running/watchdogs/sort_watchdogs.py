@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sort_assets.config import ExecutionConfig
-from sort_assets.machine.gpus import find_sensors
+from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import Terminator
 from sort_assets.running.watchdogs.activity import ProcessActivity

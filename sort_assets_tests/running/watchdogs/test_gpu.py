@@ -13,8 +13,9 @@ import pynvml
 import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, SorterTimeoutError
-from sort_assets.machine import gpus as nvml
-from sort_assets.machine.gpus import NoGpuError, open_gpu, visible_gpu
+from sort_assets.machine import gpu_sensors
+from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
+from sort_assets.machine.gpus import visible_gpu
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
@@ -247,7 +248,7 @@ def test_a_name_that_fits_no_device_is_refused() -> None:
 @pytest.fixture
 def host_pids(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine whose pids NVML reports: the tests may run in a container."""
-    monkeypatch.setattr(nvml, "_HOST_PIDS", str(Path("/proc/self/ns/pid").readlink()))
+    monkeypatch.setattr(gpu_sensors, "_HOST_PIDS", str(Path("/proc/self/ns/pid").readlink()))
 
 
 @pytest.mark.usefixtures("host_pids")
@@ -302,7 +303,7 @@ def test_where_nvml_can_t_tell_who_computes_everybody_counts_and_that_is_said(st
 def test_in_a_container_nvml_s_pids_are_not_ours_and_everybody_counts(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nvml, "_HOST_PIDS", "pid:[1]")
+    monkeypatch.setattr(gpu_sensors, "_HOST_PIDS", "pid:[1]")
     activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
 
     seen = activity.since_last_check()

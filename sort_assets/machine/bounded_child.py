@@ -1,0 +1,60 @@
+"""Questions to a driver, asked by a process that may hang: it is given up after a while, and never waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+
+class NoAnswerError(Exception):
+    """The process did not answer in time, or ended without an answer; the message says which."""
+
+
+def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
+    """What a module prints that runs in a process of its own.
+
+    A call into a driver that hangs can be interrupted in no thread, and one that sleeps in the kernel not even by
+    killing its process. So the process is killed when its time is over, and left to itself: it has nothing of ours.
+
+    Parameters
+    ----------
+    module : str
+        Runs as `python -m`.
+    *arguments : str
+        For it.
+    limit_s : float
+        Seconds that it has.
+    environment : mapping of str to str or None
+        Variables that it has beside those of this process.
+
+    Raises
+    ------
+    NoAnswerError
+        When there is no answer.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+    try:
+        answer, complaint = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"nothing within {limit_s:g} s") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+    if process.returncode != 0:
+        last = complaint.strip().splitlines()[-1:] or ["no word"]
+        raise NoAnswerError(f"the process that asked ended with {process.returncode}: {last[0]}")
+    return answer

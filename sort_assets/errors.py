@@ -202,6 +202,10 @@ class DeviceOutOfMemoryError(OutOfMemoryError):
     """The memory of the device that the sorter computes on: the GPU's, or what torch allocates on the CPU."""
 
 
+class GpuMemoryTakenError(DeviceOutOfMemoryError):
+    """Another program holds so much of the GPU's memory that the sort, which would fit, does not."""
+
+
 class HostOutOfMemoryError(OutOfMemoryError):
     """The machine's memory, or the limit that a container or a cluster sets on it."""
 
@@ -228,6 +232,10 @@ class GpuOverheatedError(OutOfResourcesError):
 
 class TransientGpuError(OutOfResourcesError):
     """An error of the GPU that often does not come again."""
+
+
+class GpuBusyError(OutOfResourcesError):
+    """Another program has the GPU for itself (compute mode exclusive)."""
 
 
 class SorterCrashedError(OutOfResourcesError):

@@ -1,4 +1,7 @@
-"""Rules for failures that any sorter can have: of packages and drivers, memory and disk, and the recording's file."""
+"""Rules for failures that any sorter can have: of packages, memory and disk, and the recording's file.
+
+Those of GPUs and their driver stand in `gpu_failures`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import re
 
 from sort_assets import errors
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
+from sort_assets.backends.gpu_failures import GPU_FAILURES, asked
 from sort_assets.errors import (
     ConfigError,
     DeviceOutOfMemoryError,
-    GpuDriverError,
     HostOutOfMemoryError,
     IncompatibleVersionsError,
     MissingPluginError,
@@ -20,18 +23,8 @@ from sort_assets.errors import (
     SorterCrashedError,
     SorterEnvironmentError,
     SorterNotInstalledError,
-    TransientGpuError,
     UnreadableRecordingError,
 )
-
-DEVICE_MEMORY = (
-    r"CUDA out of memory\.(?: Tried to allocate (?P<bytes_asked>[\d.]+ \w+))?"
-    r"|torch\.(?:cuda\.)?OutOfMemoryError(?!: CUDA out of memory)"
-    r"|CUDA error: out of memory|Error 2: out of memory"
-    r"|CU(?:BLAS|DNN|SOLVER|SPARSE)_STATUS_(?:ALLOC_FAILED|INSUFFICIENT_RESOURCES)|CUFFT_ALLOC_FAILED"
-)
-"""Pattern of the messages of torch and CUDA's libraries when the GPU's memory is exhausted."""
-DEVICE_MEMORY_EXAMPLE = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
 CPU_ALLOCATOR = (
     r"DefaultCPUAllocator: (?:can't allocate memory|not enough memory): you tried to allocate "
@@ -44,10 +37,6 @@ _PATH = r"(?:: '(?P<path>[^'\n]+)')?"
 _ASK_FOR_LESS = (
     "Run with fewer workers (execution.n_jobs) or smaller chunks (execution.chunk_duration_s), sort a shorter part "
     "(recording.first_minutes), or give the sort more memory."
-)
-_UPDATE_DRIVER = (
-    "Update the NVIDIA driver, install a torch build that fits it (https://pytorch.org/get-started), or set "
-    "sorter.device to 'cpu'."
 )
 _MATCHING_VERSIONS = "Install compatible versions: pip install --upgrade with the package that is named."
 
@@ -65,15 +54,6 @@ def _crashed_worker(_: re.Match[str], evidence: Evidence) -> SortAssetsError:
     )
 
 
-def _device_memory(match: re.Match[str], _: Evidence) -> SortAssetsError:
-    return DeviceOutOfMemoryError(
-        f"The sorter ran out of GPU memory{asked(match)}.",
-        remedy="Close other programs that use the GPU, sort fewer channels at a time (recording.split_by), or set "
-        "sorter.device to 'cpu'.",
-        **diagnostics(match),
-    )
-
-
 def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
     return DeviceOutOfMemoryError(
         f"The sorter ran out of memory in a computation of torch on the CPU{asked(match)}.",
@@ -84,12 +64,6 @@ def _cpu_allocator(match: re.Match[str], _: Evidence) -> SortAssetsError:
 
 def _refusal(pattern: str, known: errors.OsFailure) -> FailureRule:
     return failure_rule(pattern, known.kind, known.happened, known.remedy)
-
-
-def asked(match: re.Match[str]) -> str:
-    """The part of a message that names the size that was asked for, if the match has it."""
-    size = match.groupdict().get("bytes_asked")
-    return f": {size} more were asked for" if size else ""
 
 
 _ENVIRONMENT = (
@@ -137,45 +111,9 @@ _ENVIRONMENT = (
         "Run it once where there is a network, or copy the file from a machine that has it; for Kilosort4 that is "
         "~/.kilosort/wTEMP.npz.",
     ),
-    failure_rule(
-        r"Torch not compiled with CUDA enabled",
-        GpuDriverError,
-        "The sorter was to use the GPU, but the installed torch has no CUDA.",
-        "Install a torch build with CUDA (https://pytorch.org/get-started), or set sorter.device to 'cpu'.",
-    ),
-    failure_rule(
-        r"(?P<reason>No CUDA GPUs are available|Found no NVIDIA driver on your system"
-        r"|CUDA error: no CUDA-capable device is detected|CUDA error: invalid device ordinal"
-        r"|Attempting to deserialize object on (?:a )?CUDA device[^\n]*is_available\(\) is False)",
-        GpuDriverError,
-        "The sorter was to use a GPU, and there is none: {reason}.",
-        "Check with nvidia-smi that the GPU is there, and that CUDA_VISIBLE_DEVICES names it; or set sorter.device to "
-        "'cpu'.",
-    ),
-    failure_rule(
-        r"(?P<reason>The NVIDIA driver on your system is too old[^\n]*"
-        r"|CUDA driver version is insufficient for CUDA runtime version"
-        r"|no kernel image is available for execution on the device"
-        r"|the provided PTX was compiled with an unsupported toolchain"
-        r"|forward compatibility was attempted on non supported HW)",
-        GpuDriverError,
-        "The GPU or its driver does not fit the installed torch: {reason}",
-        _UPDATE_DRIVER,
-    ),
-    failure_rule(
-        r"(?P<reason>(?:Failed to initialize NVML: )?Driver/library version mismatch|NVML_ERROR_LIB_RM_VERSION_MISMATCH"
-        r"|CUDA driver initialization failed[^\n]*|CUDA unknown error - this may be due to an incorrectly set up"
-        r"|CUDA error: (?:system not yet initialized|initialization error|system has unsupported display driver)"
-        r"|Unexpected error from cudaGetDeviceCount\(\)(?![^\n]*\n?[^\n]*out of memory))",
-        GpuDriverError,
-        "The GPU's driver is in trouble: {reason}",
-        "Reboot the machine, which is due after an update of the driver; if that does not help, reinstall the driver. "
-        "Until then sorter.device 'cpu' works.",
-    ),
 )
 
 _RESOURCES = (
-    FailureRule(re.compile(DEVICE_MEMORY), _device_memory, example=DEVICE_MEMORY_EXAMPLE),
     FailureRule(re.compile(CPU_ALLOCATOR), _cpu_allocator, example=CPU_ALLOCATOR_EXAMPLE),
     failure_rule(
         r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)",
@@ -209,17 +147,6 @@ _RESOURCES = (
     _refusal(
         r"unable to lock file|No locks available|Unable to synchronously open file(?! \()",
         errors.NO_LOCK,
-    ),
-    failure_rule(
-        r"CUDA error: (?P<reason>unknown error|unspecified launch failure|an illegal memory access was encountered"
-        r"|misaligned address|uncorrectable ECC error encountered|the launch timed out and was terminated"
-        r"|all CUDA-capable devices are busy or unavailable"
-        r"|CUBLAS_STATUS_(?:NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR))"
-        r"|(?:CUDNN_STATUS_(?:NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR)|CUFFT_(?:EXEC_FAILED|INTERNAL_ERROR))",
-        TransientGpuError,
-        "The GPU reported an error that often does not come again.",
-        "Run again, with no other program on the GPU. If it comes again, reboot, and look for Xid errors of the GPU "
-        "in `dmesg`.",
     ),
     FailureRule(
         re.compile(r"BrokenProcessPool|TerminatedWorkerError|process pool (?:was )?terminated abruptly"),
@@ -280,5 +207,5 @@ _RECORDING = (
     ),
 )
 
-COMMON_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *_RECORDING)
+COMMON_FAILURES: tuple[FailureRule, ...] = (*_ENVIRONMENT, *_RESOURCES, *GPU_FAILURES, *_RECORDING)
 """The rules for all sorters; `failure_classification.classify` tries them after the sorter's own."""

@@ -14,11 +14,9 @@ from typing import Any
 from sort_assets.backends.any_sorter_failures import (
     CPU_ALLOCATOR,
     CPU_ALLOCATOR_EXAMPLE,
-    DEVICE_MEMORY,
-    DEVICE_MEMORY_EXAMPLE,
-    asked,
 )
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
+from sort_assets.backends.gpu_failures import DEVICE_MEMORY, DEVICE_MEMORY_EXAMPLE, asked, device_memory_failure
 from sort_assets.backends.kilosort4 import stages
 from sort_assets.errors import (
     BadChannelsError,
@@ -85,16 +83,33 @@ _FEWER_SPIKES = (
 )
 
 
+_ROOM_IN_A_BATCH = 100000
+"""Rows of the table of one batch in `template_matching.run_matching`, up to Kilosort 4.1.7."""
+_SMALLER_BATCH_FOR_SPIKES = (
+    "Lower sorter.params.batch_size, in proportion to which the spikes of a batch go. If there can't be so many, "
+    "put Th_universal and Th_learned back to 9 and 8."
+)
+
+
 def _device_memory(match: re.Match[str], evidence: Evidence) -> SortAssetsError:
     # Kilosort announces no stage of its own for the templates that come out of the first clustering.
     comparing = evidence.stage == stages.FIRST_CLUSTERING and "in postprocess_templates" in evidence.text
     stage = stages.MATCHING if comparing else evidence.stage
     where = "of the GPU's memory" if evidence.device == "cuda" else "of memory"
-    return DeviceOutOfMemoryError(
+    return device_memory_failure(
+        evidence,
         f"Kilosort4 ran out {where}{f' in {stage}' if stage else ''}{asked(match)}.",
         remedy=_MEMORY_REMEDIES.get(stage, _SMALLER_BATCH),
         stage=stage,
         **diagnostics(match),
+    )
+
+
+def _batch_is_full(_: re.Match[str], __: Evidence) -> SortAssetsError:
+    return DeviceOutOfMemoryError(
+        f"Kilosort4 has room for {_ROOM_IN_A_BATCH} spikes in a batch, and found more.",
+        remedy=_SMALLER_BATCH_FOR_SPIKES,
+        stage=stages.MATCHING,
     )
 
 
@@ -216,6 +231,11 @@ def _peak_of_first_batch(log: str) -> float | None:
 FAILURE_RULES: tuple[FailureRule, ...] = (
     FailureRule(re.compile(DEVICE_MEMORY), _device_memory, example=DEVICE_MEMORY_EXAMPLE),
     FailureRule(re.compile(CPU_ALLOCATOR), _device_memory, example=CPU_ALLOCATOR_EXAMPLE),
+    FailureRule(
+        re.compile(r"in run_matching\b[\s\S]{0,2000}?The expanded size of the tensor \(\d+\) must match"),
+        _batch_is_full,
+        example="in run_matching: The expanded size of the tensor (12) must match the existing size (40)",
+    ),
     FailureRule(
         re.compile(r"Unable to allocate (?P<bytes_asked>[\d.]+ \w+) for an array with shape \((?P<shape>[\d, ]*)\)"),
         _host_memory,

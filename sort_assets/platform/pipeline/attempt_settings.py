@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.backends.oom_schedule import BESIDE_THE_SORT, changed_fields, next_oom_params
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
-from sort_assets.errors import OutOfMemoryError, SortAssetsError
+from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.leases import Lease, on_device
 from sort_assets.platform.pipeline.catalog import pipeline_asset, sections_decided_upstream
 from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG
+from sort_assets.platform.pipeline.retries import failures_to_reduce_after
 from sort_assets.platform.store.handles import StoredBinary
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def decide_settings(
     upstream : Manifest or None
         Of the artefact that is read.
     failures : iterable of SortAssetsError
-        Failures of earlier attempts of the same run, oldest first; those of memory count.
+        Failures of earlier attempts of the same run, oldest first; those of memory count, unless they waited for
+        another program to leave the GPU.
     device : Lease or None
         The device that is held, in place of "auto".
     profile : MemoryProfile or None
@@ -95,9 +97,8 @@ def decide_settings(
     if upstream is not None:
         resolved, ignored = _as_upstream_was_made(resolved, asset, upstream)
     config = resolved.config
-    for failure in failures:
-        if isinstance(failure, OutOfMemoryError):
-            config = _reduced(config, failure, asset) or config
+    for out_of_memory in failures_to_reduce_after(failures):
+        config = _reduced(config, out_of_memory, asset) or config
     if device is not None:
         config = on_device(config, device)
     before = config

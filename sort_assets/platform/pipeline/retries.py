@@ -2,16 +2,19 @@
 
 Dagster counts all attempts of a step alike, crashes too. Here they are counted by what went wrong: running out of
 memory, as often as the configuration says and only while something can take less; silence and passing trouble of a GPU,
-once; crashes, as often as the configuration says. Everything else would go wrong again.
+once; crashes, as often as the configuration says. Where another program uses the GPU, the sort waits before anything is
+lowered. Everything else would go wrong again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import (
+    GpuBusyError,
+    GpuMemoryTakenError,
     GpuOverheatedError,
     OutOfMemoryError,
     SortAssetsError,
@@ -27,7 +30,11 @@ attempt that should not have followed ends as it starts (`Attempt.run`). All els
 
 _CRASHES = (SorterCrashedError, StepCrashedError)
 _ONCE = (SorterTimeoutError, TransientGpuError, GpuOverheatedError)
+_OTHERS = (GpuBusyError, GpuMemoryTakenError)
 _COOLING_S = 300.0
+_WAITS_FOR_OTHERS_S = (300.0, 1200.0)
+"""How long to wait, one after the other, for a program of somebody else to leave the GPU. Meanwhile neither a GPU nor a
+slot of the pool is held."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,15 @@ def decide_retry(
     reduced : bool
         Whether a parameter that drives memory could be lowered for the next attempt.
     """
+    wait = wait_for_others_s(error, earlier)
+    if wait is not None:
+        return RetryDecision(
+            True, f"Another program uses the GPU; it is tried again in {wait / 60:g} minutes, as configured.", wait
+        )
+    if isinstance(error, GpuBusyError):
+        return RetryDecision(False, "The other program did not leave the GPU.")
     if isinstance(error, OutOfMemoryError):
-        tried, most = _count(earlier, OutOfMemoryError), execution.oom_retry_max
+        tried, most = len(failures_to_reduce_after(earlier)), execution.oom_retry_max
         if tried >= most:
             reason = f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}."
             return RetryDecision(False, reason)
@@ -86,6 +100,36 @@ def decide_retry(
             return RetryDecision(False, reason)
         return RetryDecision(True, f"A crash may pass; retry {crashes + 1} of {most}.")
     return RetryDecision(False, "Another attempt would fail in the same way.")
+
+
+def wait_for_others_s(error: SortAssetsError, earlier: Sequence[SortAssetsError]) -> float | None:
+    """How long to wait for another program to leave the GPU; None where none is to blame, or it did not go.
+
+    Parameters
+    ----------
+    error : SortAssetsError
+        How an attempt failed.
+    earlier : sequence of SortAssetsError
+        How the attempts before it failed.
+    """
+    waited = _count(earlier, _OTHERS)
+    if not isinstance(error, _OTHERS) or waited >= len(_WAITS_FOR_OTHERS_S):
+        return None
+    return _WAITS_FOR_OTHERS_S[waited]
+
+
+def failures_to_reduce_after(errors: Iterable[SortAssetsError]) -> list[OutOfMemoryError]:
+    """Those of a run's failures, oldest first, after which the next attempt took less memory.
+
+    Not those that only waited for another program.
+    """
+    before: list[SortAssetsError] = []
+    reducing: list[OutOfMemoryError] = []
+    for error in errors:
+        if isinstance(error, OutOfMemoryError) and wait_for_others_s(error, before) is None:
+            reducing.append(error)
+        before.append(error)
+    return reducing
 
 
 def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sort_assets.errors import OutOfMemoryError
+from sort_assets.errors import GpuMemoryTakenError, OutOfMemoryError
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.store.memory_profiles import MemoryProfile, MemoryProfiles, Shape
 
@@ -42,7 +42,8 @@ def describe_origin(profile: MemoryProfile | None) -> str | None:
 def save_profile(attempt: Attempt, shape: Shape) -> None:
     """Save with which parameters a sort succeeded after it had run out of memory; nothing where it had not."""
     failures = [one.error for one in attempt.earlier if isinstance(one.error, OutOfMemoryError)]
-    if not attempt.execution.oom_learn or not failures:
+    # What another program took says nothing about the shape.
+    if not attempt.execution.oom_learn or not failures or any(isinstance(one, GpuMemoryTakenError) for one in failures):
         return
     staging, settings = attempt.staging, attempt.settings
     known = settings.profile.errors if settings.profile is not None else []

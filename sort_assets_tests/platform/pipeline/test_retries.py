@@ -7,6 +7,8 @@ from sort_assets.errors import (
     BadChannelsError,
     DeviceOutOfMemoryError,
     DiskFullError,
+    GpuBusyError,
+    GpuMemoryTakenError,
     GpuOverheatedError,
     HostOutOfMemoryError,
     RecordingBusyError,
@@ -20,7 +22,7 @@ from sort_assets.errors import (
     TransientGpuError,
     UnexpectedError,
 )
-from sort_assets.platform.pipeline.retries import decide_retry
+from sort_assets.platform.pipeline.retries import decide_retry, failures_to_reduce_after
 
 EXECUTION = ExecutionConfig(oom_retry_max=2, crash_retry_max=2)
 
@@ -88,6 +90,31 @@ def test_what_would_fail_again_is_not_retried(kind: type[SortAssetsError]) -> No
 
 def test_a_hot_gpu_is_given_time_to_cool() -> None:
     assert decide_retry(of(GpuOverheatedError), [], EXECUTION, reduced=False).wait_s >= 60
+
+
+TAKEN, BUSY = of(GpuMemoryTakenError), of(GpuBusyError)
+
+
+def test_where_another_program_holds_the_gpu_the_sort_waits_before_anything_is_lowered() -> None:
+    waits = [decide_retry(TAKEN, [TAKEN] * count, EXECUTION, reduced=True) for count in range(3)]
+
+    assert [one.wait_s for one in waits] == [300, 1200, 0]
+    assert all(one.retry for one in waits)
+    assert "as configured" in waits[1].reason
+    assert "takes less" in waits[2].reason
+    assert failures_to_reduce_after([TAKEN, TAKEN]) == []
+    assert failures_to_reduce_after([TAKEN, GPU, TAKEN, TAKEN]) == [GPU, TAKEN]
+
+
+def test_waiting_for_others_takes_no_retry_from_memory() -> None:
+    assert decide_retry(GPU, [TAKEN, TAKEN, GPU], EXECUTION, reduced=True).retry
+    assert not decide_retry(TAKEN, [TAKEN, TAKEN, GPU, GPU], EXECUTION, reduced=True).retry
+
+
+def test_a_gpu_that_another_program_does_not_leave_is_a_failure_in_the_end() -> None:
+    decisions = [decide_retry(BUSY, [BUSY] * count, EXECUTION, reduced=False) for count in range(3)]
+
+    assert [(one.retry, one.wait_s) for one in decisions] == [(True, 300), (True, 1200), (False, 0)]
 
 
 def test_no_retries_are_no_retries() -> None:

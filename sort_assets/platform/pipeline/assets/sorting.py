@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.errors import MissedSpikesError, SortAssetsError
+from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
 from sort_assets.platform.execution.leases import CPU, device_lease
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
@@ -19,7 +19,7 @@ from sort_assets.platform.pipeline.failure_rendering import attempts_table, form
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.retries import CRASH_RETRIES
+from sort_assets.platform.pipeline.retries import CRASH_RETRIES, failures_to_reduce_after
 from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, find_profile, save_profile, sort_shape
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
@@ -230,7 +230,7 @@ def _publish(asset: StagedAsset, result: _Sorted, preflight: dg.AssetCheckResult
             "parameters_used": dg.MetadataValue.json(next(iter(params.values()))),
             **_shape_table(result.chosen_by_shape),
         },
-        checks=[preflight, *_outcome_checks(result, details, _lowered(asset)), *_spike_checks(result)],
+        checks=[preflight, *_outcome_checks(result, details, asset), *_spike_checks(result)],
     )
 
 
@@ -288,12 +288,15 @@ def _listed(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _outcome_checks(result: _Sorted, details: SortingDetails, lowered: list[str]) -> list[dg.AssetCheckResult]:
+def _outcome_checks(result: _Sorted, details: SortingDetails, asset: StagedAsset) -> list[dg.AssetCheckResult]:
     """That units were found, within the recording, with the configured parameters."""
     from sort_assets.checks.spikes import spikes_in_order
 
     in_order = spikes_in_order(result.units, int(result.recording.get_num_samples()))
-    ran_with = format_scaled_fields(details.scaled)
+    lowered, ran_with = _lowered(asset), format_scaled_fields(details.scaled)
+    failed = [one.error for one in asset.attempt.earlier]
+    taken = [error for error in failures_to_reduce_after(failed) if isinstance(error, GpuMemoryTakenError)]
+    taken_by_others = f" Another program held the GPU's memory: {taken[-1].message}" if taken else ""
     return [
         dg.AssetCheckResult(
             check_name=UNITS_CHECK,
@@ -315,7 +318,9 @@ def _outcome_checks(result: _Sorted, details: SortingDetails, lowered: list[str]
             check_name=PARAMETERS_CHECK,
             passed=not lowered,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Memory ran out, so that the sorter ran with {ran_with}." if lowered else None,
+            description=f"Memory ran out, so that the sorter ran with {ran_with}.{taken_by_others}"
+            if lowered
+            else None,
             metadata={name: f"{before} -> {after}" for name, (before, after) in details.scaled.items()},
         ),
     ]

@@ -172,7 +172,7 @@ def _maxwell(path: Path) -> SourceFacts:
 def _spikeglx(path: Path) -> SourceFacts:
     from probeinterface.neuropixels_tools import parse_spikeglx_meta
 
-    meta_path = _first_below(path, "*.ap.meta")
+    meta_path = _first_below(path, "*.ap*.meta")
     if meta_path is None:
         return SourceFacts()
     meta = parse_spikeglx_meta(meta_path)

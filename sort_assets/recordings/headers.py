@@ -65,6 +65,8 @@ class RecordingHeader:
         Changes when the content does.
     problems : mapping of str to SortAssetsError
         By name, why further streams can't be sorted.
+    left_out : tuple of str
+        Sentences about what is there and is not read, since something else holds the same samples.
     """
 
     format: str
@@ -72,6 +74,7 @@ class RecordingHeader:
     num_bytes: int
     fingerprint: str
     problems: Mapping[str, SortAssetsError] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A representation for JSON; `from_dict` restores it."""
@@ -83,7 +86,9 @@ class RecordingHeader:
         """The header that `to_dict` described."""
         streams = tuple(StreamHeader(**stream) for stream in values["streams"])
         problems = {name: SortAssetsError.from_dict(error) for name, error in values["problems"].items()}
-        return cls(values["format"], streams, values["num_bytes"], values["fingerprint"], problems)
+        return cls(
+            values["format"], streams, values["num_bytes"], values["fingerprint"], problems, tuple(values["left_out"])
+        )
 
 
 def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] | None = None) -> RecordingHeader:
@@ -135,7 +140,8 @@ def read_header(path: Path, config: RecordingConfig, *, streams: Sequence[str] |
     if not headers:
         raise _together(problems)
     format_name = found.name if found else CONCATENATED
-    return RecordingHeader(format_name, tuple(headers), _num_bytes(path), fingerprint(path), problems)
+    left_out = found.left_out(path) if found else ()
+    return RecordingHeader(format_name, tuple(headers), _num_bytes(path), fingerprint(path), problems, left_out)
 
 
 def _read_stream(path: Path, name: str | None, config: RecordingConfig) -> StreamHeader:

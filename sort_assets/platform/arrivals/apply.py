@@ -134,6 +134,7 @@ class PlanApplier:
             self._result.registered += new
             if entry.fingerprint != fingerprint:
                 self._result.warnings += [f"{one.key}: {one.clock}" for one in registered if one.clock is not None]
+                self._result.changes += [f"{entry.path}: {sentence}" for sentence in register.header.left_out]
             for path_before in self._catalog.missing_with_fingerprint(fingerprint) if new else ():
                 self._result.changes.append(
                     f"{entry.path} has the content of {path_before}, which is gone: it was moved or renamed. The "

@@ -192,7 +192,7 @@ class DryRun:
         path, keys = register.entry.path, tuple(stream.key for stream in register.streams)
         if not set(keys) <= self._present:
             clocks = {stream.clock: None for stream in register.header.streams if stream.clock is not None}
-            return PlannedRecording(path, NEW, keys, " ".join(clocks))
+            return PlannedRecording(path, NEW, keys, " ".join([*register.header.left_out, *clocks]))
         if register.entry.fingerprint not in (None, register.header.fingerprint):
             return PlannedRecording(path, CHANGED, keys, "What was made of it would be stale.")
         return PlannedRecording(path, REGISTERED, keys)

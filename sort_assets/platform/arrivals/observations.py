@@ -111,6 +111,7 @@ def _observe_files(path: Path, header: RecordingHeader, stream: StreamHeader) ->
         "sampling_hz": stream.sampling_hz,
         "duration_s": stream.duration_s,
         **({"clock": stream.clock} if stream.clock else {}),
+        **({"left_out": " ".join(header.left_out)} if header.left_out else {}),
     }
     return Observed(header.fingerprint, metadata)
 

@@ -80,6 +80,7 @@ def register_recording(
     path: Path,
     roots: Roots,
     on_problem: Callable[[str, SortAssetsError], object] = lambda key, problem: None,  # noqa: ARG005
+    on_left_out: Callable[[str], object] = str,
 ) -> list[Registered]:
     """Make a partition of each stream of a recording at once, and report what was observed.
 
@@ -93,6 +94,8 @@ def register_recording(
     roots : Roots
     on_problem : callable
         Called with the key that a stream would have, and why it can't be registered, while others are.
+    on_left_out : callable
+        Called with a sentence about what is there and is not read, since something else holds the same samples.
 
     Raises
     ------
@@ -134,6 +137,8 @@ def register_recording(
         register = Register(entry, settings, header, streams)
         for name, problem in header.problems.items():
             on_problem(str(RecordingKey(relative, name)), problem)
+        for sentence in header.left_out:
+            on_left_out(f"{relative}: {sentence}")
         return Registration(instance, roots, catalog).register_streams(register, start=False)
 
 

@@ -49,7 +49,7 @@ def register(paths: tuple[Path, ...], each: bool, as_json: bool) -> None:
             for path in named:
                 with others_go_on(path, failed):
                     registered += register_recording(
-                        instance, path, roots, lambda key, problem: _complain_of_stream(key, problem, failed)
+                        instance, path, roots, lambda key, problem: _complain_of_stream(key, problem, failed), complain
                     )
     if as_json:
         print_json([asdict(one) for one in registered])

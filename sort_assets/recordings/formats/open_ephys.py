@@ -56,7 +56,7 @@ from sort_assets.recordings.timestamps import clock_from_timestamps
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-_NODE = re.compile(r"Record[ _]Node[ _]?(?P<number>\d+)")
+_NODE = re.compile(r"Record[ _]?Node[ _]?(?P<number>\d+)", re.IGNORECASE)
 _EXPERIMENT = re.compile(r"experiment(?P<number>\d+)")
 _RECORDING = re.compile(r"recording(?P<number>\d+)")
 _SETTINGS = re.compile(r"settings(_\d+)?\.xml")

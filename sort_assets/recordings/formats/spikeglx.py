@@ -1,7 +1,8 @@
 """SpikeGLX runs of Neuropixels probes. A stream is the action potential band of one probe: "imec0.ap".
 
 A recording is the folder of a run and gate (`run_g0`), with a folder for each probe (`run_g0_imec0`) or all files in
-it, or the folder of one probe. Triggers (`t0`, `t1`) are segments.
+it, or the folder of one probe. Triggers (`t0`, `t1`) are segments. Samples may be compressed by mtscomp (`.cbin`), and
+names carry identifiers, as in the archive of the International Brain Laboratory.
 
 SpikeInterface's reader (neo, up to 0.14.6) opens all files below a folder at once: a probe that lacks a trigger or a
 leftover file of another run prevents the others from opening, the original triggers follow CatGT's `tcat`, the
@@ -15,9 +16,7 @@ https://billkarsh.github.io/SpikeGLX/Sgl_help/Metadata_30.html.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import IncompatibleFilesError, UnreadableRecordingError
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.mtscomp_recording import MtscompRecording, count_compressed_samples
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     NOTHING_RECORDED,
@@ -39,65 +39,28 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 from sort_assets.recordings.formats.spikeglx_clock import trigger_starts
-from sort_assets.recordings.formats.spikeglx_probe import gains_uv, num_electrodes, read_probe
+from sort_assets.recordings.formats.spikeglx_files import Trigger, find_triggers, may_be_spikeglx_folder
+from sort_assets.recordings.formats.spikeglx_probe import (
+    gains_uv,
+    num_electrodes,
+    read_probe,
+    saved_channels,
+    were_aligned,
+)
 from sort_assets.recordings.probes import attach_neuropixels
 
 if TYPE_CHECKING:
     from probeinterface import Probe
     from spikeinterface.core import BaseRecording
 
-_AP_FILE = re.compile(
-    r"(?!\.)(?P<run>.+?)(_g(?P<gate>\d+)_t(?P<trigger>\d+|cat))?\.(?P<probe>imec\d*)\.ap\.(?P<kind>bin|meta|cbin)"
-)
-_PROBE_FOLDER = re.compile(r"(?!\.)(?P<run>.+_g\d+)_imec\d*")
-_RUN_FOLDER = re.compile(r"(?!\.|catgt_|supercat_).+_g\d+")
-_CONCATENATED = -1
-"""The number of a trigger for files in which CatGT concatenated all of them."""
 _SAME_IN_ALL_TRIGGERS = ("imSampRate", "nSavedChans", "snsSaveChanSubset", "imroTbl", "imDatPrb_pn", "imDatPrb_sn")
-
-
-@dataclass(frozen=True)
-class _Trigger:
-    """The files of one probe and one trigger.
-
-    Attributes
-    ----------
-    run : str
-    gate, trigger : int
-    stem : Path
-        Name of the files without their last suffix.
-    kinds : frozenset of str
-        Last suffixes of the files that are there.
-    """
-
-    run: str
-    gate: int
-    trigger: int
-    stem: Path
-    kinds: frozenset[str]
-
-    @property
-    def meta_path(self) -> Path:
-        return self.stem.with_name(f"{self.stem.name}.meta")
-
-    @property
-    def bin_path(self) -> Path:
-        return self.stem.with_name(f"{self.stem.name}.bin")
-
-
-def may_be_spikeglx_folder(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
-    """Whether a folder with these entries looks like one run and gate, or one probe of it; not like several runs."""
-    if any(_RUN_FOLDER.fullmatch(entry) for entry in entries):
-        return False
-    runs = {match["run"] for entry in entries if (match := _PROBE_FOLDER.fullmatch(entry))}
-    return len(runs) == 1 or (not runs and any(_AP_FILE.fullmatch(entry) for entry in entries))
 
 
 def is_spikeglx(path: Path) -> bool:
     """Whether a path is a folder of one run, or of one probe, that holds files of the action potential band."""
     if not path.is_dir() or not may_be_spikeglx_folder(path.name, {entry.name for entry in path.iterdir()}):
         return False
-    return bool(_triggers(path))
+    return bool(find_triggers(path)[0])
 
 
 def spikeglx_streams(path: Path) -> tuple[str, ...]:
@@ -111,6 +74,11 @@ def spikeglx_streams(path: Path) -> tuple[str, ...]:
     return tuple(_streams(path))
 
 
+def spikeglx_left_out(path: Path) -> tuple[str, ...]:
+    """Sentences about files of the run that are not read, since others hold the same samples."""
+    return tuple(find_triggers(path)[1])
+
+
 def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
     """Open the action potential band of one probe.
 
@@ -118,7 +86,8 @@ def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> Ba
     -------
     BaseRecording
         int16 counts with a segment for each trigger, without the sync channel. Channels are named as SpikeInterface
-        names them ("imec0.ap#AP5"); `inter_sample_shift` is set where the probe's converters are known, and `group` is
+        names them ("imec0.ap#AP5"); `inter_sample_shift` is set where the probe's converters are known (0 where CatGT
+        has aligned the channels), and `group` is
         the shank on probes with several.
 
     Raises
@@ -135,7 +104,7 @@ def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> Ba
         When nothing says how many microvolts a count is.
     """
     streams = _streams(path)
-    broken = [name for name, found in streams.items() if not any({"meta", "bin"} <= one.kinds for one in found)]
+    broken = [name for name, found in streams.items() if not any(one.is_readable for one in found)]
     name = choose_stream(path, stream, tuple(streams), broken)
     missing = Missing(config.accept_incomplete)
     triggers, metas = _read_triggers(path, name, streams[name], missing)
@@ -149,100 +118,61 @@ def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> Ba
     probe = read_probe(triggers[0].meta_path, metas[0], config)
     with readable(triggers[0].meta_path):
         starts_s, doubts = trigger_starts(metas, sizes, float(metas[0]["imSampRate"]))
-        recording = _open(name, triggers, metas, starts_s, probe, config)
+        recording = _open(name, triggers, metas, sizes, starts_s, probe, config)
     annotate_clock_doubts(recording, doubts)
     read_first_and_last_sample(recording, path)
     missing.annotate(recording)
     return recording
 
 
-def _streams(path: Path) -> dict[str, list[_Trigger]]:
+def _streams(path: Path) -> dict[str, list[Trigger]]:
     """Stream name to triggers in the order in which they were recorded."""
-    found = _triggers(path)
+    found, _ = find_triggers(path)
     runs = sorted({trigger.run for triggers in found.values() for trigger in triggers}, key=natural_order)
     if len(runs) > 1:
         raise IncompatibleFilesError(
             f"'{path}' holds files of {len(runs)} SpikeGLX runs: {', '.join(runs)}.",
             remedy="Move each run into a folder of its own.",
         )
-    streams = {}
-    for probe in sorted(found, key=natural_order):
-        triggers = sorted(found[probe], key=lambda trigger: (trigger.gate, trigger.trigger))
-        concatenated = [trigger for trigger in triggers if trigger.trigger == _CONCATENATED]
-        streams[f"{probe}.ap"] = concatenated or triggers
-    return streams
-
-
-def _triggers(path: Path) -> dict[str, list[_Trigger]]:
-    """Probe name to its triggers, of the files directly in the folder and in the folders of its probes."""
-    entries = list(path.iterdir())
-    files = entries + [
-        file
-        for folder in entries
-        if _PROBE_FOLDER.fullmatch(folder.name) and folder.is_dir()
-        for file in folder.iterdir()
-    ]
-    kinds: dict[Path, set[str]] = {}
-    for file in files:
-        if (match := _AP_FILE.fullmatch(file.name)) is not None:
-            kinds.setdefault(file.with_name(file.name.removesuffix(f".{match['kind']}")), set()).add(match["kind"])
-    found: dict[str, list[_Trigger]] = {}
-    for stem, its_kinds in kinds.items():
-        match = _AP_FILE.fullmatch(f"{stem.name}.bin")
-        assert match is not None
-        trigger = _CONCATENATED if match["trigger"] == "cat" else int(match["trigger"] or 0)
-        found.setdefault(match["probe"], []).append(
-            _Trigger(match["run"], int(match["gate"] or 0), trigger, stem, frozenset(its_kinds))
-        )
-    return {probe: triggers for probe, triggers in found.items() if not _is_in_shanks(probe, triggers, found)}
-
-
-def _is_in_shanks(probe: str, triggers: Sequence[_Trigger], found: Mapping[str, object]) -> bool:
-    """Whether a probe only has descriptions, and its samples are in a file for each shank: imec1020 to imec1023 of
-    imec2 ("Write separate shanks").
-    """
-    number = probe.removeprefix("imec")
-    only_described = all(trigger.kinds == {"meta"} for trigger in triggers)
-    return (
-        only_described and number.isdecimal() and any(f"imec{1000 + 10 * int(number) + n}" in found for n in range(4))
-    )
+    return {f"{probe}.ap": found[probe] for probe in sorted(found, key=natural_order)}
 
 
 def _read_triggers(
-    path: Path, name: str, triggers: Sequence[_Trigger], missing: Missing
-) -> tuple[list[_Trigger], list[dict[str, str]]]:
+    path: Path, name: str, triggers: Sequence[Trigger], missing: Missing
+) -> tuple[list[Trigger], list[dict[str, str]]]:
     """The triggers of a probe, and the descriptions of their samples; without those of which a half is missing."""
-    for one, other in pairwise(triggers):
-        if (one.gate, one.trigger) == (other.gate, other.trigger):
-            raise IncompatibleFilesError(
-                f"'{path}' holds the same gate and trigger twice: '{one.bin_path}' and '{other.bin_path}'.",
-                remedy="Move one of the two copies out of the folder.",
-            )
+    pairs = [
+        (one.folder / one.stem, other.folder / other.stem)
+        for one, other in pairwise(triggers)
+        if (one.gate, one.trigger) == (other.gate, other.trigger)
+    ] + [(copies[0], copies[1]) for one in triggers for copies in one.files.values() if len(copies) > 1]
+    if pairs:
+        raise IncompatibleFilesError(
+            f"'{path}' holds the same gate and trigger twice: '{pairs[0][0]}' and '{pairs[0][1]}'.",
+            remedy="Move one of the two copies out of the folder.",
+        )
     whole = [trigger for trigger in triggers if _has_both_halves(trigger, missing)]
     if not whole:
         raise UnreadableRecordingError(f"'{path}' holds no samples of {name}.", remedy=NOTHING_RECORDED)
     return whole, [_read_meta(trigger) for trigger in whole]
 
 
-def _has_both_halves(trigger: _Trigger, missing: Missing) -> bool:
-    if "bin" not in trigger.kinds and "cbin" in trigger.kinds:
-        raise UnreadableRecordingError(
-            f"'{trigger.stem.name}.cbin' in '{trigger.stem.parent}' is compressed, and only the .bin can be read.",
-            remedy="Decompress it with mtscomp (pip install mtscomp; mtsdecomp FILE.cbin -o FILE.bin; it needs the "
-            ".ch beside it).",
-        )
-    if "bin" not in trigger.kinds:
-        missing.note(f"'{trigger.meta_path}' has no .bin beside it.")
+def _has_both_halves(trigger: Trigger, missing: Missing) -> bool:
+    if not trigger.has_samples:
+        missing.note(f"'{next(iter(trigger.files.values()))[0]}' has no .bin beside it.")
         return False
-    if "meta" not in trigger.kinds:
+    if "meta" not in trigger.files:
         missing.note(
-            f"'{trigger.bin_path}' has no .meta beside it, which says how many channels there are.",
+            f"'{trigger.samples_path}' has no .meta beside it, which says how many channels there are.",
         )
+        return False
+    if "bin" not in trigger.files and "ch" not in trigger.files:
+        missing.note(f"'{trigger.samples_path}' has no .ch beside it, which says how it was compressed.")
         return False
     return True
 
 
-def _read_meta(trigger: _Trigger) -> dict[str, str]:
+def _read_meta(trigger: Trigger) -> dict[str, str]:
     """The description of a trigger's samples, as texts."""
     from probeinterface.neuropixels_tools import parse_spikeglx_meta
 
@@ -258,7 +188,7 @@ def _read_meta(trigger: _Trigger) -> dict[str, str]:
     return meta
 
 
-def _check_same(first: _Trigger, first_meta: Mapping[str, str], other: _Trigger, meta: Mapping[str, str]) -> None:
+def _check_same(first: Trigger, first_meta: Mapping[str, str], other: Trigger, meta: Mapping[str, str]) -> None:
     for field in _SAME_IN_ALL_TRIGGERS:
         if meta.get(field) != first_meta.get(field):
             raise IncompatibleFilesError(
@@ -267,7 +197,7 @@ def _check_same(first: _Trigger, first_meta: Mapping[str, str], other: _Trigger,
             )
 
 
-def _count(trigger: _Trigger, meta: Mapping[str, str], missing: Missing) -> int:
+def _count(trigger: Trigger, meta: Mapping[str, str], missing: Missing) -> int:
     """Samples of a trigger, by the size of its file, with which its description has to agree."""
     with readable(trigger.meta_path):
         num_channels = int(meta["nSavedChans"])
@@ -275,30 +205,36 @@ def _count(trigger: _Trigger, meta: Mapping[str, str], missing: Missing) -> int:
         stated = int(meta["fileSizeBytes"]) if "fileSizeBytes" in meta else None
         if num_channels < 1:
             raise ValueError(f"nSavedChans is {num_channels}")
-    num_samples = count_samples(trigger.bin_path, num_channels, missing=missing)
-    num_bytes = trigger.bin_path.stat().st_size
+    if "bin" in trigger.files:
+        num_samples = count_samples(trigger.samples_path, num_channels, missing=missing)
+        num_bytes = trigger.samples_path.stat().st_size
+    else:
+        whole = Missing(missing.accepted)
+        num_samples = count_compressed_samples(trigger.samples_path, trigger.files["ch"][0], num_channels, whole)
+        num_bytes = num_samples * num_channels * 2
+        if whole.parts:
+            missing.note(whole.parts[0])
+            return num_samples
     if stated is not None and stated != num_bytes:
         what = "is truncated: it" if num_bytes < stated else "does not belong to its .meta: it"
-        missing.note(f"'{trigger.bin_path}' {what} has {num_bytes} bytes, and its .meta says {stated}.")
+        missing.note(f"'{trigger.samples_path}' {what} has {num_bytes} bytes, and its .meta says {stated}.")
     return num_samples
 
 
 def _open(
     name: str,
-    triggers: Sequence[_Trigger],
+    triggers: Sequence[Trigger],
     metas: Sequence[Mapping[str, str]],
+    sizes: Sequence[int],
     starts_s: Sequence[float],
     probe: Probe | None,
     config: RecordingConfig,
 ) -> BaseRecording:
-    from probeinterface.neuropixels_tools import get_saved_channel_indices_from_spikeglx_meta
-    from spikeinterface.core import BinaryRecordingExtractor
-
     meta = metas[0]
     rate_hz = float(meta["imSampRate"])
     num_saved = int(meta["nSavedChans"])
     num_ap = num_electrodes(meta)
-    saved = get_saved_channel_indices_from_spikeglx_meta(triggers[0].meta_path)
+    saved = saved_channels(meta)
     if not 0 < num_ap <= num_saved or len(saved) != num_saved:
         raise UnreadableRecordingError(
             f"'{triggers[0].meta_path}' contradicts itself: {num_saved} channels are saved, {len(saved)} are listed, "
@@ -307,17 +243,48 @@ def _open(
         )
     labels = [f"AP{channel}" for channel in saved[:num_ap]]
     channel_ids = [f"{name}#{label}" for label in labels]
-    recording = BinaryRecordingExtractor(
-        file_paths=[trigger.bin_path for trigger in triggers],
-        sampling_frequency=rate_hz,
-        num_channels=num_saved,
-        dtype="int16",
-        t_starts=list(starts_s),
-        channel_ids=channel_ids + [f"{name}#{index}" for index in range(num_ap, num_saved)],
-    ).select_channels(channel_ids)
+    all_ids = channel_ids + [f"{name}#{index}" for index in range(num_ap, num_saved)]
+    recording = _samples(triggers, sizes, starts_s, rate_hz, all_ids).select_channels(channel_ids)
     recording.set_channel_gains(gains_uv(triggers[0].meta_path, meta, probe, config))
     recording.set_channel_offsets(0.0)
     recording.set_property("channel_name", np.asarray(labels))
     if probe is not None:
         attach_neuropixels(recording, probe)
+        if were_aligned(meta) and recording.get_property("inter_sample_shift") is not None:
+            recording.set_property("inter_sample_shift", np.zeros(num_ap))
     return recording
+
+
+def _samples(
+    triggers: Sequence[Trigger],
+    sizes: Sequence[int],
+    starts_s: Sequence[float],
+    rate_hz: float,
+    channel_ids: Sequence[str],
+) -> BaseRecording:
+    """The samples of all channels in the files, a segment for each trigger."""
+    from spikeinterface.core import BinaryRecordingExtractor, append_recordings
+
+    if all("bin" in trigger.files for trigger in triggers):
+        return BinaryRecordingExtractor(
+            file_paths=[trigger.samples_path for trigger in triggers],
+            sampling_frequency=rate_hz,
+            num_channels=len(channel_ids),
+            dtype="int16",
+            t_starts=list(starts_s),
+            channel_ids=list(channel_ids),
+        )
+    if any("bin" in trigger.files for trigger in triggers):
+        parts = [
+            _samples([trigger], [size], [start], rate_hz, channel_ids)
+            for trigger, size, start in zip(triggers, sizes, starts_s, strict=True)
+        ]
+        return append_recordings(parts)
+    return MtscompRecording(
+        file_paths=[trigger.samples_path for trigger in triggers],
+        header_paths=[trigger.files["ch"][0] for trigger in triggers],
+        num_samples=sizes,
+        sampling_frequency=rate_hz,
+        channel_ids=channel_ids,
+        t_starts=starts_s,
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ from sort_assets.recordings.formats.reading import COPY_AGAIN, readable
 if TYPE_CHECKING:
     from probeinterface import Probe
 
+_ORIGINAL_SUBSET = "snsSaveChanSubset_orig"
 _SITE_UM = 12.0
 """Edge of the square sites of all Neuropixels probes but those for high density, which the table knows."""
 
@@ -22,6 +25,27 @@ _SITE_UM = 12.0
 def num_electrodes(meta: Mapping[str, str]) -> int:
     """How many of the saved channels are electrodes of the action potential band."""
     return int(meta["snsApLfSy"].split(",")[0])
+
+
+def saved_channels(meta: Mapping[str, str]) -> np.ndarray:
+    """The numbers of the saved channels, shape (channels,), in the order of acquisition.
+
+    Where a file was cut out of another one, as the International Brain Laboratory does with shanks, those of the first.
+    """
+    text = meta.get(_ORIGINAL_SUBSET, meta["snsSaveChanSubset"])
+    if text == "all":
+        return np.arange(int(meta["nSavedChans"]))
+    ends = [[int(number) for number in part.split(":")] for part in text.split(",")]
+    return np.concatenate([np.arange(first[0], first[-1] + 1) for first in ends])
+
+
+def were_aligned(meta: Mapping[str, str]) -> bool:
+    """Whether CatGT has shifted the channels to the same moment (tshift), so that nobody must do it again.
+
+    It does unless it is told not to: https://billkarsh.github.io/SpikeGLX/help/catgt_tshift/catgt_tshift.
+    """
+    commands = [value for name, value in meta.items() if name.startswith("catGTCmdline")]
+    return any("-no_tshift" not in command for command in commands)
 
 
 def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig) -> Probe | None:
@@ -57,7 +81,8 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
     if not is_damaged:
         # The table raises anything for a probe or a readout that it does not know.
         try:
-            probe = read_spikeglx(meta_path)
+            with _of_the_original(meta_path, meta) as original_path:
+                probe = read_spikeglx(original_path)
             if probe.get_contact_count() == num_ap:
                 return probe
             cause = f"its readout table places {probe.get_contact_count()}"
@@ -76,6 +101,22 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
         remedy="Set recording.probe_file to a probeinterface JSON file of the probe, with {stream} in its name where "
         "other streams keep their own probe. A newer version of probeinterface may also know it.",
     )
+
+
+@contextmanager
+def _of_the_original(meta_path: Path, meta: Mapping[str, str]) -> Iterator[Path]:
+    """The description with the channels of the file that this one was cut out of; the description itself, if of none.
+
+    probeinterface (up to 0.4.2) counts channels as they are in the part, and would take those of the first shank.
+    """
+    if _ORIGINAL_SUBSET not in meta:
+        yield meta_path
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "original.ap.meta"
+        fields = {**meta, "snsSaveChanSubset": meta[_ORIGINAL_SUBSET]}
+        path.write_text("".join(f"{name}={value}\n" for name, value in fields.items()))
+        yield path
 
 
 def _is_whole(readout_table: str) -> bool:

@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError, UnreadableRecordingError
-from sort_assets.recordings.formats import open_ephys, spikeglx, spikeinterface_folders
+from sort_assets.recordings.formats import open_ephys, spikeglx_files, spikeinterface_folders
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
 from sort_assets.recordings.formats.reading import natural_order
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
+
+
+def _nothing(path: Path) -> tuple[str, ...]:  # noqa: ARG001
+    return ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class RecordingFormat:
     may_grow : bool
         Whether further streams may be added to a recording after its first, so that this one needs a name too: a key
         stays what it is when the second probe's folder is copied.
+    left_out : callable
+        ``left_out(path)``: sentences about files of the recording that are not read, since others hold the same.
     """
 
     name: str
@@ -65,6 +71,7 @@ class RecordingFormat:
     streams: Callable[[Path], tuple[str, ...]]
     open: Callable[[Path, str | None, RecordingConfig], BaseRecording]
     may_grow: bool = False
+    left_out: Callable[[Path], tuple[str, ...]] = _nothing
 
 
 def _reader(format_name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
@@ -113,9 +120,10 @@ FORMATS = (
         "spikeglx",
         "SpikeGLX run (Neuropixels)",
         _never,
-        spikeglx.may_be_spikeglx_folder,
+        spikeglx_files.may_be_spikeglx_folder,
         *_reader("spikeglx"),
         may_grow=True,
+        left_out=partial(_call, "sort_assets.recordings.formats.spikeglx", "spikeglx_left_out"),
     ),
     RecordingFormat(
         "open_ephys",

@@ -163,6 +163,21 @@ def test_experiments_and_record_nodes_are_named_where_there_are_several(short: B
     np.testing.assert_array_equal(second.get_channel_locations(), moved.get_channel_locations())
 
 
+@pytest.mark.parametrize("node", ["Record Node ", "Record_Node_", "RecordNode", "Record Node", "record_node "])
+def test_a_session_is_one_recording_however_its_record_nodes_are_written(
+    node: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    session = write_open_ephys(short, tmp_path / "session")
+    write_open_ephys(_louder(short), session, node=104)
+    for number in (101, 104):
+        (session / f"Record Node {number}").rename(session / f"{node}{number}")
+
+    assert recognise(session).name == "open_ephys"
+    assert sortable_streams(session) == (f"node101/{PROBE_A}", f"node104/{PROBE_A}")
+    recording = open_recording(session, f"node101/{PROBE_A}")
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
 @pytest.mark.parametrize("level", [".", NODE, f"{NODE}/experiment1", f"{NODE}/experiment1/recording1"])
 def test_every_level_of_a_session_can_be_opened(level: str, short: BaseRecording, tmp_path: Path) -> None:
     folder = write_open_ephys(short, tmp_path / "session") / level

@@ -19,7 +19,8 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import recording_clock
-from sort_assets.recordings.formats.spikeglx import may_be_spikeglx_folder, open_spikeglx
+from sort_assets.recordings.formats.spikeglx import open_spikeglx
+from sort_assets.recordings.formats.spikeglx_files import may_be_spikeglx_folder
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
 from sort_assets_tests.recordings.writers import write_spikeglx
 
@@ -238,15 +239,6 @@ def test_a_file_without_its_other_half_is_refused(
         open_recording(folder)
 
 
-def test_compressed_samples_are_refused_with_a_way_out(short: BaseRecording, tmp_path: Path) -> None:
-    folder = write_spikeglx(short, tmp_path / "run_g0")
-    samples = _file(folder, "bin")
-    samples.rename(samples.with_suffix(".cbin"))
-
-    with pytest.raises(UnreadableRecordingError, match=r"is compressed.*mtsdecomp"):
-        open_recording(folder)
-
-
 def test_a_meta_file_of_random_bytes_is_refused(short: BaseRecording, tmp_path: Path) -> None:
     folder = write_spikeglx(short, tmp_path / "run_g0")
     _file(folder, "meta").write_bytes(np.random.default_rng(0).bytes(5000))
@@ -334,6 +326,7 @@ def test_half_a_meta_file_is_refused(short: BaseRecording, tmp_path: Path) -> No
         ("catgt_run_g0", {"run_g0_imec0", "run_g0_ct_offsets.txt"}, True),
         ("run_g0_imec0", {"run_g0_t0.imec0.ap.bin", "run_g0_t0.imec0.ap.meta"}, True),
         ("probe00", {"_spikeglx_ephysData_g0_t0.imec0.ap.cbin"}, True),
+        ("probe00", {"_spikeglx_ephysData_g0_t0.imec0.ap.0f9ca5d2-1b7e-4f6a-9c3d-2a4b6c8d0e1f.ch"}, True),
         ("renamed", {"run.imec.ap.bin", "run.imec.ap.meta"}, True),
         ("day1", {"run_g0", "run_g1"}, False),
         ("day1", {"run_g0", "catgt_run_g0"}, False),

@@ -489,7 +489,7 @@ def test_remedies_name_parameters_that_exist() -> None:
     remedies = " ".join(classified(one).remedy for one in evidence)
 
     named = re.findall(r"sorter\.params\.(\w+)", remedies)
-    assert {"batch_size", "clear_cache", "Th_universal", "dminx"} <= set(named)
+    assert {"batch_size", "cluster_downsampling", "Th_universal", "dminx"} <= set(named)
     assert set(named) - {"n_chan_bin"} <= set(parameters)
     for section, name in re.findall(r"\b(recording|execution)\.(\w+)", remedies):
         assert name in sections[section]

@@ -79,6 +79,17 @@ def test_features_grow_by_doubling() -> None:
     assert three_million == 6_000_000 * row  # 2 million rows of before and 4 million of now
 
 
+def test_a_crowded_place_of_a_long_recording_needs_more_than_detection() -> None:
+    tetrode = np.array([[0.0, 0.0], [25.0, 0.0], [0.0, 25.0], [25.0, 25.0]])
+
+    a_day = memory_needed.spikes_of_a_centre(tetrode, 86_400.0, dmin=None)
+    of_a_probe = memory_needed.spikes_of_a_centre(SHANKS, 86_400.0, dmin=None, x_centers=4)
+
+    assert a_day == 5.0 * 4 * 86_400
+    assert of_a_probe == pytest.approx(5.0 * 2 * 86_400, rel=0.05)  # two of the rows, on one shank
+    assert memory_needed.clustering_bytes(a_day, 24) == pytest.approx(1.95e9, rel=0.01)
+
+
 def test_on_the_processor_the_device_s_memory_is_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     recording, _ = make_ground_truth(duration_s=1.0)

@@ -62,14 +62,10 @@ def test_retries_raise_nothing_that_the_shape_had_lowered() -> None:
 
 
 @pytest.mark.parametrize("stage", [FIRST_CLUSTERING, FINAL_CLUSTERING])
-def test_clustering_never_touches_the_batch(stage: str) -> None:
+def test_clustering_neither_touches_the_batch_nor_compares_with_fewer_spikes(stage: str) -> None:
     taken = steps(kilosort4(), out_of_memory(stage, sampling_frequency=30000.0))
 
-    assert taken == [
-        {"clear_cache": True},
-        {"clear_cache": True, "cluster_downsampling": 40, "max_cluster_subset": 12500},
-        {"clear_cache": True, "cluster_downsampling": 80, "max_cluster_subset": 6250},
-    ]
+    assert taken == [{"clear_cache": True}]
 
 
 def test_clustering_goes_back_to_kilosorts_own_subset_first_where_more_was_asked_for() -> None:
@@ -78,6 +74,10 @@ def test_clustering_goes_back_to_kilosorts_own_subset_first_where_more_was_asked
     first, *_ = steps(backend, out_of_memory(FINAL_CLUSTERING))
 
     assert first == {"clear_cache": True, "cluster_downsampling": 20, "max_cluster_subset": 25000}
+
+
+def test_clustering_on_the_cpu_has_no_cache_to_empty() -> None:
+    assert steps(kilosort4(), out_of_memory(FINAL_CLUSTERING, device="cpu")) == []
 
 
 def test_clustering_of_a_wide_array_takes_more_centres_across_it() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
+from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu, clustering_in_less_memory
+from sort_assets.backends.kilosort4.expandable_segments import allocator_setting, use_expandable_segments
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.few_spikes import FEWEST_SPIKES_TO_DIVIDE, few_spikes_divided, undivided_places
 from sort_assets.backends.kilosort4.missed_spikes import likely_causes
@@ -24,7 +26,8 @@ from sort_assets.checks.result import counted
 from sort_assets.errors import BadChannelsError, ConfigError, TooFewChannelsError, UnsortableRecordingError
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
-from sort_assets.running.progress import Stage
+from sort_assets.running.job import OUTPUT_FILE
+from sort_assets.running.progress import Stage, read_ends
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 DIVIDE_FEW_SPIKES = "sorter.divide_few_spikes"
 UNDIVIDED_PLACES = "undivided_places"
 """Annotation of a sorting: numbers of spikes around the places that Kilosort took for one unit each."""
+
+CENTRES_ON_THE_CPU = "centres_on_the_cpu"
+"""Beside the effective parameters: numbers of spikes of the centres that the GPU's memory could not hold."""
 
 
 class Kilosort4Backend(SpikeInterfaceBackend):
@@ -106,8 +112,20 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         return {DIVIDE_FEW_SPIKES: ShapeChoice(True, reason)}
 
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
-        with few_spikes_divided() if self.input_choices(recording) else nullcontext():
+        if self.config.sorter.device != "cpu":
+            use_expandable_segments()
+        few = few_spikes_divided() if self.input_choices(recording) else nullcontext()
+        with few, clustering_in_less_memory():
             super().run_here(recording, folder)
+
+    def effective_params(self, output_folder: Path) -> dict[str, Any]:
+        params = super().effective_params(output_folder)
+        on_the_cpu = centres_on_the_cpu(output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / self.log_name)
+        return {
+            **params,
+            **allocator_setting(read_ends(output_folder / OUTPUT_FILE)),
+            **({CENTRES_ON_THE_CPU: on_the_cpu} if on_the_cpu else {}),
+        }
 
     def sort(
         self,
@@ -152,7 +170,14 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         detection = memory_needed.detection_bytes(templates, channels, params)
         host = memory_needed.START_BYTES + memory_needed.features_bytes(channels, recording.get_duration(), params)
         if self.gpu is None:
-            return MemoryNeeded(host=host + detection)
+            spikes = memory_needed.spikes_of_a_centre(
+                recording.get_channel_locations()[:, :2],
+                recording.get_duration(),
+                dmin=params["dmin"],
+                x_centers=params["x_centers"],
+            )
+            features = min(params["nearest_chans"], channels) * params["n_pcs"]
+            return MemoryNeeded(host=host + max(detection, memory_needed.clustering_bytes(spikes, features)))
         return MemoryNeeded(host=host, gpu=detection)
 
     def machine_params(self, recording: BaseRecording) -> dict[str, Any]:

@@ -57,9 +57,9 @@ _LOWER_THRESHOLDS = (
     "If the recording does have spikes, lower sorter.params.Th_universal and sorter.params.Th_learned by one or two."
 )
 _SPREAD_CENTRES = (
-    "Lowering batch_size does not help here. Set sorter.params.clear_cache true, keep cluster_downsampling at 20 and "
-    "max_cluster_subset at 25000, put Th_universal and Th_learned back to 9 and 8, and on a two-dimensional array set "
-    "x_centers to one per 200 to 300 micrometres."
+    "Lowering batch_size does not help here: the memory goes to the spikes around one place. Keep "
+    "sorter.params.cluster_downsampling at 20 and max_cluster_subset at 25000, put Th_universal and Th_learned back to "
+    "9 and 8, and on a two-dimensional array set x_centers to one per 200 to 300 micrometres."
 )
 _FEWER_CLUSTERS = (
     "The memory grows with the square of the number of clusters: keep sorter.params.cluster_downsampling at 20, put "

@@ -9,13 +9,13 @@ into the same unit, and every 20th (`cluster_downsampling`) is another one.
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from sort_assets.backends.kilosort4.replaced_functions import Function, Replacement, replaced
 
 FEWEST_SPIKES_TO_DIVIDE = 1000
 """Kilosort takes fewer spikes around one place for one unit."""
@@ -26,20 +26,9 @@ FEWEST_WORTH_A_WORD = 20
 
 _AT_A_PLACE = re.compile(r"Center \d+ \| Xd shape: torch\.Size\(\[(\d+),")
 _LAST_CLUSTERING = "Final clustering"
-_log = logging.getLogger(__name__)
 
 
-@contextmanager
-def few_spikes_divided() -> Iterator[None]:
-    """Let Kilosort divide few spikes around a place, for as long as this lasts."""
-    from kilosort import clustering_qr
-
-    spikes_at_place = getattr(clustering_qr, "get_data_cpu", None)
-    if spikes_at_place is None:
-        _log.warning("This version of Kilosort clusters in another way: few spikes around one place stay one unit.")
-        yield
-        return
-
+def _repeating(spikes_at_place: Function) -> Function:
     @functools.wraps(spikes_at_place)
     def repeated(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
         features, spikes, channels = spikes_at_place(*args, **kwargs)
@@ -48,11 +37,20 @@ def few_spikes_divided() -> Iterator[None]:
         times = math.ceil(FEWEST_SPIKES_TO_DIVIDE / features.shape[0])
         return features.repeat_interleave(times, 0), spikes.repeat_interleave(times), channels
 
-    clustering_qr.get_data_cpu = repeated
-    try:
-        yield
-    finally:
-        clustering_qr.get_data_cpu = spikes_at_place
+    return repeated
+
+
+_SPIKES_AT_PLACE = Replacement(
+    "kilosort.clustering_qr",
+    "get_data_cpu",
+    ("ops", "xy", "iC", "PID", "tF", "ycenter", "xcenter", "dmin", "dminx", "ix", "merge_dim"),
+    _repeating,
+)
+
+
+def few_spikes_divided() -> AbstractContextManager[bool]:
+    """Let Kilosort divide few spikes around a place, for as long as this lasts."""
+    return replaced(_SPIKES_AT_PLACE, otherwise="Few spikes around one place stay one unit.")
 
 
 def undivided_places(log_path: Path) -> list[int]:

@@ -1,7 +1,8 @@
 """How much memory Kilosort4 needs at least, estimated before it starts from the probe and the recording's length.
 
 Lower bounds: what clustering and matching need depends on the spikes that are going to be found. A whole sort of 60 s
-of 16 channels on the CPU held up to 1.12 GB; the estimate is 0.78 GB.
+of 16 channels on the CPU held up to 1.12 GB; the estimate is 0.78 GB. On a GPU, clustering counts for nothing: a centre
+that it can't hold is clustered on the CPU (`clustering_memory`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ START_BYTES = 600_000_000
 SPIKES_PER_CHANNEL_S = 5.0
 """Spikes per channel and second, to have an order of magnitude: 7.87 million on 128 channels in 5501 of the 8421
 batches of 5 hours (MouseLand/Kilosort#300)."""
+CLUSTERING_SPIKE_BYTES = 1030
+"""Bytes for each spike of a centre in clustering, beside its features (`clustering_memory`); Kilosort's own functions
+hold 2630. Measured by `benchmarks/clustering_memory.py`."""
 _PARTS_OF_BATCH = 40
 _FIRST_ROWS = 1_000_000
 _SPIKE_BYTES = 48
@@ -40,9 +44,7 @@ def universal_templates(
     """
     from scipy.spatial import cKDTree
 
-    rows = np.unique(locations[:, 1])
-    if dmin is None:
-        dmin = 1.0 if rows.size == 1 else float(np.median(np.diff(rows)))
+    dmin = _row_distance(locations[:, 1], dmin)
     across, along = [], []
     for group in np.unique(groups):
         x, y = locations[groups == group].T
@@ -73,6 +75,45 @@ def detection_bytes(templates: int, channels: int, params: Mapping[str, Any]) ->
     per_template = 16 + (4 * sizes * shapes + 12 + 4 * neighbours) / _PARTS_OF_BATCH
     samples = params["batch_size"] + 2 * params["nt"]
     return int(samples * (templates * per_template + 4 * shapes * channels))
+
+
+def clustering_bytes(spikes: float, features: int) -> int:
+    """Memory in which a centre is clustered.
+
+    Parameters
+    ----------
+    spikes : float
+        Of the centre.
+    features : int
+        Of each spike, float32: channels near the centre times `n_pcs`.
+    """
+    return int(spikes * (CLUSTERING_SPIKE_BYTES + 4 * features))
+
+
+def spikes_of_a_centre(
+    locations: np.ndarray, duration_s: float, *, dmin: float | None, x_centers: int | None = None
+) -> float:
+    """Spikes of one centre, at `SPIKES_PER_CHANNEL_S`: `clustering_qr.y_centers` places one every 2 `dmin`.
+
+    Parameters
+    ----------
+    locations : numpy.ndarray
+        Shape (channels, 2): x and y in micrometres.
+    duration_s : float
+    dmin, x_centers
+        Kilosort's parameters.
+    """
+    y = locations[:, 1]
+    along = math.ceil((float(np.ptp(y)) + 2) / (2 * _row_distance(y, dmin)))
+    across = x_centers if isinstance(x_centers, int) else 1
+    return SPIKES_PER_CHANNEL_S * len(locations) * duration_s / (along * across)
+
+
+def _row_distance(y: np.ndarray, dmin: float | None) -> float:
+    rows = np.unique(y)
+    if dmin is not None:
+        return dmin
+    return 1.0 if rows.size == 1 else float(np.median(np.diff(rows)))
 
 
 def features_bytes(channels: int, duration_s: float, params: Mapping[str, Any]) -> int:

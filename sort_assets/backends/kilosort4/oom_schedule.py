@@ -4,9 +4,11 @@ The shapes of its tensors decide (Kilosort 4.1.7):
 
 - drift correction and detection hold about 2 MB for each universal template and 60000 samples of a batch
   (`spikedetect.template_match`): proportional to `batch_size`;
-- clustering holds about 2 kB for each spike of one centre (`clustering_qr.cluster`, `kmeans_plusplus`), whatever the
-  batch. What gives is fragmentation (`clear_cache`), more centres across a wide probe (`x_centers`), and the subset of
-  spikes in which neighbours are looked for (`cluster_downsampling`, `max_cluster_subset`);
+- clustering holds 1 kB and the features for each spike of one centre, whatever the batch, where we bound it
+  (`clustering_memory`, which also takes a centre that a GPU can't hold to the CPU), and 2.6 kB where the installed
+  Kilosort is one that we do not know. What gives is fragmentation of the GPU's memory (`clear_cache`), and more centres
+  across a wide probe (`x_centers`). Comparing with fewer spikes than by default (`cluster_downsampling`,
+  `max_cluster_subset`) saves less than 1 % and loses units of quiet centres, so only more than that is undone;
 - matching and merging hold the square of the number of clusters (`template_matching.prepare_matching`), of which there
   are too many when `cluster_downsampling` is far below its default (MouseLand/Kilosort#1027), and clusters times batch;
 - the host holds the features of all spikes, `nearest_chans` x `n_pcs` float32 each (`spikedetect.run`).
@@ -42,10 +44,6 @@ CLEAR_CACHE = MemoryParameter("sorter.params.clear_cache", default=False, limit=
 DEFAULT_SUBSET = (
     MemoryParameter("sorter.params.cluster_downsampling", default=20, limit=20, at_once=True, raised=True),
     MemoryParameter("sorter.params.max_cluster_subset", default=25000, limit=25000, at_once=True),
-)
-SMALLER_SUBSET = (
-    MemoryParameter("sorter.params.cluster_downsampling", default=20, limit=80, raised=True),
-    MemoryParameter("sorter.params.max_cluster_subset", default=25000, limit=6250),
 )
 # Half of the default. Detection compares a spike's channel with as many neighbours, so that not all can be spared.
 NEAREST_CHANNELS = MemoryParameter("sorter.params.nearest_chans", default=10, limit=5)
@@ -88,7 +86,9 @@ def _of_stage(
         across: OomSchedule = ()
         if centres > 1:
             across = ((MemoryParameter("sorter.params.x_centers", None, limit=centres, at_once=True, raised=True),),)
-        return ((CLEAR_CACHE,), DEFAULT_SUBSET, *across, SMALLER_SUBSET)
+        # On the CPU there is no such cache.
+        cache: OomSchedule = () if known.get("device") == "cpu" else ((CLEAR_CACHE,),)
+        return (*cache, DEFAULT_SUBSET, *across)
     if stage == MATCHING:
         return (DEFAULT_SUBSET, (batch,))
     if stage == MERGING:

@@ -1,0 +1,83 @@
+"""Kilosort clusters in less memory, and finds the same; a centre that a GPU can't hold goes to the CPU."""
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kilosort import clustering_qr
+
+from benchmarks.clustering_memory import centre, peak_bytes_per_spike
+from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu, clustering_in_less_memory
+from sort_assets.backends.kilosort4.memory_needed import CLUSTERING_SPIKE_BYTES
+
+pytestmark = pytest.mark.slow
+
+SPIKES, FEATURES = 40_000, 12
+BEGUN = 5
+"""Clusters that k-means begins; for each of 200 it would take as long again."""
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def cluster(features: torch.Tensor, device: torch.device = CPU) -> Any:
+    return clustering_qr.cluster(features, nskip=20, n_neigh=10, max_sub=25000, lam=1, seed=1, niter=3, device=device)
+
+
+def cluster_of_few(features: torch.Tensor) -> Any:
+    begun = clustering_qr.kmeans_plusplus(features, niter=BEGUN, device=CPU)
+    more = begun.long() + BEGUN * (torch.arange(len(begun)) % 40)  # 200 clusters, as Kilosort has them
+    return clustering_qr.cluster(features, iclust=more, nskip=20, lam=1, niter=3, device=CPU)
+
+
+def test_the_same_clusters_are_found_in_a_third_of_the_memory() -> None:
+    features = centre(SPIKES, units=10, features=FEATURES)
+
+    found, usual = peak_bytes_per_spike(lambda: cluster_of_few(features), features)
+    with clustering_in_less_memory() as replaced:
+        found_in_blocks, bounded = peak_bytes_per_spike(lambda: cluster_of_few(features), features)
+
+    assert replaced
+    for one, other in zip(found, found_in_blocks, strict=True):
+        assert np.array_equal(_dense(one), _dense(other))
+    assert usual - 4 * FEATURES == pytest.approx(2630, rel=0.02)
+    assert bounded - 4 * FEATURES <= CLUSTERING_SPIKE_BYTES
+
+
+def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = centre(1000, units=3, features=FEATURES)
+    on_the_cpu = cluster(features)
+    kilosorts = clustering_qr.cluster
+
+    @functools.wraps(kilosorts)
+    def full(*args: Any, **kwargs: Any) -> Any:  # in place of a GPU
+        if kwargs["device"].type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return kilosorts(*args, **kwargs)
+
+    monkeypatch.setattr(clustering_qr, "cluster", full)
+    log_path = tmp_path / "kilosort4.log"
+
+    with caplog.at_level(logging.WARNING), clustering_in_less_memory():
+        found = cluster(features, GPU)
+    log_path.write_text("\n".join(caplog.messages))
+
+    assert np.array_equal(found[0], on_the_cpu[0])
+    assert centres_on_the_cpu(log_path) == [1000]
+    assert "out of memory" not in caplog.text.lower()  # what would be read as the cause of another failure
+
+
+def test_other_errors_of_the_gpu_are_not_answered_on_the_cpu() -> None:
+    features = centre(1000, units=3, features=FEATURES)
+
+    # Torch for the CPU has no GPU; torch for CUDA without one raises RuntimeError.
+    with clustering_in_less_memory(), pytest.raises((AssertionError, RuntimeError), match=r"(?i)cuda|nvidia"):
+        cluster(features, torch.device("cuda:99"))
+
+
+def _dense(found: Any) -> np.ndarray:
+    return found.toarray() if hasattr(found, "toarray") else np.asarray(found)

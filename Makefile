@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 # Most tests wait for processes, so more of them run at a time than there are cores.
 AT_A_TIME ?= 3
 SLOW_AT_A_TIME ?= 4
@@ -17,11 +17,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 install: $(STAMP)
 
-# torch goes first and pinned: any other way of asking for it may fetch another build.
+# torch goes first and pinned: any other way of asking for it may fetch another build. What is installed is compiled at the
+# end, on all cores; a file that can't be compiled is one that nobody imports.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
 	$(PIP) --editable '.[cpu-sorters,mountainsort5,test]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	$(BIN)/sort-assets init
 	touch $@
 

@@ -79,6 +79,7 @@ def test_no_rule_is_slow_on_a_line_of_any_length(hostile: str) -> None:
     assert slow == []
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @pytest.mark.parametrize("separator", ["", " ", "\n"], ids=repr)
 def test_no_text_that_nearly_matches_is_slow(separator: str) -> None:

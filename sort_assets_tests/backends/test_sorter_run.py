@@ -96,6 +96,7 @@ def in_a_process(dat: BaseRecording, tmp_path_factory: pytest.TempPathFactory) -
     return Done(MountainSort5Backend(config(canary_s=2.0)).sort(dat, None, None, folder), folder)
 
 
+@pytest.mark.release
 def test_the_same_units_are_found_wherever_the_sorter_runs(in_process: Done, in_a_process: Done) -> None:
     here, there = in_process.sorting, in_a_process.sorting
 

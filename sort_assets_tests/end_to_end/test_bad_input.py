@@ -281,6 +281,7 @@ def test_the_command_line_refuses_a_misspelt_config_field(home: Home, short_file
     assert "freq_min" in done.output
 
 
+@pytest.mark.release
 def test_a_third_party_sorter_that_is_not_complete_is_named(
     home: Home, short_file: Path, tmp_path: Path, plugin: Callable[[str], Path]
 ) -> None:

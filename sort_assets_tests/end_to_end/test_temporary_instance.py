@@ -75,6 +75,7 @@ def test_dagster_without_a_home_materializes_nothing(home: Home, short_file: Pat
     assert home.store.recordings() == []
 
 
+@pytest.mark.release
 def test_an_instance_without_our_settings_is_named_in_the_log_of_each_run(home: Home, short_file: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
     settings = Path(home.variables["DAGSTER_HOME"], SETTINGS)

@@ -36,6 +36,7 @@ def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Hom
     assert all(versions_after[asset] != versions[asset] for asset in SORT)
 
 
+@pytest.mark.release
 def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_home: Home, sorted_once: str) -> None:
     _, before = _current(module_home, sorted_once)
 

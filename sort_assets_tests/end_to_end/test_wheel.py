@@ -100,12 +100,11 @@ def _needed_by(name: str) -> Iterator[Distribution]:
 
 
 def _link(package: Distribution, site: Path) -> None:
-    """Link a package's files, and the machine code that numba has kept beside them, which takes minutes to compile."""
+    """Link a package's files, and what Python and numba have compiled of them: to compile it again takes minutes."""
     folder = Path(str(package.locate_file("")))
     files = [Path(file) for file in package.files or () if ".." not in file.parts]
-    kept = [
-        path.relative_to(folder) for name in {file.parent for file in files} for path in folder.glob(f"{name}/*.nb?")
-    ]
+    parents = {file.parent for file in files}
+    kept = [path.relative_to(folder) for parent in parents for path in folder.glob(f"{parent}/__pycache__/*")]
     for file in [*files, *kept]:
         source, target = folder / file, site / file
         if target.exists() or not source.is_file():

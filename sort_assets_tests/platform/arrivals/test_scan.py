@@ -525,6 +525,7 @@ def test_only_so_many_runs_are_asked_for_and_the_others_later(lab: Lab, small_fi
     assert [len(look.requests) for look in (first, second, third)] == [2, 1, 1]
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_many_at_once_are_all_registered_once_over_many_short_looks(lab: Lab, small_file: Path) -> None:
     number = 30

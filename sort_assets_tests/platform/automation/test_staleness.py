@@ -123,6 +123,7 @@ def test_what_changes_no_result_makes_nothing_stale_and_facts_only_the_delivery(
     assert _stale(lab) == {FIRST: {"spike_data": ("delivery_settings",)}}
 
 
+@pytest.mark.release
 def test_an_edit_that_is_taken_back_makes_nothing_stale(lab: Lab) -> None:
     lab.rules(RULES.replace("freq_min: 250", "freq_min: 260"))
     lab.scan(1)
@@ -174,6 +175,7 @@ def test_other_code_makes_stale_what_it_made(lab: Lab) -> None:
     assert _stale(lab) == {FIRST: {"sorting": (CODE,)}}
 
 
+@pytest.mark.release
 def test_a_result_that_somebody_reported_by_hand_is_stale_when_what_it_is_made_from_is_newer(lab: Lab) -> None:
     lab.instance.report_runless_asset_event(dg.AssetMaterialization("sorting", partition=FIRST))
     assert _stale(lab) == {FIRST: {"waveforms": ("sorting",)}}
@@ -193,6 +195,7 @@ def test_a_recording_without_results_has_none_that_are_stale(lab: Lab, small_fil
     assert _stale(lab).keys() == {SECOND}
 
 
+@pytest.mark.release
 def test_results_that_were_made_before_anything_was_observed_count_as_fresh(lab: Lab) -> None:
     key = lab.home.add_partition("early.nwb")
     report_results(lab.instance, key)

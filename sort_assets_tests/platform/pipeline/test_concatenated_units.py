@@ -22,6 +22,7 @@ FORMATS = ["nwb", "npz", "mat", "phy", "pynapple"]
 PHY_ARRAYS = ("spike_times", "spike_clusters", "spike_times_seconds")
 
 
+@pytest.mark.release
 def test_files_are_delivered_on_their_own_clocks_and_one_of_them_can_decide(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

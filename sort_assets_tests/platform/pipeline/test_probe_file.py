@@ -13,6 +13,7 @@ from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.recordings.writers import write_intan
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_probe_file_that_changed_makes_results_stale(home: Home) -> None:
     recording, _ = make_ground_truth(duration_s=2.0)

@@ -12,7 +12,7 @@ import dagster as dg
 from sort_assets import errors
 from sort_assets.config import RecordingConfig
 from sort_assets.config.settings import Roots
-from sort_assets.errors import ConfigError, MissingRecordingError, SortAssetsError
+from sort_assets.errors import ConfigError, MissedSpikesError, MissingRecordingError, SortAssetsError
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import register_recording
@@ -21,6 +21,7 @@ from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.status import RecordingStatus
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
+from sort_assets.platform.pipeline.recording_results import SORTING
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
@@ -160,6 +161,15 @@ def read_again(roots: Roots, path: str) -> bool:
 
 def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
     """The first asset that has to be made again, and class and message of the failure; None without a failure."""
+    missed = status.results.missed_groups
+    found = [(SORTING, MissedSpikesError.__name__, " ".join(missed.values()))] if missed else []
+    other = _other_failure(instance, status)
+    found = [other, *found] if other is not None else found
+    return min(found, key=lambda one: PIPELINE.index(one[0]), default=None)
+
+
+def _other_failure(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
+    """What failed as a whole: the asset, and class and message of the failure."""
     standing, run = status.results.standing, status.last_run
     if standing is not None:
         return standing.asset, type(standing.error).__name__, standing.error.message

@@ -96,6 +96,27 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
     assert "daemon does not run" in said["not_launched_because"]
 
 
+def test_groups_whose_spikes_were_missed_have_the_recording_sorted_again(home: Home) -> None:
+    known = _known(home, "a.nwb", "b.nwb", "c.nwb")
+    for key in ("a.nwb", "b.nwb", "c.nwb"):
+        publish(home.store, "sorting", recording=key, details={"num_units": 6, "missed_groups": {"g1": "No templates."}})
+    _fail(home, "b.nwb", "unit_metrics")
+    _fail(home, "c.nwb", "binary_dat")
+
+    said = _retry(home, "--class", "MissedSpikesError")
+    everything = _retry(home, "--dry-run")
+
+    assert [(one["key"], one["message"]) for one in said["runs"]] == [
+        ("a.nwb", "No templates."),
+        ("b.nwb", "No templates."),
+    ]
+    assert {one.key: one.run_assets for one in known.pending_runs(10)} == {
+        "a.nwb": PIPELINE[2:],
+        "b.nwb": PIPELINE[2:],
+    }
+    assert everything["runs"][2]["assets"] == list(PIPELINE[1:])
+
+
 @pytest.mark.parametrize(
     ("rules", "assets"),
     [

@@ -31,7 +31,6 @@ from sort_assets.recordings.formats.mtscomp_recording import MtscompRecording, c
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     NOTHING_RECORDED,
-    check_rate,
     choose_stream,
     count_samples,
     natural_order,
@@ -41,12 +40,14 @@ from sort_assets.recordings.formats.reading import (
 from sort_assets.recordings.formats.spikeglx_clock import trigger_starts
 from sort_assets.recordings.formats.spikeglx_files import Trigger, find_triggers, may_be_spikeglx_folder
 from sort_assets.recordings.formats.spikeglx_probe import (
+    PUT_BACK,
     gains_uv,
     num_electrodes,
     read_probe,
     saved_channels,
     were_aligned,
 )
+from sort_assets.recordings.formats.stated_numbers import stated_count, stated_rate
 from sort_assets.recordings.probes import attach_neuropixels
 
 if TYPE_CHECKING:
@@ -178,14 +179,31 @@ def _read_meta(trigger: Trigger) -> dict[str, str]:
 
     with readable(trigger.meta_path):
         meta: dict[str, str] = parse_spikeglx_meta(trigger.meta_path)
-        missing = {"imSampRate", "nSavedChans", "snsApLfSy", "snsSaveChanSubset", "imAiRangeMax"} - set(meta)
-        if missing:
-            raise UnreadableRecordingError(
-                f"'{trigger.meta_path}' is damaged or incomplete: it lacks {', '.join(sorted(missing))}.",
-                remedy=COPY_AGAIN,
-            )
-        check_rate(float(meta["imSampRate"]), trigger.meta_path)
+    missing = {"imSampRate", "nSavedChans", "snsApLfSy", "snsSaveChanSubset", "imAiRangeMax"} - set(meta)
+    if missing:
+        raise UnreadableRecordingError(
+            f"'{trigger.meta_path}' is damaged or incomplete: it lacks {', '.join(sorted(missing))}.",
+            remedy=COPY_AGAIN,
+        )
+    _check_numbers(meta, trigger.meta_path)
     return meta
+
+
+def _check_numbers(meta: Mapping[str, str], meta_path: Path) -> None:
+    """Check the fields that say which sample is which, so that all that follows can take them for numbers."""
+    stated_rate(meta["imSampRate"], "imSampRate", meta_path)
+    num_saved = stated_count(meta["nSavedChans"], "nSavedChans", meta_path, remedy=PUT_BACK, least=1)
+    for field in ("fileSizeBytes", "firstSample"):
+        if field in meta:
+            stated_count(meta[field], field, meta_path, remedy=PUT_BACK)
+    by_band = [stated_count(part, "snsApLfSy", meta_path, remedy=PUT_BACK) for part in meta["snsApLfSy"].split(",")]
+    num_listed = len(saved_channels(meta, meta_path))
+    if by_band[0] < 1 or sum(by_band) != num_saved or num_listed != num_saved:
+        raise UnreadableRecordingError(
+            f"'{meta_path}' contradicts itself: {num_saved} channels are saved (nSavedChans), {num_listed} are listed "
+            f"(snsSaveChanSubset), and of {sum(by_band)} (snsApLfSy) {by_band[0]} are electrodes.",
+            remedy=PUT_BACK,
+        )
 
 
 def _check_same(first: Trigger, first_meta: Mapping[str, str], other: Trigger, meta: Mapping[str, str]) -> None:
@@ -199,12 +217,9 @@ def _check_same(first: Trigger, first_meta: Mapping[str, str], other: Trigger, m
 
 def _count(trigger: Trigger, meta: Mapping[str, str], missing: Missing) -> int:
     """Samples of a trigger, by the size of its file, with which its description has to agree."""
-    with readable(trigger.meta_path):
-        num_channels = int(meta["nSavedChans"])
-        # SpikeGLX adds the size when it closes the file; after a crash it is missing.
-        stated = int(meta["fileSizeBytes"]) if "fileSizeBytes" in meta else None
-        if num_channels < 1:
-            raise ValueError(f"nSavedChans is {num_channels}")
+    # SpikeGLX adds the size when it closes the file; after a crash it is missing.
+    stated = int(meta["fileSizeBytes"]) if "fileSizeBytes" in meta else None
+    num_channels = int(meta["nSavedChans"])
     if "bin" in trigger.files:
         num_samples = count_samples(trigger.samples_path, num_channels, missing=missing)
         num_bytes = trigger.samples_path.stat().st_size
@@ -234,14 +249,7 @@ def _open(
     rate_hz = float(meta["imSampRate"])
     num_saved = int(meta["nSavedChans"])
     num_ap = num_electrodes(meta)
-    saved = saved_channels(meta)
-    if not 0 < num_ap <= num_saved or len(saved) != num_saved:
-        raise UnreadableRecordingError(
-            f"'{triggers[0].meta_path}' contradicts itself: {num_saved} channels are saved, {len(saved)} are listed, "
-            f"and {num_ap} are electrodes.",
-            remedy="Put back the .meta that SpikeGLX wrote beside this .bin: it was edited, or is of another file.",
-        )
-    labels = [f"AP{channel}" for channel in saved[:num_ap]]
+    labels = [f"AP{channel}" for channel in saved_channels(meta, triggers[0].meta_path)[:num_ap]]
     channel_ids = [f"{name}#{label}" for label in labels]
     all_ids = channel_ids + [f"{name}#{index}" for index in range(num_ap, num_saved)]
     recording = _samples(triggers, sizes, starts_s, rate_hz, all_ids).select_channels(channel_ids)

@@ -17,23 +17,16 @@ def trigger_starts(
     Parameters
     ----------
     metas : sequence of mapping of str to str
-        The .meta files.
+        The .meta files, in which `firstSample` is a number, where it is stated.
     counts : sequence of int
         Samples of each trigger.
     rate_hz : float
-
-    Raises
-    ------
-    ValueError
-        When a .meta states no number, or a negative one.
     """
     starts: list[int] = []
     doubts: list[str] = []
     for number, (meta, count) in enumerate(zip(metas, counts, strict=True)):
         if "firstSample" in meta:
             starts.append(int(meta["firstSample"]))
-            if starts[-1] < 0:
-                raise ValueError(f"firstSample is {starts[-1]}")
         else:
             starts.append(starts[-1] + counts[number - 1] if starts else 0)
             if len(metas) > 1:
@@ -41,10 +34,17 @@ def trigger_starts(
                     f"The .meta of trigger file {number + 1} of {len(metas)} does not say when it began (firstSample): "
                     + ("it was taken to follow the one before." if number else "it was taken to begin at 0.")
                 )
-        stated_s = float(meta.get("fileTimeSecs", count / rate_hz))
-        if abs(stated_s - count / rate_hz) > _ROUNDING_S + _STATED_TWICE * count / rate_hz:
+        stated_s = meta.get("fileTimeSecs", "").strip()
+        if stated_s and not _is_near(stated_s, count / rate_hz):
             doubts.append(
-                f"The .meta of trigger file {number + 1} of {len(metas)} says that it lasts {stated_s:.6g} s "
+                f"The .meta of trigger file {number + 1} of {len(metas)} says that it lasts {stated_s} s "
                 f"(fileTimeSecs), and it has samples for {count / rate_hz:.6g} s at its rate of {rate_hz:g} Hz."
             )
     return [start / rate_hz for start in starts], doubts
+
+
+def _is_near(stated: str, duration_s: float) -> bool:
+    try:
+        return abs(float(stated) - duration_s) <= _ROUNDING_S + _STATED_TWICE * duration_s
+    except ValueError:
+        return False

@@ -13,11 +13,22 @@ import numpy as np
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, RecordingError, UnreadableRecordingError
 from sort_assets.recordings.formats.reading import COPY_AGAIN, readable
+from sort_assets.recordings.formats.stated_numbers import stated_count, stated_number
 
 if TYPE_CHECKING:
     from probeinterface import Probe
 
 _ORIGINAL_SUBSET = "snsSaveChanSubset_orig"
+_MOST_CHANNELS = 100_000
+PUT_BACK = (
+    "Put back the .meta that SpikeGLX wrote beside this .bin, or correct the field: it was edited or damaged, or is of "
+    "another file."
+)
+"""What to do about a field of a .meta that can't be."""
+_SET_GAIN = (
+    "Put back the .meta that SpikeGLX wrote beside this .bin, correct the field, or set recording.gain_to_uv to the "
+    "microvolts of one count."
+)
 _SITE_UM = 12.0
 """Edge of the square sites of all Neuropixels probes but those for high density, which the table knows."""
 
@@ -27,16 +38,31 @@ def num_electrodes(meta: Mapping[str, str]) -> int:
     return int(meta["snsApLfSy"].split(",")[0])
 
 
-def saved_channels(meta: Mapping[str, str]) -> np.ndarray:
-    """The numbers of the saved channels, shape (channels,), in the order of acquisition.
+def saved_channels(meta: Mapping[str, str], meta_path: Path) -> np.ndarray:
+    """The numbers of the saved channels, shape (channels,), in the order of acquisition; of "0:3,768" there are five.
 
     Where a file was cut out of another one, as the International Brain Laboratory does with shanks, those of the first.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the list holds anything but numbers.
     """
-    text = meta.get(_ORIGINAL_SUBSET, meta["snsSaveChanSubset"])
+    field = _ORIGINAL_SUBSET if _ORIGINAL_SUBSET in meta else "snsSaveChanSubset"
+    text = meta[field].strip()
     if text == "all":
         return np.arange(int(meta["nSavedChans"]))
-    ends = [[int(number) for number in part.split(":")] for part in text.split(",")]
-    return np.concatenate([np.arange(first[0], first[-1] + 1) for first in ends])
+    saved = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        start, end = (stated_count(one, field, meta_path, remedy=PUT_BACK) for one in (first, last or first))
+        if end - start >= _MOST_CHANNELS:
+            raise UnreadableRecordingError(
+                f"'{meta_path}' lists {end - start + 1} saved channels ({field}), more than any probe has.",
+                remedy=PUT_BACK,
+            )
+        saved.append(np.arange(start, end + 1))
+    return np.concatenate(saved)
 
 
 def were_aligned(meta: Mapping[str, str]) -> bool:
@@ -75,8 +101,7 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
             f"'{meta_path}' is damaged or truncated: imroTbl, or rows of it, are missing.",
             remedy=f"{COPY_AGAIN} If it is whole nowhere, set recording.probe_file to a probeinterface JSON file.",
         )
-    with readable(meta_path):
-        num_ap = num_electrodes(meta)
+    num_ap = num_electrodes(meta)
     cause = ""
     if not is_damaged:
         # The table raises anything for a probe or a readout that it does not know.
@@ -161,16 +186,18 @@ def gains_uv(
     ------
     RecordingError
         When neither says it, nor the configuration.
+    UnreadableRecordingError
+        When the file states nonsense, and the configuration no gain.
     """
-    annotations = {} if probe is None else probe.annotations
-    bits = annotations.get("adc_bit_depth")
-    counts = int(meta.get("imMaxInt") or (2 ** (int(bits) - 1) if bits else 0))
-    gains = None if probe is None else probe.contact_annotations.get("ap_gains")
-    if gains is None:
-        gains = meta.get("imChan0apGain") or annotations.get("ap_gain")
+    try:
+        range_v, counts, gains = _amplification(meta_path, meta, probe)
+    except UnreadableRecordingError:
+        if config.gain_to_uv is None:
+            raise
+        return config.gain_to_uv
     if counts and gains is not None:
         amplification = np.broadcast_to(np.asarray(gains, dtype=float), num_electrodes(meta))
-        return np.asarray(1e6 * float(meta["imAiRangeMax"]) / counts / amplification)
+        return np.asarray(1e6 * range_v / counts / amplification)
     if config.gain_to_uv is not None:
         return config.gain_to_uv
     lacking = "the gain of its channels (imChan0apGain)" if counts else "the range of its converters (imMaxInt)"
@@ -178,3 +205,20 @@ def gains_uv(
         f"'{meta_path}' does not say {lacking}, and its probe is none that probeinterface knows.",
         remedy="Set recording.gain_to_uv to the microvolts of one count.",
     )
+
+
+def _amplification(
+    meta_path: Path, meta: Mapping[str, str], probe: Probe | None
+) -> tuple[float, int | None, np.ndarray | float | None]:
+    """Volts at the highest count, that count, and the gain of the amplifiers; None where nothing says it."""
+    annotations = {} if probe is None else probe.annotations
+    range_v = stated_number(meta["imAiRangeMax"], "imAiRangeMax", meta_path, remedy=_SET_GAIN, positive=True)
+    if "imMaxInt" in meta:
+        counts = stated_count(meta["imMaxInt"], "imMaxInt", meta_path, remedy=_SET_GAIN, least=1)
+    else:
+        bits = annotations.get("adc_bit_depth")
+        counts = 2 ** (int(bits) - 1) if bits else None
+    gains = None if probe is None else probe.contact_annotations.get("ap_gains")
+    if gains is None and "imChan0apGain" in meta:
+        gains = stated_number(meta["imChan0apGain"], "imChan0apGain", meta_path, remedy=_SET_GAIN, positive=True)
+    return range_v, counts, annotations.get("ap_gain") if gains is None else gains

@@ -99,7 +99,9 @@ def test_what_failed_is_wanted_again_from_the_asset_that_failed_on(home: Home) -
 def test_groups_whose_spikes_were_missed_have_the_recording_sorted_again(home: Home) -> None:
     known = _known(home, "a.nwb", "b.nwb", "c.nwb")
     for key in ("a.nwb", "b.nwb", "c.nwb"):
-        publish(home.store, "sorting", recording=key, details={"num_units": 6, "missed_groups": {"g1": "No templates."}})
+        publish(
+            home.store, "sorting", recording=key, details={"num_units": 6, "missed_groups": {"g1": "No templates."}}
+        )
     _fail(home, "b.nwb", "unit_metrics")
     _fail(home, "c.nwb", "binary_dat")
 

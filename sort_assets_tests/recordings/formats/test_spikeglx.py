@@ -266,6 +266,50 @@ def test_a_damaged_meta_file_is_refused(old: str, new: str, short: BaseRecording
         open_recording(folder)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("imSampRate", "30 000"),
+        ("imSampRate", "1e12"),
+        ("nSavedChans", "17.5"),
+        ("snsApLfSy", "16,none,1"),
+        ("snsApLfSy", "0,16,1"),
+        ("snsSaveChanSubset", "0:x"),
+        ("snsSaveChanSubset", "0:999999999"),
+        ("firstSample", "-1"),
+        ("fileSizeBytes", "nan"),
+        ("imAiRangeMax", "-0.6"),
+        ("imAiRangeMax", "0,6"),
+        ("imMaxInt", "0"),
+    ],
+)
+def test_nonsense_in_a_field_is_told_with_its_name_and_value(
+    field: str, value: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    meta = _file(folder, "meta")
+    meta.write_text(re.sub(rf"^{field}=.*$", f"{field}={value}", meta.read_text(), flags=re.MULTILINE))
+
+    with pytest.raises(
+        UnreadableRecordingError,
+        match=rf"(?s)imec0\.ap\.meta.*(states|contradicts|lists).*{field}.*Remedy: (Put back|Correct)",
+    ) as raised:
+        open_recording(folder)
+
+    assert "Error:" not in raised.value.message
+
+
+def test_a_gain_that_somebody_states_stands_for_nonsense_in_the_file(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    _edit(_file(folder, "meta"), "imAiRangeMax=0.6", "imAiRangeMax=?")
+
+    with pytest.raises(UnreadableRecordingError, match=r"states '\?' as imAiRangeMax"):
+        open_recording(folder)
+    recording = open_recording(folder, config=RecordingConfig(gain_to_uv=2.0))
+
+    np.testing.assert_array_equal(recording.get_channel_gains(), 2.0)
+
+
 def test_a_part_number_that_nobody_knows_needs_no_table_where_the_file_says_all(
     short: BaseRecording, tmp_path: Path
 ) -> None:
@@ -279,14 +323,11 @@ def test_a_part_number_that_nobody_knows_needs_no_table_where_the_file_says_all(
     np.testing.assert_allclose(recording.get_channel_gains(), AP_GAIN_TO_UV)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [("snsApLfSy=16,0,1", "snsApLfSy=12,0,1"), ("imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999")]
-)
 def test_a_probe_that_can_t_be_read_is_refused_unless_a_probe_file_stands_for_it(
-    old: str, new: str, short: BaseRecording, tmp_path: Path
+    short: BaseRecording, tmp_path: Path
 ) -> None:
     folder = write_spikeglx(short, tmp_path / "run_g0")
-    _edit(_file(folder, "meta"), old, new)
+    _edit(_file(folder, "meta"), "imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999")
     _edit(_file(folder, "meta"), "snsGeomMap", "other")
     probe = generate_linear_probe(12)
     probe.set_device_channel_indices(np.arange(12))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import RecordingError, UnreadableRecordingError
-from sort_assets.recordings.formats.reading import NOT_UNDERSTOOD
+from sort_assets.errors import RecordingError, StreamError, UnreadableRecordingError
+from sort_assets.recordings.clock import recording_clocks
+from sort_assets.recordings.formats.reading import MIN_SORTABLE_RATE_HZ, NOT_UNDERSTOOD
+from sort_assets.recordings.formats.stated_numbers import stated_rate
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_probes
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ _SMALLEST_RANGE_UV = 100.0
 """From the lowest to the highest count."""
 
 
+_COARSEST = 0.5
+"""Samples between times that a number of 64 bits can hold."""
 _NUMBERS = "iuf"
 """Kinds of numpy's types that hold samples: whole numbers, unsigned ones, floating-point numbers."""
 
@@ -40,7 +44,9 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
     Raises
     ------
     UnreadableRecordingError
-        When there is no channel, two have the same id, samples are no real numbers, or the rate is no positive one.
+        When there is no channel, two have the same id, samples are no real numbers, or rate or times can't be.
+    StreamError
+        When the rate is too low for spikes.
     RecordingError
         When a gain or offset is no finite number, or a gain can't be one of a recording of spikes.
     MissingProbeError
@@ -60,12 +66,15 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
             f"The samples of '{path}' are of the type {recording.dtype}, which is none of voltages.",
             remedy="Save the recording again with samples that are whole or floating-point numbers.",
         )
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise UnreadableRecordingError(
-            f"'{path}' states {rate_hz} samples per second.",
-            remedy="Correct the sampling rate in the file, or save the samples as a plain binary file, whose rate "
-            "recording.binary states.",
+    stated_rate(rate_hz, "its sampling rate", path)
+    if rate_hz < MIN_SORTABLE_RATE_HZ:
+        raise StreamError(
+            f"'{path}' has {rate_hz:g} samples per second, too few for spikes: it holds local field potentials, or the "
+            "rate is wrong.",
+            remedy="Sort the recording of the wide-band signal. If the rate is wrong, correct it in the file or, of a "
+            "plain binary file, in recording.binary.",
         )
+    _check_times(recording, path)
     _check_gains(recording, path, config)
     if config.probe_file is None and recording.has_probe():
         planar, depth_left_out = planar_probes(recording.get_probegroup())
@@ -75,6 +84,17 @@ def check_opened(recording: BaseRecording, path: Path, config: RecordingConfig) 
             if groups is not None:
                 recording.set_property("group", groups)
             recording.annotate(**{DEPTH_LEFT_OUT: depth_left_out})
+
+
+def _check_times(recording: BaseRecording, path: Path) -> None:
+    """Check that numbers of 64 bits can tell the time of one sample from the next."""
+    for clock in recording_clocks(recording):
+        latest_s = max(abs(clock.pieces[0].start_time_s), abs(clock.pieces[-1].end_time_s))
+        if not np.isfinite(latest_s) or np.spacing(latest_s) * clock.nominal_hz > _COARSEST:
+            raise UnreadableRecordingError(
+                f"'{path}' states times up to {latest_s:.6g} s, where samples can't be told apart by their times.",
+                remedy="Correct the start or the timestamps in the file: they are in seconds.",
+            )
 
 
 def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) -> None:
@@ -95,8 +115,17 @@ def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) 
     if gains is None or config.gain_to_uv is not None or recording.dtype.kind not in "iu":
         return
     counts_uv = np.abs(np.asarray(gains, dtype=float))
+    range_uv = counts_uv * 2.0 ** (8 * recording.dtype.itemsize)
+    if offsets is not None and config.offset_to_uv is None and (np.abs(offsets) > range_uv).any():
+        first = int(np.flatnonzero(np.abs(offsets) > range_uv)[0])
+        raise RecordingError(
+            f"'{path}' states an offset of {offsets[first]:.8g} microvolts on channel "
+            f"'{recording.channel_ids[first]}', and all its counts span {range_uv[first]:.8g}.",
+            remedy="Set recording.offset_to_uv to the microvolts of the count 0, usually 0, or correct the offset in "
+            "the file (NWB: offset is in volts).",
+        )
     too_coarse = counts_uv > _LARGEST_COUNT_UV
-    too_fine = counts_uv * 2.0 ** (8 * recording.dtype.itemsize) < _SMALLEST_RANGE_UV
+    too_fine = range_uv < _SMALLEST_RANGE_UV
     for is_so, so in ((too_coarse, "no spike is as large"), (too_fine, "no spike fits into the range of its counts")):
         if is_so.any():
             first = int(np.flatnonzero(is_so)[0])

@@ -17,6 +17,7 @@ from sort_assets.recordings.completeness import complete, missing_parts
 from sort_assets.recordings.headers import read_header
 from sort_assets.recordings.preflight import inspect_recording
 from sort_assets.testing.nwb import write_nwb
+from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.recordings.writers import (
     write_binary,
     write_intan,
@@ -196,3 +197,17 @@ def test_a_whole_recording_is_the_same_with_and_without(short: BaseRecording, tm
 
     assert complete(recording).passed
     assert recording.get_num_samples() == open_recording(run).get_num_samples()
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_an_hdf5_file_without_its_end_is_told_that_no_setting_opens_it(
+    accepted: bool, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    cut_second_half(path)
+
+    with pytest.raises(UnreadableRecordingError, match="its end is missing") as raised:
+        open_recording(path, config=RecordingConfig(accept_incomplete=accepted))
+
+    assert "accept_incomplete does not help" in raised.value.remedy
+    assert "set recording.accept_incomplete" not in raised.value.remedy

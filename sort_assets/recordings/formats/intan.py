@@ -5,6 +5,7 @@ Only the amplifier channels are sorted. The files hold no positions of the elect
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +24,13 @@ from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     NOT_UNDERSTOOD,
     NOTHING_RECORDED,
-    check_rate,
     choose_stream,
     clock_readable,
     count_samples,
     read_first_and_last_sample,
     readable,
 )
+from sort_assets.recordings.formats.stated_numbers import stated_rate
 from sort_assets.recordings.sample_numbers import clock_from_numbers
 
 STREAM = "amplifier"
@@ -94,6 +95,7 @@ def open_intan(path: Path, stream: str | None, config: RecordingConfig) -> BaseR
     """
     choose_stream(path, stream, (STREAM,))
     missing = Missing(config.accept_incomplete)
+    _check_rate(_header_of(path) or path if path.is_dir() else path)
     if path.is_dir():
         num_samples = _check_sizes(path, missing)
         recording = _extract(path, _header_of(path) or path)
@@ -102,7 +104,6 @@ def open_intan(path: Path, stream: str | None, config: RecordingConfig) -> BaseR
         recording = _extract(path, path)
         if recording.neo_reader.rest_bytes:
             missing.note(f"'{path}' is truncated: it ends in the middle of a block of samples.")
-    check_rate(float(recording.sampling_frequency), path)
     read_first_and_last_sample(recording, path)
     with clock_readable(path):
         clock = clock_from_numbers(recording.sample_numbers, float(recording.sampling_frequency))
@@ -214,7 +215,7 @@ def _extract(path: Path, header: Path) -> IntanRecording:
         # The messages of neo 0.14.6, SpikeInterface 0.105.3 and numpy; everything else is reported as it is.
         except IndexError as error:
             raise UnreadableRecordingError(
-                f"'{header}' is truncated: its header is not complete.", remedy=COPY_AGAIN
+                f"'{header}' is truncated or damaged: its header is not complete.", remedy=NOT_UNDERSTOOD
             ) from error
         except AssertionError as error:
             if "stream_id" not in str(error):
@@ -249,6 +250,14 @@ def _check_beginning(path: Path) -> None:
             f"'{path}' is damaged or incomplete: it does not begin as an Intan {path.suffix} file does.",
             remedy=NOT_UNDERSTOOD,
         )
+
+
+def _check_rate(header: Path) -> None:
+    """Check the sampling rate, which stands behind the magic number and the version."""
+    with header.open("rb") as file:
+        beginning = file.read(12)
+    if len(beginning) == 12:
+        stated_rate(struct.unpack("<f", beginning[8:])[0], "sampling rate", header)
 
 
 def _check_sizes(folder: Path, missing: Missing) -> int:

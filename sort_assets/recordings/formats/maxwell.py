@@ -19,7 +19,7 @@ from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_do
 from sort_assets.recordings.formats.hdf5_filters import register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
-    check_rate,
+    NOT_UNDERSTOOD,
     choose_stream,
     clock_readable,
     open_hdf5,
@@ -27,6 +27,7 @@ from sort_assets.recordings.formats.reading import (
     readable,
 )
 from sort_assets.recordings.formats.remembered_clocks import remembered_clock
+from sort_assets.recordings.formats.stated_numbers import stated_number, stated_rate
 from sort_assets.recordings.sample_numbers import clock_from_numbers
 
 COUNTS_AT_ZERO = 512
@@ -40,7 +41,6 @@ FRAME_NUMBERS = "groups/routed/frame_nos"
 """Number of each sample (uint64) in a recording of a well. Frames that were lost, or not wanted between triggers, are
 left out."""
 
-_OLD_LAYOUT_VERSION = 20160704
 _OLD_LAYOUT_STREAM = "well000"
 _OLD_LAYOUT_RATE_HZ = 20000.0
 _LIBRARIES = ("libcompression*.so", "libcompression*.dylib", "compression*.dll")
@@ -48,6 +48,7 @@ _LIBRARIES = ("libcompression*.so", "libcompression*.dylib", "compression*.dll")
 _FULL_SCALE_V = 3.3
 _COUNTS = 1024
 _USUAL_AMPLIFICATION = 512.0
+_SET_GAIN = "Set recording.gain_to_uv to the microvolts of one count, or correct the setting in the file."
 
 
 def is_maxwell(path: Path) -> bool:
@@ -96,7 +97,8 @@ def open_maxwell(path: Path, stream: str | None, config: RecordingConfig) -> Bas
         recorded = _recorded(file)
         well_name, rec_name = recorded[choose_stream(path, stream, tuple(recorded))]
         well = read_well(file, well_name, rec_name)
-        check_rate(well.sampling_hz, path)
+        if config.gain_to_uv is None:
+            _stated_gain_uv(file if rec_name is None else file[f"wells/{well_name}/{rec_name}"])
         _check_samples(path, file[well.samples_path])
     with readable(path):
         try:
@@ -248,15 +250,17 @@ def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
     """
     channels_of_rows: np.ndarray | None = None
     if rec_name is None:
-        place, mapping, samples_path = file, file["mapping"][:], "sig"
+        place, mapping, samples_path = file, _map(file, "mapping"), "sig"
         sampling_hz = _OLD_LAYOUT_RATE_HZ
         if mapping["channel"].max() < file["sig"].shape[0]:
             # All amplifiers of the chip, and a few rows with other signals.
             channels_of_rows = np.arange(file["sig"].shape[0])
     else:
         place = file[f"wells/{well_name}/{rec_name}"]
-        mapping, samples_path = place["settings/mapping"][:], f"{place.name}/groups/routed/raw"
-        sampling_hz = float(place["settings/sampling"][0])
+        mapping, samples_path = _map(place, "settings/mapping"), f"{place.name}/groups/routed/raw"
+        sampling_hz = stated_rate(
+            _setting(place, "sampling"), f"sampling of {well_name}/{rec_name}", Path(file.filename)
+        )
         # The map may name channels that were not recorded, such as those of stimulation, or the same one twice; neo
         # (up to 0.14.6) then can't open the file (NeuralEnsemble/python-neo#1702).
         if "channels" in place["groups/routed"]:
@@ -289,7 +293,7 @@ def read_well(file: h5py.File, well_name: str, rec_name: str | None) -> Well:
         electrodes=lines["electrode"],
         positions_um=np.column_stack([lines["x"], lines["y"]]).astype(float),
         sampling_hz=sampling_hz,
-        gain_to_uv=_gain_to_uv(place["settings"]),
+        gain_to_uv=_gain_to_uv(place),
         doubled=doubled,
     )
 
@@ -302,16 +306,46 @@ def _probe(well: Well) -> Probe:
     return probe
 
 
-def _gain_to_uv(settings: h5py.Group) -> float:
-    if "lsb" in settings:
-        return float(settings["lsb"][0]) * 1e6
-    amplification = float(settings["gain"][0]) if "gain" in settings else _USUAL_AMPLIFICATION
-    return _FULL_SCALE_V / (_COUNTS * amplification) * 1e6
+def _gain_to_uv(place: h5py.Group) -> float:
+    """Microvolts per count; 1 where the file states nonsense, so that somebody's gain also scales the offset."""
+    try:
+        return _stated_gain_uv(place)
+    except UnreadableRecordingError:
+        return 1.0
+
+
+def _stated_gain_uv(place: h5py.Group) -> float:
+    path = Path(place.file.filename)
+    lsb_v, amplification = (_setting(place, name) for name in ("lsb", "gain"))
+    if lsb_v is not None:
+        return 1e6 * stated_number(lsb_v, f"lsb of {place.name}", path, remedy=_SET_GAIN, positive=True)
+    if amplification is None:
+        amplification = _USUAL_AMPLIFICATION
+    gain = stated_number(amplification, f"gain of {place.name}", path, remedy=_SET_GAIN, positive=True)
+    return _FULL_SCALE_V / (_COUNTS * gain) * 1e6
+
+
+def _setting(place: h5py.Group, name: str) -> Any:
+    """A setting as it is stored: an array of one number; None where there is none."""
+    stored = place.get(f"settings/{name}")
+    return stored[()] if isinstance(stored, h5py.Dataset) else None
+
+
+def _map(place: h5py.Group, name: str) -> np.ndarray:
+    """The map of electrodes."""
+    mapping: np.ndarray = place[name][()]
+    lacking = [column for column in ("channel", "electrode", "x", "y") if column not in (mapping.dtype.names or ())]
+    if lacking or mapping.ndim != 1:
+        raise UnreadableRecordingError(
+            f"The map of electrodes of '{place.file.filename}' ({name}) lacks {', '.join(lacking) or 'rows'}.",
+            remedy=NOT_UNDERSTOOD,
+        )
+    return mapping
 
 
 def _recorded(file: h5py.File) -> dict[str, tuple[str, str | None]]:
     """Stream name to well and name of the recording."""
-    if int(file["version"][0]) == _OLD_LAYOUT_VERSION:
+    if "wells" not in file:
         return {_OLD_LAYOUT_STREAM: (_OLD_LAYOUT_STREAM, None)}
     found = [
         (well_name, rec_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sort_assets.recordings.clock import BrokenClockError, Clock, annotate_clock
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.hdf5_filters import check_filters, register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
+from sort_assets.recordings.formats.nwb_electrodes import electrodes_problem, readable_columns
 from sort_assets.recordings.formats.nwb_series import Series, find_series
 from sort_assets.recordings.formats.reading import (
     LINKED_FILE,
@@ -35,10 +36,12 @@ from sort_assets.recordings.formats.reading import (
     unique_names,
 )
 from sort_assets.recordings.formats.remembered_clocks import remembered_clock
+from sort_assets.recordings.formats.stated_numbers import stated_number
 from sort_assets.recordings.probes import DEPTH_LEFT_OUT, planar_positions
 from sort_assets.recordings.timestamps import clock_from_timestamps, usual_rate_hz
 
 _FEW = 2
+_START = "Correct starting_time in the file: the time of the first sample in seconds."
 _NO_PROPERTIES = frozenset({"id", "rel_x", "rel_y", "rel_z", "group", "group_name", "channel_name", "offset"})
 """Columns of the electrodes table that are not handed on as properties of channels: they are something else of it."""
 
@@ -69,20 +72,26 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
         if timestamps is not None:
             rate_hz = usual_rate_hz(timestamps)
+        file_path = Path(file_path)
         BaseRecording.__init__(
             self,
             channel_ids=unique_names(ids) if isinstance(ids[0], str) else ids,
             sampling_frequency=float(rate_hz),
             dtype=self._reader.dtype(),
         )
-        times = {"sampling_frequency": float(rate_hz), "t_start": float(start_time_s)}
+        start_time_s = stated_number(
+            start_time_s, f"starting_time of {electrical_series_path}", file_path, remedy=_START
+        )
+        times = {"sampling_frequency": float(rate_hz), "t_start": start_time_s}
         self.add_recording_segment(NwbRecordingSegment(self._reader.data(), times))
         has_table = self._reader.electrodes_table is not None
         if "conversion" in self._reader.data().attrs:
-            self.set_channel_gains(self._reader.gain_to_volts() * 1e6)
-        offset_v = self._reader.offset_to_volts() if has_table else self._reader.data().attrs.get("offset", 0.0)
-        self.set_channel_offsets(offset_v * 1e6)
-        for column in self._reader.column_names if has_table else ():
+            self.set_channel_gains(self._microvolts(self._reader.gain_to_volts))
+        if has_table:
+            self.set_channel_offsets(self._microvolts(self._reader.offset_to_volts))
+        else:
+            self.set_channel_offsets(self._microvolts(lambda: self._reader.data().attrs.get("offset", 0.0)))
+        for column in readable_columns(self._reader.electrodes_table) if has_table else ():
             values = None if column in _NO_PROPERTIES else self._reader.read_electrode_property(column)
             if values is not None:
                 self.set_property("brain_area" if column == "location" else column, values)
@@ -98,26 +107,49 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
             "with_probe": with_probe,
         }
 
+    def _microvolts(self, read_volts: Callable[[], Any]) -> np.ndarray:
+        """A gain or offset for each channel; NaN where no numbers are stated, or not as many, which is told later."""
+        try:
+            return np.array(np.broadcast_to(np.asarray(read_volts(), dtype=float) * 1e6, self.get_num_channels()))
+        except (TypeError, ValueError, OverflowError):
+            return np.full(self.get_num_channels(), np.nan)
+
     def _read_electrodes(self, file_path: str | Path, series: str, *, needed: bool) -> list[Any]:
         """Open the series and its part of the table of electrodes; returns the ids of the channels.
 
         Where the electrodes are not needed and can't be read, there is no table, and channels are counted.
         """
-        try:
+        with open_hdf5(Path(file_path)) as file:
+            problem = electrodes_problem(file[series])
+        if problem is None:
             self._reader.load_recording(file_path=file_path)
             self._check_shape(series)
-            self._check_electrodes(series)
-            return list(self._reader.channel_ids())
-        # Series without electrodes, tables without rows for them, columns of another length.
-        except Exception:
-            if self._reader.series is None:
-                raise
+            if not needed and self._has_other_electrodes():
+                self._reader.electrodes_table = None
+            elif needed:
+                self._check_electrodes(series)
+        else:
+            # As `load_recording` does, up to the electrodes.
+            self._reader._open_handle(
+                file_path=file_path, file=None, stream_mode=None, cache=False, stream_cache_path=None
+            )
+            self._reader.series = self._reader._locate_electrical_series("hdf5")
             self._check_shape(series)
             if needed:
-                raise
-            self._reader.electrodes_table = None
-            shape = self._reader.data().shape
-            return list(range(1 if len(shape) == 1 else shape[1]))
+                raise UnreadableRecordingError(
+                    f"The electrodes of the series '{series}' in '{file_path}' can't be read: {problem}.",
+                    remedy="Write the file again with the electrodes of this series, or set recording.probe_file to a "
+                    "probeinterface JSON file with the positions of its channels.",
+                )
+        if self._reader.electrodes_table is not None:
+            return list(self._reader.channel_ids())
+        shape = self._reader.data().shape
+        return list(range(1 if len(shape) == 1 else shape[1]))
+
+    def _has_other_electrodes(self) -> bool:
+        """Whether there are not as many electrodes as columns of samples."""
+        shape = self._reader.data().shape
+        return len(self._reader.electrodes_indices) != (1 if len(shape) == 1 else shape[1])
 
     def _check_shape(self, series: str) -> None:
         """Check that samples are in rows: by the numbers of timestamps and electrodes, or else as there are more."""
@@ -143,14 +175,8 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     def _check_electrodes(self, series: str) -> None:
         """Check that each column of samples has its electrode."""
         shape, num_electrodes = self._reader.data().shape, len(self._reader.electrodes_indices)
-        if len(shape) not in (1, 2):
-            raise UnreadableRecordingError(
-                f"The samples of '{series}' in '{self._reader.file.filename}' have the shape {shape}, which is not "
-                "(times, channels).",
-                remedy="Write the file again with samples of shape (times, channels).",
-            )
         num_columns = 1 if len(shape) == 1 else shape[1]
-        if num_columns != num_electrodes:
+        if self._has_other_electrodes():
             raise UnreadableRecordingError(
                 f"The samples of '{series}' in '{self._reader.file.filename}' have {num_columns} columns, and "
                 f"{num_electrodes} electrodes are named.",

@@ -11,6 +11,7 @@ import h5py
 
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.formats.reading import COPY_AGAIN, MIN_SORTABLE_RATE_HZ, clock_readable, open_hdf5, readable
+from sort_assets.recordings.formats.stated_numbers import stated_rate
 from sort_assets.recordings.timestamps import usual_rate_hz
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
@@ -164,7 +165,7 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
         )
     with readable(path), clock_readable(path):
         data = series["data"]
-        rate_hz = _rate(series)
+        rate_hz = _rate(name, series, path)
         place = _place(data)
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UnreadableRecordingError(
@@ -181,7 +182,7 @@ def _same_or_other(path: Path, name: str) -> Path:
     return path if other.exists() and other.samefile(path) else other
 
 
-def _rate(series: h5py.Group) -> float:
+def _rate(name: str, series: h5py.Group, path: Path) -> float:
     if "starting_time" in series:
-        return float(series["starting_time"].attrs["rate"])
+        return stated_rate(series["starting_time"].attrs.get("rate"), f"rate of {name}/starting_time", path)
     return usual_rate_hz(series["timestamps"])

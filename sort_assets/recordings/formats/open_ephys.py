@@ -15,6 +15,7 @@ Layout: https://open-ephys.github.io/gui-docs/User-Manual/Recording-data/Binary-
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -38,7 +39,6 @@ from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
     NOTHING_RECORDED,
-    check_rate,
     choose_stream,
     clock_readable,
     count_samples,
@@ -48,6 +48,7 @@ from sort_assets.recordings.formats.reading import (
     unique_names,
 )
 from sort_assets.recordings.formats.shared_clock import LAST_BUFFER, shared_clock
+from sort_assets.recordings.formats.stated_numbers import stated_number, stated_rate
 from sort_assets.recordings.pickle_guard import refuse_pickles
 from sort_assets.recordings.probes import attach_neuropixels
 from sort_assets.recordings.sample_numbers import clock_from_numbers
@@ -61,6 +62,7 @@ _EXPERIMENT = re.compile(r"experiment(?P<number>\d+)")
 _RECORDING = re.compile(r"recording(?P<number>\d+)")
 _SETTINGS = re.compile(r"settings(_\d+)?\.xml")
 _STRUCTURE = "structure.oebin"
+_PUT_BACK = f"Put back the {_STRUCTURE} that the GUI wrote, or correct the field in it: it was edited or damaged."
 _SAMPLES = "continuous.dat"
 # Where units are left out, electrodes are in microvolts and inputs of the converter in volts (see the layout).
 _MICROVOLTS = ("uV", "")
@@ -285,7 +287,13 @@ def _segments(place: _Place) -> list[tuple[str, _Segment | UnreadableRecordingEr
             f"'{place.folder}' lacks {_STRUCTURE}, which says what its channels are.", remedy=COPY_AGAIN
         )
     with readable(structure):
-        described = json.loads(structure.read_text(encoding="utf-8"))["continuous"]
+        content = json.loads(structure.read_text(encoding="utf-8-sig"))
+        described = content.get("continuous") if isinstance(content, dict) else None
+        if not isinstance(described, list) or not all(isinstance(stream, dict) for stream in described):
+            raise UnreadableRecordingError(
+                f"'{structure}' does not describe streams of samples: it has no list 'continuous' of them.",
+                remedy=_PUT_BACK,
+            )
         names = [_folder_name(place, stream) for stream in described]
     segments: list[_Segment | UnreadableRecordingError] = []
     for name, stream in zip(names, described, strict=True):
@@ -298,31 +306,51 @@ def _segments(place: _Place) -> list[tuple[str, _Segment | UnreadableRecordingEr
 
 
 def _folder_name(place: _Place, described: Mapping[str, Any]) -> str:
-    name = str(described["folder_name"]).strip("/")
+    name = str(described.get("folder_name", "")).strip("/")
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise UnreadableRecordingError(
-            f"'{place.folder / _STRUCTURE}' names a folder outside its recording: '{described['folder_name']}'.",
-            remedy=f"Put back the {_STRUCTURE} that the GUI wrote, or correct folder_name in it.",
+            f"'{place.folder / _STRUCTURE}' names a folder outside its recording, or none: '{name}'.",
+            remedy=_PUT_BACK,
         )
     return name
 
 
 def _segment(place: _Place, name: str, described: Mapping[str, Any]) -> _Segment:
-    channels = described["channels"]
+    structure, channels = place.folder / _STRUCTURE, described.get("channels")
+    if not isinstance(channels, list) or not all(
+        isinstance(channel, dict) and "channel_name" in channel for channel in channels
+    ):
+        raise UnreadableRecordingError(
+            f"'{structure}' does not list the channels of {name} by their names.", remedy=_PUT_BACK
+        )
+    num_channels = described.get("num_channels")
+    if isinstance(num_channels, int | float) and num_channels != len(channels):
+        raise UnreadableRecordingError(
+            f"'{structure}' states {num_channels!r} channels of {name} (num_channels), and lists {len(channels)}.",
+            remedy=_PUT_BACK,
+        )
     electrodes = (
         index
         for index, channel in enumerate(channels)
         if channel.get("units", "") in _MICROVOLTS
-        and not _NO_ELECTRODE.search(channel["channel_name"])
+        and not _NO_ELECTRODE.search(str(channel["channel_name"]))
         and not name.startswith(_NATIONAL_INSTRUMENTS)
     )
     return _Segment(
         folder=place.folder / "continuous" / name,
-        rate_hz=check_rate(float(described["sample_rate"]), place.folder / _STRUCTURE),
-        channels=tuple((str(channel["channel_name"]), float(channel["bit_volts"])) for channel in channels),
+        rate_hz=stated_rate(described.get("sample_rate"), f"sample_rate of {name}", structure),
+        channels=tuple((str(channel["channel_name"]), _microvolts(channel, structure)) for channel in channels),
         electrodes=tuple(electrodes),
         settings=place.settings,
     )
+
+
+def _microvolts(channel: Mapping[str, Any], structure: Path) -> float:
+    """What a count of a channel is; NaN where nonsense is stated, which is told unless somebody states another."""
+    try:
+        return stated_number(channel.get("bit_volts"), "bit_volts", structure, remedy=_PUT_BACK, positive=True)
+    except UnreadableRecordingError:
+        return math.nan
 
 
 def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | None:

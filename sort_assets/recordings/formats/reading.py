@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,10 @@ MIN_SORTABLE_RATE_HZ = 5000.0
 LINKED_FILE = "linked_file"
 """Annotation of a recording whose samples lie in another file than the one that was opened: that file."""
 COPY_AGAIN = "Copy the recording again from where it was made, and compare the sizes."
+NO_END = (
+    f"{COPY_AGAIN} If it is whole nowhere, ignore it with a rule: HDF5 can't open a file without its end, so that "
+    "recording.accept_incomplete does not help, but to leave it out of a folder of files that are one recording."
+)
 NOTHING_RECORDED = (
     "Compare it with the original, and copy it again if that holds more. If it does not, nothing was recorded: move it "
     "away, or ignore it with a rule."
@@ -107,7 +110,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise _no_text(path) from error
     except OSError as error:
         if "truncated" in str(error):
-            what, remedy = "is truncated: its end is missing", COPY_AGAIN
+            what, remedy = "is truncated: its end is missing", NO_END
         elif "signature not found" in str(error):
             what, remedy = "is damaged or incomplete: it does not begin as an HDF5 file does", NOT_UNDERSTOOD
         else:
@@ -146,22 +149,6 @@ def count_samples(path: Path, num_channels: int, itemsize: int = 2, *, missing: 
             "channels."
         )
     return num_samples
-
-
-def check_rate(rate_hz: float, path: Path) -> float:
-    """The sampling rate that a file states, if it is a positive number.
-
-    Raises
-    ------
-    UnreadableRecordingError
-        When it is not.
-    """
-    if not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise UnreadableRecordingError(
-            f"'{path}' states {rate_hz:g} samples per second.",
-            remedy="Correct the rate in the file, or describe the samples in recording.binary, which states one.",
-        )
-    return rate_hz
 
 
 def read_first_and_last_sample(recording: BaseRecording, path: Path) -> None:

@@ -214,7 +214,7 @@ def _amplification(
     annotations = {} if probe is None else probe.annotations
     range_v = stated_number(meta["imAiRangeMax"], "imAiRangeMax", meta_path, remedy=_SET_GAIN, positive=True)
     if "imMaxInt" in meta:
-        counts = stated_count(meta["imMaxInt"], "imMaxInt", meta_path, remedy=_SET_GAIN, least=1)
+        counts: int | None = stated_count(meta["imMaxInt"], "imMaxInt", meta_path, remedy=_SET_GAIN, least=1)
     else:
         bits = annotations.get("adc_bit_depth")
         counts = 2 ** (int(bits) - 1) if bits else None

@@ -58,12 +58,13 @@ def stated_rate(value: object, field: str, path: Path) -> float:
         When it is missing, not positive, or one that no amplifier has.
     """
     number = _number(value)
+    remedy = (
+        f"Correct {field} in the file, or export the samples to a plain binary file, as recording.binary describes."
+    )
+    if value is None:
+        raise _nonsense(value, field, path, "rate", remedy)
     if number is None or not 0 < number <= _FASTEST_HZ:
-        raise UnreadableRecordingError(
-            f"'{path}' states {_shown(value)} samples per second ({field}).",
-            remedy=f"Correct {field} in the file, or export the samples to a plain binary file, whose rate "
-            "recording.binary states.",
-        )
+        raise UnreadableRecordingError(f"'{path}' states {_shown(value)} samples per second ({field}).", remedy=remedy)
     return number
 
 
@@ -89,5 +90,11 @@ def _nonsense(value: object, field: str, path: Path, what: str, remedy: str) -> 
 
 
 def _shown(value: object) -> str:
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     text = f"{value:g}" if isinstance(value, int | float) else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -130,8 +130,8 @@ def test_a_file_of_the_other_kind_under_the_wrong_name_is_damaged(short: BaseRec
 @pytest.mark.parametrize(
     ("num_bytes", "message"),
     [
-        (10, "truncated: its header is not complete"),
-        (400, "truncated: its header is not complete"),
+        (10, "truncated or damaged: its header is not complete"),
+        (400, "truncated or damaged: its header is not complete"),
         (-1, "truncated: it ends in the middle of a block"),
     ],
 )
@@ -248,3 +248,13 @@ def test_a_folder_whose_sample_numbers_end_within_one_can_be_accepted(
     assert recording.get_num_channels() == 16
     assert recording.get_num_samples() >= short.get_num_samples() - 1
     assert any("time.dat' is truncated" in part for part in missing_parts(recording))
+
+
+@pytest.mark.parametrize(("rate", "message"), [(np.nan, "states nan samples"), (1e30, "states 1e\\+30 samples")])
+def test_a_rate_that_can_t_be_is_told(rate: float, message: str, short: BaseRecording, tmp_path: Path) -> None:
+    path = write_intan(short, tmp_path / "recording.rhd")
+    content = path.read_bytes()
+    path.write_bytes(content[:8] + np.float32(rate).tobytes() + content[12:])
+
+    with pytest.raises(UnreadableRecordingError, match=message):
+        open_recording(path)

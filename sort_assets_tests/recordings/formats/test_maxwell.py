@@ -13,7 +13,7 @@ from spikeinterface.core import load as load_recording
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, StreamError, UnreadableRecordingError
-from sort_assets.recordings import open_recording, sortable_streams
+from sort_assets.recordings import open_recording, prepare, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.clock_check import clock
 from sort_assets.recordings.headers import read_header
@@ -21,6 +21,7 @@ from sort_assets_tests.recordings.files import recording_of
 from sort_assets_tests.recordings.writers import MAXWELL_GAIN_TO_UV, write_maxwell
 
 UNAVAILABLE_FILTER = 32099
+GIVEN_GAIN = RecordingConfig(gain_to_uv=6.3, bad_channels="none")
 
 
 def _louder(short: BaseRecording) -> BaseRecording:
@@ -334,8 +335,10 @@ def _pretend_compressed(path: Path) -> None:
     [
         ("sampling", 0.0, "states 0 samples per second"),
         ("sampling", np.nan, "states nan samples per second"),
-        ("lsb", 0.0, r"no usable gain.*recording\.gain_to_uv"),
-        ("lsb", np.nan, r"no usable gain.*recording\.gain_to_uv"),
+        ("sampling", 1e12, r"states 1e\+12 samples per second \(sampling of well000/rec0000\)"),
+        ("sampling", 20.0, "has 20 samples per second, too few for spikes"),
+        ("lsb", 0.0, r"states 0 as lsb of /wells/well000/rec0000.*recording\.gain_to_uv"),
+        ("lsb", np.nan, r"states nan as lsb of /wells/well000/rec0000.*recording\.gain_to_uv"),
     ],
 )
 def test_a_well_whose_settings_can_t_be_blocks_no_other(
@@ -366,3 +369,48 @@ def test_a_probe_file_stands_for_electrodes_at_one_point(short: BaseRecording, t
     recording = open_recording(path, config=RecordingConfig(probe_file="probe.json"))
 
     np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sampling", np.array([b"fast"]), "states 'fast' samples per second"),
+        ("sampling", np.array([]), r"states \[\] samples per second"),
+        ("sampling", None, "does not state sampling of well000/rec0000"),
+        ("mapping", np.zeros(16, [("channel", "i4"), ("electrode", "i4"), ("x", "f8")]), "map of electrodes.* lacks y"),
+    ],
+    ids=["text", "empty", "lacking", "map"],
+)
+def test_nonsense_in_the_settings_is_told_with_its_name(
+    name: str, value: np.ndarray | None, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_maxwell(short, tmp_path / "plate.raw.h5")
+    with h5py.File(path, "a") as file:
+        settings = file["wells/well000/rec0000/settings"]
+        del settings[name]
+        if value is not None:
+            settings[name] = value
+
+    with pytest.raises(UnreadableRecordingError, match=message) as raised:
+        open_recording(path)
+
+    assert "Error:" not in raised.value.message
+
+
+def test_a_gain_that_somebody_states_stands_for_nonsense_in_the_file(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.raw.h5")
+    with h5py.File(path, "a") as file:
+        file["wells/well000/rec0000/settings/lsb"][...] = -1
+
+    recording = prepare(open_recording(path, config=GIVEN_GAIN), GIVEN_GAIN)
+
+    assert np.abs(recording.get_traces(end_frame=1000)).max() < 1000
+
+
+def test_the_layout_of_wells_is_read_whatever_version_is_stated(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_maxwell(short, tmp_path / "plate.raw.h5")
+    with h5py.File(path, "a") as file:
+        del file["version"]
+        file["version"] = np.array([b"unknown"])
+
+    assert open_recording(path).get_num_channels() == 16

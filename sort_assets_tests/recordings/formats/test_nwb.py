@@ -203,7 +203,7 @@ def test_a_series_without_its_electrodes_is_unreadable_with_the_cause(short: Bas
     with h5py.File(path, "a") as file:
         del file["acquisition/ElectricalSeries/electrodes"]
 
-    with pytest.raises(UnreadableRecordingError, match="electrodes must be present"):
+    with pytest.raises(UnreadableRecordingError, match="it names no electrodes"):
         open_recording(path)
 
 
@@ -596,3 +596,80 @@ def test_samples_that_are_no_voltages_are_refused(
 
     with pytest.raises(UnreadableRecordingError, match=message):
         open_recording(path)
+
+
+ELECTRODES = "general/extracellular_ephys/electrodes"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (f"{SERIES}/electrodes", [*range(15), 99], "a table that has 16, and 99 is none"),
+        (f"{SERIES}/electrodes", [*range(15), -1], "a table that has 16, and -1 is none"),
+        (f"{SERIES}/electrodes", [0.5] * 16, "no list of rows of the table, but float64"),
+        (f"{ELECTRODES}/rel_x", [b"left"] * 16, "rel_x of the table of electrodes holds no numbers"),
+        (f"{ELECTRODES}/rel_y", [1.0] * 9, "rel_y of the table of electrodes does not have a value for each"),
+        (f"{ELECTRODES}/channel_name", [np.nan] * 16, "holds float64, which are no names"),
+        (f"{SERIES}/starting_time", "noon", "states 'noon' as starting_time"),
+        (f"{SERIES}/starting_time", 1e300, r"times up to 1e\+300 s, where samples can't be told apart"),
+        (f"{SERIES}/starting_time.rate", "fast", "states 'fast' samples per second"),
+        (f"{SERIES}/starting_time.rate", 3e10, r"states 3e\+10 samples per second"),
+    ],
+)
+def test_nonsense_in_a_field_is_told_with_its_name_and_value(
+    name: str, value: object, message: str, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    _put(path, name, value)
+
+    with pytest.raises(UnreadableRecordingError, match=message) as raised:
+        open_recording(path)
+
+    assert "Error:" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (f"{SERIES}/data.conversion", "volts"),
+        (f"{SERIES}/channel_conversion", [1.0] * 9),
+        (f"{SERIES}/channel_conversion", 1.0),
+        (f"{SERIES}/data.offset", -30000.0),
+    ],
+)
+def test_a_gain_that_somebody_states_stands_for_nonsense_in_the_file(
+    name: str, value: object, short: BaseRecording, tmp_path: Path
+) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    _put(path, name, value)
+    stated = RecordingConfig(gain_to_uv=0.195, offset_to_uv=0.0, bad_channels="none")
+
+    with pytest.raises(RecordingError, match=r"Set recording\.(gain|offset)_to_uv"):
+        open_recording(path)
+    recording = prepare(open_recording(path, config=stated), stated)
+
+    assert np.abs(recording.get_traces(end_frame=1000)).max() < 1000
+
+
+def test_a_column_that_nobody_needs_is_no_reason_to_refuse_a_file(short: BaseRecording, tmp_path: Path) -> None:
+    path = write_nwb(short, tmp_path / "recording.nwb")
+    _put(path, f"{ELECTRODES}/location", [b"CA1"] * 4)
+
+    recording = open_recording(path)
+
+    assert recording.get_property("brain_area") is None
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def _put(path: Path, name: str, value: object) -> None:
+    """Put a value in the place of a data set, which keeps its attributes, or of one of its attributes."""
+    place, _, attribute = name.partition(".")
+    with h5py.File(path, "a") as file:
+        if attribute:
+            file[place].attrs[attribute] = value
+            return
+        attributes = dict(file[place].attrs) if place in file else {}
+        if place in file:
+            del file[place]
+        file[place] = value
+        file[place].attrs.update(attributes)

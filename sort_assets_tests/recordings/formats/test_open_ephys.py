@@ -16,6 +16,7 @@ from sort_assets.errors import (
     IncompatibleFilesError,
     MissingProbeError,
     ProbeGeometryError,
+    RecordingError,
     StreamError,
     UnreadableRecordingError,
 )
@@ -442,7 +443,11 @@ def test_names_tell_a_session_from_a_folder_of_sessions(name: str, entries: set[
     [
         ('"sample_rate": 30000.0', '"sample_rate": NaN', "states nan samples per second"),
         ('"sample_rate": 30000.0', '"sample_rate": 0', "states 0 samples per second"),
-        ('"channels": [', '"inputs": [', r"structure\.oebin"),
+        ('"sample_rate": 30000.0', '"sample_rate": "fast"', "states 'fast' samples per second"),
+        ('"sample_rate": 30000.0', '"rate": 30000.0', "does not state sample_rate of Neuropix"),
+        ('"num_channels": 16', '"num_channels": 17', "states 17 channels of Neuropix.* and lists 16"),
+        ('"channels": [', '"inputs": [', r"structure\.oebin' does not list the channels"),
+        ('"channel_name": ', '"label": ', r"structure\.oebin' does not list the channels"),
     ],
 )
 def test_a_stream_that_is_described_wrongly_blocks_no_other(
@@ -519,3 +524,26 @@ def test_converters_turns_of_channels_that_can_t_be_told_are_left_out(short: Bas
     order_converters(few)
 
     assert few.get_property("inter_sample_shift") is None
+
+
+@pytest.mark.parametrize("gain", ['"bit_volts": -', '"bits": ', '"bit_volts": "many", "was": '])
+def test_a_gain_that_can_t_be_is_asked_for(gain: str, short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    structure = _recording_folder(session) / "structure.oebin"
+    structure.write_text(structure.read_text().replace('"bit_volts": ', gain, 1))
+
+    with pytest.raises(RecordingError, match=r"no usable gain.* 1 of 16 .*recording\.gain_to_uv"):
+        open_recording(session)
+    recording = open_recording(session, config=RecordingConfig(gain_to_uv=0.195))
+
+    assert recording.get_num_channels() == 16
+
+
+def test_a_description_that_an_editor_saved_with_a_byte_order_mark_is_read(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    structure = _recording_folder(session) / "structure.oebin"
+    structure.write_text(structure.read_text(), encoding="utf-8-sig")
+
+    assert open_recording(session).get_num_channels() == 16

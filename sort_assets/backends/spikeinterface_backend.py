@@ -32,10 +32,10 @@ from sort_assets.config.layers import deep_merge
 from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.machine.cores import job_kwargs, resolve_n_jobs
-from sort_assets.machine.gpu_sensors import find_sensors
+from sort_assets.machine.cuda_check import inspect_gpu
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
 from sort_assets.machine.threads import compute_threads
-from sort_assets.machine.versions import inspect_torch, inspect_versions
+from sort_assets.machine.versions import inspect_versions
 from sort_assets.recordings.preflight import inspect_recording
 from sort_assets.recordings.steps import reference_of_few
 
@@ -190,7 +190,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         reserve = int((self.config.execution.min_free_disk_gb or 0) * 1e9)
         return [
             *inspect_versions(self.name),
-            *inspect_torch(gpus=0 if find_sensors(self.gpu) is None else 1),
+            *inspect_gpu(self.gpu),
             *inspect_recording(
                 recording,
                 batch_samples=self.batch_samples_for(recording),

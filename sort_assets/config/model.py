@@ -189,7 +189,11 @@ class SorterConfig(Section):
         description="The sorter's own parameters that differ from its defaults, as SpikeInterface names them.",
     )
     device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Where a sorter that can use a GPU runs; auto takes CUDA when there is a device."
+        "auto",
+        description=(
+            "Where a sorter that can use a GPU runs; auto takes the CPU only on a machine without an NVIDIA card (see "
+            "execution.cpu_if_gpu_fails)."
+        ),
     )
     divide_few_spikes: bool = Field(
         True,
@@ -252,6 +256,13 @@ class ExecutionConfig(Section):
     oom_lesson_days: PositiveFloat = Field(30.0, description="Days after which what was learned is forgotten.")
     crash_retry_max: int = Field(
         2, ge=0, le=5, description="How often a step or a sorter that was killed or crashed is tried again."
+    )
+    cpu_if_gpu_fails: bool = Field(
+        False,
+        description=(
+            "Sort on the CPU, with a warning in the result, where sorter.device is auto and the machine's GPU can't be "
+            "used; off lets the sort fail, since the CPU takes many times as long."
+        ),
     )
     canary_s: PositiveFloat | None = Field(
         None,

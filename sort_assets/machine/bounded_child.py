@@ -7,9 +7,26 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+_TIME_IS_OVER = "Timeout ("
+"""What `faulthandler.dump_traceback_later` writes, by which a process bounds a part of its work."""
+
 
 class NoAnswerError(Exception):
-    """The process did not answer in time, or ended without an answer; the message says which."""
+    """The process did not answer in time, or ended without an answer; the message says which.
+
+    Parameters
+    ----------
+    message : str
+    printed : str
+        What it had printed until then.
+    late : bool
+        Whether its time was over.
+    """
+
+    def __init__(self, message: str, *, printed: str = "", late: bool = False) -> None:
+        super().__init__(message)
+        self.printed = printed
+        self.late = late
 
 
 def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
@@ -46,8 +63,10 @@ def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping
     )
     try:
         answer, complaint = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        raise NoAnswerError(f"nothing within {limit_s:g} s") from None
+    except subprocess.TimeoutExpired as late:
+        # Of what it printed, Python hands on the bytes here.
+        printed = late.output.decode(errors="replace") if isinstance(late.output, bytes) else late.output or ""
+        raise NoAnswerError(f"nothing within {limit_s:g} s", printed=printed, late=True) from None
     finally:
         if process.poll() is None:
             process.kill()
@@ -56,5 +75,6 @@ def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping
                     pipe.close()
     if process.returncode != 0:
         last = complaint.strip().splitlines()[-1:] or ["no word"]
-        raise NoAnswerError(f"the process that asked ended with {process.returncode}: {last[0]}")
+        message = f"the process that asked ended with {process.returncode}: {last[0]}"
+        raise NoAnswerError(message, printed=answer, late=_TIME_IS_OVER in complaint)
     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ _MIG = "MIG-"
 _NO_DEVICE = ("", "-1", "NoDevFiles")
 """Entries of `CUDA_VISIBLE_DEVICES` that hide all devices; the last is what SLURM sets for a job without a GPU."""
 _PCI = Path("/sys/bus/pci/devices")
-_NVIDIA = "0x10de"
+_NVIDIA, _AMD = "0x10de", "0x1002"
 _DISPLAY_CLASS = "0x03"
 # NVML's error codes (nvml.h).
 _NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND, _LOST, _RESET, _MISMATCH = 4, 9, 12, 15, 16, 18
@@ -102,6 +103,25 @@ def list_gpus() -> list[Gpu]:
     GpuDriverError
         When the driver does not answer, or says that it is in trouble.
     """
+    found, visible = _list_all(), _visible()
+    return found if visible is None else select_visible(found, visible)
+
+
+def doubtful_order() -> str | None:
+    """The value of `CUDA_VISIBLE_DEVICES`, where sort_assets and CUDA may read its indices differently; else None."""
+    visible = _visible() or ""
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not any(
+        word.strip().isdigit() for word in visible.split(",")
+    ):
+        return None
+    return visible if len({gpu.name for gpu in _list_all() if not gpu.parent}) > 1 else None
+
+
+def _visible() -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def _list_all() -> list[Gpu]:
     try:
         listed = json.loads(ask_child(_LISTING, limit_s=_LIMIT_S))
     except NoAnswerError as error:
@@ -111,9 +131,7 @@ def list_gpus() -> list[Gpu]:
         return []
     if code:
         raise _unusable(f"NVIDIA's driver is in trouble: {listed['words']} (NVML error {code}).", _remedy(code))
-    found = [_gpu(device, listed) for device in listed["devices"]]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if visible is None else select_visible(found, visible)
+    return [_gpu(device, listed) for device in listed["devices"]]
 
 
 def _unusable(message: str, remedy: str) -> GpuDriverError:
@@ -140,8 +158,19 @@ def _remedy(code: int | None) -> str:
 
 def has_nvidia_card() -> bool:
     """Whether a graphics card of NVIDIA sits in this machine, whatever its driver says. Only Linux tells."""
+    return _has_card_of(_NVIDIA)
+
+
+def unused_gpu() -> str | None:
+    """Whose GPU is in this machine that no sorter here uses: "AMD", "Apple", or None."""
+    if sys.platform == "darwin":
+        return "Apple"
+    return "AMD" if _has_card_of(_AMD) else None
+
+
+def _has_card_of(vendor: str) -> bool:
     return any(
-        _read(device / "vendor") == _NVIDIA and _read(device / "class").startswith(_DISPLAY_CLASS)
+        _read(device / "vendor") == vendor and _read(device / "class").startswith(_DISPLAY_CLASS)
         for device in _PCI.glob("*")
     )
 

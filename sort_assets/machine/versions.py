@@ -76,32 +76,20 @@ def inspect_versions(sorter: str | None = None) -> list[CheckResult]:
     return results or [ok("versions", "no combination of packages that is known to break")]
 
 
-def inspect_torch(*, gpus: int) -> list[CheckResult]:
-    """Look whether the installed torch can use the machine's GPUs.
-
-    Parameters
-    ----------
-    gpus : int
-        How many there are.
-    """
-    if gpus == 0 or importlib.util.find_spec("torch") is None or torch_cuda_version() is not None:
-        return []
-    return [
-        warning(
-            "torch",
-            "is a build without CUDA, so that sorters run on the CPU and the GPU stays unused",
-            "Install the CUDA build of torch: https://pytorch.org/get-started/locally",
-        )
-    ]
-
-
 def torch_cuda_version() -> str | None:
     """The CUDA version that the installed torch was built with; None for a build without. Torch is not imported."""
+    text = torch_version_text()
+    return (
+        None if text is None else next((value for name, value in _constants(ast.parse(text)) if name == "cuda"), None)
+    )
+
+
+def torch_version_text() -> str | None:
+    """The module in which the installed torch says its version and how it was built; None without torch."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
-    tree = ast.parse(Path(spec.origin).with_name("version.py").read_text(encoding="utf-8"))
-    return next((value for name, value in _constants(tree) if name == "cuda"), None)
+    return Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
 
 
 def inspect_maxwell_plugin() -> list[CheckResult]:

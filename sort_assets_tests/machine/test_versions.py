@@ -9,7 +9,7 @@ import pytest
 
 from sort_assets.checks.result import CheckResult
 from sort_assets.errors import IncompatibleVersionsError
-from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_torch, inspect_versions, torch_cuda_version
+from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_versions, torch_cuda_version
 
 Install = Callable[..., None]
 
@@ -111,19 +111,6 @@ def test_the_build_of_the_real_torch_is_read_right() -> None:
     )
 
     assert str(torch_cuda_version()) == asked.stdout.strip()
-
-
-def test_a_gpu_that_torch_can_not_use_is_warned_of(torch_built_with: Callable[[str], None]) -> None:
-    torch_built_with("cuda: Optional[str] = None")
-
-    assert _levels(inspect_torch(gpus=1)) == ["warning"]
-    assert inspect_torch(gpus=0) == []
-
-
-def test_a_gpu_that_torch_can_use_is_in_order(torch_built_with: Callable[[str], None]) -> None:
-    torch_built_with("cuda: Optional[str] = '12.8'")
-
-    assert inspect_torch(gpus=1) == []
 
 
 @pytest.mark.parametrize("present", [True, False])

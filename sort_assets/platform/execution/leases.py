@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import LEASES_VARIABLE, read_environment
-from sort_assets.errors import InstanceError, SorterEnvironmentError
+from sort_assets.errors import InstanceError, SortAssetsError, SorterEnvironmentError
 from sort_assets.machine.gpus import Gpu, find_gpus
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
@@ -46,7 +46,12 @@ class Lease:
 
 @contextmanager
 def device_lease(
-    log: Callable[[str], None], *, gpu: bool = True, gpus: list[Gpu] | None = None, folder: Path | None = None
+    log: Callable[[str], None],
+    *,
+    gpu: bool = True,
+    gpus: list[Gpu] | None = None,
+    folder: Path | None = None,
+    check: Callable[[Gpu], SortAssetsError | None] | None = None,
 ) -> Iterator[Lease]:
     """Hold a device that no other step holds, waiting for one if necessary.
 
@@ -62,6 +67,8 @@ def device_lease(
         The devices to choose from; None finds them.
     folder : Path or None
         Folder of the lock files; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+    check : callable or None
+        Says of a GPU, while it is held, why it can't be used, or None; one that can't is left out.
 
     Raises
     ------
@@ -69,6 +76,8 @@ def device_lease(
         When the folder can't be used.
     GpuDriverError
         When there are GPUs, and none of them works.
+    SortAssetsError
+        What the check said, where no GPU passes it.
     """
     folder = folder or lease_folder()
     try:
@@ -77,10 +86,17 @@ def device_lease(
         raise _unusable(folder, error) from error
     with contextlib.suppress(PermissionError):
         folder.chmod(0o1777)  # so that all users of the machine take turns
-    devices = [Lease(device.uuid, device.name) for device in (find_gpus() if gpus is None else gpus)] if gpu else []
-    choices = devices or [Lease(CPU, "CPU")]
+    found = {device.uuid: device for device in (find_gpus() if gpus is None else gpus)} if gpu else {}
+    choices = [Lease(device.uuid, device.name) for device in found.values()] or [Lease(CPU, "CPU")]
     with ExitStack() as held:
         lease = _wait_for_one(choices, folder, held, log)
+        while check is not None and lease.device != CPU and (reason := check(found[lease.device])) is not None:
+            held.close()
+            log(f"{lease.name} is left out. {reason.message}")
+            choices.remove(lease)
+            if not choices:
+                raise reason
+            lease = _wait_for_one(choices, folder, held, log)
         before = os.environ.get(_VISIBLE)
         if lease.device != CPU:
             os.environ[_VISIBLE] = lease.device

@@ -11,7 +11,7 @@ import dagster as dg
 
 from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
-from sort_assets.platform.execution.leases import CPU, device_lease
+from sort_assets.platform.execution.sort_device import sort_device
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -64,7 +64,6 @@ def sorting(
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.curate import check_unit_settings
-        from sort_assets.machine.versions import torch_cuda_version
         from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import aggregate_sortings
 
@@ -79,10 +78,11 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        wants_gpu = asset.backend.uses_gpu and asset.config.sorter.device != CPU and torch_cuda_version() is not None
-        with device_lease(context.log.info, gpu=wants_gpu) as lease:
+        uses_gpu = asset.backend.uses_gpu
+        with sort_device(asset.config, uses_gpu=uses_gpu, log=context.log.info) as (lease, doubts_of_device):
+            observer.checked(doubts_of_device)
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
-            asset.hold(lease if asset.backend.uses_gpu else None, find_profile(asset.attempt, shape))
+            asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
             context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.name}.")
             shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
             found: dict[str, BaseSorting] = {}

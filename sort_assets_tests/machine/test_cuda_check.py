@@ -1,0 +1,214 @@
+"""Whether torch can compute on a card, and what is said where it can't. There is no GPU here.
+
+Libraries stand for NVIDIA's driver, and a module for torch with CUDA (see `fixtures/fake_driver.py`): the process that
+starts CUDA is the real one, and so are torch's table of its builds and the words of its errors.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sort_assets.errors import (
+    GpuBusyError,
+    GpuDriverError,
+    GpuMemoryTakenError,
+    SortAssetsError,
+    SorterEnvironmentError,
+)
+from sort_assets.machine import cuda_check, cuda_start
+from sort_assets.machine.cuda_check import check_gpu, inspect_gpu, start_on
+from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason
+from sort_assets.machine.gpus import Gpu
+from sort_assets_tests.fixtures.fake_driver import A4000, WITH_CUDA, fake_driver_environment
+
+CU126 = "make TORCH_BUILD=cu126"
+PYTHON_PATH = os.environ.get("PYTHONPATH")
+Machine = Callable[..., None]
+
+
+def card(
+    name: str = "NVIDIA RTX A4000", capability: tuple[int, int] = (8, 6), cuda: int = 13000, driver: str = "580.95.05"
+) -> Gpu:
+    return Gpu(f"GPU-{name}", name, 16 * 2**30, 15 * 2**30, capability, driver, cuda, "default", False)
+
+
+@pytest.fixture
+def machine(fake_driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Gives the processes that are started a driver that does what the words say, and a torch built for CUDA 13.0.
+
+    With `torch`, that of another folder; "" is the real one.
+    """
+
+    def install(nvml: str = A4000, *, torch: str | None = None, **cuda: object) -> None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        first = fake_driver / WITH_CUDA if torch is None else torch
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(first), PYTHON_PATH))))
+        for name, value in fake_driver_environment(fake_driver, nvml, **cuda).items():
+            monkeypatch.setenv(name, value)
+
+    return install
+
+
+# The cards by the drivers of laboratories (R470 knows CUDA 11.4, 535: 12.2, 550: 12.4, 570: 12.8, 580: 13.0), with the
+# build of torch that PyPI has, for CUDA 13.0: what is said, and the cure.
+DRIVERS = {"470.256": 11040, "535.183": 12020, "550.54.14": 12040, "570.86": 12080, "580.95.05": 13000}
+TOO_OLD, NO_CODE = "needs CUDA 13.0, and the driver knows CUDA", "has no code for this card, only for 7.5, 8.0,"
+TABLE: list[tuple[str, tuple[int, int], str, str | None, str]] = [
+    ("GTX 1080 Ti", (6, 1), "580.95.05", NO_CODE, CU126),
+    ("GTX 1080 Ti", (6, 1), "550.54.14", TOO_OLD, CU126),
+    ("GTX 1080 Ti", (6, 1), "470.256", TOO_OLD, f"driver of version 525 or newer, without which .* Then: .*{CU126}"),
+    ("Titan V", (7, 0), "580.95.05", NO_CODE, CU126),
+    ("V100", (7, 0), "535.183", TOO_OLD, CU126),
+    ("RTX 2080 Ti", (7, 5), "580.95.05", None, ""),
+    ("RTX 2080 Ti", (7, 5), "535.183", TOO_OLD, CU126),
+    ("RTX A4000", (8, 6), "580.95.05", None, ""),
+    ("RTX A4000", (8, 6), "570.86", TOO_OLD, CU126),
+    ("RTX 4090", (8, 9), "580.95.05", None, ""),
+    ("H200", (9, 0), "580.95.05", None, ""),
+    ("H100", (9, 0), "550.54.14", TOO_OLD, CU126),
+    ("RTX 5090", (12, 0), "580.95.05", None, ""),
+    ("RTX 5090", (12, 0), "570.86", TOO_OLD, "make TORCH_BUILD=cu129"),
+    ("Tesla K80", (3, 7), "470.256", TOO_OLD, "No build of torch 2.13.0 has code for this card"),
+]
+
+
+@pytest.mark.parametrize(("name", "capability", "driver", "says", "cure"), TABLE)
+def test_each_card_with_each_driver_works_or_names_reason_and_cure(
+    name: str, capability: tuple[int, int], driver: str, says: str | None, cure: str, machine: Machine
+) -> None:
+    cuda = DRIVERS[driver]
+    machine(driver=cuda, capability="{}{}".format(*capability))
+
+    reason = check_gpu(card(name, capability, cuda, driver))
+
+    if says is None:
+        assert reason is None
+        return
+    assert type(reason) is GpuDriverError
+    assert f"{name} (driver {driver}, compute capability" in reason.message
+    assert says in reason.message
+    with pytest.raises(GpuDriverError, match=cure):
+        raise reason
+    assert "sorter.device to cpu" in reason.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says", "cure"),
+    [
+        (46, GpuBusyError, "another program has it for itself", "--compute-mode=DEFAULT"),
+        (2, GpuMemoryTakenError, r"other programs hold its memory \(15.0 GiB were free\)", "nvidia-smi"),
+        (100, GpuDriverError, "CUDA does not see it", "nvidia-uvm"),
+        (802, GpuDriverError, "system not yet initialized", "nvidia-fabricmanager"),
+        (803, GpuDriverError, "of different versions", "Reboot: the driver was updated"),
+        (999, GpuDriverError, "CUDA does not start", "Reboot"),
+    ],
+)
+def test_what_the_driver_answers_has_its_own_reason_and_cure(
+    code: int, kind: type[SortAssetsError], says: str, cure: str, machine: Machine
+) -> None:
+    machine(init=code)
+
+    reason = check_gpu(card())
+
+    assert type(reason) is kind
+    with pytest.raises(kind, match=says):
+        raise reason
+    assert cure in reason.remedy
+
+
+@pytest.mark.slow
+def test_a_build_without_cuda_names_the_build_for_the_card(machine: Machine) -> None:
+    machine(torch="")  # the real torch of the tests, which is one for the CPU
+    start = start_on(card(capability=(6, 1), cuda=12040))
+    if start.cuda is not None:
+        pytest.skip("the torch of these tests has CUDA")
+
+    reason = explain(card(capability=(6, 1), cuda=12040), start, "no cuda build")
+
+    assert find_reason(start) == "no cuda build"
+    assert "is a build without CUDA" in reason.message
+    assert CU126 in reason.remedy
+
+
+def test_a_torch_that_is_broken_is_no_fault_of_the_driver(machine: Machine, tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
+    (broken / "version.py").write_text("cuda = '13.0'")
+    machine(torch=str(broken.parent))
+
+    reason = check_gpu(card())
+
+    assert type(reason) is SorterEnvironmentError
+    assert "libcublas.so.13" in reason.message
+    assert "sorter.device" not in reason.remedy
+
+
+def test_a_start_that_hangs_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(init="hang")
+    monkeypatch.setattr(cuda_check, "_LIMIT_S", 2.0)  # that of the start itself is in another process
+    start = time.monotonic()
+
+    reason = check_gpu(card())
+
+    assert time.monotonic() - start < 10
+    assert reason is not None
+    assert "the start of CUDA hangs" in reason.message
+    assert cuda_start._LIMIT_S == 60
+
+
+def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not(machine: Machine) -> None:
+    machine()
+    assert check_gpu(card()) is None
+
+    machine(init=999)
+    assert check_gpu(card()) is None
+    assert check_gpu(card(), anew=True) is not None
+    assert check_gpu(card(driver="590.10")) is not None
+    assert check_gpu(card("another")) is not None
+
+    machine(init=0)
+    assert check_gpu(card("another")) is None
+
+
+def test_without_a_table_of_builds_the_cure_names_pytorch_s_page() -> None:
+    start = CudaStart("2.9.0+cu130", "13.0", error="CUDA error: no kernel image is available for execution")
+
+    assert "pytorch.org/get-started" in explain(card(), start, "no code").remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("RuntimeError: Found no NVIDIA driver on your system. Please check", "no compute library"),
+        ("Error 804: forward compatibility was attempted on non supported HW", "driver too old"),
+        ("RuntimeError: CUDA error: MPS client failed to connect to the MPS control daemon", "mps"),
+        ("RuntimeError: No CUDA GPUs are available", "not visible"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 MiB.", "memory taken"),
+        ("AcceleratorError: CUDA error: uncorrectable ECC error encountered", "driver in trouble"),
+    ],
+)
+def test_torch_s_words_have_their_reason(text: str, reason: str) -> None:
+    assert find_reason(CudaStart("2.13.0+cu130", "13.0", error=text)) == reason
+
+
+def test_before_a_sort_the_card_is_named_or_the_reason_is_the_error(machine: Machine) -> None:
+    machine()
+    (works,) = inspect_gpu("0")
+    assert (works.level, works.description) == (
+        "ok",
+        "NVIDIA RTX A4000 (driver 580.95.05, compute capability 8.6)",
+    )
+
+    machine(f"{A4000};driver=550.54.14;cuda=12040", driver=12040)
+    (fails,) = inspect_gpu("0")
+    assert isinstance(fails.error, GpuDriverError)
+    assert inspect_gpu(None) == []
+
+    machine("init=18")
+    (troubled,) = inspect_gpu("0")
+    assert isinstance(troubled.error, GpuDriverError)

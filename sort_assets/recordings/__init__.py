@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sort_assets.recordings.formats.table import FORMATS, RecordingFormat, recognise, sortable_streams
+    from sort_assets.recordings.formats.recording_format import RecordingFormat
+    from sort_assets.recordings.formats.table import FORMATS, recognise, sortable_streams
     from sort_assets.recordings.groups import aggregate_recordings, aggregate_sortings, split_recording
     from sort_assets.recordings.opening import Boundary, boundaries, open_recording
     from sort_assets.recordings.pickle_guard import refuse_pickles
@@ -39,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "FORMATS": "formats.table",
-    "RecordingFormat": "formats.table",
+    "RecordingFormat": "formats.recording_format",
     "recognise": "formats.table",
     "sortable_streams": "formats.table",
     "aggregate_recordings": "groups",

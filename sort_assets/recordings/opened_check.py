@@ -124,6 +124,12 @@ def _check_gains(recording: BaseRecording, path: Path, config: RecordingConfig) 
             remedy="Set recording.offset_to_uv to the microvolts of the count 0, usually 0, or correct the offset in "
             "the file (NWB: offset is in volts).",
         )
+    if np.allclose(counts_uv, 1.0, rtol=1e-9, atol=0):
+        raise RecordingError(
+            f"'{path}' does not say how many microvolts one count is: all its channels have a gain of exactly 1, which "
+            "stands for samples that nobody scaled.",
+            remedy="Set recording.gain_to_uv to the microvolts of one count; to 1 if that is what a count is.",
+        )
     too_coarse = counts_uv > _LARGEST_COUNT_UV
     too_fine = range_uv < _SMALLEST_RANGE_UV
     for is_so, so in ((too_coarse, "no spike is as large"), (too_fine, "no spike fits into the range of its counts")):

@@ -17,7 +17,8 @@ from sort_assets.recordings.clock import annotate_clocks, join_clocks, recording
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, annotate_order_doubts, clock_doubts
 from sort_assets.recordings.completeness import annotate_missing, missing_parts
 from sort_assets.recordings.files_in_time import SEGMENT, doubts_about_order, sessions
-from sort_assets.recordings.formats.table import RecordingFormat, find_format, folder_members, unknown_format
+from sort_assets.recordings.formats.recording_format import RecordingFormat
+from sort_assets.recordings.formats.table import find_format, folder_members, unknown_format
 from sort_assets.recordings.opened_check import check_opened
 from sort_assets.recordings.probe_files import place_on_probes, probe_file_of, read_probe_file
 

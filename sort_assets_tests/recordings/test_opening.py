@@ -156,7 +156,7 @@ def _write_at_two_rates(recording: BaseRecording, folder: Path) -> None:
     for number, rate_hz in enumerate(RATES_HZ):
         part = NumpyRecording([recording.get_traces()], rate_hz, channel_ids=recording.channel_ids)
         part.set_probegroup(recording.get_probegroup())
-        part.set_channel_gains(1.0)
+        part.set_channel_gains(0.5)
         part.set_channel_offsets(0.0)
         write_nwb(part, folder / f"part_{number}.nwb", starting_time_s=10.0 * number)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, overload
@@ -22,9 +22,9 @@ from sort_assets.errors import (
     UnreadableRecordingError,
 )
 from sort_assets.recordings.fingerprint import is_clutter
-from sort_assets.recordings.formats.plain_binary import BINARY_SUFFIXES
+from sort_assets.recordings.formats.plain_binary import may_be_plain_binary
 from sort_assets.recordings.formats.reading import not_allowed
-from sort_assets.recordings.formats.table import FORMATS
+from sort_assets.recordings.formats.table import KNOWN_FORMATS
 
 Position = tuple[str, ...]
 """The parts of a path relative to the root; compared part by part, they are in the order of the walk."""
@@ -219,17 +219,24 @@ class _Walk:
         self, folder: Position, entries: list[os.DirEntry[str]], inherited: _Sidecar
     ) -> Iterator[Candidate | Refusal | Checkpoint]:
         sidecars = {entry.name: entry for entry in entries if entry.name.endswith(SIDECAR_SUFFIX)}
+        names = {entry.name for entry in entries}
         for number, entry in enumerate(entries, start=1):
             position = (*folder, entry.name)
             if (*position, _END) <= self.after:
                 continue
             if not (entry.name.startswith(".") or entry.name in sidecars or entry.name == RULES_FILE):
-                yield from self._entry(position, entry, sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}"), inherited)
+                own = sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}")
+                yield from self._entry(position, entry, names, own, inherited)
             if number % _CHECKPOINT_EVERY == 0:
                 yield Checkpoint((*position, _END))
 
     def _entry(
-        self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+        self,
+        position: Position,
+        entry: os.DirEntry[str],
+        beside: Set[str],
+        own: os.DirEntry[str] | None,
+        inherited: _Sidecar,
     ) -> Iterator[Candidate | Refusal | Checkpoint]:
         """One file, folder or link."""
         found: Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None = None
@@ -240,7 +247,7 @@ class _Walk:
                 if not _PARTIAL.search(entry.name):
                     found = self._folder(position, entry, own, inherited)
             elif position > self.after:
-                found = self._file(position, entry, own, inherited)
+                found = self._file(position, entry, beside, own, inherited)
         except SortAssetsError as error:
             yield from self._refuse(position, error)
         except FileNotFoundError:
@@ -265,7 +272,7 @@ class _Walk:
             raise _too_deep(path)
         entries = _list(path)
         names = {inner.name for inner in entries}
-        whole = any(one.may_be_folder(entry.name, names) for one in FORMATS)
+        whole = any(one.may_be_folder(entry.name, names) for one in KNOWN_FORMATS)
         if not whole and not self.rules.concatenates(relative, sidecar.path):
             return entries, sidecar
         if position <= self.after:
@@ -274,12 +281,18 @@ class _Walk:
         return Candidate(position, entry.path, stamp, complete, sidecar.path, sidecar.stamp)
 
     def _file(
-        self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
+        self,
+        position: Position,
+        entry: os.DirEntry[str],
+        beside: Set[str],
+        own: os.DirEntry[str] | None,
+        inherited: _Sidecar,
     ) -> Candidate | None:
-        if not _may_be_file(entry.name) or _PARTIAL.search(entry.name):
+        known, may_be_binary = _has_known_name(entry.name, beside), may_be_plain_binary(entry.name)
+        if not (known or may_be_binary) or _PARTIAL.search(entry.name):
             return None
         sidecar = _sidecar(own) if own else inherited
-        if _needs_description(entry.name) and not self.rules.describes_binary("/".join(position), sidecar.path):
+        if not known and not self.rules.describes_binary("/".join(position), sidecar.path):
             return None
         if not entry.is_file(follow_symlinks=False):
             return None  # a pipe or a device, which would hold whoever opens it
@@ -292,12 +305,8 @@ class _Walk:
         yield Checkpoint((*position, _END))
 
 
-def _may_be_file(name: str) -> bool:
-    return _needs_description(name) or any(one.may_be_file(name) for one in FORMATS)
-
-
-def _needs_description(name: str) -> bool:
-    return name.lower().endswith(BINARY_SUFFIXES)
+def _has_known_name(name: str, beside: Set[str]) -> bool:
+    return any(one.may_be_file(name, beside) for one in KNOWN_FORMATS)
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:
@@ -369,7 +378,8 @@ def _refuse_link_outside(root: Path, entry: os.DirEntry[str]) -> None:
         return
     if target.is_relative_to(root):
         return
-    if _may_be_file(entry.name) or _may_be_file(target.name) or target.is_dir():
+    names = (entry.name, target.name)
+    if any(may_be_plain_binary(name) or _has_known_name(name, {name}) for name in names) or target.is_dir():
         raise OutsideRecordingsRootError(
             f"'{entry.path}' is a symbolic link that leads outside the recordings root.",
             remedy="Put the recordings themselves below the root, mount their disk there, or make the root a folder "

@@ -24,7 +24,7 @@ from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
-from sort_assets.recordings.formats.table import find_format, folder_entries
+from sort_assets.recordings.formats.table import KNOWN_FORMATS, find_format, folder_entries
 from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.recordings.key import RecordingKey
 
@@ -72,7 +72,8 @@ def find_recordings(folder: Path) -> list[Path]:
             f"'{folder}' is no folder, so there is nothing inside it.",
             remedy="Leave --each out to register the file itself, or name the folder that it is in.",
         )
-    return [entry for entry in folder_entries(folder) if _is_recording(entry)]
+    names = {entry.name for entry in folder.iterdir()}
+    return [entry for entry in folder_entries(folder) if _is_recording(entry, names)]
 
 
 def register_recording(
@@ -296,7 +297,9 @@ def _add_partitions(instance: dg.DagsterInstance, keys: list[str]) -> set[str]:
         return new
 
 
-def _is_recording(path: Path) -> bool:
+def _is_recording(path: Path, beside: set[str]) -> bool:
+    if path.is_file() and not any(one.may_be_file(path.name, beside) for one in KNOWN_FORMATS):
+        return False
     try:
         return find_format(path) is not None
     except RecordingError:

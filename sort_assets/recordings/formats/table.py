@@ -12,66 +12,19 @@ is imported when a recording is recognised or opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings.formats import open_ephys, spikeglx_files, spikeinterface_folders
+from sort_assets.recordings.formats.makers import MAKERS
+from sort_assets.recordings.formats.not_read import NOT_READ
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
 from sort_assets.recordings.formats.reading import natural_order
-
-if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
-
-
-def _nothing(path: Path) -> tuple[str, ...]:  # noqa: ARG001
-    return ()
-
-
-@dataclass(frozen=True)
-class RecordingFormat:
-    """A format of files or folders that hold recordings.
-
-    Attributes
-    ----------
-    name : str
-        Short name, shown and stored.
-    description : str
-        One line, shown to people.
-    may_be_file : callable
-        ``may_be_file(name) -> bool``: whether a file of this name may be such a recording. Touches no disk: it is
-        called for every file below the recordings root at every scan.
-    may_be_folder : callable
-        ``may_be_folder(name, entries) -> bool``: whether a folder of this name, which directly holds files and folders
-        of these names, may be such a recording. Touches no disk either.
-    recognises : callable
-        ``recognises(path) -> bool``, cheap. Raises `UnreadableRecordingError` for a file that has the format's name
-        but is empty or damaged.
-    streams : callable
-        ``streams(path)``: names of the streams that can be sorted, each on its own.
-    open : callable
-        ``open(path, stream, config)``: the raw recording; ``stream`` may be None when there is one. With a
-        ``probe_file`` in ``config``, what the recording says of its probe is not needed, and no reason to refuse it.
-    may_grow : bool
-        Whether further streams may be added to a recording after its first, so that this one needs a name too: a key
-        stays what it is when the second probe's folder is copied.
-    left_out : callable
-        ``left_out(path)``: sentences about files of the recording that are not read, since others hold the same.
-    """
-
-    name: str
-    description: str
-    may_be_file: Callable[[str], bool]
-    may_be_folder: Callable[[str, Set[str]], bool]
-    recognises: Callable[[Path], bool]
-    streams: Callable[[Path], tuple[str, ...]]
-    open: Callable[[Path, str | None, RecordingConfig], BaseRecording]
-    may_grow: bool = False
-    left_out: Callable[[Path], tuple[str, ...]] = _nothing
+from sort_assets.recordings.formats.recording_format import RecordingFormat, ending, never
 
 
 def _reader(format_name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
@@ -88,15 +41,7 @@ def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
     return (spikeinterface_folders.STREAM,)
 
 
-def _never(*_: object) -> bool:
-    return False
-
-
-def _ending(*suffixes: str) -> Callable[[str], bool]:
-    return lambda name: name.lower().endswith(suffixes)
-
-
-def _is_intan_name(name: str) -> bool:
+def _is_intan_name(name: str, beside: Set[str]) -> bool:  # noqa: ARG001
     # neo (up to 0.14.6) reads no names in capital letters. The headers of folders are no recordings on their own.
     return name.endswith((".rhd", ".rhs")) and name not in ("info.rhd", "info.rhs")
 
@@ -112,14 +57,12 @@ def _may_be_nwb_in_zarr(name: str, entries: Set[str]) -> bool:
 
 
 FORMATS = (
-    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", _ending(".nwb"), _may_be_nwb_in_zarr, *_reader("nwb")),
-    RecordingFormat(
-        "maxwell", "MaxWell Biosystems MaxOne and MaxTwo (.h5)", _ending(".h5"), _never, *_reader("maxwell")
-    ),
+    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", ending(".nwb"), _may_be_nwb_in_zarr, *_reader("nwb")),
+    RecordingFormat("maxwell", "MaxWell Biosystems MaxOne and MaxTwo (.h5)", ending(".h5"), never, *_reader("maxwell")),
     RecordingFormat(
         "spikeglx",
         "SpikeGLX run (Neuropixels)",
-        _never,
+        never,
         spikeglx_files.may_be_spikeglx_folder,
         *_reader("spikeglx"),
         may_grow=True,
@@ -128,7 +71,7 @@ FORMATS = (
     RecordingFormat(
         "open_ephys",
         "Open Ephys session (binary)",
-        _never,
+        never,
         open_ephys.may_be_open_ephys_folder,
         *_reader("open_ephys"),
     ),
@@ -142,7 +85,7 @@ FORMATS = (
     RecordingFormat(
         "spikeinterface_binary",
         "SpikeInterface binary folder",
-        _never,
+        never,
         spikeinterface_folders.may_be_binary_folder,
         spikeinterface_folders.is_binary_folder,
         _only_stream,
@@ -151,27 +94,33 @@ FORMATS = (
     RecordingFormat(
         "spikeinterface_zarr",
         "SpikeInterface zarr folder",
-        _never,
+        never,
         spikeinterface_folders.may_be_zarr_folder,
         spikeinterface_folders.is_zarr_folder,
         _only_stream,
         spikeinterface_folders.open_zarr_folder,
     ),
+    *MAKERS,
 )
+"""Formats that can be opened."""
+KNOWN_FORMATS = (*FORMATS, *NOT_READ)
+"""Also those of which a scan can only say why they can't be opened."""
 
 
 _PLAIN_BINARY = RecordingFormat(
     "plain_binary",
     "Plain binary file that recording.binary describes",
-    may_be_plain_binary,
-    _never,
+    lambda name, beside: may_be_plain_binary(name),  # noqa: ARG005
+    never,
     Path.is_file,
     plain_binary_streams,
     open_plain_binary,
 )
 
 
-def find_format(path: Path, config: RecordingConfig | None = None) -> RecordingFormat | None:
+def find_format(
+    path: Path, config: RecordingConfig | None = None, beside: Set[str] | None = None
+) -> RecordingFormat | None:
     """The format of a file or folder, or None.
 
     Parameters
@@ -180,13 +129,16 @@ def find_format(path: Path, config: RecordingConfig | None = None) -> RecordingF
         A file or folder.
     config : RecordingConfig or None
         Its fields `format` and `binary` say what the path is; None recognises it.
+    beside : set of str or None
+        Names of the files in a folder of which the path is one: of such a file that can't be opened, or is a part of
+        another one's recording, the format is None. Without them, it is asked for on its own, and an error says why.
 
     Raises
     ------
     MissingRecordingError
         When nothing is there.
     UnreadableRecordingError
-        When a file with a format's name is empty or damaged.
+        When a file with a format's name is empty or damaged, or holds a recording that nothing opens.
     ConfigError
         When the configuration names a format that does not exist.
     """
@@ -199,6 +151,10 @@ def find_format(path: Path, config: RecordingConfig | None = None) -> RecordingF
         # By names first, so that the readers of other formats are not imported.
         entries = {entry.name for entry in path.iterdir()}
         candidates = tuple(one for one in candidates if one.may_be_folder(path.name, entries))
+    elif beside is not None:
+        of_makers = (*MAKERS, *NOT_READ)
+        candidates = tuple(one for one in candidates if one not in of_makers or one.may_be_file(path.name, beside))
+        candidates = tuple(one for one in candidates if one not in NOT_READ)
     return next((one for one in candidates if one.recognises(path)), None)
 
 
@@ -266,18 +222,19 @@ def folder_members(folder: Path, config: RecordingConfig | None = None) -> list[
     entries = folder_entries(folder)
     if config is not None and config.binary is not None:
         entries = [path for path in entries if may_be_plain_binary(path.name)]
-    members = ((path, _member_format(path, config)) for path in entries)
+    names = {path.name for path in folder.iterdir()}
+    members = ((path, _member_format(path, config, names)) for path in entries)
     return [(path, recording_format) for path, recording_format in members if recording_format is not None]
 
 
-def _member_format(path: Path, config: RecordingConfig | None) -> RecordingFormat | None:
+def _member_format(path: Path, config: RecordingConfig | None, beside: Set[str]) -> RecordingFormat | None:
     """The format of a file in a folder; by its name, where it is damaged and that is accepted."""
     try:
-        return find_format(path, config)
+        return find_format(path, config, beside)
     except UnreadableRecordingError:
         if config is None or not config.accept_incomplete or path.is_dir():
             raise
-        return next((one for one in _candidates(config) if one.may_be_file(path.name)), None)
+        return next((one for one in _candidates(config) if one.may_be_file(path.name, beside)), None)
 
 
 def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple[str, ...]:
@@ -322,7 +279,7 @@ def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple
 def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:
     """The formats that a path may have: one, where the configuration says which."""
     if config is None or (config.format is None and config.binary is None):
-        return FORMATS
+        return (*FORMATS, *NOT_READ)
     if config.binary is not None:
         return (_PLAIN_BINARY,)
     named = tuple(recording_format for recording_format in FORMATS if recording_format.name == config.format)

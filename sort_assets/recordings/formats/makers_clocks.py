@@ -1,0 +1,154 @@
+"""The clocks of makers' recordings, from the times that their files give to blocks of samples.
+
+neo puts the blocks together: Plexon's whatever is missing between them, Neuralynx' up to a quarter of a block. A file
+that states no more than a start keeps that: each of its segments goes on from there at its rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from neo.rawio.neuralynxrawio.neuralynxrawio import NeuralynxRawIO
+from neo.rawio.openephysrawio import RECORD_SIZE
+from spikeinterface.core import BaseRecording  # noqa: TID253
+
+from sort_assets.recordings.clock import MAX_PIECES, BrokenClockError, Clock, ClockPiece
+from sort_assets.recordings.sample_numbers import clock_from_numbers
+
+_JUMP_SAMPLES = 1.5
+"""A block that begins further than this from the end of the one before does not follow it: times are rounded to
+microseconds, or to ticks of a slower clock."""
+_SOURCE = "timestamps of blocks"
+
+
+def segment_clocks(name: str, recording: BaseRecording) -> list[Clock] | None:
+    """The clock of each segment; None where a start and a rate are all that the file has.
+
+    Parameters
+    ----------
+    name : str
+        Of the format.
+    recording : BaseRecording
+        As SpikeInterface opened it, by neo.
+
+    Raises
+    ------
+    BrokenClockError
+        When the times make no clock.
+    """
+    read = _READERS.get(name)
+    return None if read is None else read(recording)
+
+
+def clock_from_blocks(starts_s: np.ndarray, counts: np.ndarray, rate_hz: float) -> Clock:
+    """The clock of blocks of samples of which each has a time.
+
+    Parameters
+    ----------
+    starts_s : np.ndarray
+        Time of the first sample of each block, in seconds.
+    counts : np.ndarray
+        Samples in each block.
+    rate_hz : float
+        Nominal samples per second.
+
+    Returns
+    -------
+    Clock
+        A piece for each stretch of blocks that follow each other, at the rate of its own times.
+    """
+    starts_s, counts = np.asarray(starts_s, dtype=float), np.asarray(counts, dtype=np.int64)
+    starts_s, counts = starts_s[counts > 0], counts[counts > 0]
+    if not len(counts) or not np.isfinite(starts_s).all():
+        raise BrokenClockError("not all blocks of samples have a time")
+    off = np.abs(np.diff(starts_s) * rate_hz - counts[:-1])
+    first_blocks = np.flatnonzero(np.concatenate([[True], off > _JUMP_SAMPLES]))
+    if len(first_blocks) > MAX_PIECES:
+        raise BrokenClockError(f"they jump {len(first_blocks) - 1} times")
+    samples = np.concatenate([[0], np.cumsum(counts)])
+    pieces = []
+    for first, end in zip(first_blocks, [*first_blocks[1:], len(counts)], strict=True):
+        elapsed_s, passed = starts_s[end - 1] - starts_s[first], samples[end - 1] - samples[first]
+        # Over a few blocks the rounding of times is more than the rate differs from the nominal one.
+        measured = passed / elapsed_s if elapsed_s > 0 and passed > 100 * _JUMP_SAMPLES * 1e4 else rate_hz
+        pieces.append(ClockPiece(int(samples[first]), int(samples[end]), float(starts_s[first]), float(measured)))
+    return Clock(tuple(pieces), rate_hz, _SOURCE)
+
+
+def _neuralynx(recording: BaseRecording) -> list[Clock] | None:
+    """From the records of the stream's first channel, in microseconds; neo counts from the first event."""
+    reader = recording.neo_reader
+    channels = reader.header["signal_channels"]
+    first = channels[channels["stream_id"] == recording.stream_id][0]
+    records = NeuralynxRawIO._get_file_map(reader.ncs_filenames[first["name"], first["id"]])
+    rate_hz = float(recording.sampling_frequency)
+    return _by_segment(
+        recording, clock_from_blocks(records["timestamp"].astype(np.int64) / 1e6, records["nb_valid"], rate_hz)
+    )
+
+
+def _plexon(recording: BaseRecording) -> list[Clock] | None:
+    reader = recording.neo_reader
+    channels = reader.header["signal_channels"]
+    first = channels[channels["stream_id"] == recording.stream_id][0]
+    blocks = reader._data_blocks[5][int(first["id"])]
+    starts_s = blocks["timestamp"] / float(reader._global_ssampling_rate)
+    return _by_segment(recording, clock_from_blocks(starts_s, blocks["size"] // 2, float(recording.sampling_frequency)))
+
+
+def _tdt(recording: BaseRecording) -> list[Clock] | None:
+    """From the index of blocks, in seconds since 1970; neo counts from the beginning of the block."""
+    reader = recording.neo_reader
+    channels = reader.header["signal_channels"]
+    first = int(np.flatnonzero(channels["stream_id"] == recording.stream_id)[0])
+    index = reader._sigs_index[0][first]
+    counts = np.full(len(index), int(reader._sig_sample_per_chunk[int(recording.stream_id)]))
+    starts_s = index["timestamp"] - reader._global_t_start
+    return _by_segment(recording, clock_from_blocks(starts_s, counts, float(recording.sampling_frequency)))
+
+
+def _spikegadgets(recording: BaseRecording) -> list[Clock] | None:
+    """From the number of each packet."""
+    packets, at = recording.neo_reader._raw_memmap, recording.neo_reader._timestamp_byte
+    numbers: np.ndarray = np.ndarray((len(packets),), "<u4", packets, offset=at, strides=(packets.shape[1],))
+    return [clock_from_numbers(numbers, float(recording.sampling_frequency))]
+
+
+def _neuronexus(recording: BaseRecording) -> list[Clock] | None:
+    """From the number of each sample."""
+    return _by_segment(
+        recording, clock_from_numbers(recording.neo_reader._timestamps, float(recording.sampling_frequency))
+    )
+
+
+def _open_ephys_legacy(recording: BaseRecording) -> list[Clock] | None:
+    """From the number of the first sample in each record."""
+    rate_hz, clocks = float(recording.sampling_frequency), []
+    for index in range(recording.get_num_segments()):
+        first, *others = recording.neo_reader.record_numbers(index)
+        if any(not np.array_equal(first, other) for other in others):
+            raise BrokenClockError("its channels lack different samples")
+        counts = np.full(len(first), RECORD_SIZE)
+        clocks.append(clock_from_blocks(first / rate_hz, counts, rate_hz))
+    return clocks
+
+
+def _by_segment(recording: BaseRecording, clock: Clock) -> list[Clock] | None:
+    lengths = [int(recording.get_num_samples(index)) for index in range(recording.get_num_segments())]
+    if sum(lengths) != clock.num_samples:
+        raise BrokenClockError(f"they are those of {clock.num_samples} samples, and there are {sum(lengths)}")
+    ends = np.cumsum([0, *lengths])
+    return [clock.cut(int(start), int(end)) for start, end in pairwise(ends)]
+
+
+_READERS: dict[str, Callable[[Any], list[Clock] | None]] = {
+    "neuralynx": _neuralynx,
+    "plexon": _plexon,
+    "tdt": _tdt,
+    "spikegadgets": _spikegadgets,
+    "neuronexus": _neuronexus,
+    "open_ephys_legacy": _open_ephys_legacy,
+}

@@ -1,0 +1,224 @@
+"""Opening the formats of makers through SpikeInterface's readers, which stand on neo's.
+
+What neo does in silence is undone or said here: gains that it does not know, samples that do not follow each other, and
+files that are cut off.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spikeinterface.core import BaseRecording  # noqa: TID253
+from spikeinterface.extractors.extractor_classes import recording_extractor_full_dict  # noqa: TID253
+from spikeinterface.extractors.neoextractors.mearec import MEArecRecordingExtractor  # noqa: TID253
+
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import MissingPluginError, UnreadableRecordingError
+from sort_assets.recordings.clock import annotate_clocks
+from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.makers import READERS, Reader
+from sort_assets.recordings.formats.makers_clocks import segment_clocks
+from sort_assets.recordings.formats.makers_repaired import OpenEphysLegacyRecording, PlexonRecording
+from sort_assets.recordings.formats.makers_sizes import note_what_is_cut_off
+from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
+from sort_assets.recordings.formats.reading import (
+    MIN_SORTABLE_RATE_HZ,
+    choose_stream,
+    clock_readable,
+    read_first_and_last_sample,
+    readable,
+)
+from sort_assets.recordings.formats.stated_numbers import stated_rate
+
+_CLASSES = {
+    "openephyslegacy": OpenEphysLegacyRecording,
+    "plexon": PlexonRecording,
+    "mearec": MEArecRecordingExtractor,
+}
+"""Classes of readers whose entry in the list is a function, or is repaired."""
+_MICROVOLTS = {"v": 1e6, "volt": 1e6, "volts": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
+"""In small letters. SpikeInterface (up to 0.105.3) takes any unit that it does not know for microvolts."""
+
+
+def makers_streams(name: str, path: Path) -> tuple[str, ...]:
+    """The streams of electrodes that are fast enough, by neo's names.
+
+    Raises
+    ------
+    MissingPluginError
+        When the reader needs a package that is not installed.
+    UnreadableRecordingError
+        When the file can't be read.
+    """
+    reader = READERS[name]
+    _check_package(reader, path)
+    with readable(path), _quiet():
+        if name == "mcsh5":
+            return tuple(mcs_streams(path))
+        return tuple(_sortable(_neo_reader(reader, path), reader))
+
+
+def open_makers(name: str, path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
+    """Open one stream.
+
+    Returns
+    -------
+    BaseRecording
+        With a segment for each stretch that the maker's file has on its own, each with its clock. Channels that are
+        no voltages are left out where others are. Gains are NaN where the file states none.
+
+    Raises
+    ------
+    StreamError
+        When the stream does not exist or must be named, or none is fast enough.
+    MissingPluginError
+        When the reader needs a package that is not installed.
+    UnreadableRecordingError
+        When the file can't be read, is cut off, or would be read wrong.
+    """
+    reader = READERS[name]
+    _check_package(reader, path)
+    if name == "mcsh5":
+        return open_mcs(path, stream)
+    missing = Missing(config.accept_incomplete)
+    with readable(path), _quiet():
+        streams = _sortable(_neo_reader(reader, path), reader)
+        stream_id = streams[choose_stream(path, stream, tuple(streams))]
+        recording = _extract(reader, path, stream_id)
+        if name == "axona":
+            _refuse_gaps_between_tetrodes(recording, path)
+        note_what_is_cut_off(name, recording.neo_reader, path, missing)
+        stated_rate(float(recording.sampling_frequency), "its sampling rate", path)
+    read_first_and_last_sample(recording, path)
+    with readable(path), clock_readable(path):
+        clocks = segment_clocks(name, recording)
+    recording = _in_microvolts(recording, reader)
+    if clocks is not None:
+        for index, clock in enumerate(clocks):
+            recording.shift_times(clock.start_time_s - recording.get_start_time(index), segment_index=index)
+        annotate_clocks(recording, clocks)
+    missing.annotate(recording)
+    return recording
+
+
+def extractor_of(reader: Reader) -> Any:
+    """SpikeInterface's class of a reader."""
+    return _CLASSES.get(reader.extractor) or recording_extractor_full_dict[reader.extractor]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of neo and SpikeInterface, all of which are about what is decided here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_package(reader: Reader, path: Path) -> None:
+    if not reader.package or find_spec(reader.package) is not None:
+        return
+    pip_name = reader.pip_name or reader.package
+    remedy = f"Install it where sort_assets runs (pip install {pip_name}), and restart sort_assets."
+    if reader.extractor == "plexon2":
+        remedy = (
+            "The reader runs Plexon's PL2FileReader.dll, which neo downloads: on Linux through the package zugbruecke "
+            "and Wine. Save the recording as .plx or NWB in Plexon's Offline Sorter instead, or install both."
+        )
+    raise MissingPluginError(f"'{path}' is read with the package {pip_name}, which is not installed.", remedy=remedy)
+
+
+def _given(reader: Reader, path: Path) -> Path:
+    """The path as the reader wants it."""
+    if reader.extractor == "tdt":
+        # The single block; a folder would be taken for a tank of blocks.
+        return next(file for file in sorted(path.iterdir()) if file.suffix.lower() == ".tsq")
+    if reader.extractor == "neuronexus":
+        return path.with_name(f"{path.name[: -len('_data.xdat')]}.xdat.json")
+    return path
+
+
+def _neo_reader(reader: Reader, path: Path) -> Any:
+    """neo's reader, with the header read."""
+    extractor, given = extractor_of(reader), _given(reader, path)
+    arguments: dict[str, Any] = {"filename": str(given)}
+    if hasattr(extractor, "map_to_neo_kwargs"):
+        taken = signature(extractor.map_to_neo_kwargs).parameters
+        arguments = extractor.map_to_neo_kwargs(
+            given, **{name: value for name, value in reader.arguments.items() if name in taken}
+        )
+    if reader.extractor == "blackrock":
+        arguments |= {"load_nev": False, "nsx_to_load": int(given.suffix[-1])}
+    return extractor.get_neo_io_reader(extractor.NeoRawIOClass, **arguments)
+
+
+def _sortable(neo_reader: Any, reader: Reader) -> dict[str, str]:
+    """Stream names, and neo's ids of them, of electrodes at a sortable rate."""
+    channels, streams = neo_reader.header["signal_channels"], neo_reader.header["signal_streams"]
+    found: dict[str, str] = {}
+    present = set(streams["id"].tolist())
+    for name, stream_id in zip(streams["name"].tolist(), streams["id"].tolist(), strict=True):
+        of_stream = channels[channels["stream_id"] == stream_id]
+        fast = len(of_stream) > 0 and of_stream["sampling_rate"].max() >= MIN_SORTABLE_RATE_HZ
+        if not fast or stream_id in reader.left_out or reader.copies.get(stream_id) in present:
+            continue
+        unique = name if name and name not in found else f"{name} {stream_id}".strip()
+        found[unique.replace("@", " ")] = stream_id
+    by_voltage = {
+        name: bool(_are_voltages(channels[channels["stream_id"] == stream_id]["units"], reader).any())
+        for name, stream_id in found.items()
+    }
+    # Voltages go before what is none; where nothing is said to be one, nothing is known.
+    return {name: found[name] for name, is_one in by_voltage.items() if is_one or not any(by_voltage.values())}
+
+
+def _extract(reader: Reader, path: Path, stream_id: str) -> BaseRecording:
+    extractor, given = extractor_of(reader), _given(reader, path)
+    taken = signature(extractor.__init__).parameters
+    arguments: dict[str, Any] = dict(reader.arguments)
+    arguments |= {"stream_id": stream_id} if "stream_id" in taken else {}
+    # Names may be the same twice, or no text that can be shown.
+    arguments |= {"use_names_as_ids": False} if "use_names_as_ids" in taken else {}
+    arguments["folder_path" if "folder_path" in taken else "file_path"] = given
+    return extractor(**arguments)
+
+
+def _are_voltages(units: np.ndarray, reader: Reader) -> np.ndarray:
+    return np.array([_scale_of(unit, reader) is not None for unit in units])
+
+
+def _scale_of(unit: object, reader: Reader) -> float | None:
+    """Microvolts in one unit, or None."""
+    return _MICROVOLTS.get((str(unit).strip() or reader.unit).lower())
+
+
+def _in_microvolts(recording: BaseRecording, reader: Reader) -> BaseRecording:
+    """The recording with the gains that the file states, without channels that are no voltages beside others."""
+    units = recording.get_property("physical_unit")
+    scales = np.array([_scale_of(unit, reader) or np.nan for unit in units])
+    gains = recording.get_property("gain_to_physical_unit").astype(float)
+    offsets = recording.get_property("offset_to_physical_unit").astype(float)
+    if reader.gains == "inverted":
+        gains = np.divide(1.0, gains, out=np.full_like(gains, np.nan), where=gains != 0)
+    if reader.gains == "none":
+        scales = np.full_like(scales, np.nan)
+    recording.set_channel_gains(gains * scales)
+    recording.set_channel_offsets(offsets * np.nan_to_num(scales))
+    known = ~np.isnan(scales)
+    return recording.select_channels(recording.channel_ids[known]) if known.any() and not known.all() else recording
+
+
+def _refuse_gaps_between_tetrodes(recording: BaseRecording, path: Path) -> None:
+    active = [int(one) for one in recording.neo_reader.get_active_tetrode()]
+    if active != list(range(1, len(active) + 1)):
+        raise UnreadableRecordingError(
+            f"'{path}' was recorded with the tetrodes {', '.join(map(str, active))} only: neo (up to 0.14.6) gives "
+            "their channels the samples of others.",
+            remedy="Convert it with Axona's own programs, or to NWB with pyxona, and register that.",
+        )

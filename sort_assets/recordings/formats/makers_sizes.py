@@ -1,0 +1,72 @@
+"""Whether makers' files end where a whole sample ends: neo (up to 0.14.6) cuts off what is left, without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sort_assets.recordings.completeness import Missing
+
+_NCS_HEADER, _NCS_RECORD = 16384, 1044
+_CONTINUOUS_HEADER, _CONTINUOUS_RECORD = 1024, 2070
+_AXONA_PACKET = 432
+
+
+def note_what_is_cut_off(name: str, neo_reader: Any, path: Path, missing: Missing) -> None:
+    """Note files of a recording that end in the middle of a sample or record.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        Unless that is accepted.
+    """
+    layout = _LAYOUTS.get(name)
+    for file, header_bytes, record_bytes in [] if layout is None else layout(path, neo_reader):
+        num_bytes = file.stat().st_size
+        if (num_bytes - header_bytes) % record_bytes:
+            missing.note(
+                f"'{file}' is truncated: its {num_bytes} bytes are not a header of {header_bytes} bytes and a whole "
+                f"number of records of {record_bytes}."
+            )
+    if name == "neuronexus":
+        stated, num_bytes = 4 * neo_reader._n_samples * neo_reader._n_channels, path.stat().st_size
+        if num_bytes != stated:
+            missing.note(f"'{path}' has {num_bytes} bytes, and its .xdat.json states {stated}.")
+
+
+def _flat(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:
+    """neo's description of the buffer says where the samples begin, and how many channels they have."""
+    (described,) = neo_reader._buffer_descriptions[0][0].values()
+    yield path, int(described["file_offset"]), 2 * int(described["shape"][1])
+
+
+def _axona(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:  # noqa: ARG001
+    yield path, 0, _AXONA_PACKET
+
+
+def _neuralynx(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:  # noqa: ARG001
+    for file in neo_reader.ncs_filenames.values():
+        yield Path(file), _NCS_HEADER, _NCS_RECORD
+
+
+def _open_ephys_legacy(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:  # noqa: ARG001
+    for file in sorted(path.glob("*.continuous")):
+        yield file, _CONTINUOUS_HEADER, _CONTINUOUS_RECORD
+
+
+def _spikegadgets(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:
+    packets, packet_bytes = neo_reader._raw_memmap.shape
+    with path.open("rb") as file:
+        header_bytes = next(file.tell() for line in iter(file.readline, b"") if b"</Configuration>" in line)
+    yield path, header_bytes, packet_bytes if packets else 1
+
+
+_LAYOUTS: dict[str, Callable[[Path, Any], Iterator[tuple[Path, int, int]]]] = {
+    "neuroscope": _flat,
+    "mcsraw": _flat,
+    "axona": _axona,
+    "neuralynx": _neuralynx,
+    "open_ephys_legacy": _open_ephys_legacy,
+    "spikegadgets": _spikegadgets,
+}

@@ -1,0 +1,150 @@
+"""Makers' formats that are read through SpikeInterface: what was written is what is opened, prepared and registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from probeinterface import generate_linear_probe, write_probeinterface
+
+from sort_assets.config import RecordingConfig
+from sort_assets.errors import RecordingError, UnreadableRecordingError
+from sort_assets.recordings import open_recording, prepare, recognise
+from sort_assets.recordings.clock import recording_clock
+from sort_assets_tests.recordings.writers import makers
+
+NUM_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a recording is written, and what it is then.
+
+    Attributes
+    ----------
+    gain_uv : float or None
+        Microvolts of a count; None where the file does not say.
+    """
+
+    write: Callable[..., Path]
+    file_name: str
+    gain_uv: float | None
+    start_s: float = 0.0
+    rate_hz: float = makers.RATE_HZ
+    block: int = 1
+    zero: int = 0
+
+
+MAKERS = {
+    "blackrock": Maker(makers.write_blackrock, "day1.ns5", 0.25),
+    "neuralynx": Maker(makers.write_neuralynx, "session", 0.0305, start_s=5.0, block=512),
+    "plexon": Maker(makers.write_plexon, "day1.plx", 5e6 / (2**15 * 1000), start_s=0.1, rate_hz=40000.0, block=100),
+    "spikegadgets": Maker(makers.write_spikegadgets, "day1.rec", 0.195, start_s=0.3),
+    "biocam": Maker(makers.write_biocam, "chip.brw", 8250.0 / 4096, zero=2048),
+    "mcsraw": Maker(makers.write_mcs_raw, "mea.raw", 0.25, zero=32768),
+    "mcsh5": Maker(makers.write_mcs_hdf5, "mea.h5", 0.059605, start_s=0.001, rate_hz=20000.0),
+    "spike2": Maker(makers.write_spike2, "slice.smr", 1e6 * 0.002 / 6553.6, rate_hz=25000.0),
+    "neuroscope": Maker(makers.write_neuroscope, "rat.dat", 20e6 / 2**16 / 1000),
+    "tdt": Maker(makers.write_tdt, "Block-1", None, start_s=0.5, block=256),
+    "tdt-sev": Maker(partial(makers.write_tdt, sev=True), "Block-1", None, start_s=0.5, block=256),
+    "open_ephys_legacy": Maker(makers.write_open_ephys_legacy, "2016-03-01_10-00-00", 0.195, start_s=0.2, block=1024),
+    "axona": Maker(makers.write_axona, "rat.bin", 1000 * 1500 / (5000 * 2**15), rate_hz=48000.0, block=3),
+    "neuronexus": Maker(makers.write_neuronexus, "mouse_data.xdat", 1.0, start_s=0.1),
+    "edf": Maker(makers.write_edf, "slice.edf", 0.1),
+}
+
+
+@pytest.fixture(scope="module")
+def counts() -> np.ndarray:
+    """0.5 s of noise in counts, shape (15000, 4), int16."""
+    rng = np.random.default_rng(1)
+    return rng.normal(0, 60, (15000, NUM_CHANNELS)).round().astype(np.int16)
+
+
+@pytest.fixture
+def probe_file(tmp_path: Path) -> str:
+    """A probe of four electrodes in a line, wired in order."""
+    probe = generate_linear_probe(num_elec=NUM_CHANNELS, ypitch=20)
+    probe.set_device_channel_indices(np.arange(NUM_CHANNELS))
+    write_probeinterface(tmp_path / "probe.json", probe)
+    return str(tmp_path / "probe.json")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_was_written_is_read_and_prepared(name: str, counts: np.ndarray, probe_file: str, tmp_path: Path) -> None:
+    maker = MAKERS[name]
+    path = maker.write(counts, tmp_path / maker.file_name)
+    expected = counts[: len(counts) // maker.block * maker.block]
+    config = RecordingConfig(probe_file=probe_file, gain_to_uv=None if maker.gain_uv else 0.5, bad_channels="none")
+
+    recording = open_recording(path, config=config)
+    prepared = prepare(recording, config.model_copy(update={"freq_min": None, "freq_max": None}))
+
+    assert recognise(path).name == name.partition("-")[0]
+    assert recording.sampling_frequency == pytest.approx(maker.rate_hz)
+    assert recording.get_start_time() == pytest.approx(maker.start_s)
+    assert not recording_clock(recording).jumps
+    np.testing.assert_array_equal(recording.get_traces().astype(int), expected.astype(int) + maker.zero)
+    if maker.gain_uv is not None:
+        np.testing.assert_allclose(recording.get_channel_gains(), maker.gain_uv, rtol=1e-4)
+    np.testing.assert_allclose(prepared.get_traces(), expected * (maker.gain_uv or 0.5), rtol=1e-4, atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("write", "file_name", "jump_at", "missing"),
+    [
+        (partial(makers.write_blackrock, pauses=((6000, 9000),)), "day1.ns5", 6000, 3000),
+        (partial(makers.write_neuralynx, gap_before_record=10, gap_us=2000), "session", 5120, 60),
+        (partial(makers.write_neuralynx, gap_before_record=10, gap_us=1000000), "session", 5120, 30000),
+        (partial(makers.write_plexon, gap_before_block=50, gap_ticks=4000), "day1.plx", 5000, 4000),
+        (partial(makers.write_spikegadgets, lost_before=7000, lost=12), "day1.rec", 7000, 12),
+        (partial(makers.write_mcs_hdf5, gap_before=8000, gap_us=50000), "mea.h5", 8000, 1000),
+        (partial(makers.write_spike2, pause_before=5000, pause=40000), "slice.smr", 5000, 10000),
+        (partial(makers.write_tdt, gap_before_block=20, gap_s=0.1), "Block-1", 5120, 3000),
+        (partial(makers.write_open_ephys_legacy, lost_before_record=5, lost_records=3), "old", 5120, 3072),
+        (partial(makers.write_neuronexus, lost_before=9000, lost=33), "mouse_data.xdat", 9000, 33),
+    ],
+)
+def test_what_was_not_recorded_is_a_jump_of_the_clock_and_the_samples_stay(
+    write: Callable[..., Path], file_name: str, jump_at: int, missing: int, counts: np.ndarray, tmp_path: Path
+) -> None:
+    path = write(counts, tmp_path / file_name)
+
+    recording = open_recording(path, config=RecordingConfig(gain_to_uv=0.5))
+
+    assert [(jump.sample, jump.samples) for jump in recording_clock(recording).jumps] == [(jump_at, missing)]
+    read = recording.get_traces()[jump_at - 100 : jump_at + 100].astype(int)
+    np.testing.assert_array_equal(read, counts[jump_at - 100 : jump_at + 100])
+
+
+@pytest.mark.parametrize(
+    ("write", "file_name"),
+    [
+        (makers.write_tdt, "Block-1"),
+        (partial(makers.write_spikegadgets, scaled=False), "day1.rec"),
+        (partial(makers.write_spike2, unit=b"pA"), "slice.smr"),
+    ],
+)
+def test_a_file_that_states_no_microvolts_asks_for_them(
+    write: Callable[..., Path], file_name: str, counts: np.ndarray, tmp_path: Path
+) -> None:
+    path = write(counts, tmp_path / file_name)
+
+    with pytest.raises(RecordingError, match=r"Set recording\.gain_to_uv"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("name", ["neuralynx", "spikegadgets", "mcsraw", "neuroscope", "axona", "open_ephys_legacy"])
+def test_a_file_that_ends_within_a_sample_is_refused(name: str, counts: np.ndarray, tmp_path: Path) -> None:
+    maker = MAKERS[name]
+    path = maker.write(counts, tmp_path / maker.file_name)
+    last: Any = sorted(path.iterdir())[-1] if path.is_dir() else path
+    last.write_bytes(last.read_bytes()[:-3])
+
+    with pytest.raises(UnreadableRecordingError):
+        open_recording(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,8 +114,19 @@ def _first_file(path: Path) -> tuple[Path, str]:
     return (members[0][0], members[0][1].name) if members else (path, "")
 
 
+@contextmanager
+def _open_nwb(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        from sort_assets.recordings.formats.nwb_zarr import open_zarr_nwb
+
+        yield open_zarr_nwb(path)
+    else:
+        with open_hdf5(path) as file:
+            yield file
+
+
 def _nwb(path: Path) -> SourceFacts:
-    with open_hdf5(path) as file:
+    with _open_nwb(path) as file:
         general = file.get("general", {})
         session = {"session_description": _value(file, "session_description")}
         session |= {name: _value(general, stored) for name, stored in _NWB_GENERAL.items()}
@@ -140,11 +152,15 @@ def _nwb(path: Path) -> SourceFacts:
 
 
 def _value(group: Any, name: str) -> Any:
-    """A text, or several, of a dataset; None when there is none."""
+    """A text, or several, of a dataset of HDF5 or an array of zarr; None when there is none."""
     import h5py
 
+    from sort_assets.recordings.formats.nwb_zarr import plain_value
+
     stored = group.get(name)
-    return _plain(stored[()]) if isinstance(stored, h5py.Dataset) else None
+    if stored is None:
+        return None
+    return _plain(stored[()]) if isinstance(stored, h5py.Dataset) else _plain(plain_value(group, name))
 
 
 def _plain(value: Any) -> Any:

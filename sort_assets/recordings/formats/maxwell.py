@@ -16,7 +16,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, UnreadableRecordingError
 from sort_assets.recordings.clock import Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
-from sort_assets.recordings.formats.hdf5_filters import register_filters
+from sort_assets.recordings.formats.compression_filters import register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
     NOT_UNDERSTOOD,

@@ -1,9 +1,10 @@
-"""NWB files (HDF5). A stream is an electrical series, named by its path in the file."""
+"""NWB, a file (HDF5) or a zarr folder. A stream is an electrical series, named by its path in the file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,19 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError, Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
-from sort_assets.recordings.formats.hdf5_filters import check_filters, register_filters
+from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.compression_filters import check_filters, register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
-from sort_assets.recordings.formats.nwb_electrodes import electrodes_problem, readable_columns
+from sort_assets.recordings.formats.nwb_electrodes import ELECTRODES, electrodes_problem, readable_columns
 from sort_assets.recordings.formats.nwb_series import Series, find_series
+from sort_assets.recordings.formats.nwb_zarr import (
+    ZarrNwbReader,
+    find_zarr_series,
+    is_zarr_nwb,
+    note_missing_chunks,
+    open_zarr_nwb,
+    series_members,
+)
 from sort_assets.recordings.formats.reading import (
     LINKED_FILE,
     MIN_SORTABLE_RATE_HZ,
@@ -58,7 +68,7 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     Parameters
     ----------
     file_path : str or Path
-        The `.nwb` file.
+        The `.nwb` file, or the zarr folder.
     electrical_series_path : str
         The series.
     with_probe : bool
@@ -66,13 +76,17 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
     """
 
     def __init__(self, file_path: str | Path, electrical_series_path: str, with_probe: bool = True) -> None:
+        file_path = Path(file_path)
         register_filters()
-        self._reader = _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
+        self._reader: Any = (
+            ZarrNwbReader(electrical_series_path)
+            if file_path.is_dir()
+            else _NWBReader(reading_method="use_hdf5", electrical_series_path=electrical_series_path)
+        )
         ids = self._read_electrodes(file_path, electrical_series_path, needed=with_probe)
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
         if timestamps is not None:
             rate_hz = usual_rate_hz(timestamps)
-        file_path = Path(file_path)
         BaseRecording.__init__(
             self,
             channel_ids=unique_names(ids) if isinstance(ids[0], str) else ids,
@@ -100,9 +114,9 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
             self._place(groups)
         if groups is not None:
             self.set_channel_groups(groups)
-        self.extra_requirements.append("h5py")
+        self.extra_requirements.append("zarr" if file_path.is_dir() else "h5py")
         self._kwargs = {
-            "file_path": str(Path(file_path).absolute()),
+            "file_path": str(file_path.absolute()),
             "electrical_series_path": electrical_series_path,
             "with_probe": with_probe,
         }
@@ -114,49 +128,56 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         except (TypeError, ValueError, OverflowError):
             return np.full(self.get_num_channels(), np.nan)
 
-    def _read_electrodes(self, file_path: str | Path, series: str, *, needed: bool) -> list[Any]:
+    def _read_electrodes(self, file_path: Path, series: str, *, needed: bool) -> list[Any]:
         """Open the series and its part of the table of electrodes; returns the ids of the channels.
 
         Where the electrodes are not needed and can't be read, there is no table, and channels are counted.
         """
-        with open_hdf5(Path(file_path)) as file:
-            problem = electrodes_problem(file[series])
+        problem = self._open(file_path, series)
+        self._check_shape(series, file_path)
         if problem is None:
-            self._reader.load_recording(file_path=file_path)
-            self._check_shape(series)
             if not needed and self._has_other_electrodes():
                 self._reader.electrodes_table = None
             elif needed:
-                self._check_electrodes(series)
-        else:
-            # As `load_recording` does, up to the electrodes.
-            self._reader._open_handle(
-                file_path=file_path, file=None, stream_mode=None, cache=False, stream_cache_path=None
+                self._check_electrodes(series, file_path)
+        elif needed:
+            raise UnreadableRecordingError(
+                f"The electrodes of the series '{series}' in '{file_path}' can't be read: {problem}.",
+                remedy="Write the file again with the electrodes of this series, or set recording.probe_file to a "
+                "probeinterface JSON file with the positions of its channels.",
             )
-            self._reader.series = self._reader._locate_electrical_series("hdf5")
-            self._check_shape(series)
-            if needed:
-                raise UnreadableRecordingError(
-                    f"The electrodes of the series '{series}' in '{file_path}' can't be read: {problem}.",
-                    remedy="Write the file again with the electrodes of this series, or set recording.probe_file to a "
-                    "probeinterface JSON file with the positions of its channels.",
-                )
         if self._reader.electrodes_table is not None:
             return list(self._reader.channel_ids())
         shape = self._reader.data().shape
         return list(range(1 if len(shape) == 1 else shape[1]))
+
+    def _open(self, path: Path, series: str) -> str | None:
+        """Open the series; returns why its electrodes can't be read, None where they can."""
+        if path.is_dir():
+            self._reader.load_recording(file_path=path)
+            problem: str | None = self._reader.electrodes_problem
+            return problem
+        with open_hdf5(path) as file:
+            problem = electrodes_problem(file[series].get("electrodes"), file[series].file.get(ELECTRODES))
+        if problem is None:
+            self._reader.load_recording(file_path=path)
+        else:
+            # As `load_recording` does, up to the electrodes.
+            self._reader._open_handle(file_path=path, file=None, stream_mode=None, cache=False, stream_cache_path=None)
+            self._reader.series = self._reader._locate_electrical_series("hdf5")
+        return problem
 
     def _has_other_electrodes(self) -> bool:
         """Whether there are not as many electrodes as columns of samples."""
         shape = self._reader.data().shape
         return len(self._reader.electrodes_indices) != (1 if len(shape) == 1 else shape[1])
 
-    def _check_shape(self, series: str) -> None:
+    def _check_shape(self, series: str, path: Path) -> None:
         """Check that samples are in rows: by the numbers of timestamps and electrodes, or else as there are more."""
         shape, timestamps = self._reader.data().shape, self._reader.series.get("timestamps")
         if len(shape) not in (1, 2):
             raise UnreadableRecordingError(
-                f"The samples of '{series}' in '{self._reader.file.filename}' have shape {tuple(shape)}.",
+                f"The samples of '{series}' in '{path}' have shape {tuple(shape)}.",
                 remedy="Write the file again with samples of shape (times, channels).",
             )
         num_times = None if timestamps is None else len(timestamps)
@@ -167,18 +188,18 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         if shape[0] >= shape[1] and shape[0] != num_electrodes:
             return
         raise UnreadableRecordingError(
-            f"The samples of '{series}' in '{self._reader.file.filename}' have {shape[1]} columns and {shape[0]} rows: "
+            f"The samples of '{series}' in '{path}' have {shape[1]} columns and {shape[0]} rows: "
             "rows and columns are exchanged.",
             remedy="Write the file again with samples of shape (times, channels).",
         )
 
-    def _check_electrodes(self, series: str) -> None:
+    def _check_electrodes(self, series: str, path: Path) -> None:
         """Check that each column of samples has its electrode."""
         shape, num_electrodes = self._reader.data().shape, len(self._reader.electrodes_indices)
         num_columns = 1 if len(shape) == 1 else shape[1]
         if self._has_other_electrodes():
             raise UnreadableRecordingError(
-                f"The samples of '{series}' in '{self._reader.file.filename}' have {num_columns} columns, and "
+                f"The samples of '{series}' in '{path}' have {num_columns} columns, and "
                 f"{num_electrodes} electrodes are named.",
                 remedy="Write the file again with samples of shape (times, channels), and the electrodes of these "
                 "channels; or set recording.probe_file to a probeinterface JSON file with the positions of these "
@@ -204,19 +225,15 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
 
 
 def is_nwb(path: Path) -> bool:
-    """Whether a path is an HDF5 file that calls itself NWB.
+    """Whether a path is an HDF5 file, or a zarr folder, that calls itself NWB.
 
     Raises
     ------
     UnreadableRecordingError
-        When it is NWB in the form of a zarr folder, or an `.nwb` file is empty, truncated or no HDF5 file.
+        When an `.nwb` file is empty, truncated or no HDF5 file, or a zarr folder is damaged or has format 3.
     """
     if path.is_dir():
-        raise UnreadableRecordingError(
-            f"'{path}' is an NWB file in the form of a zarr folder, which is not read.",
-            remedy="Export it to HDF5, with the packages hdmf-zarr and pynwb: NWBHDF5IO('FILE.nwb', 'w').export("
-            "src_io=NWBZarrIO('FOLDER', 'r')). Then ignore the folder with a rule.",
-        )
+        return is_zarr_nwb(path)
     if path.suffix.lower() != ".nwb" or not path.is_file():
         return False
     with open_hdf5(path):
@@ -233,7 +250,7 @@ def nwb_streams(path: Path) -> tuple[str, ...]:
     UnreadableRecordingError
         When the file is empty, truncated or no HDF5 file.
     """
-    return tuple(name for name, series in find_series(path).items() if series.may_hold_spikes)
+    return tuple(name for name, series in _find_series(path).items() if series.may_hold_spikes)
 
 
 def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
@@ -253,7 +270,7 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     UnreadableRecordingError
         When the file is damaged.
     """
-    found = find_series(path)
+    found = _find_series(path)
     if not found:
         raise UnreadableRecordingError(
             f"'{path}' holds no electrical series.", remedy="Export it with the raw signal (ElectricalSeries)."
@@ -272,8 +289,12 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     series = found[choose_stream(path, stream, sortable, broken)]
     if series.problem is not None:
         raise series.problem
-    with open_hdf5(series.file) as file, readable(series.file):
-        check_filters(file[series.path]["data"], series.file)
+    missing = Missing(config.accept_incomplete)
+    if path.is_dir():
+        note_missing_chunks(path, series.path, missing)
+    else:
+        with open_hdf5(series.file) as file, readable(series.file):
+            check_filters(file[series.path]["data"], series.file)
     with readable(path):
         try:
             recording = NwbRecording(series.file, series.path, with_probe=config.probe_file is None)
@@ -289,7 +310,12 @@ def open_nwb(path: Path, stream: str | None, config: RecordingConfig) -> BaseRec
     _follow_timestamps(recording, series.file, series.path, series.rate_hz)
     if series.samples_file != path:
         recording.annotate(**{LINKED_FILE: str(series.samples_file.resolve())})
+    missing.annotate(recording)
     return recording
+
+
+def _find_series(path: Path) -> dict[str, Series]:
+    return find_zarr_series(path) if path.is_dir() else find_series(path)
 
 
 def _remedy_for_slow(series: Series, sortable: Sequence[str]) -> str:
@@ -306,19 +332,31 @@ def _remedy_for_slow(series: Series, sortable: Sequence[str]) -> str:
     return " ".join(remedies)
 
 
+@contextmanager
+def _open_timestamps(path: Path, series: str) -> Iterator[Any]:
+    """The timestamps of a series, None where it has none."""
+    if path.is_dir():
+        with readable(path):
+            yield series_members(open_zarr_nwb(path), series, path).get("timestamps")
+    else:
+        with open_hdf5(path) as file, readable(path):
+            yield file[series].get("timestamps")
+
+
 def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_hz: float) -> None:
     def read() -> Clock:
+        if path.is_dir():
+            return clock_from_timestamps(timestamps, rate_hz)
         with quick_values(timestamps) as values:
             return clock_from_timestamps(values, rate_hz)
 
-    with open_hdf5(path) as file, readable(path), clock_readable(path):
-        timestamps = file[series].get("timestamps")
+    with _open_timestamps(path, series) as timestamps, clock_readable(path):
         if timestamps is None:
             if not math.isfinite(recording.get_start_time()):
                 raise BrokenClockError("its starting_time is no number")
             return
         num_samples = int(recording.get_num_samples())
         annotate_clock_doubts(recording, length_doubt("timestamps", len(timestamps), num_samples, path))
-        clock = remembered_clock(path, series, rate_hz, read)
+        clock = remembered_clock(path / timestamps.path if path.is_dir() else path, series, rate_hz, read)
         clock = replace(clock, nominal_is_stated=False)
         annotate_clocks(recording, [clock.cut(0, num_samples).extended(num_samples)])

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import h5py
 import numpy as np
+import zarr
 
-_TABLE = "general/extracellular_ephys/electrodes"
+ELECTRODES = "general/extracellular_ephys/electrodes"
+"""Where NWB keeps the table of electrodes."""
 _NUMBERS = ("rel_x", "rel_y", "rel_z")
 _NEEDED = ("id", "channel_name", "group_name", *_NUMBERS)
 """Columns that say which channel is which, and where it is."""
 
 
-def electrodes_problem(series: h5py.Group) -> str | None:
+def electrodes_problem(rows: Any, table: Any) -> str | None:
     """Why the electrodes of a series can't be read, as the end of a sentence; None where they can.
 
     Parameters
     ----------
-    series : h5py.Group
-        The electrical series.
+    rows : h5py.Dataset, zarr.Array or None
+        What the series says of its electrodes.
+    table : h5py.Group, or a mapping with `attrs`, or None
+        The table of electrodes.
     """
-    return next(_problems(series), None)
+    return next(_problems(rows, table), None)
 
 
-def readable_columns(table: h5py.Group) -> list[str]:
+def readable_columns(table: Any) -> list[str]:
     """The columns of the table that are there, with a row for each electrode; a ragged one has an index."""
     num_rows = len(table["id"])
     return [
         str(name)
         for name in table.attrs["colnames"]
-        if isinstance(table.get(name), h5py.Dataset)
+        if _is_array(table.get(name))
         and len(table[name].shape) > 0
         and (f"{name}_index" in table or len(table[name]) == num_rows)
     ]
 
 
-def _problems(series: h5py.Group) -> Iterator[str]:
-    rows, table = series.get("electrodes"), series.file.get(_TABLE)
-    if not isinstance(rows, h5py.Dataset):
+def _is_array(thing: Any) -> bool:
+    return isinstance(thing, h5py.Dataset | zarr.Array)
+
+
+def _is_table(thing: Any) -> bool:
+    return isinstance(thing, Mapping) and hasattr(thing, "attrs")
+
+
+def _problems(rows: Any, table: Any) -> Iterator[str]:
+    if not _is_array(rows):
         yield "it names no electrodes"
         return
-    if not isinstance(table, h5py.Group) or "id" not in table or "colnames" not in table.attrs:
-        yield f"the file has no table of electrodes ({_TABLE})"
+    if not _is_table(table) or "id" not in table or "colnames" not in table.attrs:
+        yield f"the file has no table of electrodes ({ELECTRODES})"
         return
     if rows.dtype.kind not in "iu" or rows.ndim != 1:
         yield f"its electrodes are no list of rows of the table, but {rows.dtype} of shape {rows.shape}"
@@ -53,8 +65,8 @@ def _problems(series: h5py.Group) -> Iterator[str]:
         yield f"its electrodes are rows of a table that has {num_rows}, and {outside[0]} is none of them"
     listed = [str(name) for name in table.attrs["colnames"]]
     for name in ("id", *(one for one in _NEEDED if one in listed)):
-        column = table.get(name)
-        if not isinstance(column, h5py.Dataset) or len(column.shape) != 1 or len(column) != num_rows:
+        column: Any = table.get(name)
+        if not _is_array(column) or len(column.shape) != 1 or len(column) != num_rows:
             yield f"the column {name} of the table of electrodes does not have a value for each of its {num_rows} rows"
         elif name in _NUMBERS and column.dtype.kind not in "iuf":
             yield f"the column {name} of the table of electrodes holds no numbers"
@@ -62,5 +74,5 @@ def _problems(series: h5py.Group) -> Iterator[str]:
             yield f"the column {name} of the table of electrodes holds {column.dtype}, which are no names"
 
 
-def _is_no_name(column: h5py.Dataset) -> bool:
+def _is_no_name(column: Any) -> bool:
     return bool(np.issubdtype(column.dtype, np.floating) or np.issubdtype(column.dtype, np.complexfloating))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from sort_assets.errors import UnreadableRecordingError
+from sort_assets.errors import SortAssetsError, UnreadableRecordingError
 from sort_assets.recordings.formats.reading import COPY_AGAIN, MIN_SORTABLE_RATE_HZ, clock_readable, open_hdf5, readable
 from sort_assets.recordings.formats.stated_numbers import stated_rate
 from sort_assets.recordings.timestamps import usual_rate_hz
 
 # The groups in which NWB keeps signals; elsewhere there are only templates and analyses.
-_SIGNAL_GROUPS = ("acquisition", "processing")
+SIGNAL_GROUPS = ("acquisition", "processing")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Series:
         The file that holds its samples.
     rate_hz : float
         Samples per second; NaN where it can't be read.
-    problem : UnreadableRecordingError or None
+    problem : SortAssetsError or None
         Why it can't be read.
     rate_is_stated : bool
         Whether the file states the rate; else it is that of the timestamps.
@@ -42,7 +43,7 @@ class Series:
     path: str
     samples_file: Path
     rate_hz: float = math.nan
-    problem: UnreadableRecordingError | None = None
+    problem: SortAssetsError | None = None
     rate_is_stated: bool = True
 
     @property
@@ -87,9 +88,46 @@ def find_series(path: Path) -> dict[str, Series]:
         return found
 
 
+def read_rate(name: str, series: Mapping[str, Any], path: Path) -> tuple[float, bool]:
+    """Samples per second of a series, and whether the file states it; else it is that of the timestamps.
+
+    Parameters
+    ----------
+    name : str
+    series : mapping of str to data set
+        What the series holds.
+    path : Path
+        The file, for messages.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When the series has no samples, or no rate that can be.
+    """
+    if "data" not in series or not {"starting_time", "timestamps"} & set(series):
+        lacking = "neither a starting_time nor timestamps" if "data" in series else "no data"
+        raise UnreadableRecordingError(
+            f"The series '{name}' of '{path}' has {lacking}, which NWB requires.",
+            remedy="Write the file again with samples, and with a rate or timestamps, in this series.",
+        )
+    is_stated = "starting_time" in series
+    with readable(path), clock_readable(path):
+        rate_hz = (
+            stated_rate(series["starting_time"].attrs.get("rate"), f"rate of {name}/starting_time", path)
+            if is_stated
+            else usual_rate_hz(series["timestamps"])
+        )
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise UnreadableRecordingError(
+            f"The series '{name}' of '{path}' states {rate_hz} samples per second.",
+            remedy="Correct its rate or its timestamps in the file.",
+        )
+    return rate_hz, is_stated
+
+
 def _electrical_series(file: h5py.File, path: Path) -> Iterator[tuple[str, h5py.Group | UnreadableRecordingError]]:
     """Each series with its path in this file, in the order of the file; in place of one behind a broken link, why."""
-    groups = [(name, file[name]) for name in reversed(_SIGNAL_GROUPS) if name in file]
+    groups = [(name, file[name]) for name in reversed(SIGNAL_GROUPS) if name in file]
     # A link may lead back to a group above it. The groups are kept, since HDF5 numbers files as long as they are open.
     visited: dict[tuple[int, int], h5py.Group] = {}
     while groups:
@@ -157,32 +195,15 @@ def _read(name: str, series: h5py.Group, path: Path) -> tuple[Series, tuple[int,
             problem = _broken_link(series, part, f"{name}/{part}", Path(series.file.filename))
             if problem is not None:
                 raise problem
-    if "data" not in series or not {"starting_time", "timestamps"} & set(series):
-        lacking = "neither a starting_time nor timestamps" if "data" in series else "no data"
-        raise UnreadableRecordingError(
-            f"The series '{name}' of '{path}' has {lacking}, which NWB requires.",
-            remedy="Write the file again with samples, and with a rate or timestamps, in this series.",
-        )
-    with readable(path), clock_readable(path):
+    rate_hz, is_stated = read_rate(name, series, path)
+    with readable(path):
         data = series["data"]
-        rate_hz = _rate(name, series, path)
         place = _place(data)
-    if not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise UnreadableRecordingError(
-            f"The series '{name}' of '{path}' states {rate_hz} samples per second.",
-            remedy="Correct its rate or its timestamps in the file.",
-        )
     file, samples_file = (_same_or_other(path, one.file.filename) for one in (series, data))
     here = name if file == path else series.name.strip("/")
-    return Series(file, here, samples_file, rate_hz, rate_is_stated="starting_time" in series), place
+    return Series(file, here, samples_file, rate_hz, rate_is_stated=is_stated), place
 
 
 def _same_or_other(path: Path, name: str) -> Path:
     other = Path(name)
     return path if other.exists() and other.samefile(path) else other
-
-
-def _rate(name: str, series: h5py.Group, path: Path) -> float:
-    if "starting_time" in series:
-        return stated_rate(series["starting_time"].attrs.get("rate"), f"rate of {name}/starting_time", path)
-    return usual_rate_hz(series["timestamps"])

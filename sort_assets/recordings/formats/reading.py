@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sort_assets.errors import SortAssetsError, StorageError, StreamError, UnreadableRecordingError
 from sort_assets.recordings.clock import BrokenClockError
 from sort_assets.recordings.completeness import Missing
-from sort_assets.recordings.formats.hdf5_filters import missing_filter_error, register_filters
+from sort_assets.recordings.formats.compression_filters import missing_filter_error, register_filters
 
 if TYPE_CHECKING:
     import h5py

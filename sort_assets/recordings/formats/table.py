@@ -50,14 +50,23 @@ def _holds_intan_names(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
     return "time.dat" in entries and not entries.isdisjoint({"info.rhd", "info.rhs"})
 
 
+_IN_NWB = frozenset({"acquisition", "general", "processing", "session_start_time", "identifier", "specifications"})
+_ENOUGH_OF_NWB = 2
+
+
 def _may_be_nwb_in_zarr(name: str, entries: Set[str]) -> bool:
-    # To be told: it can't be read.
     is_zarr = not entries.isdisjoint({".zgroup", "zarr.json"})
-    return is_zarr and (name.lower().endswith((".nwb.zarr", ".nwb")) or {"acquisition", "general"} <= entries)
+    return is_zarr and (name.lower().endswith((".nwb.zarr", ".nwb")) or len(_IN_NWB & entries) >= _ENOUGH_OF_NWB)
 
 
 FORMATS = (
-    RecordingFormat("nwb", "Neurodata Without Borders (.nwb)", ending(".nwb"), _may_be_nwb_in_zarr, *_reader("nwb")),
+    RecordingFormat(
+        "nwb",
+        "Neurodata Without Borders (.nwb, or a zarr folder)",
+        ending(".nwb"),
+        _may_be_nwb_in_zarr,
+        *_reader("nwb"),
+    ),
     RecordingFormat("maxwell", "MaxWell Biosystems MaxOne and MaxTwo (.h5)", ending(".h5"), never, *_reader("maxwell")),
     RecordingFormat(
         "spikeglx",

@@ -565,16 +565,6 @@ def test_a_probe_file_stands_for_electrodes_that_can_t_be_read(
     assert load_recording(recording.to_dict()).get_num_channels() == 16
 
 
-@pytest.mark.parametrize("entry", [".zgroup", "zarr.json"])
-def test_a_zarr_folder_is_told_with_a_way_out(entry: str, tmp_path: Path) -> None:
-    folder = tmp_path / "day.nwb.zarr"
-    (folder / "acquisition").mkdir(parents=True)
-    (folder / entry).write_text("{}")
-
-    with pytest.raises(UnreadableRecordingError, match=r"zarr folder, which is not read.*NWBHDF5IO"):
-        open_recording(folder)
-
-
 @pytest.mark.parametrize(
     ("samples", "message"),
     [

@@ -1,4 +1,6 @@
-"""HDF5's compression filters: those of the package hdf5plugin are registered, and what a file lacks is named."""
+"""Filters of HDF5 and codecs of zarr that decompress samples: those of hdf5plugin are registered, and what a file lacks
+is named.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _LACKING = re.compile(r"required filter|can't open directory|plugin", re.IGNORECASE)
 """What HDF5 says where it finds no plugin for a filter (1.8 to 1.14)."""
+_LACKING_CODEC = re.compile(r"codec not available: '+(?P<codec>[^']+)'")
+_PACKAGES = {"wavpack": "wavpack-numcodecs", "flac": "flac-numcodecs"}
+"""Where codecs of zarr are that numcodecs does not have."""
 
 
 @cache
@@ -64,7 +69,15 @@ def check_filters(dataset: h5py.Dataset, path: Path) -> None:
 
 
 def missing_filter_error(path: Path, error: Exception) -> MissingPluginError | None:
-    """The error for a file of which HDF5 could not read something for want of a filter; None of any other error."""
+    """The error for a file that could not be read for want of a filter or codec; None of any other error."""
+    codec = _LACKING_CODEC.search(str(error))
+    if codec is not None:
+        package = _PACKAGES.get(codec["codec"], "")
+        return MissingPluginError(
+            f"Something in '{path}' is compressed with the codec '{codec['codec']}' of zarr, which is not installed.",
+            remedy=f"Install {package or 'the Python package that has this codec'} "
+            f"(pip install {package or 'NAME'}) where sort_assets runs, and restart it.",
+        )
     if not isinstance(error, OSError | RuntimeError) or not _LACKING.search(str(error)):
         return None
     return MissingPluginError(

@@ -1,9 +1,15 @@
 # make demo | make up | make test-fast | make test | make test-all: each sets up .venv first, once.
+# With TORCH_BUILD=cu126, say, torch comes as another build of the same version, for cards and drivers that PyPI's build
+# does not serve (`sort-assets doctor` says which one does); it stays until another is asked for.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+PYTORCH_INDEX ?= https://download.pytorch.org/whl
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH := $(if $(TORCH_BUILD),'torch==$(TORCH_VERSION)+$(TORCH_BUILD)' --extra-index-url $(PYTORCH_INDEX)/$(TORCH_BUILD),torch)
+TORCH_STAMP := $(if $(TORCH_BUILD),.venv/.torch-$(TORCH_BUILD))
 # Most tests wait for processes, so more of them run at a time than there are cores.
 AT_A_TIME ?= 3
 SLOW_AT_A_TIME ?= 4
@@ -15,16 +21,22 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := demo
 .PHONY: install demo up lint docs test-fast test test-all system
 
-install: $(STAMP)
+install: $(STAMP) $(TORCH_STAMP)
 
 # torch goes first and pinned: any other way of asking for it may fetch another build. What is installed is compiled at the
 # end, on all cores; a file that can't be compiled is one that nobody imports.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) torch
+	$(PIP) $(TORCH)
 	$(PIP) --editable '.[cpu-sorters,mountainsort5,test]'
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	$(BIN)/sort-assets init
+	touch $@
+
+# Where .venv had been set up with another build; where it has just been set up with this one, pip has nothing to do.
+.venv/.torch-%: | $(STAMP)
+	$(PIP) $(TORCH)
+	rm -f .venv/.torch-*
 	touch $@
 
 demo: install

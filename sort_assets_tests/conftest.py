@@ -13,7 +13,7 @@ from spikeinterface.core import BaseRecording, BaseSorting
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
-from sort_assets_tests.fixtures.fake_driver import build_fake_driver
+from sort_assets_tests.fixtures.fake_driver import FakeDriver, build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 
@@ -65,9 +65,15 @@ def nwb_file(ground_truth: tuple[BaseRecording, BaseSorting], tmp_path_factory: 
 
 
 @pytest.fixture(scope="session")
-def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of libraries that stand for those of NVIDIA's driver, for `fake_driver_environment`."""
+def built_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of libraries that stand for those of NVIDIA's driver."""
     return build_fake_driver(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture
+def driver(built_driver: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    """An NVIDIA driver that answers what the test says, for the processes that it starts."""
+    return FakeDriver(built_driver, tmp_path_factory.mktemp("rig"), monkeypatch)
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def _install(version: str, cuda: str) -> str:
     build = f"cu{cuda.replace('.', '')}"
     return (
         f"Install the build of the same torch for CUDA {cuda}: `make TORCH_BUILD={build}` in a checkout, else "
-        f"`pip install torch=={version}+{build} --index-url {_INDEX}/{build}`."
+        f"`pip install torch=={version}+{build} --extra-index-url {_INDEX}/{build}`."
     )
 
 

@@ -1,7 +1,7 @@
 /* A stand-in for libcuda.so.1: a driver that starts or does not, and tells its version and one card's capability.
      FAKE_CUDA_INIT=803          what cuInit returns; "hang": it never does
      FAKE_CUDA_DRIVER=12040      the newest CUDA that the driver knows
-     FAKE_CUDA_CAPABILITY=86     of the card */
+     FAKE_CUDA_CAPABILITY=86     of the card; GPU-1080=61: only while CUDA_VISIBLE_DEVICES is that, else 8.6 */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +19,14 @@ int cuInit(unsigned flags) {
 int cuDriverGetVersion(int *version) { *version = number("FAKE_CUDA_DRIVER", 13000); return 0; }
 int cuDeviceGet(int *device, int index) { *device = index; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    const char *words = getenv("FAKE_CUDA_CAPABILITY"), *visible = getenv("CUDA_VISIBLE_DEVICES");
+    const char *sign = words ? strchr(words, '=') : NULL;
     int capability = number("FAKE_CUDA_CAPABILITY", 86);
+    if (sign) {
+        size_t length = sign - words;
+        int is_it = visible && strlen(visible) == length && !strncmp(words, visible, length);
+        capability = is_it ? atoi(sign + 1) : 86;
+    }
     *value = attribute == 75 ? capability / 10 : capability % 10; /* 75: the major number, 76: the minor */
     return 0;
 }

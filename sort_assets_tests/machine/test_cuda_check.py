@@ -4,9 +4,7 @@ Libraries stand for NVIDIA's driver, and a module for torch with CUDA (see `fixt
 starts CUDA is the real one, and so are torch's table of its builds and the words of its errors.
 """
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,35 +20,15 @@ from sort_assets.machine import cuda_check, cuda_start
 from sort_assets.machine.cuda_check import check_gpu, inspect_gpu, start_on
 from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason
 from sort_assets.machine.gpus import Gpu
-from sort_assets_tests.fixtures.fake_driver import A4000, WITH_CUDA, fake_driver_environment
+from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
 
 CU126 = "make TORCH_BUILD=cu126"
-PYTHON_PATH = os.environ.get("PYTHONPATH")
-Machine = Callable[..., None]
 
 
 def card(
     name: str = "NVIDIA RTX A4000", capability: tuple[int, int] = (8, 6), cuda: int = 13000, driver: str = "580.95.05"
 ) -> Gpu:
     return Gpu(f"GPU-{name}", name, 16 * 2**30, 15 * 2**30, capability, driver, cuda, "default", False)
-
-
-@pytest.fixture
-def machine(fake_driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Gives the processes that are started a driver that does what the words say, and a torch built for CUDA 13.0.
-
-    With `torch`, that of another folder; "" is the real one.
-    """
-
-    def install(nvml: str = A4000, *, torch: str | None = None, **cuda: object) -> None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        first = fake_driver / WITH_CUDA if torch is None else torch
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(first), PYTHON_PATH))))
-        for name, value in fake_driver_environment(fake_driver, nvml, **cuda).items():
-            monkeypatch.setenv(name, value)
-
-    return install
 
 
 # The cards by the drivers of laboratories (R470 knows CUDA 11.4, 535: 12.2, 550: 12.4, 570: 12.8, 580: 13.0), with the
@@ -76,20 +54,20 @@ TABLE: list[tuple[str, tuple[int, int], str, str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "capability", "driver", "says", "cure"), TABLE)
+@pytest.mark.parametrize(("name", "capability", "version", "says", "cure"), TABLE)
 def test_each_card_with_each_driver_works_or_names_reason_and_cure(
-    name: str, capability: tuple[int, int], driver: str, says: str | None, cure: str, machine: Machine
+    name: str, capability: tuple[int, int], version: str, says: str | None, cure: str, driver: FakeDriver
 ) -> None:
-    cuda = DRIVERS[driver]
-    machine(driver=cuda, capability="{}{}".format(*capability))
+    cuda = DRIVERS[version]
+    driver.answer(A4000, driver=cuda, capability="{}{}".format(*capability))
 
-    reason = check_gpu(card(name, capability, cuda, driver))
+    reason = check_gpu(card(name, capability, cuda, version))
 
     if says is None:
         assert reason is None
         return
     assert type(reason) is GpuDriverError
-    assert f"{name} (driver {driver}, compute capability" in reason.message
+    assert f"{name} (driver {version}, compute capability" in reason.message
     assert says in reason.message
     with pytest.raises(GpuDriverError, match=cure):
         raise reason
@@ -108,9 +86,9 @@ def test_each_card_with_each_driver_works_or_names_reason_and_cure(
     ],
 )
 def test_what_the_driver_answers_has_its_own_reason_and_cure(
-    code: int, kind: type[SortAssetsError], says: str, cure: str, machine: Machine
+    code: int, kind: type[SortAssetsError], says: str, cure: str, driver: FakeDriver
 ) -> None:
-    machine(init=code)
+    driver.answer(A4000, init=code)
 
     reason = check_gpu(card())
 
@@ -121,8 +99,8 @@ def test_what_the_driver_answers_has_its_own_reason_and_cure(
 
 
 @pytest.mark.slow
-def test_a_build_without_cuda_names_the_build_for_the_card(machine: Machine) -> None:
-    machine(torch="")  # the real torch of the tests, which is one for the CPU
+def test_a_build_without_cuda_names_the_build_for_the_card(driver: FakeDriver, tmp_path: Path) -> None:
+    driver.answer(A4000, torch=tmp_path)  # the real torch of the tests, which is one for the CPU
     start = start_on(card(capability=(6, 1), cuda=12040))
     if start.cuda is not None:
         pytest.skip("the torch of these tests has CUDA")
@@ -134,12 +112,12 @@ def test_a_build_without_cuda_names_the_build_for_the_card(machine: Machine) -> 
     assert CU126 in reason.remedy
 
 
-def test_a_torch_that_is_broken_is_no_fault_of_the_driver(machine: Machine, tmp_path: Path) -> None:
+def test_a_torch_that_is_broken_is_no_fault_of_the_driver(driver: FakeDriver, tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "torch"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libcublas.so.13: cannot open shared object file')")
     (broken / "version.py").write_text("cuda = '13.0'")
-    machine(torch=str(broken.parent))
+    driver.answer(A4000, torch=broken.parent)
 
     reason = check_gpu(card())
 
@@ -148,8 +126,8 @@ def test_a_torch_that_is_broken_is_no_fault_of_the_driver(machine: Machine, tmp_
     assert "sorter.device" not in reason.remedy
 
 
-def test_a_start_that_hangs_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine(init="hang")
+def test_a_start_that_hangs_is_given_up(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.answer(A4000, init="hang")
     monkeypatch.setattr(cuda_check, "_LIMIT_S", 2.0)  # that of the start itself is in another process
     start = time.monotonic()
 
@@ -161,17 +139,17 @@ def test_a_start_that_hangs_is_given_up(machine: Machine, monkeypatch: pytest.Mo
     assert cuda_start._LIMIT_S == 60
 
 
-def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not(machine: Machine) -> None:
-    machine()
+def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not(driver: FakeDriver) -> None:
+    driver.answer(A4000)
     assert check_gpu(card()) is None
 
-    machine(init=999)
+    driver.answer(A4000, init=999)
     assert check_gpu(card()) is None
     assert check_gpu(card(), anew=True) is not None
     assert check_gpu(card(driver="590.10")) is not None
     assert check_gpu(card("another")) is not None
 
-    machine(init=0)
+    driver.answer(A4000, init=0)
     assert check_gpu(card("another")) is None
 
 
@@ -196,19 +174,19 @@ def test_torch_s_words_have_their_reason(text: str, reason: str) -> None:
     assert find_reason(CudaStart("2.13.0+cu130", "13.0", error=text)) == reason
 
 
-def test_before_a_sort_the_card_is_named_or_the_reason_is_the_error(machine: Machine) -> None:
-    machine()
+def test_before_a_sort_the_card_is_named_or_the_reason_is_the_error(driver: FakeDriver) -> None:
+    driver.answer(A4000)
     (works,) = inspect_gpu("0")
     assert (works.level, works.description) == (
         "ok",
         "NVIDIA RTX A4000 (driver 580.95.05, compute capability 8.6)",
     )
 
-    machine(f"{A4000};driver=550.54.14;cuda=12040", driver=12040)
+    driver.answer(f"{A4000};driver=550.54.14;cuda=12040", driver=12040)
     (fails,) = inspect_gpu("0")
     assert isinstance(fails.error, GpuDriverError)
     assert inspect_gpu(None) == []
 
-    machine("init=18")
+    driver.answer("init=18")
     (troubled,) = inspect_gpu("0")
     assert isinstance(troubled.error, GpuDriverError)

@@ -1,7 +1,6 @@
 """Finding devices. There is no GPU here: a library stands for NVIDIA's, and answers what each test says."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,23 +8,10 @@ import pytest
 from sort_assets.errors import GpuDriverError
 from sort_assets.machine import gpus
 from sort_assets.machine.gpus import Gpu, find_gpus, list_gpus, select_visible
-from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, fake_driver_environment
+from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
 
 GPUS = [Gpu("GPU-aaaa", "first", 1), Gpu("GPU-bbbb", "second", 1)]
 SLICES = [Gpu("MIG-1", "slice", 1, parent="GPU-aaaa"), Gpu("MIG-2", "slice", 1, parent="GPU-aaaa"), GPUS[1]]
-Driver = Callable[[str], None]
-
-
-@pytest.fixture
-def driver(fake_driver: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """Gives the processes that ask NVML a driver that answers what the words say."""
-
-    def answer(words: str) -> None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        for name, value in fake_driver_environment(fake_driver, words).items():
-            monkeypatch.setenv(name, value)
-
-    return answer
 
 
 def test_a_mig_slice_is_a_device_of_its_own() -> None:
@@ -39,8 +25,8 @@ def test_of_a_card_in_slices_its_index_and_its_uuid_name_the_first_as_in_cuda() 
     assert select_visible(SLICES, "MIG-2,1") == [SLICES[1], GPUS[1]]
 
 
-def test_a_card_tells_what_decides_whether_torch_can_use_it(driver: Driver) -> None:
-    driver(f"driver=550.54.14;cuda=12040;{A4000};mode=0:3")
+def test_a_card_tells_what_decides_whether_torch_can_use_it(driver: FakeDriver) -> None:
+    driver.answer(f"driver=550.54.14;cuda=12040;{A4000};mode=0:3")
 
     assert find_gpus() == [
         Gpu(
@@ -57,8 +43,10 @@ def test_a_card_tells_what_decides_whether_torch_can_use_it(driver: Driver) -> N
     ]
 
 
-def test_the_slices_of_a_card_stand_for_it(driver: Driver) -> None:
-    driver(f"gpu=NVIDIA A100,GPU-a100,40,0,8.0;mig=0,NVIDIA A100 MIG 1g.5gb,MIG-1,5;mig=0,second,MIG-2,5;{A4000}")
+def test_the_slices_of_a_card_stand_for_it(driver: FakeDriver) -> None:
+    driver.answer(
+        f"gpu=NVIDIA A100,GPU-a100,40,0,8.0;mig=0,NVIDIA A100 MIG 1g.5gb,MIG-1,5;mig=0,second,MIG-2,5;{A4000}"
+    )
 
     found = find_gpus()
 
@@ -78,8 +66,8 @@ def test_the_slices_of_a_card_stand_for_it(driver: Driver) -> None:
         ("handle=0:4", "Insufficient Permissions", "/dev/nvidia*"),
     ],
 )
-def test_a_card_in_trouble_says_so_and_hides_no_other(words: str, says: str, remedy: str, driver: Driver) -> None:
-    driver(f"{GTX_1080_TI};{A4000};{words}")
+def test_a_card_in_trouble_says_so_and_hides_no_other(words: str, says: str, remedy: str, driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000};{words}")
 
     assert [one.uuid for one in find_gpus()] == ["GPU-a4000"]
     (troubled, _) = list_gpus()
@@ -87,15 +75,15 @@ def test_a_card_in_trouble_says_so_and_hides_no_other(words: str, says: str, rem
     assert remedy in troubled.remedy
 
 
-def test_where_all_cards_are_in_trouble_that_is_a_failure(driver: Driver) -> None:
-    driver(f"{GTX_1080_TI};{A4000};handle=0:15;handle=1:15")
+def test_where_all_cards_are_in_trouble_that_is_a_failure(driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000};handle=0:15;handle=1:15")
 
     with pytest.raises(GpuDriverError, match=r"GPU 0 .*GPU 1 .*Reboot"):
         find_gpus()
 
 
-def test_a_card_that_hides_its_memory_is_still_found(driver: Driver) -> None:
-    driver(f"{A4000};mem=3")
+def test_a_card_that_hides_its_memory_is_still_found(driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};mem=3")
 
     (found,) = find_gpus()
 
@@ -106,8 +94,8 @@ def test_a_card_that_hides_its_memory_is_still_found(driver: Driver) -> None:
     ("code", "says", "remedy"),
     [(18, "mismatch", "Reboot: the driver was updated"), (999, "NVML error 999", "restart the container")],
 )
-def test_a_driver_in_trouble_is_a_failure_with_its_words(code: int, says: str, remedy: str, driver: Driver) -> None:
-    driver(f"{A4000};init={code}")
+def test_a_driver_in_trouble_is_a_failure_with_its_words(code: int, says: str, remedy: str, driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};init={code}")
 
     with pytest.raises(GpuDriverError, match=says) as caught:
         find_gpus()
@@ -117,9 +105,9 @@ def test_a_driver_in_trouble_is_a_failure_with_its_words(code: int, says: str, r
 
 
 def test_a_driver_that_is_installed_without_a_card_is_no_trouble(
-    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver("init=9")  # its kernel module is not loaded
+    driver.answer("init=9")  # its kernel module is not loaded
     monkeypatch.setattr(gpus, "_PCI", tmp_path)
 
     assert find_gpus() == []
@@ -141,8 +129,8 @@ def test_without_nvidia_s_library_there_are_no_gpus(monkeypatch: pytest.MonkeyPa
     assert find_gpus() == []
 
 
-def test_a_driver_that_hangs_is_given_up_after_a_while(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver(f"{A4000};hang=handle")
+def test_a_driver_that_hangs_is_given_up_after_a_while(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.answer(f"{A4000};hang=handle")
     monkeypatch.setattr(gpus, "_LIMIT_S", 0.5)
     start = time.monotonic()
 

@@ -3,7 +3,11 @@
 import json
 from dataclasses import replace
 
-from sort_assets_tests.fixtures.home import Home
+import pytest
+
+from sort_assets.machine import gpus
+from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
+from sort_assets_tests.fixtures.home import Finished, Home
 
 
 def test_mistakes_in_the_rules_and_in_a_notification_url_are_found(home: Home) -> None:
@@ -17,3 +21,72 @@ def test_mistakes_in_the_rules_and_in_a_notification_url_are_found(home: Home) -
     assert "line 1" in found["sort_assets.yaml"]["detail"]
     assert found["notifications"]["level"] == "error"
     assert "hunter2" not in done.output
+
+
+def shown_of_gpus(done: Finished) -> list[tuple[str, str, str]]:
+    rows = json.loads(done.stdout)
+    return [(one["level"], one["detail"], one["remedy"]) for one in rows if one["subject"].startswith("gpu")]
+
+
+def test_a_card_on_which_torch_computes_is_named_with_its_driver(home: Home, driver: FakeDriver) -> None:
+    driver.answer(A4000)
+
+    done = home.invoke("doctor", "--json")
+
+    ((level, detail, remedy),) = shown_of_gpus(done)
+    assert level == "ok"
+    assert "NVIDIA RTX A4000 (driver 580.95.05, compute capability 8.6), 16 GiB, 15 GiB free, GPU-a4000" in detail
+    assert "torch computes on it" in detail
+    assert "nvidia-smi -pm 1" in remedy
+    assert done.status == 0
+
+
+def test_a_card_on_which_every_sort_would_fail_is_an_error_with_the_cure(home: Home, driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};driver=550.54.14;cuda=12040", driver=12040)
+
+    done = home.invoke("doctor", "--json")
+
+    ((level, detail, remedy),) = shown_of_gpus(done)
+    assert level == "error"
+    assert "torch 2.13.0+cu130 needs CUDA 13.0, and the driver knows CUDA 12.4 only" in detail
+    assert "make TORCH_BUILD=cu126" in remedy
+    assert done.status == 1
+
+
+def test_of_several_cards_each_is_told_and_one_that_works_is_enough(home: Home, driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000};gpu=lost,GPU-lost,8,0,8.6;handle=2:15", capability="GPU-1080=61")
+
+    done = home.invoke("doctor", "--json")
+
+    pascal, works, lost = shown_of_gpus(done)
+    assert (pascal[0], works[0], lost[0]) == ("warning", "ok", "warning")
+    assert "has no code for this card" in pascal[1]
+    assert "GPU is lost" in lost[1]
+    assert done.status == 0
+
+
+def test_a_driver_that_hangs_is_told_within_seconds(
+    home: Home, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer("hang=init")
+    monkeypatch.setattr(gpus, "_LIMIT_S", 1.0)
+
+    done = home.invoke("doctor", "--json")
+
+    ((level, detail, _),) = shown_of_gpus(done)
+    assert (level, done.status) == ("error", 1)
+    assert "does not answer" in detail
+
+
+def test_an_order_of_cards_that_cuda_reads_differently_is_warned_of(
+    home: Home, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    (order, _) = shown_of_gpus(home.invoke("doctor", "--json"))
+    assert order[0] == "warning"
+    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in order[2]
+
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert len(shown_of_gpus(home.invoke("doctor", "--json"))) == 1

@@ -1,0 +1,140 @@
+"""On which device a sort runs. There is no GPU here: `fixtures/fake_driver.py` stands for the driver and torch."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
+from sort_assets.config import ExecutionConfig, SorterConfig, SortingPipelineConfig
+from sort_assets.errors import GpuBusyError, GpuDriverError
+from sort_assets.machine import gpus
+from sort_assets.platform.execution.sort_device import sort_device
+from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
+from sort_assets_tests.fixtures.home import IN_PROCESS
+from sort_assets_tests.fixtures.ready import Ready
+
+OLD = "driver=550.54.14;cuda=12040"
+
+
+def config(device: str = "auto", **execution: object) -> SortingPipelineConfig:
+    return SortingPipelineConfig(
+        sorter=SorterConfig.model_validate({"device": device}), execution=ExecutionConfig.model_validate(execution)
+    )
+
+
+def test_a_card_that_torch_can_use_is_taken_and_nothing_is_said(driver: FakeDriver) -> None:
+    driver.answer(A4000)
+
+    with sort_device(config(), uses_gpu=True, log=print) as (lease, doubts):
+        assert (lease.device, doubts) == ("GPU-a4000", [])
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a4000"
+
+
+def test_a_card_that_torch_has_no_code_for_leaves_the_sort_to_the_other(driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000}", capability="GPU-1080=61")
+    said: list[str] = []
+
+    with sort_device(config(), uses_gpu=True, log=said.append) as (lease, doubts):
+        assert (lease.device, doubts) == ("GPU-a4000", [])
+
+    assert any("has no code for this card" in line for line in said)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_card_that_can_t_be_used_fails_the_sort_with_the_cure(device: str, driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};{OLD}", driver=12040)
+
+    with (
+        pytest.raises(GpuDriverError, match=r"NVIDIA RTX A4000 \(driver 550.54.14.*make TORCH_BUILD=cu126"),
+        sort_device(config(device), uses_gpu=True, log=print),
+    ):
+        pass
+
+
+def test_the_cpu_takes_the_sort_where_that_is_allowed_and_says_so(driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};{OLD}", driver=12040)
+
+    with sort_device(config(cpu_if_gpu_fails=True), uses_gpu=True, log=print) as (lease, (doubt,)):
+        assert lease.device == "cpu"
+
+    assert doubt.level == "warning"
+    assert "Sorted on the CPU, for the GPU can't be used: torch can't use the GPU NVIDIA RTX A4000" in doubt.description
+    assert "make TORCH_BUILD=cu126" in doubt.remedy
+
+
+def test_whoever_asks_for_cuda_never_gets_the_cpu(driver: FakeDriver) -> None:
+    driver.answer("init=18")
+
+    with (
+        pytest.raises(GpuDriverError, match="Reboot"),
+        sort_device(config("cuda", cpu_if_gpu_fails=True), uses_gpu=True, log=print),
+    ):
+        pass
+
+
+def test_a_card_that_somebody_else_has_is_waited_for(driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};mode=0:3", init=46)
+
+    with (
+        pytest.raises(GpuBusyError),
+        sort_device(config(cpu_if_gpu_fails=True), uses_gpu=True, log=print),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("uses_gpu", "device"), [(True, "cpu"), (False, "auto")])
+def test_a_sort_on_the_cpu_asks_no_driver(uses_gpu: bool, device: str, driver: FakeDriver) -> None:
+    driver.answer("hang=init")
+
+    with sort_device(config(device), uses_gpu=uses_gpu, log=print) as (lease, doubts):
+        assert (lease.device, doubts) == ("cpu", [])
+
+
+def test_a_card_without_a_driver_is_said(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.answer("init=12")
+    card = tmp_path / "pci" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text("0x10de\n")
+    (card / "class").write_text("0x030000\n")
+    monkeypatch.setattr(gpus, "_PCI", card.parent)
+
+    with sort_device(config(), uses_gpu=True, log=print) as (lease, (doubt,)):
+        assert lease.device == "cpu"
+
+    assert "although this machine has a card of NVIDIA" in doubt.description
+
+
+@pytest.mark.slow
+def test_a_sort_with_kilosort_fails_before_it_starts_with_card_driver_reason_and_cure(
+    ready: Ready, driver: FakeDriver
+) -> None:
+    driver.answer(f"{GTX_1080_TI};driver=470.256;cuda=11040", driver=11040)
+
+    done = ready.home.materialize(ready.key, "sorting", config={"preset": "kilosort4"})
+
+    assert not done.success
+    (failure,) = [event.step_failure_data.user_failure_data for event in done.all_events if event.is_step_failure]
+    assert failure is not None
+    assert failure.description is not None
+    for words in ("GTX 1080 Ti (driver 470.256, compute capability 6.1)", "needs CUDA 13.0", "525 or newer", "cu126"):
+        assert words in failure.description
+
+
+@pytest.mark.release
+def test_the_result_of_a_sort_that_had_to_take_the_cpu_says_so(
+    ready: Ready, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer("init=999")
+    monkeypatch.setattr(MountainSort5Backend, "uses_gpu", True)  # Kilosort takes much longer on the CPU
+    allowed = {**IN_PROCESS, "execution": {**IN_PROCESS["execution"], "cpu_if_gpu_fails": True}}
+
+    done = ready.home.materialize(ready.key, "sorting", config=allowed)
+
+    assert done.success
+    checks = {one.check_name: one for one in done.get_asset_check_evaluations()}
+    assert not checks["preflight"].passed
+    assert checks["preflight"].severity == dg.AssetCheckSeverity.WARN
+    assert "Sorted on the CPU" in str(checks["preflight"].description)
+    assert done.asset_materializations_for_node("sorting")[0].metadata["device"].value == "CPU"

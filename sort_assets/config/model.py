@@ -315,6 +315,13 @@ class ExecutionConfig(Section):
     min_free_disk_gb: NonNegativeFloat | None = Field(
         2.0, description="The sort is ended when less disk, in GB, is free in the store; null does not watch."
     )
+    min_gpu_memory_gb: NonNegativeFloat = Field(
+        4.0,
+        description=(
+            "GPUs with less memory, in GB, are not used for sorting where there is one with as much: a card for a "
+            "display beside one for computing."
+        ),
+    )
     max_gpu_memory_percent: float | None = Field(
         None,
         gt=0,

@@ -88,7 +88,7 @@ class Environment(BaseSettings):
         None,
         validation_alias=LEASES_VARIABLE,
         description="Folder of the locks by which all sorts on the machine take turns on its devices; by default "
-        "`sort_assets-leases` in the folder for temporary files.",
+        "/run/lock/sort_assets, or /tmp/sort_assets-leases where not everybody may write to /run/lock.",
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 from dotenv import find_dotenv, load_dotenv
 
+from sort_assets.config import ExecutionConfig
 from sort_assets.config.settings import (
     DAGSTER_HOME_VARIABLE,
     RECORDINGS_VARIABLE,
@@ -17,6 +18,7 @@ from sort_assets.errors import GpuDriverError, InstanceError
 from sort_assets.machine.gpus import find_gpus
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
+from sort_assets.platform.execution.gpu_choice import large_enough
 from sort_assets.platform.execution.instance import refuse_temporary_instance
 
 SETTINGS = "dagster.yaml"
@@ -125,9 +127,9 @@ def dagster_home() -> Path:
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
-    """Give the pool `gpu` one slot for each GPU, or one where there is none or none works; returns the number."""
+    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number."""
     try:
-        slots = max(1, len(find_gpus()))
+        slots = max(1, len(large_enough(find_gpus(), ExecutionConfig().min_gpu_memory_gb)))
     except GpuDriverError:
         slots = 1  # `doctor` and every sort say what is wrong
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)

@@ -9,23 +9,28 @@ a pool of one slot in 22 of 40 simultaneous first claims. So tests ask the lease
 
 import contextlib
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.config.settings import LEASES_VARIABLE, read_environment
-from sort_assets.errors import InstanceError, SortAssetsError, SorterEnvironmentError
+from sort_assets.config.settings import LEASES_VARIABLE
+from sort_assets.errors import InstanceError, SortAssetsError, SorterEnvironmentError, TransientGpuError
 from sort_assets.machine.gpus import Gpu, find_gpus
+from sort_assets.platform.execution.gpu_choice import Choice, choose, lock_file, note_outcome, tell_once
+from sort_assets.platform.execution.lease_folder import lease_folder
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 CPU = "cpu"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _POLL_S = 1.0
 _REMIND_S = 60.0
+_AVOID_S = 900.0
+"""How long to wait for another GPU than the one on which the step has just failed."""
+LEASED_GPU = "leased_gpu"
+"""Diagnostic of a failure: the GPU that the step held."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,35 @@ def device_lease(
     gpu: bool = True,
     gpus: list[Gpu] | None = None,
     folder: Path | None = None,
+    avoid: Collection[str] = (),
+    min_memory_gb: float = 0.0,
     check: Callable[[Gpu], SortAssetsError | None] | None = None,
 ) -> Iterator[Lease]:
     """Hold a device that no other step holds, waiting for one if necessary.
 
-    While a GPU is held, `CUDA_VISIBLE_DEVICES` names only it, for this process and those that it starts.
+    Of several free GPUs it is the one with most free memory. While a device is held, `CUDA_VISIBLE_DEVICES` names only
+    it, for this process and those that it starts; a lease on the CPU hides all GPUs, on which other sorts run.
+
+    A failure within the block names the GPU in its diagnostics, as `LEASED_GPU`. A GPU on which two sorts in a row
+    failed with a `TransientGpuError` is left out for an hour, where there is another.
 
     Parameters
     ----------
     log : callable
-        Called once a minute with what is being waited for.
+        Called once a minute with what is being waited for, and with why GPUs were left out.
     gpu : bool
         Whether the sorter can use a GPU; otherwise the CPU is leased.
     gpus : list of Gpu or None
-        The devices to choose from; None finds them.
+        The devices to choose from; None finds them, and looks for them again while it waits.
     folder : Path or None
-        Folder of the lock files; None is `SORT_ASSETS_LEASES`, else a folder in the machine's temporary directory.
+        Folder of the lock files; None is `lease_folder()`.
+    avoid : collection of str
+        GPUs on which this step has just failed: they are taken after a quarter of an hour without another, or where
+        there is no other.
+    min_memory_gb : float
+        GPUs with less memory are left out, where there is a larger one.
     check : callable or None
-        Says of a GPU, while it is held, why it can't be used, or None; one that can't is left out.
+        Says why a GPU can't be used, asked while the GPU is held; such a GPU is left out.
 
     Raises
     ------
@@ -77,7 +93,7 @@ def device_lease(
     GpuDriverError
         When there are GPUs, and none of them works.
     SortAssetsError
-        What the check said, where no GPU passes it.
+        What `check` said, when it refuses every GPU.
     """
     folder = folder or lease_folder()
     try:
@@ -86,27 +102,34 @@ def device_lease(
         raise _unusable(folder, error) from error
     with contextlib.suppress(PermissionError):
         folder.chmod(0o1777)  # so that all users of the machine take turns
-    found = {device.uuid: device for device in (find_gpus() if gpus is None else gpus)} if gpu else {}
-    choices = [Lease(device.uuid, device.name) for device in found.values()] or [Lease(CPU, "CPU")]
-    with ExitStack() as held:
-        lease = _wait_for_one(choices, folder, held, log)
-        while check is not None and lease.device != CPU and (reason := check(found[lease.device])) is not None:
-            held.close()
-            log(f"{lease.name} is left out. {reason.message}")
-            choices.remove(lease)
-            if not choices:
-                raise reason
-            lease = _wait_for_one(choices, folder, held, log)
-        before = os.environ.get(_VISIBLE)
-        if lease.device != CPU:
-            os.environ[_VISIBLE] = lease.device
+
+    def choice() -> Choice:
+        devices = (find_gpus() if gpus is None else gpus) if gpu else []
+        return choose(devices, folder=folder, avoid=avoid, min_memory_gb=min_memory_gb)
+
+    with _hold_one(choice, folder, log, check) as (lease, descriptor), _only_visible(lease):
         try:
             yield lease
-        finally:
-            if before is None:
-                os.environ.pop(_VISIBLE, None)
-            else:
-                os.environ[_VISIBLE] = before
+        except SortAssetsError as error:
+            if lease.device != CPU:
+                error.diagnostics.setdefault(LEASED_GPU, lease.device)
+                if isinstance(error, TransientGpuError):
+                    note_outcome(descriptor, failed=True)
+            raise
+        note_outcome(descriptor, failed=False)
+
+
+@contextmanager
+def _only_visible(lease: Lease) -> Iterator[None]:
+    before = os.environ.get(_VISIBLE)
+    os.environ[_VISIBLE] = "" if lease.device == CPU else lease.device
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_VISIBLE, None)
+        else:
+            os.environ[_VISIBLE] = before
 
 
 def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineConfig:
@@ -127,27 +150,57 @@ def on_device(config: SortingPipelineConfig, lease: Lease) -> SortingPipelineCon
     return config.model_copy(update={"sorter": config.sorter.model_copy(update={"device": device})})
 
 
-def lease_folder() -> Path:
-    """The folder of the lock files of this machine's devices."""
-    return Path(read_environment().leases or Path(tempfile.gettempdir()) / "sort_assets-leases")
-
-
-def _wait_for_one(choices: list[Lease], folder: Path, held: ExitStack, log: Callable[[str], None]) -> Lease:
-    reminded = float("-inf")
+@contextmanager
+def _hold_one(
+    choice: Callable[[], Choice],
+    folder: Path,
+    log: Callable[[str], None],
+    check: Callable[[Gpu], SortAssetsError | None] | None,
+) -> Iterator[tuple[Lease, int]]:
+    """Hold the first device that is free; yields it and the descriptor of its lock file."""
+    tell, refused = tell_once(log), dict[str, SortAssetsError]()
+    began, reminded, found = time.monotonic(), float("-inf"), choice()
+    on_cpu = not found.gpus
     while True:
-        for lease in choices:
-            try:
-                # An older driver's MIG slices have slashes in their names.
-                held.enter_context(exclusive_lock(folder / f"{lease.device.replace('/', '_')}.lock"))
-            except Locked:
-                continue
-            except OSError as error:
-                raise _unusable(folder, error) from error
-            return lease
+        tell(found.notes)
+        preferred = [gpu for gpu in found.preferred if gpu.uuid not in refused]
+        late = time.monotonic() - began >= _AVOID_S
+        gpus = preferred if preferred and not late else [gpu for gpu in found.gpus if gpu.uuid not in refused]
+        if refused and not gpus:
+            raise next(iter(refused.values()))
+        for gpu in [None] if on_cpu else gpus:
+            lease = Lease(CPU, "CPU") if gpu is None else Lease(gpu.uuid, gpu.name)
+            with _locked(folder, lease) as descriptor:
+                if descriptor is None:
+                    continue
+                problem = None if gpu is None or check is None else check(gpu)
+                if problem is None:
+                    yield lease, descriptor
+                    return
+            refused[lease.device] = problem
+            tell([f"{lease.name} is left out. {problem.message}"])
+        busy = [gpu.name for gpu in gpus if gpu.uuid not in refused] or (["CPU"] if on_cpu else [])
+        if not busy:  # all were refused
+            continue
         if time.monotonic() - reminded >= _REMIND_S:
-            log(f"Waiting for a free device: {', '.join(lease.name for lease in choices)} in use by another sort.")
-            reminded = time.monotonic()
+            log(f"Waiting for a free device: {', '.join(busy)} in use by another sort.")
+            reminded, found = time.monotonic(), choice()
         time.sleep(_POLL_S)
+
+
+@contextmanager
+def _locked(folder: Path, lease: Lease) -> Iterator[int | None]:
+    """The lock file of a device, held and open; None where somebody else holds it."""
+    with contextlib.ExitStack() as held:
+        try:
+            lock = exclusive_lock(lock_file(folder, lease.device), make_folder=True, among_temporary_files=True)
+            descriptor = held.enter_context(lock)
+        except Locked:
+            yield None
+            return
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        yield descriptor
 
 
 def _unusable(folder: Path, error: OSError) -> InstanceError:

@@ -1,6 +1,6 @@
 """The device of a sort: a GPU that torch can use where there is one, and never the CPU in its place without a word."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from sort_assets.checks.result import CheckResult, warning
@@ -13,7 +13,7 @@ from sort_assets.platform.execution.leases import CPU, Lease, device_lease
 
 @contextmanager
 def sort_device(
-    config: SortingPipelineConfig, *, uses_gpu: bool, log: Callable[[str], None]
+    config: SortingPipelineConfig, *, uses_gpu: bool, log: Callable[[str], None], avoid: Collection[str] = ()
 ) -> Iterator[tuple[Lease, list[CheckResult]]]:
     """Hold the device on which a sort is to run.
 
@@ -25,6 +25,8 @@ def sort_device(
         Whether the sorter can use a GPU.
     log : callable
         Told what is being waited for, and which GPU is left out.
+    avoid : collection of str
+        GPUs on which this step has just failed.
 
     Yields
     ------
@@ -44,7 +46,10 @@ def sort_device(
     doubts: list[CheckResult] = []
     with ExitStack() as held:
         try:
-            lease = held.enter_context(device_lease(log, gpu=wants_gpu, check=check_gpu))
+            small = config.execution.min_gpu_memory_gb
+            lease = held.enter_context(
+                device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu)
+            )
         except SorterEnvironmentError as error:
             # Whoever asks for CUDA by name wants no other device; who only has to wait for a GPU does.
             may_be_cpu = config.sorter.device == "auto" and config.execution.cpu_if_gpu_fails

@@ -8,13 +8,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _MODE = 0o666
+_STICKY = 0o1000
+"""systemd-tmpfiles leaves files with this bit alone, whatever their age."""
 _MODE_SET_WITHIN_S = 0.5
 
 
@@ -23,7 +25,9 @@ class Locked(Exception):  # noqa: N818 - a condition that callers handle, not an
 
 
 @contextmanager
-def exclusive_lock(path: Path, *, wait: bool = False, make_folder: bool = False) -> Iterator[int]:
+def exclusive_lock(
+    path: Path, *, wait: bool = False, make_folder: bool = False, among_temporary_files: bool = False
+) -> Iterator[int]:
     """Hold the lock file `path`, which every user of the machine may lock.
 
     The descriptor is not inherited by programs that this process starts, so the lock ends with this process.
@@ -36,6 +40,9 @@ def exclusive_lock(path: Path, *, wait: bool = False, make_folder: bool = False)
         Whether to wait for the lock.
     make_folder : bool
         Whether to make the file's folder, also when somebody else removes it this instant because it was empty.
+    among_temporary_files : bool
+        Whether the file lies where programs remove what is old, also while it is locked: whoever made a new one would
+        hold a lock of his own. It then is marked as one to keep, and as young.
 
     Yields
     ------
@@ -51,6 +58,10 @@ def exclusive_lock(path: Path, *, wait: bool = False, make_folder: bool = False)
     """
     descriptor = _lock(path, wait=wait, make_folder=make_folder)
     try:
+        if among_temporary_files:
+            with suppress(PermissionError):  # another user made it, and did so
+                os.fchmod(descriptor, _MODE | _STICKY)
+            os.utime(descriptor)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -56,6 +56,16 @@ def test_only_the_leased_device_is_visible_to_the_holder_and_its_children(tmp_pa
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+def test_a_lease_on_the_cpu_hides_the_gpus_on_which_others_sort(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")
+
+    with device_lease(_ignore, gpu=False, gpus=GPUS, folder=tmp_path) as lease:
+        assert lease.device == "cpu"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa"
+
+
 def test_without_a_gpu_one_sorter_runs_at_a_time(tmp_path: Path) -> None:
     order: list[str] = []
     waiting: list[str] = []

@@ -33,7 +33,8 @@ def test_a_card_that_torch_can_use_is_taken_and_nothing_is_said(driver: FakeDriv
 
 
 def test_a_card_that_torch_has_no_code_for_leaves_the_sort_to_the_other(driver: FakeDriver) -> None:
-    driver.answer(f"{GTX_1080_TI};{A4000}", capability="GPU-1080=61")
+    larger = GTX_1080_TI.replace(",11,", ",22,")  # the one with most free memory is tried first
+    driver.answer(f"{larger};{A4000}", capability="GPU-1080=61")
     said: list[str] = []
 
     with sort_device(config(), uses_gpu=True, log=said.append) as (lease, doubts):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, SortAssetsError
+from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, OutOfMemoryError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
+from sort_assets.platform.execution.leases import LEASED_GPU
 from sort_assets.platform.execution.sort_device import sort_device
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
+from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields
@@ -79,7 +81,11 @@ def sorting(
             for index, group in enumerate(parts)
         }
         uses_gpu = asset.backend.uses_gpu
-        with sort_device(asset.config, uses_gpu=uses_gpu, log=context.log.info) as (lease, doubts_of_device):
+        avoid = _gpus_of_last_failure(asset.attempt)
+        with sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info) as (
+            lease,
+            doubts_of_device,
+        ):
             observer.checked(doubts_of_device)
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
@@ -110,6 +116,15 @@ def sorting(
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
+
+
+def _gpus_of_last_failure(attempt: Attempt) -> set[str]:
+    """The GPU on which this step has just failed, unless that was for want of memory."""
+    for one in attempt.earlier[-1:]:
+        short = isinstance(one.error, OutOfMemoryError) and not isinstance(one.error, GpuMemoryTakenError)
+        if LEASED_GPU in one.error.diagnostics and not short:
+            return {str(one.error.diagnostics[LEASED_GPU])}
+    return set()
 
 
 def _no_units(recording: "BaseRecording") -> "BaseSorting":

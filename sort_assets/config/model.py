@@ -57,6 +57,17 @@ class RecordingConfig(Section):
     binary: BinaryConfig | None = Field(
         None, description="Description of a plain binary file, which says nothing of itself; null for all others."
     )
+    reader: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the reader in SpikeInterface's list to open the recording with, such as mcsh5, whatever "
+        "the recording's name is; null lets the format choose.",
+    )
+    arguments: Parameters = Field(
+        default_factory=dict,
+        description="Arguments of that reader beside the recording's path; paths among them start at the recording's "
+        "folder.",
+    )
     probe_file: str | None = Field(
         None,
         min_length=1,
@@ -164,6 +175,10 @@ class RecordingConfig(Section):
             raise ValueError("bad_channel_ids is only read when bad_channels is 'list'")
         if self.binary is not None and self.format is not None:
             raise ValueError(f"binary describes a plain binary file, and format says that it is '{self.format}'")
+        if self.reader is not None and (self.binary is not None or self.format is not None):
+            raise ValueError(f"reader says that '{self.reader}' opens it, so format and binary must be null")
+        if self.arguments and self.reader is None:
+            raise ValueError("arguments are those of a reader, and reader names none")
         return self
 
     def for_data_version(self) -> dict[str, Any]:

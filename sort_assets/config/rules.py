@@ -103,6 +103,12 @@ class Sidecar:
         recording = self.overrides.get("recording", {})
         return bool(recording["binary"]) if "binary" in recording else None
 
+    @property
+    def names_reader(self) -> str | None:
+        """The reader that it says opens the recording; "" where it says that none does, None when it says nothing."""
+        recording = self.overrides.get("recording", {})
+        return str(recording["reader"] or "") if "reader" in recording else None
+
 
 @dataclass(frozen=True)
 class _Rule:
@@ -128,6 +134,7 @@ class Rules:
         self._about_ignore = tuple(rule for rule in self._rules if rule.body.statements.ignore is not None)
         self._about_concatenate = tuple(rule for rule in last_first if rule.body.statements.concatenate is not None)
         self._about_binary = tuple(rule for rule in last_first if rule.body.describes_binary is not None)
+        self._about_reader = tuple(rule for rule in last_first if rule.body.names_reader is not None)
         self._settings: dict[tuple[int, ...], RecordingSettings] = {}
 
     @classmethod
@@ -192,6 +199,16 @@ class Rules:
         path = as_folder(relative)
         said = (rule.body.describes_binary for rule in self._about_binary if rule.patterns.match(path))
         return bool(next(said, False))
+
+    def names_reader(self, relative: str, sidecar: Sidecar | None = None) -> str:
+        """The reader of SpikeInterface that something says opens what is at this path; "" where nothing does."""
+        if sidecar is not None and sidecar.names_reader is not None:
+            return sidecar.names_reader
+        if not self._about_reader:
+            return ""
+        path = as_folder(relative)
+        said = (rule.body.names_reader for rule in self._about_reader if rule.patterns.match(path))
+        return next(said, None) or ""
 
 
 def parse_rules(text: str | bytes, source: str) -> Rules:

@@ -22,6 +22,7 @@ from sort_assets.errors import (
     UnreadableRecordingError,
 )
 from sort_assets.recordings.fingerprint import is_clutter
+from sort_assets.recordings.formats.chosen_reader import takes_folder
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary
 from sort_assets.recordings.formats.reading import not_allowed
 from sort_assets.recordings.formats.table import KNOWN_FORMATS
@@ -134,6 +135,9 @@ class WalkRules(Protocol):
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """Whether the file is a plain binary that is described."""
+
+    def names_reader(self, relative: str, sidecar: Path | None) -> str:
+        """The reader of SpikeInterface that is said to open the file or folder; "" for none."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,8 @@ class _Walk:
             raise _too_deep(path)
         entries = _list(path)
         names = {inner.name for inner in entries}
-        whole = any(one.may_be_folder(entry.name, names) for one in KNOWN_FORMATS)
+        reader = self._reader_of(relative, sidecar.path, is_own=own is not None)
+        whole = any(one.may_be_folder(entry.name, names) for one in KNOWN_FORMATS) or takes_folder(reader)
         if not whole and not self.rules.concatenates(relative, sidecar.path):
             return entries, sidecar
         if position <= self.after:
@@ -288,16 +293,25 @@ class _Walk:
         own: os.DirEntry[str] | None,
         inherited: _Sidecar,
     ) -> Candidate | None:
-        known, may_be_binary = _has_known_name(entry.name, beside), may_be_plain_binary(entry.name)
-        if not (known or may_be_binary) or _PARTIAL.search(entry.name):
-            return None
         sidecar = _sidecar(own) if own else inherited
+        reader = self._reader_of("/".join(position), sidecar.path, is_own=own is not None)
+        known = _has_known_name(entry.name, beside) or bool(reader and not takes_folder(reader))
+        if not (known or may_be_plain_binary(entry.name)) or _PARTIAL.search(entry.name):
+            return None
         if not known and not self.rules.describes_binary("/".join(position), sidecar.path):
             return None
         if not entry.is_file(follow_symlinks=False):
             return None  # a pipe or a device, which would hold whoever opens it
         stamp = _stamp(entry.stat(follow_symlinks=False))
         return Candidate(position, entry.path, stamp, True, sidecar.path, sidecar.stamp)
+
+    def _reader_of(self, relative: str, sidecar: Path | None, *, is_own: bool) -> str:
+        try:
+            return self.rules.names_reader(relative, sidecar)
+        except SortAssetsError:
+            if is_own:
+                raise
+            return ""  # the mistakes of a folder's sidecar are told of the recordings in it, not of every file
 
     def _refuse(self, position: Position, problem: SortAssetsError) -> Iterator[Refusal | Checkpoint]:
         if position != self.after:

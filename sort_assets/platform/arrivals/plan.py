@@ -193,6 +193,10 @@ class FolderRules:
         """Whether a file is a plain binary that is described."""
         return self.rules.describes_binary(relative, sidecar)
 
+    def names_reader(self, relative: str, sidecar: Path | None) -> str:
+        """The reader of SpikeInterface that is said to open a file or folder; "" for none."""
+        return self.rules.names_reader(relative, sidecar)
+
     def take_ignored(self) -> list[IgnoreFolder]:
         """The folders that were ignored since the last call."""
         taken = [*self._ignored]

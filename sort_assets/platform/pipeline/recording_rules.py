@@ -112,6 +112,10 @@ class RecordingRules:
         """Whether a file is a plain binary that is described."""
         return self.rules.describes_binary(relative, self.sidecar(sidecar))
 
+    def names_reader(self, relative: str, sidecar: Path | None) -> str:
+        """The reader of SpikeInterface that is said to open a file or folder; "" for none."""
+        return self.rules.names_reader(relative, self.sidecar(sidecar))
+
     def sidecar(self, path: Path | None) -> Sidecar | None:
         """A sidecar, read once.
 

@@ -57,12 +57,15 @@ def makers_streams(name: str, path: Path) -> tuple[str, ...]:
     UnreadableRecordingError
         When the file can't be read.
     """
-    reader = READERS[name]
+    with readable(path):
+        return tuple(mcs_streams(path) if name == "mcsh5" else neo_streams(READERS[name], path))
+
+
+def neo_streams(reader: Reader, path: Path) -> dict[str, str]:
+    """Names of the streams of electrodes at a sortable rate, and neo's ids of them."""
     _check_package(reader, path)
-    with readable(path), _quiet():
-        if name == "mcsh5":
-            return tuple(mcs_streams(path))
-        return tuple(_sortable(_neo_reader(reader, path), reader))
+    with _quiet():
+        return _sortable(_neo_reader(reader, path), reader)
 
 
 def open_makers(name: str, path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
@@ -83,10 +86,22 @@ def open_makers(name: str, path: Path, stream: str | None, config: RecordingConf
     UnreadableRecordingError
         When the file can't be read, is cut off, or would be read wrong.
     """
-    reader = READERS[name]
+    return open_mcs(path, stream) if name == "mcsh5" else open_with_neo(name, READERS[name], path, stream, config)
+
+
+def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:
+    """Open one stream with a reader of SpikeInterface that stands on neo's; see `open_makers`.
+
+    Parameters
+    ----------
+    name : str
+        Of the format whose clock and sizes are looked at; any other for none.
+    reader : Reader
+    path : Path
+    stream : str or None
+    config : RecordingConfig
+    """
     _check_package(reader, path)
-    if name == "mcsh5":
-        return open_mcs(path, stream)
     missing = Missing(config.accept_incomplete)
     with readable(path), _quiet():
         streams = _sortable(_neo_reader(reader, path), reader)

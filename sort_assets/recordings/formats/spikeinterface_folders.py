@@ -74,7 +74,7 @@ def open_binary_folder(path: Path, stream: str | None, config: RecordingConfig) 
                 raise
             recording = _without_its_probe(path)
     read_first_and_last_sample(recording, path)
-    _follow_times(recording, path)
+    follow_times(recording, path)
     missing.annotate(recording)
     return recording
 
@@ -103,7 +103,7 @@ def open_zarr_folder(path: Path, stream: str | None, config: RecordingConfig) ->
                     f"'{path}' lacks {lacking} of {traces.nchunks} chunks of samples, which are read as zeros."
                 )
     read_first_and_last_sample(recording, path)
-    _follow_times(recording, path)
+    follow_times(recording, path)
     missing.annotate(recording)
     return recording
 
@@ -129,7 +129,7 @@ def _without_its_probe(path: Path) -> BaseRecording:
     return recording
 
 
-def _follow_times(recording: BaseRecording, path: Path) -> None:
+def follow_times(recording: BaseRecording, path: Path) -> None:
     """Annotate the clock of the times that were saved with the samples, if there are any."""
     if not recording.has_any_time_vector():
         return

@@ -20,6 +20,7 @@ from typing import Any
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings.formats import open_ephys, spikeglx_files, spikeinterface_folders
+from sort_assets.recordings.formats.chosen_reader import format_of_reader
 from sort_assets.recordings.formats.makers import MAKERS
 from sort_assets.recordings.formats.not_read import NOT_READ
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
@@ -287,6 +288,8 @@ def sortable_streams(path: Path, config: RecordingConfig | None = None) -> tuple
 
 def _candidates(config: RecordingConfig | None) -> tuple[RecordingFormat, ...]:
     """The formats that a path may have: one, where the configuration says which."""
+    if config is not None and config.reader is not None:
+        return (format_of_reader(config),)
     if config is None or (config.format is None and config.binary is None):
         return (*FORMATS, *NOT_READ)
     if config.binary is not None:

@@ -24,6 +24,9 @@ class _Rules:
     def concatenates(self, relative: str, sidecar: Path | None) -> bool:
         return self._rules.concatenates(relative)
 
+    def names_reader(self, relative: str, sidecar: Path | None) -> str:
+        return self._rules.names_reader(relative)
+
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         described: Sidecar | None = None
         return self._rules.describes_binary(relative, described)

@@ -108,7 +108,7 @@ def test_the_files_of_that_test_are_of_all_makers_in_the_table() -> None:
     assert {one.name for one in KNOWN_FORMATS} - of_others <= taken
 
 
-def test_makers_files_are_registered_each_once(lab: Lab) -> None:
+def test_makers_files_are_registered_each_once_and_with_a_reader_what_nothing_recognises(lab: Lab) -> None:
     counts = np.random.default_rng(2).normal(0, 60, (15000, 4)).round().astype(np.int16)
     for name, maker in MAKERS.items():
         folder = lab.root / name
@@ -118,9 +118,15 @@ def test_makers_files_are_registered_each_once(lab: Lab) -> None:
             Path(f"{path}.sort_assets.yaml").write_text("recording: {gain_to_uv: 0.5}")
     (lab.root / "blackrock/day1.nev").write_bytes(b"NEURALEV")
     makers.write_blackrock(counts[:500], lab.root / "blackrock/day1.ns2", rate_hz=1000.0)
-    lab.rules("rules: [{match: '*', sort: false}]\n")
+    (lab.root / "whitematter").mkdir()
+    (lab.root / "whitematter/HSW_1.rawbin").write_bytes(bytes(8) + counts.tobytes())
+    lab.rules(
+        "rules: [{match: '*', sort: false}, {match: '*.rawbin', recording: {reader: whitematter, arguments: "
+        "{sampling_frequency: 25000, num_channels: 4}}}]\n"
+    )
 
     lab.arrive()
 
-    assert lab.keys() == {f"{name}~{maker.file_name}" for name, maker in MAKERS.items()}
+    expected = {f"{name}~{maker.file_name}" for name, maker in MAKERS.items()}
+    assert lab.keys() == expected | {"whitematter~HSW_1.rawbin"}
     assert not lab.catalog.with_problems()

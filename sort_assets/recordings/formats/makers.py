@@ -140,7 +140,7 @@ MAKERS = (
         "SpikeGadgets Trodes (.rec)",
         ending(".rec"),
         never,
-        begins_with_text((".rec",), b"<Configuration"),
+        begins_with((".rec",), b"<?xml", b"<Configuration", foreign=True),
     ),
     _row(
         "biocam",

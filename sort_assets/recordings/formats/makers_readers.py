@@ -20,7 +20,7 @@ from spikeinterface.extractors.extractor_classes import recording_extractor_full
 from spikeinterface.extractors.neoextractors.mearec import MEArecRecordingExtractor  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import MissingPluginError, UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, SortAssetsError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.makers import READERS, Reader
@@ -29,9 +29,11 @@ from sort_assets.recordings.formats.makers_repaired import OpenEphysLegacyRecord
 from sort_assets.recordings.formats.makers_sizes import note_what_is_cut_off
 from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
 from sort_assets.recordings.formats.reading import (
+    COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
     choose_stream,
     clock_readable,
+    natural_order,
     read_first_and_last_sample,
     readable,
 )
@@ -45,6 +47,14 @@ _CLASSES = {
 """Classes of readers whose entry in the list is a function, or is repaired."""
 _MICROVOLTS = {"v": 1e6, "volt": 1e6, "volts": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
 """In small letters. SpikeInterface (up to 0.105.3) takes any unit that it does not know for microvolts."""
+
+_CUT_OFF = (
+    "not a multiple of the data-type size",
+    "mmap length is greater than file size",
+    "buffer size must be a multiple of element size",
+    "(Filesize)",
+)
+"""What numpy, neo and pyEDFlib say of files that end too early."""
 
 
 def makers_streams(name: str, path: Path) -> tuple[str, ...]:
@@ -64,7 +74,7 @@ def makers_streams(name: str, path: Path) -> tuple[str, ...]:
 def neo_streams(reader: Reader, path: Path) -> dict[str, str]:
     """Names of the streams of electrodes at a sortable rate, and neo's ids of them."""
     _check_package(reader, path)
-    with _quiet():
+    with _readable(path):
         return _sortable(_neo_reader(reader, path), reader)
 
 
@@ -103,7 +113,7 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
     """
     _check_package(reader, path)
     missing = Missing(config.accept_incomplete)
-    with readable(path), _quiet():
+    with _readable(path):
         streams = _sortable(_neo_reader(reader, path), reader)
         stream_id = streams[choose_stream(path, stream, tuple(streams))]
         recording = _extract(reader, path, stream_id)
@@ -114,7 +124,7 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
     read_first_and_last_sample(recording, path)
     with readable(path), clock_readable(path):
         clocks = segment_clocks(name, recording)
-    recording = _in_microvolts(recording, reader)
+    recording = _in_microvolts(_in_natural_order(recording, name), reader)
     if clocks is not None:
         for index, clock in enumerate(clocks):
             recording.shift_times(clock.start_time_s - recording.get_start_time(index), segment_index=index)
@@ -129,11 +139,19 @@ def extractor_of(reader: Reader) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of neo and SpikeInterface, all of which are about what is decided here."""
-    with warnings.catch_warnings():
+def _readable(path: Path) -> Iterator[None]:
+    """What neo raises is told; what it and SpikeInterface warn of is decided here, all of it."""
+    with readable(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            if isinstance(error, SortAssetsError) or not any(words in str(error) for words in _CUT_OFF):
+                raise
+            raise UnreadableRecordingError(
+                f"'{path}' is truncated: it, or a file of it, ends before the samples that it states ({error}).",
+                remedy=COPY_AGAIN,
+            ) from error
 
 
 def _check_package(reader: Reader, path: Path) -> None:
@@ -227,6 +245,15 @@ def _in_microvolts(recording: BaseRecording, reader: Reader) -> BaseRecording:
     recording.set_channel_offsets(offsets * np.nan_to_num(scales))
     known = ~np.isnan(scales)
     return recording.select_channels(recording.channel_ids[known]) if known.any() and not known.all() else recording
+
+
+def _in_natural_order(recording: BaseRecording, name: str) -> BaseRecording:
+    """Channels in the order of their numbers: neo (up to 0.14.6) has CSC10 before CSC2."""
+    if name not in ("neuralynx", "alphaomega"):
+        return recording
+    names = [str(one) for one in recording.get_property("channel_name")]
+    order = sorted(range(len(names)), key=lambda index: natural_order(names[index]))
+    return recording if order == [*range(len(names))] else recording.select_channels(recording.channel_ids[order])
 
 
 def _refuse_gaps_between_tetrodes(recording: BaseRecording, path: Path) -> None:

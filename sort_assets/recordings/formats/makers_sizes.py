@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.reading import COPY_AGAIN
 
 _NCS_HEADER, _NCS_RECORD = 16384, 1044
 _CONTINUOUS_HEADER, _CONTINUOUS_RECORD = 1024, 2070
@@ -29,10 +31,36 @@ def note_what_is_cut_off(name: str, neo_reader: Any, path: Path, missing: Missin
                 f"'{file}' is truncated: its {num_bytes} bytes are not a header of {header_bytes} bytes and a whole "
                 f"number of records of {record_bytes}."
             )
+    if name == "neuralynx":
+        _note_empty_channels(neo_reader, missing)
+    if name == "tdt":
+        _refuse_short_samples(neo_reader, path)
     if name == "neuronexus":
         stated, num_bytes = 4 * neo_reader._n_samples * neo_reader._n_channels, path.stat().st_size
         if num_bytes != stated:
             missing.note(f"'{path}' has {num_bytes} bytes, and its .xdat.json states {stated}.")
+
+
+def _note_empty_channels(neo_reader: Any, missing: Missing) -> None:
+    """neo leaves such channels out, so that those after them have other numbers."""
+    if neo_reader._empty_ncs:
+        missing.note(
+            f"'{neo_reader._empty_ncs[0]}' holds no samples, though other channels do "
+            f"({len(neo_reader._empty_ncs)} such files)."
+        )
+
+
+def _refuse_short_samples(neo_reader: Any, path: Path) -> None:
+    """neo reads zeros where the samples should be that the index names."""
+    for channel, index in neo_reader._sigs_index[0].items():
+        stream = int(neo_reader.header["signal_channels"][channel]["stream_id"])
+        block_bytes = neo_reader._sig_sample_per_chunk[stream] * neo_reader._sig_dtype_by_group[stream].itemsize
+        needed = int(index["offset"].max()) + int(block_bytes) if len(index) else 0
+        if needed > len(neo_reader._sigs_data_buf[0][channel]):
+            raise UnreadableRecordingError(
+                f"'{path}' is truncated: its samples (.tev or .sev) end before those that its index (.tsq) names.",
+                remedy=COPY_AGAIN,
+            )
 
 
 def _flat(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:

@@ -148,3 +148,45 @@ def test_a_file_that_ends_within_a_sample_is_refused(name: str, counts: np.ndarr
 
     with pytest.raises(UnreadableRecordingError):
         open_recording(path)
+
+
+def test_samples_that_end_before_their_index_are_refused(counts: np.ndarray, tmp_path: Path) -> None:
+    samples = next(makers.write_tdt(counts, tmp_path / "Block-1").glob("*.tev"))
+    samples.write_bytes(samples.read_bytes()[:-2000])
+
+    with pytest.raises(UnreadableRecordingError, match="is truncated"):
+        open_recording(tmp_path / "Block-1", config=RecordingConfig(gain_to_uv=1.0))
+
+
+def test_channels_are_in_the_order_of_their_numbers(counts: np.ndarray, tmp_path: Path) -> None:
+    many = np.tile(counts, 3)
+    many += np.arange(12, dtype=np.int16)
+    makers.write_neuralynx(many, tmp_path / "session")
+
+    recording = open_recording(tmp_path / "session")
+
+    assert list(recording.get_property("channel_name")) == [f"CSC{number}" for number in range(1, 13)]
+    np.testing.assert_array_equal(recording.get_traces(), many[: recording.get_num_samples()])
+
+
+def test_a_channel_without_samples_is_not_left_out_in_silence(counts: np.ndarray, tmp_path: Path) -> None:
+    file = makers.write_neuralynx(counts, tmp_path / "session") / "CSC2.ncs"
+    file.write_bytes(file.read_bytes()[:16384])
+
+    with pytest.raises(UnreadableRecordingError, match=r"CSC2\.ncs' holds no samples, though other channels do"):
+        open_recording(tmp_path / "session")
+
+
+def test_a_described_binary_is_no_neuroscope_file_whatever_lies_beside_it(counts: np.ndarray, tmp_path: Path) -> None:
+    path = makers.write_neuroscope(counts, tmp_path / "rat.dat")
+    config = RecordingConfig.model_validate(
+        {"gain_to_uv": 0.5, "binary": {"sampling_hz": 20000.0, "channels": 2, "dtype": "int16"}}
+    )
+
+    assert open_recording(path, config=config).get_num_channels() == 2
+
+
+def test_the_electrodes_of_a_chip_are_where_its_file_says(counts: np.ndarray, tmp_path: Path) -> None:
+    recording = open_recording(makers.write_biocam(counts, tmp_path / "chip.brw"))
+
+    assert np.diff(recording.get_channel_locations(), axis=0).any(axis=1).all()

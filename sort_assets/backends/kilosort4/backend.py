@@ -15,6 +15,7 @@ from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu,
 from sort_assets.backends.kilosort4.expandable_segments import allocator_setting, use_expandable_segments
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.few_spikes import FEWEST_SPIKES_TO_DIVIDE, few_spikes_divided, undivided_places
+from sort_assets.backends.kilosort4.gpu_utilisation import without_gpu_utilisation
 from sort_assets.backends.kilosort4.missed_spikes import likely_causes
 from sort_assets.backends.kilosort4.shape import shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
@@ -115,7 +116,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         if self.config.sorter.device != "cpu":
             use_expandable_segments()
         few = few_spikes_divided() if self.input_choices(recording) else nullcontext()
-        with few, clustering_in_less_memory():
+        with few, clustering_in_less_memory(), without_gpu_utilisation():
             super().run_here(recording, folder)
 
     def effective_params(self, output_folder: Path) -> dict[str, Any]:

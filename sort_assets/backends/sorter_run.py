@@ -175,6 +175,8 @@ class SorterRun:
             terminator=terminator,
             audit=self._audit,
             gpu=self._backend.gpu,
+            # A reader of its own, for a thread of its own.
+            logs_steadily=StageReader(self._log_path, self._backend.stages).logs_steadily,
             sorter=self._backend.name,
         )
 

@@ -28,10 +28,14 @@ class Stage:
         For messages, and for decisions that depend on the stage of a failure.
     marker : str
         Text that the sorter's log contains from the beginning of the stage on.
+    logs_steadily : bool
+        Whether the sorter writes something for each batch, or each place of the probe, so that a long silence in its
+        logs alone means that it hangs.
     """
 
     name: str
     marker: str
+    logs_steadily: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class StageReader:
                 self._stage = found[max(found)]
             self._end = searched[max(0, len(searched) - self._overlap) :]
         return self._stage
+
+    def logs_steadily(self) -> bool:
+        """Whether the present stage is one in which the sorter writes steadily."""
+        present = self.read()
+        return any(stage.logs_steadily for stage in self.stages if stage.name == present)
 
     def progress(self, output_path: Path) -> Progress:
         """Read how far the sorter is, from its log and from the progress bars in its process's output.

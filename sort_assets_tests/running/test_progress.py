@@ -39,6 +39,17 @@ def test_stage_percent_and_time_left_of_kilosort(tmp_path: Path, output: str, ex
     assert progress == expected
 
 
+def test_kilosort_writes_steadily_while_it_goes_through_batches_or_places(tmp_path: Path) -> None:
+    log = tmp_path / "kilosort4.log"
+    reader = StageReader(log, STAGES)
+    assert not reader.logs_steadily()  # it has not begun
+    log.write_text(BEGINNING)
+    assert reader.logs_steadily()
+    log.write_text(f"{BEGINNING}Merging clusters\n")
+
+    assert not reader.logs_steadily()
+
+
 def test_without_known_stages_the_title_of_the_bar_is_the_stage(tmp_path: Path) -> None:
     (tmp_path / "sorter.log").write_text(
         "noise_level (no parallelization): 45%|####      | 9/20 [00:03<00:04, 2.5it/s]"

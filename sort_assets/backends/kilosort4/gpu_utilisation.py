@@ -1,8 +1,8 @@
 """Kilosort does not ask NVIDIA's library how busy the GPU is: that would end the sort where the library can't answer.
 
 Up to 4.1.7, `kilosort.utils.get_performance` asks once a stage, for its log, wherever the package `pynvml` is
-installed, and nothing catches what is raised: on a MIG slice always, after an update of the driver or in a container that
-lost its right to the library also in the middle of a sort of hours, although CUDA goes on.
+installed, and nothing catches what is raised: on a MIG slice always, after an update of the driver or in a container
+that lost its right to the library also in the middle of a sort of hours, although CUDA goes on.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ SAVING = "saving"
 
 STAGES = (
     Stage(PREPROCESSING, "Computing preprocessing variables."),
-    Stage(DRIFT, "Computing drift correction."),
-    Stage(DETECTION, "Extracting spikes using templates"),
-    Stage(FIRST_CLUSTERING, "First clustering"),
-    Stage(MATCHING, "Extracting spikes using cluster waveforms"),
-    Stage(FINAL_CLUSTERING, "Final clustering"),
+    Stage(DRIFT, "Computing drift correction.", logs_steadily=True),
+    Stage(DETECTION, "Extracting spikes using templates", logs_steadily=True),
+    Stage(FIRST_CLUSTERING, "First clustering", logs_steadily=True),
+    Stage(MATCHING, "Extracting spikes using cluster waveforms", logs_steadily=True),
+    Stage(FINAL_CLUSTERING, "Final clustering", logs_steadily=True),
     Stage(MERGING, "Merging clusters"),
     Stage(SAVING, "Saving to phy and computing refractory periods"),
 )

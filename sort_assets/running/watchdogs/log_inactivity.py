@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,9 @@ from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.base import Watchdog
 from sort_assets.running.watchdogs.io_stall import stalled
 
+LOG_ALONE_FACTOR = 3
+"""How many times longer the logs alone may be silent, where a sorter writes steadily: a computation on the GPU that
+never ends looks busy, on the GPU as on the core that waits for it."""
 _LONGEST_INTERVAL_S = 5.0
 _CHECKS_PER_TOLERANCE = 10
 _EXCERPT_LINES = 25
@@ -28,6 +31,9 @@ class LogInactivityWatchdog(Watchdog):
 
     With a `StalledIoError`, which is one too, when a thread of the processes waits for a disk at that moment. Logs that
     can't be read stand still.
+
+    Also, with other signs of life, when the logs stand still `LOG_ALONE_FACTOR` times as long while the sorter should
+    write steadily.
 
     A log is followed through rotation: a change of size, modification time or inode of any file in its folder whose
     name begins with the log's counts. Silence is measured with the monotonic clock; modification times are only
@@ -43,6 +49,8 @@ class LogInactivityWatchdog(Watchdog):
         How to end the sorter.
     activity : ProcessActivity or None
         Where to look for other signs of life; None watches the logs alone.
+    logs_steadily : callable or None
+        Whether the sorter is where it writes steadily; None: it never is.
     sorter : str or None
         Its name, for the message.
     audit : AuditLog or None
@@ -60,6 +68,7 @@ class LogInactivityWatchdog(Watchdog):
         terminator: Terminator,
         *,
         activity: ProcessActivity | None = None,
+        logs_steadily: Callable[[], bool] | None = None,
         sorter: str | None = None,
         audit: AuditLog | None = None,
         interval_s: float | None = None,
@@ -71,9 +80,11 @@ class LogInactivityWatchdog(Watchdog):
         self.log_paths = (log_path,) if isinstance(log_path, Path) else tuple(log_path)
         self._given = tolerance_s
         self._activity = activity
+        self._logs_steadily = logs_steadily
         self._sorter = "The sorter" if sorter is None else f"The sorter '{sorter}'"
         self._files: dict[Path, _Files] = {}
         self._silent_s = 0.0
+        self._logs_silent_s = 0.0
 
     def prepare(self) -> str | None:
         if self.tolerance_s is None:
@@ -85,17 +96,23 @@ class LogInactivityWatchdog(Watchdog):
     def check(self) -> SortAssetsError | None:
         assert self.tolerance_s is not None  # prepare() has seen to that
         elapsed_s = self.seconds_since_last_check()
-        self._silent_s = 0.0 if self._shows_life() else self._silent_s + elapsed_s
+        wrote = self._wrote()
+        self._logs_silent_s = 0.0 if wrote else self._logs_silent_s + elapsed_s
+        self._silent_s = 0.0 if wrote or self._shows_life() else self._silent_s + elapsed_s
         if self._silent_s >= self.tolerance_s:
             return self._hung(self.tolerance_s)
+        longest_s = LOG_ALONE_FACTOR * self.tolerance_s
+        if self._logs_silent_s >= longest_s and self._logs_steadily is not None and self._logs_steadily():
+            return self._busy_without_progress(longest_s)
         # Only now: checks that always fail must not put off for ever the end of a process whose lock is kept.
         self.terminator.heartbeat(self.tolerance_s)
         return None
 
-    def _shows_life(self) -> bool:
+    def _wrote(self) -> bool:
         before, self._files = self._files, self._read_logs()
-        if self._files != before:
-            return True
+        return self._files != before
+
+    def _shows_life(self) -> bool:
         if self._activity is None:
             return False
         activity = self._activity.since_last_check()
@@ -125,19 +142,33 @@ class LogInactivityWatchdog(Watchdog):
         if waiting:
             pid, thread = min(waiting)
             return stalled(pid, thread, self._silent_s, tolerance_s)
-        lines = [line for path in self.log_paths for line in _last_lines(path)]
-        last_line = lines[-1] if lines else None
-        return SorterTimeoutError(
+        return self._timeout(
             f"{self._sorter} showed no sign of life for {self._silent_s:.0f} s: nothing new in its log, no processor "
             f"time, no input or output.",
+            self._silent_s,
+            tolerance_s,
+        )
+
+    def _busy_without_progress(self, longest_s: float) -> SorterTimeoutError:
+        return self._timeout(
+            f"{self._sorter} wrote nothing for {self._logs_silent_s:.0f} s where it does for each part of its work. It "
+            "was busy, as with a computation on the GPU that never ends.",
+            self._logs_silent_s,
+            longest_s,
+        )
+
+    def _timeout(self, message: str, silent_s: float, tolerance_s: float) -> SorterTimeoutError:
+        lines = [line for path in self.log_paths for line in _last_lines(path)]
+        return SorterTimeoutError(
+            message,
             remedy=(
                 "Look at the last lines of its log for where it hung, and run it again; if it only needs longer "
                 "silences, raise execution.sorter_inactivity_base_s."
             ),
             log_excerpt="\n".join(lines[-_EXCERPT_LINES:]),
-            silent_s=round(self._silent_s, 1),
+            silent_s=round(silent_s, 1),
             tolerance_s=tolerance_s,
-            last_log_line=last_line,
+            last_log_line=lines[-1] if lines else None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sort_assets.config import ExecutionConfig
@@ -28,6 +28,7 @@ def sort_watchdogs(
     terminator: Terminator,
     audit: AuditLog | None,
     gpu: str | None,
+    logs_steadily: Callable[[], bool] | None = None,
     sorter: str | None = None,
 ) -> Watchdogs:
     """All watchdogs that the configuration asks for.
@@ -50,6 +51,8 @@ def sort_watchdogs(
         Where the watchdogs note what they do.
     gpu : str or None
         The device that the sorter uses, as in `CUDA_VISIBLE_DEVICES`; None for the processor.
+    logs_steadily : callable or None
+        Whether the sorter is in a stage in which it writes steadily.
     sorter : str or None
         Its name, for messages.
 
@@ -63,7 +66,15 @@ def sort_watchdogs(
     if log_paths:
         activity = ProcessActivity(pid, gpu=sensors)
         watchdogs.append(
-            LogInactivityWatchdog(log_paths, tolerance_s, terminator, activity=activity, sorter=sorter, audit=audit)
+            LogInactivityWatchdog(
+                log_paths,
+                tolerance_s,
+                terminator,
+                activity=activity,
+                logs_steadily=logs_steadily,
+                sorter=sorter,
+                audit=audit,
+            )
         )
     if execution.max_gpu_temperature_c is not None:
         watchdogs.append(GpuTemperatureWatchdog(gpu, execution.max_gpu_temperature_c, terminator, audit=audit))

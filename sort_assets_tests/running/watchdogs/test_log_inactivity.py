@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -77,16 +78,36 @@ def wait_for(process: "subprocess.Popen[str]") -> None:
 
 
 def watchdog(
-    process: "subprocess.Popen[str]", log: Path, tolerance_s: float | None, audit: AuditLog, *, activity: bool = True
+    process: "subprocess.Popen[str]",
+    log: Path,
+    tolerance_s: float | None,
+    audit: AuditLog,
+    *,
+    activity: bool = True,
+    logs_steadily: Callable[[], bool] | None = None,
 ) -> LogInactivityWatchdog:
     return LogInactivityWatchdog(
         log,
         tolerance_s,
         ProcessGroupTerminator(process, grace_s=5),
         activity=ProcessActivity(process.pid) if activity else None,
+        logs_steadily=logs_steadily,
         audit=audit,
         interval_s=0.1,
     )
+
+
+def test_a_sorter_that_only_looks_busy_is_ended_where_it_should_write_steadily(
+    start: Start, tmp_path: Path, audit: AuditLog
+) -> None:
+    process = start(COMPUTES_FOR_EVER)
+    steadily = iter([False, False])  # at first it is where it writes little
+    watch = watchdog(process, tmp_path / "sorter.log", 0.5, audit, logs_steadily=lambda: next(steadily, True))
+
+    with pytest.raises(SorterTimeoutError, match=r"It was busy, as with a computation on the GPU") as caught, watch:
+        wait_for(process)
+
+    assert caught.value.diagnostics["tolerance_s"] == 1.5
 
 
 def test_a_silent_sorter_is_ended_in_time_and_the_error_says_since_when(

@@ -96,8 +96,9 @@ class Clock:
     nominal_is_stated : bool
         Whether the file states a rate; NWB has none beside timestamps.
     uncertainty_s : float
-        By how much times may be wrong without a sign of it, in seconds: the smallest lasting jump that was told from
-        jitter, or the duration of a packet whose samples have one timestamp. 0 where each sample has its own.
+        By how much times may be wrong, in seconds: the smallest lasting jump that was told from jitter, or a larger
+        one whose place the jitter hides; or the duration of a packet whose samples have one timestamp. 0 where each
+        sample has its own.
     corrupt_samples : int
         How many samples had a corrupt number or timestamp, which was not used.
     """
@@ -179,7 +180,7 @@ class Clock:
             found.append(
                 f"All times may be wrong by up to {by_s}: the file does not give each sample its own."
                 if self.source == "timestamps of packets"
-                else f"The timestamps jitter: a gap shorter than {by_s} would not have been noticed."
+                else f"The timestamps jitter: times may be wrong by up to {by_s}, as by a gap that was not noticed."
             )
         if self.corrupt_samples:
             found.append(f"{self.corrupt_samples} corrupt times of samples were not used.")
@@ -254,14 +255,15 @@ class Clock:
         for piece in self.pieces:
             start = piece.start_sample
             left = sum(end - first for first, end in kept)
-            if kept and piece.start_time_s <= begins_s + tolerance_s:
+            steps_back = piece.start_time_s < ends_s - tolerance_s
+            if kept and steps_back and piece.start_time_s <= begins_s + 0.5 / self.nominal_hz:
                 if min(left, self.num_samples - start) > most:
                     begins_s = piece.start_time_s
                 elif left > self.num_samples - start:
                     continue
                 else:
                     kept, begins_s = [], piece.start_time_s
-            elif piece.start_time_s < ends_s - tolerance_s:
+            elif steps_back:
                 overlap = math.ceil((ends_s - piece.start_time_s) * piece.rate_hz - 0.5)
                 if min(overlap, piece.end_sample - start) > most:
                     begins_s = piece.start_time_s

@@ -70,8 +70,8 @@ def clock(recording: BaseRecording) -> CheckResult:
         )
     if found.corrupt_samples:
         problems.append(
-            f"{found.corrupt_samples} samples have a corrupt number or timestamp. They were taken to follow those "
-            "before."
+            f"{found.corrupt_samples} samples have a number or timestamp that is corrupt, or was interpolated over a "
+            "loss. They were taken to go on from their neighbours, so their times may be wrong."
         )
     if found.nominal_is_stated and abs(found.ppm) > MAX_PPM:
         problems.append(
@@ -103,9 +103,10 @@ def _uncertain(found: Clock) -> str:
         return (
             f"The file does not give each sample its own time: the samples of {by_s} have the same timestamp, as if it "
             "were rounded, or that of a packet. It was taken as the time of the first of them: all times may be wrong "
-            "by as much, in the same direction."
+            "by as much, in the same direction; a jump may be as much earlier than where it was found, and one in the "
+            "last packet is not seen."
         )
     return (
-        f"The timestamps jitter, so lines were fitted through them. A gap shorter than {by_s} would not have been "
-        "noticed."
+        f"The timestamps jitter, so lines were fitted through them. Times may be wrong by up to {by_s}: a shorter gap "
+        "would not have been noticed, and a longer one may be some samples from where it was found."
     )

@@ -60,9 +60,25 @@ def length_doubt(what: str, count: int, num_samples: int, path: Path) -> list[st
     if count > num_samples:
         return [
             f"'{path.name}' has {count - num_samples} more {what} than samples: the first ones were taken, and if "
-            "samples are missing elsewhere than at the end, the times after that place are too early."
+            "samples are missing elsewhere than at the end, the times after that place are too early, and jumps were "
+            "found as many samples too late."
         ]
-    return [
-        f"'{path.name}' has {num_samples - count} fewer {what} than samples: the last samples go on at the same rate, "
-        "and if some are missing elsewhere, the times after that place are too late."
-    ]
+    return [fewer_doubt(what, num_samples - count, path)]
+
+
+def fewer_doubt(what: str, lacking: int, path: Path) -> str:
+    """The doubt about a file with fewer numbers or times than samples.
+
+    Parameters
+    ----------
+    what : str
+        Plural, such as "timestamps".
+    lacking : int
+        How many are missing.
+    path : Path
+    """
+    return (
+        f"'{path.name}' has {lacking} fewer {what} than samples: the last samples go on at the same rate, "
+        "and if some are missing elsewhere, the times after that place are too late, and jumps were found as many "
+        "samples too early."
+    )

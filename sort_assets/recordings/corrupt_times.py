@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby, pairwise
 
 from sort_assets.recordings.clock import SMALLEST_OVERLAP, Clock, ClockPiece, missing_between
 
@@ -39,7 +40,53 @@ def mended(clock: Clock) -> Clock:
             kept.append(piece)
         if kept[-1].end_sample - kept[-1].start_sample >= _SOLID_SAMPLES and solid[-1:] != [len(kept) - 1]:
             solid.append(len(kept) - 1)
-    return replace(clock, pieces=tuple(kept), corrupt_samples=corrupt)
+    pieces, more = _without_crumbs(kept, clock.nominal_hz)
+    return replace(clock, pieces=tuple(pieces), corrupt_samples=clock.corrupt_samples + corrupt + more)
+
+
+def _without_crumbs(pieces: Sequence[ClockPiece], nominal_hz: float) -> tuple[list[ClockPiece], int]:
+    """The pieces without several short ones in a row, which are no stretches between gaps; how many samples they had.
+
+    Such as numbers that stand still until the end, or timestamps that were interpolated over a loss.
+    """
+    made: list[ClockPiece] = []
+    corrupt = 0
+    for is_short, group in groupby(pieces, lambda piece: _length(piece) < _SOLID_SAMPLES):
+        run = list(group)
+        if not is_short or len(run) < 2 or len(run) == len(pieces) or not _jumps_within(run, nominal_hz):
+            made += run
+            continue
+        first, end = run[0].start_sample, run[-1].end_sample
+        corrupt += end - first
+        if made:
+            made[-1] = replace(made[-1], end_sample=end)
+        else:
+            after = pieces[len(run)]
+            made.append(replace(after, start_sample=first, end_sample=end, start_time_s=_time_before(after, first)))
+    return _without_needless_borders(made, nominal_hz), corrupt
+
+
+def _length(piece: ClockPiece) -> int:
+    return piece.end_sample - piece.start_sample
+
+
+def _jumps_within(run: Sequence[ClockPiece], nominal_hz: float) -> bool:
+    return any(missing_between(before, after, nominal_hz) for before, after in pairwise(run))
+
+
+def _time_before(piece: ClockPiece, sample: int) -> float:
+    return piece.start_time_s - (piece.start_sample - sample) / piece.rate_hz
+
+
+def _without_needless_borders(pieces: Sequence[ClockPiece], nominal_hz: float) -> list[ClockPiece]:
+    """The pieces, of which those that follow each other at one rate are one."""
+    made = [pieces[0]]
+    for piece in pieces[1:]:
+        if made[-1].rate_hz == piece.rate_hz and not missing_between(made[-1], piece, nominal_hz):
+            made[-1] = replace(made[-1], end_sample=piece.end_sample)
+        else:
+            made.append(piece)
+    return made
 
 
 def _followed(kept: Sequence[ClockPiece], solid: Sequence[int], piece: ClockPiece, nominal_hz: float) -> int | None:
@@ -53,7 +100,7 @@ def _followed(kept: Sequence[ClockPiece], solid: Sequence[int], piece: ClockPiec
         if between > _MOST_CORRUPT:
             return None
         due_s = before.start_time_s + (piece.start_sample - before.start_sample) / before.rate_hz
-        is_small = missing_between(before, after, nominal_hz) in _SMALL_JUMPS and between > _SOLID_SAMPLES
+        is_small = missing_between(before, after, nominal_hz) in _SMALL_JUMPS and bool(solid) and solid[-1] > index
         if not is_small and abs(piece.start_time_s - due_s) * nominal_hz < 0.5:
             return int(index)
     return None

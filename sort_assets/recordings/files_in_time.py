@@ -86,8 +86,10 @@ def doubts_about_order(
         and start - before.start_sample < end - piece.start_sample
         and _are_same(recording, before.start_sample, piece.start_sample, min(_length(before), _length(piece)))
     ]
-    if copies or not kept or clock.cut(first, last).is_ascending:
+    if not kept or clock.cut(first, last).is_ascending:
         return copies
+    if copies:
+        return [*copies, "Loaded as a whole, times are counted from the first sample of the first file instead."]
     begin_s = clock.times_s([one.start_sample for one, _, _ in kept])
     if (np.abs(begin_s - begin_s[0]) * clock.nominal_hz < _SAME_START_SAMPLES).all():
         return []

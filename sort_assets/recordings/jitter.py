@@ -32,6 +32,9 @@ _MOST_SLOPE = 0.01
 """Samples per sample by which the line through jittering timestamps may differ from the nominal rate."""
 _GROUP = 64
 """How many timestamps one mean is taken of, where they jitter, and how many means there are at least if possible."""
+_UNSURE_PLACE = 74
+"""Square of a jump's size, in standard deviations of the jitter, up to which its place may be wrong by a sample: the
+chance that n samples are on the wrong side falls with exp(-n * square / 8)."""
 _GROUPS_COMPARED = 8
 """Means on either side of a place that may be a jump."""
 
@@ -188,17 +191,22 @@ class JitteringTimestamps:
         for first, end in edges.reshape(-1, 2).tolist():
             centre = first + int(np.argmax(np.abs(rises[first:end]))) + count
             low, high_group = max(centre - count // 2, 0), min(centre + count // 2, len(samples) - 1)
-            jumps.append(self._exact_jump(int(samples[low]), int(samples[high_group]), slope))
+            jump, unsure = self._exact_jump(int(samples[low]), int(samples[high_group]), slope)
+            jumps.append(jump)
+            smallest = max(smallest, unsure)
         return sorted({jump for jump in jumps if 0 < jump < num_samples}), smallest
 
-    def _exact_jump(self, low: int, high: int, slope: float) -> int:
-        """The sample that best parts a stretch into two levels."""
+    def _exact_jump(self, low: int, high: int, slope: float) -> tuple[int, float]:
+        """The sample that best parts a stretch into two levels; by how many samples times beside it may be wrong."""
         samples, lags = self._raw(low, high)
         level = lags - slope * samples
         level -= level.mean()
         before = np.cumsum(level)[:-1]
         count = np.arange(1, len(level))
-        return int(samples[1:][np.argmax(before**2 / (count * (len(level) - count)))])
+        at = int(np.argmax(before**2 / (count * (len(level) - count)))) + 1
+        size = abs(float(level[at:].mean() - level[:at].mean()))
+        noise = math.hypot(float(level[:at].std()), float(level[at:].std())) / math.sqrt(2)
+        return int(samples[at]), size + _FIT_SAMPLES if _UNSURE_PLACE * noise**2 > size**2 else 0.0
 
     def _raw(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
         times = np.asarray(self.timestamps[low:high], dtype=np.float64)

@@ -38,6 +38,8 @@ _JUMP_SAMPLES = 0.5
 """Timestamps whose step differs from the usual one by more than this many samples have jumped."""
 _PACKET_JUMP_SAMPLES = 1.5
 """The same between packets, whose first sample may come up to a sample after their timestamp."""
+_FEWEST_PACKETS = 3
+"""With fewer, a step between two may be a gap as well as what all are rounded to."""
 _ROUNDING = 1e-6
 """Relative difference from a whole number of samples per second that counts as rounding."""
 _FAR = 4096
@@ -76,10 +78,12 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
     dtype = np.asanyarray(timestamps[:1]).dtype  # type: ignore[index]
     walk = _walk(stream(), nominal_hz, _JUMP_SAMPLES, dtype)
     num_samples, in_packets = len(timestamps), 2 * walk.repeated > walk.read  # type: ignore[arg-type]
-    uncertainty_s = 0.0
+    uncertainty_s, interpolated = 0.0, 0
     if in_packets:
         stream = partial(_packets, timestamps)
         walk = _walk(stream(), nominal_hz, _PACKET_JUMP_SAMPLES, dtype)
+        if walk.read < _FEWEST_PACKETS:
+            raise BrokenClockError(f"only {walk.read + 1} timestamps differ")
         uncertainty_s = walk.last_sample / max(walk.read - 1, 1) / nominal_hz
     if walk.jittering is not None:
         expected = num_samples * walk.read // (walk.last_sample + 1)
@@ -89,9 +93,13 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
     elif not walk.complete:
         raise BrokenClockError(f"the clock jumps more than {MAX_PIECES} times in the first {walk.starts[-1]} samples")
     else:
-        pieces = walk.pieces(num_samples, nominal_hz, 1.0 if in_packets else _FIT_SAMPLES)
+        pieces, interpolated = walk.pieces(num_samples, nominal_hz, 1.0 if in_packets else _FIT_SAMPLES)
+    if in_packets:
+        pieces = [*_first_packet(timestamps, pieces[0], uncertainty_s), *pieces[1:]]
     source = "timestamps of packets" if in_packets else "timestamps"
-    return mended(Clock(tuple(pieces), nominal_hz, source, uncertainty_s=uncertainty_s))
+    if walk.resolution_s * nominal_hz > _JUMP_SAMPLES:
+        uncertainty_s = max(uncertainty_s, walk.resolution_s)
+    return mended(Clock(tuple(pieces), nominal_hz, source, uncertainty_s=uncertainty_s, corrupt_samples=interpolated))
 
 
 def usual_rate_hz(timestamps: Any) -> float:
@@ -170,8 +178,11 @@ class _Walk:
     resolution_s: float = 0.0
     jittering: float | None = None
 
-    def pieces(self, num_samples: int, nominal_hz: float, tolerance: float) -> list[ClockPiece]:
-        """Lines through the knots of each stretch, at most `tolerance` samples away from each."""
+    def pieces(self, num_samples: int, nominal_hz: float, tolerance: float) -> tuple[list[ClockPiece], int]:
+        """Lines through the knots of each stretch, at most `tolerance` samples away from each.
+
+        Beside them, how many samples have a timestamp that was interpolated over a loss.
+        """
         tolerance_s = tolerance / nominal_hz + 2 * self.resolution_s
         knots = sorted(set(self.knots))
         samples = np.array([sample for sample, _ in knots])
@@ -255,22 +266,41 @@ def _chords(
         yield ClockPiece(begin, stop, float(times[first]) - (int(samples[first]) - begin) / rate_hz, rate_hz)
 
 
-def _with_losses_as_jumps(pieces: list[ClockPiece]) -> list[ClockPiece]:
-    """The pieces, of which those at another rate than most samples lose none: a jump follows.
+def _with_losses_as_jumps(pieces: list[ClockPiece]) -> tuple[list[ClockPiece], int]:
+    """The pieces, of which those at another rate than most samples lose none: a jump follows; their samples.
 
     Timestamps that were interpolated over a loss stretch or squeeze a few samples. Where in them samples are missing is
     not known.
     """
     longest = max(pieces, key=lambda piece: piece.end_sample - piece.start_sample)
     made: list[ClockPiece] = []
+    interpolated = 0
     for piece in pieces:
         if abs(piece.rate_hz / longest.rate_hz - 1) <= MAX_DRIFT:
             made.append(piece)
-        elif made and abs(piece.start_time_s - made[-1].end_time_s) * longest.rate_hz < _JUMP_SAMPLES:
+            continue
+        interpolated += piece.end_sample - piece.start_sample
+        if made and abs(piece.start_time_s - made[-1].end_time_s) * longest.rate_hz < _JUMP_SAMPLES:
             made[-1] = replace(made[-1], end_sample=piece.end_sample)
         else:
             made.append(replace(piece, rate_hz=longest.rate_hz))
-    return made
+    return made, interpolated
+
+
+def _first_packet(timestamps: ArrayLike, piece: ClockPiece, uncertainty_s: float) -> Iterator[ClockPiece]:
+    """The first piece; if samples are missing within or after the first packet, that is a piece of its own.
+
+    A packet that began before the recording has a timestamp that is earlier than its first sample here.
+    """
+    times = np.asarray(timestamps[:FIRST_TIMESTAMPS], dtype=np.float64)  # type: ignore[index]
+    end = int(np.argmax(times != times[0]))
+    early_s = piece.start_time_s - float(times[0])
+    slack_s = _PACKET_JUMP_SAMPLES / piece.rate_hz
+    if abs(early_s) <= uncertainty_s + slack_s or not 0 < end < piece.end_sample:
+        yield piece
+        return
+    yield ClockPiece(0, end, float(times[0]), piece.rate_hz)
+    yield replace(piece, start_sample=end, start_time_s=piece.start_time_s + end / piece.rate_hz)
 
 
 def _resolution_s(times: np.ndarray, dtype: np.dtype) -> float:

@@ -268,6 +268,33 @@ def test_numbers_that_stand_still_for_a_while_are_corrupt() -> None:
     assert clock.corrupt_samples == 128
 
 
+@pytest.mark.parametrize("start", [0, 60_000, SAMPLES - 300])
+@pytest.mark.parametrize("kind", ["standing still", "any"])
+def test_corrupt_numbers_are_those_of_their_neighbours_anywhere(kind: str, start: int) -> None:
+    numbers = np.arange(SAMPLES) + 5000
+    place = slice(start, start + 300)
+    any_numbers = np.random.default_rng(1).integers(0, 2**30, 300)
+    numbers[place] = any_numbers if kind == "any" else numbers[max(start - 1, 0)]
+
+    clock = clock_from_numbers(numbers, RATE_HZ)
+
+    np.testing.assert_allclose(clock.times_s(np.arange(SAMPLES)) * RATE_HZ, np.arange(SAMPLES) + 5000, atol=0.01)
+    assert clock.corrupt_samples == pytest.approx(300, abs=1)
+
+
+@pytest.mark.parametrize("place", [60, 70_000])
+def test_a_gap_in_a_packet_is_seen_in_the_next_one(place: int) -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[place:] += 40_000
+    timestamps = numbers[numbers.searchsorted(numbers) // 128 * 128] / RATE_HZ
+
+    clock = clock_from_timestamps(timestamps, RATE_HZ)
+
+    (jump,) = clock.jumps
+    assert 0 <= jump.sample - place < 128
+    assert jump.samples == pytest.approx(40_000, abs=1)
+
+
 @pytest.mark.parametrize(
     ("numbers", "kept"),
     [
@@ -276,10 +303,22 @@ def test_numbers_that_stand_still_for_a_while_are_corrupt() -> None:
         ([(0, 1000), (800, 2000)], [(0, 1000), (1200, 2200)]),
         ([(0, 1000), (300, 900), (900, 2000)], [(0, 1000), (1700, 2700)]),
         ([(0, 1000), (990, 2000)], [(0, 2010)]),  # too few to be an overlap
+        ([(0, 9), (11, 2000)], [(0, 1998)]),
+        ([(0, 200), (20, 2000)], [(0, 200), (380, 2180)]),
         ([(5000, 5100), (0, 2000)], [(100, 2100)]),  # of an earlier run
         ([(5000, 7000), (0, 100)], [(0, 2000)]),
     ],
-    ids=["one", "gap", "overlap", "two overlaps", "jitter", "leftover", "leftover at the end"],
+    ids=[
+        "one",
+        "gap",
+        "overlap",
+        "two overlaps",
+        "jitter",
+        "gap at the start",
+        "overlap of nearly all",
+        "leftover",
+        "leftover at the end",
+    ],
 )
 def test_each_moment_is_taken_once(numbers: list[tuple[int, int]], kept: list[tuple[int, int]]) -> None:
     clock = clock_from_numbers(np.concatenate([np.arange(*each) for each in numbers]), RATE_HZ)

@@ -31,7 +31,7 @@ from sort_assets.recordings.clock import (
     annotate_clocks,
     clock_from_start,
 )
-from sort_assets.recordings.clock_doubts import annotate_clock_doubts
+from sort_assets.recordings.clock_doubts import annotate_clock_doubts, fewer_doubt
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.npy_file import map_npy
 from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
@@ -388,6 +388,9 @@ def _clock(segment: _Segment, missing: Missing) -> tuple[Clock, list[str]] | Non
             clock = read(stated[:num_samples], segment.rate_hz)
         else:
             clock, doubts = shared_clock(numbers[:num_samples], timestamps[:num_samples], segment.rate_hz)
+    lacking = num_samples - len(stated)
+    if lacking > 0 and any(jump.samples > 0 for jump in clock.jumps):  # not at the end, perhaps
+        doubts = [*doubts, fewer_doubt("numbers", lacking, samples)]
     return clock.extended(num_samples), doubts
 
 

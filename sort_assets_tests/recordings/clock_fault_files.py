@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -17,13 +17,14 @@ from spikeinterface.core import BaseRecording, append_recordings
 
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
+from sort_assets_tests.recordings.clock_fault_times import TimeTrack, draw_times, to_times
 from sort_assets_tests.recordings.clock_faults import (
     NUMBER_TRACKS,
     SAME_LENGTH_TRACKS,
     WRAPPING_TRACKS,
     NumberTrack,
-    draw_times,
-    to_times,
+    draw_numbers,
+    plain,
 )
 from sort_assets_tests.recordings.writers import (
     write_intan,
@@ -42,6 +43,36 @@ _SERIES = "acquisition/ElectricalSeries"
 
 
 @dataclass(frozen=True)
+class Truth:
+    """When samples were, by the number that each holds.
+
+    Attributes
+    ----------
+    times_s : np.ndarray
+    runs : np.ndarray
+        Which run a sample is of: nobody knows how much time was between two runs.
+    """
+
+    times_s: np.ndarray
+    runs: np.ndarray
+
+    @classmethod
+    def of_times(cls, track: TimeTrack) -> Truth:
+        """By true timestamps."""
+        return cls(track.true_times_s, track.runs)
+
+    @classmethod
+    def of_numbers(cls, track: NumberTrack) -> Truth:
+        """By true numbers, on the counter's own clock."""
+        return cls(track.true_numbers / RATE_HZ, track.runs)
+
+    @classmethod
+    def of_one_run(cls, times_s: np.ndarray) -> Truth:
+        """By times of which each is known."""
+        return cls(times_s, np.zeros(len(times_s), np.int64))
+
+
+@dataclass(frozen=True)
 class ClockCase:
     """A file or folder, and when its samples really were.
 
@@ -50,21 +81,24 @@ class ClockCase:
     kind : str
         What is wrong with its clock, or what is unusual.
     path : Path
-    true_times_s : np.ndarray
-        By the number that a sample holds; NaN where nobody can know.
-    tolerance_s : float
+    truth : Truth
     is_good : bool
         Whether it has to be read without a warning.
     is_rough : bool
         Whether it has to be read.
+    held : np.ndarray
+        The numbers that the samples of all its files hold, in their order.
+    other_readings : tuple of Truth
+        What its times may be instead if a warning says that two sources contradict each other.
     """
 
     kind: str
     path: Path
-    true_times_s: np.ndarray
-    tolerance_s: float
+    truth: Truth
     is_good: bool
     is_rough: bool = False
+    held: np.ndarray = field(default_factory=lambda: np.arange(SAMPLES))
+    other_readings: tuple[Truth, ...] = ()
 
 
 def encode(numbers: np.ndarray) -> np.ndarray:
@@ -106,10 +140,6 @@ class FaultyFiles:
         return self._made[name]
 
 
-def _draw(rng: np.random.Generator, tracks: Sequence[Callable[..., NumberTrack]], samples: int) -> NumberTrack:
-    return tracks[int(rng.integers(len(tracks)))](rng, samples)
-
-
 def _nwb(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
     times = draw_times(rng, SAMPLES, RATE_HZ)
     stated, kind, is_good, is_rough = times.times_s, times.kind, times.is_good, times.is_rough
@@ -119,7 +149,7 @@ def _nwb(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCas
         stated, kind, is_good = np.delete(stated, np.s_[place : place + lost]), f"{kind}, missing times", False
         is_rough = False
     path = _copy_nwb(files, folder / "recording.nwb", np.arange(SAMPLES), times=stated, compressed=rng.random() < 0.5)
-    return ClockCase(kind, path, times.true_times_s, times.tolerance_s, is_good, is_rough)
+    return ClockCase(kind, path, Truth.of_times(times), is_good, is_rough)
 
 
 def _place_of(rng: np.random.Generator, last: int) -> int:
@@ -162,7 +192,7 @@ def _spikeinterface(files: FaultyFiles, rng: np.random.Generator, folder: Path) 
     shutil.copytree(source, path)
     encode(np.arange(SAMPLES)).tofile(path / "traces_cached_seg0.raw")
     times.times_s.astype("float64").tofile(path / "times_cached_seg0.raw")
-    return ClockCase(times.kind, path, times.true_times_s, times.tolerance_s, times.is_good, times.is_rough)
+    return ClockCase(times.kind, path, Truth.of_times(times), times.is_good, times.is_rough)
 
 
 def _write_with_times(whole: BaseRecording, at: Path) -> Path:
@@ -179,30 +209,34 @@ def _open_ephys(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> C
     encode(np.arange(SAMPLES)).tofile(stream / "continuous.dat")
     luck = rng.random()
     if luck < 0.4:  # packets were lost: numbers and times tell the same
-        numbers = _draw(rng, SAME_LENGTH_TRACKS, SAMPLES)
+        numbers = draw_numbers(rng, SAME_LENGTH_TRACKS, SAMPLES)
         times = to_times(numbers, rng, RATE_HZ)
         _write_open_ephys_clock(stream, numbers.numbers, times.times_s)
-        return ClockCase(times.kind, session, times.true_times_s, times.tolerance_s, times.is_good)
+        others = (Truth.of_numbers(numbers),)
+        return ClockCase(times.kind, session, Truth.of_times(times), times.is_good, other_readings=others)
     if luck < 0.6:  # a stream that is not synchronized, or of a version before 0.6
-        numbers = _draw(rng, NUMBER_TRACKS, SAMPLES)
+        numbers = draw_numbers(rng, NUMBER_TRACKS, SAMPLES)
         times_s = np.full(len(numbers.numbers), float(rng.choice([-1.0, np.nan])))
         is_old = rng.random() < 0.5
         _write_open_ephys_clock(stream, numbers.numbers, None if is_old else times_s)
         kind = f"{numbers.kind}, {'integers alone' if is_old else 'not synchronized'}"
         at_the_end = numbers.kind == "missing numbers" and numbers.numbers[-1] < numbers.true_numbers[-1]
-        is_good = numbers.is_good or at_the_end
-        return ClockCase(kind, session, numbers.true_numbers / RATE_HZ, 1 / RATE_HZ, is_good)
-    good = NUMBER_TRACKS[0](rng, SAMPLES)
+        return ClockCase(kind, session, Truth.of_numbers(numbers), numbers.is_good or at_the_end)
+    good = plain(rng, SAMPLES)
     if luck < 0.85:  # the times alone are faulty
         times = draw_times(rng, SAMPLES, RATE_HZ)
         _write_open_ephys_clock(stream, good.numbers, times.times_s)
         kind = f"{times.kind}; the numbers are not"
-        return ClockCase(kind, session, times.true_times_s, times.tolerance_s, times.is_good, times.is_rough)
-    numbers = _draw(rng, SAME_LENGTH_TRACKS, SAMPLES)  # the numbers alone are faulty
+        steps_s = np.arange(SAMPLES) / times.rate_hz
+        unbroken = Truth.of_one_run(np.median(times.true_times_s - steps_s) + steps_s)
+        others = (Truth.of_numbers(good), Truth.of_times(times))
+        return ClockCase(kind, session, unbroken, times.is_good, times.is_rough, other_readings=others)
+    numbers = draw_numbers(rng, SAME_LENGTH_TRACKS, SAMPLES)  # the numbers alone are faulty
     times = to_times(good, rng, RATE_HZ)
     _write_open_ephys_clock(stream, numbers.numbers, times.times_s)
     kind = f"{numbers.kind}; the times are not"
-    return ClockCase(kind, session, times.true_times_s, times.tolerance_s, numbers.is_good)
+    others = (Truth.of_numbers(numbers),)
+    return ClockCase(kind, session, Truth.of_times(times), numbers.is_good, other_readings=others)
 
 
 def _write_open_ephys_clock(stream: Path, numbers: np.ndarray, times_s: np.ndarray | None) -> None:
@@ -216,7 +250,7 @@ def _write_open_ephys_clock(stream: Path, numbers: np.ndarray, times_s: np.ndarr
 
 def _intan(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
     """One file, or a file of each type of signal; the counter has 32 bits and a sign."""
-    track = _draw(rng, (*SAME_LENGTH_TRACKS, *WRAPPING_TRACKS, _triggered), SAMPLES)
+    track = draw_numbers(rng, (*SAME_LENGTH_TRACKS, *WRAPPING_TRACKS, _triggered), SAMPLES)
     if rng.random() < 0.5:
         path = _write_intan_file(files, folder / "recording.rhd", track.numbers, np.arange(SAMPLES))
     else:
@@ -225,12 +259,12 @@ def _intan(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockC
         shutil.copytree(source, path)
         encode(np.arange(SAMPLES)).tofile(path / "amplifier.dat")
         _to_32_bits(track.numbers).tofile(path / "time.dat")
-    return ClockCase(track.kind, path, track.true_numbers / RATE_HZ, 1 / RATE_HZ, track.is_good)
+    return ClockCase(track.kind, path, Truth.of_numbers(track), track.is_good)
 
 
 def _triggered(rng: np.random.Generator, samples: int) -> NumberTrack:
     numbers = np.arange(samples) - int(rng.integers(1, samples))
-    return NumberTrack("trigger in between", numbers, numbers.astype(float), is_good=True)
+    return NumberTrack("trigger in between", numbers, numbers.astype(float), True, np.zeros(samples, np.int64))
 
 
 def _to_32_bits(numbers: np.ndarray) -> np.ndarray:
@@ -254,14 +288,14 @@ def _write_intan_file(files: FaultyFiles, path: Path, numbers: np.ndarray, held:
 
 def _maxwell(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
     source = files.template("chip.h5", write_maxwell)
-    track = _draw(rng, NUMBER_TRACKS, SAMPLES)
+    track = draw_numbers(rng, NUMBER_TRACKS, SAMPLES)
     path = folder / "recording.h5"
     shutil.copy(source, path)
     with h5py.File(path, "a") as file:
         routed = file["wells/well000/rec0000/groups/routed"]
         _replace(routed, "raw", encode(np.arange(SAMPLES)).T.astype("uint16"))
         routed["frame_nos"] = track.numbers.astype("uint64")
-    return ClockCase(track.kind, path, track.true_numbers / RATE_HZ, 1 / RATE_HZ, track.is_good)
+    return ClockCase(track.kind, path, Truth.of_numbers(track), track.is_good)
 
 
 def _spikeglx(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> ClockCase:
@@ -289,15 +323,16 @@ def _spikeglx(files: FaultyFiles, rng: np.random.Generator, folder: Path) -> Clo
             changed["firstSample"] = None
         if trigger == faulty and kind == "fileTimeSecs":
             changed["fileTimeSecs"] = count / RATE_HZ * float(rng.choice([0.5, 1.01, 2]))
-        held = begin + np.arange(count)
-        _write_trigger(source, run, trigger, held, changed)
-    true_times = (start + np.arange(2 * SAMPLES)) / RATE_HZ
+        _write_trigger(source, run, trigger, begin + np.arange(count), changed)
+    held = np.concatenate([begin + np.arange(count) for begin, count in zip(begins, counts, strict=True)])
+    true_times, runs = (start + np.arange(2 * SAMPLES)) / RATE_HZ, np.zeros(2 * SAMPLES, np.int64)
     if kind == "leftover of an earlier run":
         true_times[: counts[0]] += (stated[0] - start) / RATE_HZ
+        runs[: counts[0]] = 1
     if kind == "no firstSample":
-        true_times[begins[faulty] :] = np.nan
+        runs[begins[faulty] : begins[faulty] + counts[faulty]] = 1
     good = kind in ("one", "one after the other", "gap")
-    return ClockCase(kind, run, true_times, 1 / RATE_HZ, is_good=good)
+    return ClockCase(kind, run, Truth(true_times, runs), is_good=good, held=held)
 
 
 def _write_triggers(whole: BaseRecording, at: Path) -> Path:
@@ -310,8 +345,8 @@ def _write_trigger(source: Path, run: Path, trigger: int, held: np.ndarray, chan
     stem = f"run_g0_t{trigger}.imec0.ap"
     encode(held).tofile(folder / f"{stem}.bin")
     meta = (source / "run_g0_imec0" / f"{stem}.meta").read_text()
-    for field, value in {**changed, "fileSizeBytes": 2 * CHANNELS * len(held)}.items():
-        meta = re.sub(rf"^{field}=.*\n", "" if value is None else f"{field}={value}\n", meta, flags=re.MULTILINE)
+    for name, value in {**changed, "fileSizeBytes": 2 * CHANNELS * len(held)}.items():
+        meta = re.sub(rf"^{name}=.*\n", "" if value is None else f"{name}={value}\n", meta, flags=re.MULTILINE)
     (folder / f"{stem}.meta").write_text(meta)
 
 
@@ -373,7 +408,8 @@ def _concatenation(files: FaultyFiles, rng: np.random.Generator, folder: Path) -
             _copy_nwb(files, folder / f"part_{index}.nwb", holds, times=times)
     good = kind in ("one after the other", "gap between files", "each from zero")
     true_times = true_numbers / (RATE_HZ * (1 + ppm * 1e-6))
-    return ClockCase(f"{kind}, {layout}", folder, true_times, 1 / RATE_HZ, is_good=good)
+    truth = Truth.of_one_run(true_times)
+    return ClockCase(f"{kind}, {layout}", folder, truth, is_good=good, held=np.concatenate(held))
 
 
 WRITERS: dict[str, Callable[[FaultyFiles, np.random.Generator, Path], ClockCase]] = {
@@ -386,4 +422,4 @@ WRITERS: dict[str, Callable[[FaultyFiles, np.random.Generator, Path], ClockCase]
     "spikeinterface": _spikeinterface,
 }
 
-__all__ = ["RATE_HZ", "WRITERS", "ClockCase", "FaultyFiles", "decode"]
+__all__ = ["RATE_HZ", "WRITERS", "ClockCase", "FaultyFiles", "Truth", "decode"]

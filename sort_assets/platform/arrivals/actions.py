@@ -69,12 +69,15 @@ class Wait:
     complete_at : float or None
         When it is complete if nothing changes until then, in seconds since 1970; None when it waits for something else
         than quiet.
+    why : str
+        What else it waits for, as a sentence.
     """
 
     entry: CatalogEntry
     candidate: Candidate
     settings: RecordingSettings
     complete_at: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sort_assets.platform.arrivals.actions import (
     Update,
     Wait,
 )
-from sort_assets.platform.arrivals.catalog_entry import CatalogEntry
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
 from sort_assets.platform.arrivals.observations import RAW, report_missing
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import Registration, remember_problem, wanted_problems
@@ -84,8 +84,10 @@ class PlanApplier:
         match action:
             case Keep() | IgnoreFolder():
                 pass
-            case Update(entry) | Ignore(entry) | Exclude(entry) | MarkForeign(entry):
+            case Update(entry) | Ignore(entry) | Exclude(entry):
                 self._put(entry)
+            case MarkForeign(entry, why):
+                self._mark_foreign(entry, why)
             case Wait(entry):
                 self._put(entry)
                 result.waiting += 1
@@ -104,6 +106,12 @@ class PlanApplier:
                 self._write()
                 self._catalog.set_walk_position(stopped_at or ())
                 result.finished = stopped_at is None
+
+    def _mark_foreign(self, entry: CatalogEntry, why: str) -> None:
+        before = self._catalog.get(entry.path)
+        if why and (before is None or before.state is not State.FOREIGN):
+            self._result.changes.append(f"{entry.path} is not registered: {why}")
+        self._put(entry)
 
     def _put(self, entry: CatalogEntry) -> None:
         self._entries.append(entry)

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -29,9 +29,11 @@ from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.plan import plan, plan_registration
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import wanted_problems
+from sort_assets.platform.arrivals.same_run import SameRuns
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.fingerprint import is_clutter
+from sort_assets.recordings.formats.spikeglx_runs import run_rank
 from sort_assets.recordings.key import RecordingKey
 
 NEW = "would be registered"
@@ -97,6 +99,8 @@ class DryRun:
             self._partitions.setdefault(partition.path, []).append(partition)
         self._present = set(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
         self._rules = RecordingRules(roots)
+        self._known: dict[str, CatalogEntry] = {}
+        self._same_runs = SameRuns(self._root, {})
 
     @property
     def rules_problem(self) -> SortAssetsError | None:
@@ -111,12 +115,25 @@ class DryRun:
         StorageError
             When the recordings root can't be listed, or is empty though recordings in it are registered.
         """
-        for action in plan(self._root, self._rules, self._entries, on_progress=self._on_progress):
-            action = self._read(action)
+        for action in self._read_all(list(plan(self._root, self._rules, self._entries, on_progress=self._on_progress))):
             planned = self._describe(action)
             if planned is not None:
                 yield planned
             yield from self._describe_streams(action)
+
+    def _read_all(self, actions: list[Action]) -> list[Action]:
+        """The actions after the headers were read; what CatGT made of a run is read before the run, as in a scan."""
+        entries = {action.entry.path: action.entry for action in actions if isinstance(action, Wait | Read)}
+        self._known = {**self._entries, **entries}
+        read = [*actions]
+        for index in sorted(range(len(actions)), key=lambda index: -_rank(actions[index])):
+            read[index] = self._read(actions[index])
+            match read[index]:
+                case Register(entry) | Refuse(entry) | MarkForeign(entry):
+                    state = {Register: State.REGISTERED, Refuse: State.PROBLEM}.get(type(read[index]), State.FOREIGN)
+                    self._known[entry.path] = replace(entry, state=state)
+        self._same_runs = SameRuns(self._root, self._known)
+        return read
 
     def _read(self, action: Action) -> Action:
         """The action that reading a header leads to; others stay."""
@@ -128,7 +145,8 @@ class DryRun:
             case _:
                 return action
         self._on_progress(f"Reading {read.entry.path}")
-        return plan_registration(read, self._root, self._reader, self._catalog) or Drop(read.entry.path)
+        planned = plan_registration(read, self._root, self._reader, self._catalog, entries=self._known)
+        return planned or Drop(read.entry.path)
 
     def _describe(self, action: Action) -> PlannedRecording | None:
         """What an action means; None for one that is of no interest to people."""
@@ -141,7 +159,7 @@ class DryRun:
                 by = self._rules.settings_of(path, sidecar).ignored_by
                 return PlannedRecording(path, IGNORED, why=f"The folder and all that is in it, by {by}.")
             case Wait(entry):
-                why = _waits_for(action, time.time()) or "It changed while it was read."
+                why = action.why or _waits_for(action, time.time()) or "It changed while it was read."
                 return PlannedRecording(entry.path, WAITING, self._keys(entry), why)
             case Refuse(entry, problem):
                 what = OUTSIDE if isinstance(problem, OutsideRecordingsRootError) else PROBLEM
@@ -169,7 +187,7 @@ class DryRun:
             return PlannedRecording(path, PROBLEM, self._keys(entry), problem=Problem.from_error(entry.problem))
         if entry.state is State.REGISTERED:
             return PlannedRecording(path, REGISTERED, self._keys(entry))
-        return PlannedRecording(path, FOREIGN)
+        return PlannedRecording(path, FOREIGN, why=self._same_runs.of(path, entry.stamp).sentence)
 
     def _describe_missing(self, entry: CatalogEntry) -> PlannedRecording:
         return PlannedRecording(entry.path, GONE, self._keys(entry), "It is no longer there; its results are kept.")
@@ -201,6 +219,10 @@ class DryRun:
         """The partitions that a recording has."""
         keys = (partition.key for partition in self._partitions.get(entry.path, []))
         return tuple(sorted(key for key in keys if key in self._present))
+
+
+def _rank(action: Action) -> int:
+    return run_rank(action.candidate.path.name) if isinstance(action, Wait | Read) else 0
 
 
 def _waits_for(wait: Wait, now: float) -> str | None:

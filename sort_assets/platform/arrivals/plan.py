@@ -49,8 +49,10 @@ from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.linked_files import linked_files, without_linked_streams
 from sort_assets.platform.arrivals.observations import observe_streams
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
+from sort_assets.platform.arrivals.same_run import SameRun, SameRuns
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.formats.reading import not_allowed
+from sort_assets.recordings.formats.spikeglx_runs import run_folder
 
 _PROGRESS_EVERY = 500
 """Number of candidates after which progress is reported."""
@@ -98,6 +100,7 @@ def plan(
     refused: list[str] = []
     stopped_at: Position | None = None
     folder_rules = FolderRules(rules, entries)
+    same_runs = SameRuns(root, entries)
     for found in find_candidates(root, folder_rules, after=after, with_checkpoints=True):
         yield from folder_rules.take_ignored()
         if not isinstance(found, Checkpoint):
@@ -112,7 +115,7 @@ def plan(
                 continue  # the walk may only stop at a candidate or checkpoint
             if entry is not None and entry.missing_since is not None:
                 yield Reappear(path)
-            yield _plan_candidate(found, entry, rules, clock())
+            yield _plan_candidate(found, _again_if_alone(entry, same_runs), rules, clock())
         if time.monotonic() > deadline:
             stopped_at = found.position
             break
@@ -123,7 +126,13 @@ def plan(
 
 
 def plan_registration(
-    read: Read, root: Path, reader: HeaderReader, catalog: RecordingCatalog, clock: Callable[[], float] = time.time
+    read: Read,
+    root: Path,
+    reader: HeaderReader,
+    catalog: RecordingCatalog,
+    clock: Callable[[], float] = time.time,
+    *,
+    entries: Mapping[str, CatalogEntry] | None = None,
 ) -> ReadResult | None:
     """Read the header of a recording, and decide what is to be done with it; None when it is gone meanwhile.
 
@@ -137,8 +146,15 @@ def plan_registration(
         Knows which of its streams a person has forgotten.
     clock : callable
         The time of day in seconds since 1970.
+    entries : Mapping[str, CatalogEntry] or None
+        What is known of other recordings, by path; None asks the catalogue.
     """
     path, entry, settings = read.candidate.path, read.entry, read.settings
+    same_run = SameRun()
+    if entry.state is not State.REGISTERED and path.is_dir() and run_folder(path, read.candidate.stamp) is not None:
+        same_run = SameRuns(root, catalog.all() if entries is None else entries).of(entry.path, read.candidate.stamp)
+        if same_run.waits_for is not None:
+            return Wait(replace(entry, state=State.WAITING), read.candidate, settings, why=same_run.why_it_waits)
     try:
         config = settings.resolve(DEFAULT_PRESET).config.recording
         try:
@@ -151,8 +167,11 @@ def plan_registration(
         if stamp != read.candidate.stamp:  # somebody wrote to it while it was read
             return Wait(replace(entry, stamp=stamp, since=clock()), read.candidate, settings)
         header = whole if entry.state is State.REGISTERED else without_linked_streams(whole, config, root)
+        header = same_run.without_them(header)
         if not header.streams and not header.problems:
-            why = f"Its samples are those of {linked_files(whole)}, which is a recording of its own."
+            why = (
+                same_run.sentence or f"Its samples are those of {linked_files(whole)}, which is a recording of its own."
+            )
             foreign = replace(entry, state=State.FOREIGN, read_stamp=entry.stamp, checked_at=clock(), problem=None)
             return MarkForeign(foreign, why)
         forgotten = {one.key for one in catalog.partitions([entry.path]) if one.forgotten}
@@ -202,6 +221,14 @@ class FolderRules:
         taken = [*self._ignored]
         self._ignored.clear()
         return taken
+
+
+def _again_if_alone(entry: CatalogEntry | None, same_runs: SameRuns) -> CatalogEntry | None:
+    """An entry that left its spikes to another recording, which is gone or forgotten, as if it had not been read."""
+    if entry is None or entry.state is not State.FOREIGN or entry.read_stamp is None:
+        return entry
+    same_run = same_runs.of(entry.path, entry.read_stamp)
+    return replace(entry, read_stamp=None) if same_run.is_run and not same_run.streams else entry
 
 
 def _plan_candidate(candidate: Candidate, entry: CatalogEntry | None, rules: RecordingRules, now: float) -> Action:

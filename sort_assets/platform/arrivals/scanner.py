@@ -22,6 +22,7 @@ from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RULES_PROBLEM, RecordingRules
+from sort_assets.recordings.formats.spikeglx_runs import run_rank
 
 _TICK_LIMITS = Limits()
 WITHOUT_LIMITS = Limits(walk_s=1e6, read_s=1e6)
@@ -148,11 +149,14 @@ class RecordingScanner:
     def _register_complete(
         self, complete: list[Read], applier: PlanApplier, result: ScanResult, deadline: float
     ) -> None:
-        """Read and register what is complete, as long as there is time; what has waited longest comes first."""
+        """Read and register what is complete, as long as there is time.
+
+        What CatGT made of a run comes before the run, so that it is known; else what has waited longest comes first.
+        """
         if complete and not self._reader.prepare(max(0.0, deadline - time.monotonic())):
             result.unread = len(complete)
             return
-        for index, read in enumerate(sorted(complete, key=lambda read: read.entry.since)):
+        for index, read in enumerate(sorted(complete, key=_order_of_reading)):
             if time.monotonic() > deadline:
                 result.unread = len(complete) - index
                 return
@@ -176,3 +180,7 @@ class RecordingScanner:
         while (left := until - time.time()) > 0:
             self._on_progress(f"Waiting {left:.0f} s to see whether any of {number} still grows; Ctrl-C does no harm")
             time.sleep(min(left, 1.0))
+
+
+def _order_of_reading(read: Read) -> tuple[int, float]:
+    return -run_rank(read.candidate.path.name), read.entry.since

@@ -47,6 +47,7 @@ from sort_assets.recordings.formats.spikeglx_probe import (
     saved_channels,
     were_aligned,
 )
+from sort_assets.recordings.formats.spikeglx_runs import run_rank
 from sort_assets.recordings.formats.stated_numbers import stated_count, stated_rate
 from sort_assets.recordings.probes import attach_neuropixels
 
@@ -77,7 +78,11 @@ def spikeglx_streams(path: Path) -> tuple[str, ...]:
 
 def spikeglx_left_out(path: Path) -> tuple[str, ...]:
     """Sentences about files of the run that are not read, since others hold the same samples."""
-    return tuple(find_triggers(path)[1])
+    inside = [entry.name for entry in path.iterdir() if run_rank(entry.name) and entry.is_dir()]
+    return (
+        *find_triggers(path)[1],
+        *(f"'{name}' in it, which CatGT made, is not read: move it beside the run." for name in sorted(inside)),
+    )
 
 
 def open_spikeglx(path: Path, stream: str | None, config: RecordingConfig) -> BaseRecording:

@@ -1,7 +1,7 @@
 """What Kilosort's clustering holds per spike of a centre, and which units it finds, for each cure of out-of-memory.
 
     python benchmarks/clustering_memory.py
-    python benchmarks/clustering_memory.py --device cuda --spikes 300000 --features 180
+    python benchmarks/clustering_memory.py --device cuda --spikes 200000 --features 120 --ways Kilosort "in blocks"
 
 The first table: bytes that are allocated at the peak for each spike, beside its features (4 bytes each). On the CPU
 they are counted by torch's profiler, which reports each allocation, what operations hold inside of them too; there,
@@ -13,7 +13,9 @@ for all.
 """
 
 import argparse
+import os
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -99,16 +101,18 @@ def main() -> None:
     arguments.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     arguments.add_argument("--spikes", type=int, default=60_000, help="of the centre whose memory is measured")
     arguments.add_argument("--features", type=int, default=60, help="of each spike")
+    arguments.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="rows of the tables")
     arguments.add_argument("--memory-only", action="store_true", help="leave out the table of the units")
     asked = arguments.parse_args()
+    warnings.filterwarnings("ignore", message="Sparse invariant checks")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     device = torch.device(asked.device)
     crowded = centre(asked.spikes, units=40, features=asked.features)
 
-    print(
-        f"{asked.spikes} spikes of {asked.features} features on {device}: bytes per spike beside {4 * asked.features}"
-    )
+    print(f"{asked.spikes} spikes of {asked.features} features on {device}: bytes per spike, beside its features")
     first: Found | None = None
-    for name, (params, replaced) in WAYS.items():
+    for name in asked.ways:
+        params, replaced = WAYS[name]
         with replaced():
             started = time.perf_counter()
             run = lambda params=params: cluster(crowded, device, niter=5, **params)  # noqa: E731
@@ -118,12 +122,15 @@ def main() -> None:
         same = np.array_equal(first[0], found[0]) and np.array_equal(first[1], found[1])
         said = "the same clusters" if same else f"{int(found[0].max()) + 1} clusters"
         print(f"{name:38} {held - 4 * asked.features:6.0f}   {said:18} {took:5.1f} s", flush=True)
+    if device.type == "cuda":
+        print(f"most reserved by torch: {torch.cuda.max_memory_reserved() / asked.spikes:.0f} bytes per spike")
     if asked.memory_only:
         return
 
     print("\nunits found, of those that are there")
     print(" " * 38, *(f"{f'{units} in {spikes}':>12}" for spikes, units in CENTRES))
-    for name, (params, replaced) in WAYS.items():
+    for name in asked.ways:
+        params, replaced = WAYS[name]
         with replaced():
             counts = [units_found(centre(n, units, asked.features), device, **params) for n, units in CENTRES]
         print(f"{name:38}", *(f"{count:12}" for count in counts), flush=True)

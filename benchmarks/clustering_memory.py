@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from kilosort import clustering_qr, hierarchical, swarmsplitter
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler import profile
 
 from sort_assets.backends.kilosort4.clustering_memory import clustering_in_less_memory
 
@@ -74,10 +74,11 @@ def peak_bytes_per_spike(run: Callable[[], Found], features: torch.Tensor) -> tu
         before = torch.cuda.memory_allocated()
         found = run()
         return found, (torch.cuda.max_memory_allocated() - before) / len(features)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    # torch.profiler.profile would import torch's compiler first, for seconds.
+    with profile(profile_memory=True) as profiled:
         found = run()
     held = most = 0
-    for event in profiled.profiler.kineto_results.events():
+    for event in profiled.kineto_results.events():
         if event.name() == "[memory]":
             held += event.nbytes()
             most = max(most, held)

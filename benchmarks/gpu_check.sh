@@ -8,13 +8,14 @@
 #
 # Each section begins with "== number name (seconds)"; above it, EXPECT says what should be seen, and IF NOT what the
 # difference means. All that is printed also goes to $OUT/log.txt. A section that hangs is cut off, and the next goes on.
-# Other variables: PY (the Python), BUDGET (seconds for all), LEAVE_MIB (section 8), W (a folder that is emptied).
+# Other variables: PY (the Python), BUDGET (seconds for all), LEAVE_MIB (section 8). Its files are removed at the end.
 set -uo pipefail
 REPO=$(cd "$(dirname "$0")/.." && pwd)
 PARTS=$REPO/benchmarks/gpu_check
-OUT=${OUT:-/tmp/sort_assets_gpu_check_out} W=${W:-/tmp/sort_assets_gpu_check}
+OUT=${OUT:-/tmp/sort_assets_gpu_check}
 DRY=${DRY:-0} ONLY=${ONLY:-} BUDGET=${BUDGET:-500} PY=${PY:-python3}
-mkdir -p "$OUT"; rm -rf "$W"; mkdir -p "$W"/{home,recordings,store,leases}
+W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
+mkdir -p "$OUT" "$W"/{home,recordings,store,leases}
 exec > >(tee "$OUT/log.txt") 2>&1
 
 left() { echo $((BUDGET - SECONDS)); }

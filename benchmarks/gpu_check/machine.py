@@ -6,6 +6,7 @@ import pynvml
 
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine import gpu_sensors
+from sort_assets.machine.cuda_check import check_gpu, start_on
 from sort_assets.machine.gpus import Gpu, list_gpus
 
 
@@ -19,6 +20,9 @@ def describe(gpu: Gpu) -> None:
         print("process utilisation: supported")
     except pynvml.NVMLError as error:
         print("process utilisation:", type(error).__name__, error, "(NotFound: supported, and nobody computes)")
+    print("CUDA, started by a child:", start_on(gpu))
+    reason = check_gpu(gpu, anew=True)
+    print("usable for sorting:", "yes" if reason is None else f"{type(reason).__name__}: {reason}")
 
 
 def main() -> None:

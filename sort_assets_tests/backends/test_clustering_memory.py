@@ -11,15 +11,23 @@ import torch
 from kilosort import clustering_qr
 
 from benchmarks.clustering_memory import centre, peak_bytes_per_spike
+from sort_assets.backends.kilosort4 import clustering_memory
 from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu, clustering_in_less_memory
 from sort_assets.backends.kilosort4.memory_needed import CLUSTERING_SPIKE_BYTES
 
 pytestmark = pytest.mark.slow
 
-SPIKES, FEATURES = 40_000, 12
+SPIKES, FEATURES = 12_000, 12
+SPIKES_PER_BLOCK = 2048
 BEGUN = 5
 """Clusters that k-means begins; for each of 200 it would take as long again."""
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+FULL = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 312.00 MiB is "
+    "free. Process 4711 has 17.90 GiB memory in use. Including non-PyTorch memory, this process has 5.42 GiB memory in "
+    "use."
+)
 
 
 def cluster(features: torch.Tensor, device: torch.device = CPU) -> Any:
@@ -32,7 +40,8 @@ def cluster_of_few(features: torch.Tensor) -> Any:
     return clustering_qr.cluster(features, iclust=more, nskip=20, lam=1, niter=3, device=CPU)
 
 
-def test_the_same_clusters_are_found_in_a_third_of_the_memory() -> None:
+def test_the_same_clusters_are_found_in_a_third_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering_memory, "SPIKES_PER_BLOCK", SPIKES_PER_BLOCK)
     features = centre(SPIKES, units=10, features=FEATURES)
 
     found, usual = peak_bytes_per_spike(lambda: cluster_of_few(features), features)
@@ -56,7 +65,7 @@ def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_sa
     @functools.wraps(kilosorts)
     def full(*args: Any, **kwargs: Any) -> Any:  # in place of a GPU
         if kwargs["device"].type == "cuda":
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise torch.OutOfMemoryError(FULL)
         return kilosorts(*args, **kwargs)
 
     monkeypatch.setattr(clustering_qr, "cluster", full)
@@ -68,6 +77,7 @@ def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_sa
 
     assert np.array_equal(found[0], on_the_cpu[0])
     assert centres_on_the_cpu(log_path) == [1000]
+    assert "(process 4711) hold 17.9 of the card's 23.6 GiB" in caplog.text
     assert "out of memory" not in caplog.text.lower()  # what would be read as the cause of another failure
 
 

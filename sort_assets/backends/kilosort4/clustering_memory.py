@@ -25,6 +25,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from sort_assets.backends.gpu_memory_report import read_memory_report
 from sort_assets.backends.kilosort4.replaced_functions import Function, Replacement, replaced
 
 SPIKES_PER_BLOCK = 2**14
@@ -147,12 +148,14 @@ def _on_the_cpu_where_the_gpu_is_full(cluster: Function) -> Function:
         try:
             return cluster(Xd, *args, **kwargs)
         except RuntimeError as error:
-            if not _NO_MEMORY.search(str(error)) or torch.device(kwargs.get("device", "cpu")).type == "cpu":
+            text = str(error)
+            if not _NO_MEMORY.search(text) or torch.device(kwargs.get("device", "cpu")).type == "cpu":
                 raise
         # Outside of the handler, whose traceback holds the tensors. Torch had emptied its cache before it gave up.
         gc.collect()
         torch.cuda.empty_cache()
-        log.warning(_ON_THE_CPU.format(Xd.shape[0]))
+        report = read_memory_report(text)
+        log.warning(_ON_THE_CPU.format(Xd.shape[0]) + (report.sentence if report is not None else ""))
         return cluster(Xd, *args, **{**kwargs, "device": torch.device("cpu")})
 
     return clustered

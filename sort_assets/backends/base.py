@@ -62,7 +62,7 @@ class SorterBackend(ABC):
     writes_dat : bool
         Whether `write_recording` writes the flat binary that `sort` then reads.
     uses_gpu : bool
-        Whether the sorter can run on a CUDA device; if so, the platform leases one for it.
+        Whether the sorter can run on a CUDA device; if so, the platform leases one for it (`takes_gpu`).
     needs_probe : bool
         Whether the sorter needs channel locations.
     harmless_fields : frozenset of str
@@ -87,9 +87,14 @@ class SorterBackend(ABC):
         self.frozen_folder: Path | None = None
 
     @property
+    def takes_gpu(self) -> bool:
+        """Whether the sorter, as it is configured, runs on a CUDA device where there is one."""
+        return self.uses_gpu
+
+    @property
     def gpu(self) -> str | None:
         """The GPU that the sorter may use, as `CUDA_VISIBLE_DEVICES` names it; None when it runs on the CPU."""
-        return visible_gpu() if self.uses_gpu and self.config.sorter.device != "cpu" else None
+        return visible_gpu() if self.takes_gpu and self.config.sorter.device != "cpu" else None
 
     @property
     def minimum_channels(self) -> int:

@@ -64,6 +64,11 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
     )
 
     @property
+    def takes_gpu(self) -> bool:
+        # On the CPU unless its parameters name the device, as sorter.params.matching.method_kwargs.torch_device.
+        return _names_cuda(self.config.sorter.params)
+
+    @property
     def library_threads(self) -> int:
         # The workers are threads that share torch: with several threads each, they would slow each other down.
         return 1
@@ -94,6 +99,14 @@ class SortingComponentsBackend(SpikeInterfaceBackend):
         else:
             reason = f"{together}: the sorter's own reference, the median of all, is taken of the filtered recording."
         return {INPUT_REFERENCE: ShapeChoice(channels >= COMMON_REFERENCE_CHANNELS, reason)}
+
+
+def _names_cuda(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_names_cuda(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return any(_names_cuda(one) for one in value)
+    return isinstance(value, str) and value.partition(":")[0] == "cuda"
 
 
 class SpykingCircus2Backend(SortingComponentsBackend):

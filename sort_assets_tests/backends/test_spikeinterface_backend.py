@@ -189,6 +189,27 @@ def test_the_common_reference_that_goes_with_the_sorters_filter_is_kept_and_said
     assert values(sorter.shape_choices(offset)) == said
 
 
+@pytest.mark.parametrize(
+    ("params", "takes"),
+    [
+        ({}, False),
+        ({"matching": {"method_kwargs": {"engine": "torch", "torch_device": "cuda"}}}, True),
+        ({"matching": {"method_kwargs": {"engine": "torch", "torch_device": "cuda:1"}}}, True),
+        ({"matching": {"method_kwargs": {"engine": "torch", "torch_device": "cpu"}}}, False),
+    ],
+)
+def test_a_sorter_that_is_told_to_compute_on_the_gpu_needs_one(
+    params: dict[str, Any], takes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": "spykingcircus2", "params": params}})
+
+    backend = create_backend(config)
+
+    assert backend.takes_gpu == takes
+    assert (backend.gpu is not None) == takes
+
+
 def test_a_recording_in_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:
     recording, _ = make_ground_truth(duration_s=0.5)
 

@@ -80,7 +80,7 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        uses_gpu = asset.backend.uses_gpu
+        uses_gpu = asset.backend.takes_gpu
         avoid = _gpus_of_last_failure(asset.attempt)
         with sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info) as (
             lease,

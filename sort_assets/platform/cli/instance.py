@@ -70,13 +70,15 @@ def demo() -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
 def up(port: int) -> None:
     """Open the Dagster UI with its daemon, and serve the figures."""
-    from sort_assets.platform.execution.home import open_instance, prepare_home, size_gpu_pool
+    from sort_assets.platform.execution.home import allow_runs_for, open_instance, prepare_home, size_gpu_pool
     from sort_assets.platform.execution.servers import run_servers
 
     with errors_in_words():
         roots = prepare_home()
         with open_instance() as instance:
-            say(f"Sorts at the same time: {size_gpu_pool(instance)}")
+            sorts = size_gpu_pool(instance)
+        allow_runs_for(sorts)
+        say(f"Sorts at the same time: {sorts}")
         sys.exit(run_servers(roots, port, say))
 
 

@@ -1,5 +1,6 @@
 """The Dagster home: its folders, its settings files, and the instance in it."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -23,6 +24,8 @@ from sort_assets.platform.execution.instance import refuse_temporary_instance
 
 SETTINGS = "dagster.yaml"
 WORKSPACE = "workspace.yaml"
+_RECORDINGS_PER_GPU = 2
+_GENERATED = "# Written by `sort-assets up` for the GPUs of this machine; without this line, it is left as it is.\n"
 
 
 def load_environment() -> None:
@@ -134,6 +137,38 @@ def size_gpu_pool(instance: dg.DagsterInstance) -> int:
         slots = 1  # `doctor` and every sort say what is wrong
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
     return slots
+
+
+def allow_runs_for(sorts: int) -> None:
+    """Let enough recordings be in progress to keep all GPUs busy: two for each GPU, and two more.
+
+    About half of a recording's time goes to steps on the CPU. For one GPU that is what our settings say; for more, the
+    home gets a copy of them with other numbers, which the next daemon reads. A person's settings are left alone.
+
+    Parameters
+    ----------
+    sorts : int
+        How many run at the same time, as `size_gpu_pool` returned it.
+    """
+    from ruamel.yaml import YAML
+
+    settings, installed, yaml = dagster_home() / SETTINGS, settings_file(SETTINGS), YAML()
+    if not settings.is_symlink() and not settings.read_text(encoding="utf-8").startswith(_GENERATED):
+        return
+    content = yaml.load(installed.read_text(encoding="utf-8"))
+    runs = content["concurrency"]["runs"]
+    (of_recordings,) = runs["tag_concurrency_limits"]
+    more = _RECORDINGS_PER_GPU * (sorts + 1) - of_recordings["limit"]
+    written = settings.with_name(f".{SETTINGS}.{os.getpid()}")
+    if more <= 0:
+        written.symlink_to(installed)
+    else:
+        of_recordings["limit"] += more
+        runs["max_concurrent_runs"] += more
+        with written.open("w", encoding="utf-8") as file:
+            file.write(_GENERATED)
+            yaml.dump(content, file)
+    written.replace(settings)
 
 
 def open_instance() -> dg.DagsterInstance:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from sort_assets.errors import InstanceError
 from sort_assets.platform.cli import main
 from sort_assets.platform.execution.home import (
+    allow_runs_for,
     load_environment,
     open_instance,
     prepare_home,
@@ -58,6 +59,45 @@ def test_a_checkout_gets_working_defaults(checkout: Path) -> None:
         assert missing_settings(instance) == []
         assert size_gpu_pool(instance) >= 1
         assert {pool.name for pool in instance.event_log_storage.get_pool_limits()} == {"gpu"}
+
+
+def limits() -> tuple[int, int]:
+    """How many runs the settings of the home allow: of recordings, and in all."""
+    with open_instance() as instance:
+        config = instance.get_concurrency_config().run_queue_config
+        assert config is not None
+        (of_recordings,) = config.tag_concurrency_limits or ()
+        return int(of_recordings["limit"]), config.max_concurrent_runs
+
+
+def test_as_many_recordings_are_in_progress_as_the_gpus_need(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    settings = checkout / "data/dagster/dagster.yaml"
+
+    allow_runs_for(4)
+    assert limits() == (10, 12)
+    assert "# a slot is held by a step" in settings.read_text()  # the comments stay
+    prepare_home()  # which every command does
+    assert limits() == (10, 12)
+    allow_runs_for(1)
+    assert settings.is_symlink()
+    assert limits() == (4, 6)
+
+
+def test_settings_of_a_person_are_left_alone(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    settings = checkout / "data/dagster/dagster.yaml"
+    text = settings.read_text()
+    settings.unlink()
+    settings.write_text(text)
+
+    allow_runs_for(4)
+
+    assert settings.read_text() == text
 
 
 def test_a_variable_that_is_set_wins_over_the_default_here_and_in_dagster(

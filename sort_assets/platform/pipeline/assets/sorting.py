@@ -80,12 +80,9 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        uses_gpu = asset.backend.takes_gpu
-        avoid = _gpus_of_last_failure(asset.attempt)
-        with sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info) as (
-            lease,
-            doubts_of_device,
-        ):
+        uses_gpu, avoid = asset.backend.takes_gpu, _gpus_of_last_failure(asset.attempt)
+        device = sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
+        with device as (lease, doubts_of_device):
             observer.checked(doubts_of_device)
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))

@@ -32,15 +32,13 @@ _unanswered: Future[Any] | None = None
 """The last question that was given up. While it stays unanswered, others would be waited for in vain."""
 
 
-def ask_bounded(question: Callable[[], _Answer], limit_s: float = _LIMIT_S) -> _Answer:
-    """The answer to a question to NVML.
+def ask_bounded(question: Callable[[], _Answer]) -> _Answer:
+    """The answer to a question to NVML, which is given up after five seconds.
 
     Parameters
     ----------
     question : callable
         Asks NVML.
-    limit_s : float
-        Seconds after which it is given up.
 
     Raises
     ------
@@ -52,9 +50,9 @@ def ask_bounded(question: Callable[[], _Answer], limit_s: float = _LIMIT_S) -> _
         raise NvmlSilentError("NVIDIA's driver does not answer.")
     answer: Future[_Answer] = Future()
     threading.Thread(target=_answer, args=(answer, question), name="question to NVML", daemon=True).start()
-    if not wait([answer], timeout=limit_s).done:
+    if not wait([answer], timeout=_LIMIT_S).done:
         _unanswered = answer
-        raise NvmlSilentError(f"NVIDIA's driver has not answered for {limit_s:g} s.")
+        raise NvmlSilentError(f"NVIDIA's driver has not answered for {_LIMIT_S:g} s.")
     return answer.result()
 
 

@@ -1,8 +1,11 @@
 """The watchdogs of a GPU. There is none here: an object with NVML's functions stands in its place."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +17,42 @@ import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, GpuOverheatedError, SorterTimeoutError
 from sort_assets.machine import gpu_sensors
-from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
+from sort_assets.machine.gpu_sensors import NoGpuError, NvmlSilentError, ask_bounded, open_gpu
 from sort_assets.machine.gpus import visible_gpu
 from sort_assets.running.audit import AuditLog
 from sort_assets.running.termination import ProcessGroupTerminator
 from sort_assets.running.watchdogs.activity import ProcessActivity
 from sort_assets.running.watchdogs.gpu import GpuMemoryWatchdog, GpuTemperatureWatchdog
 from sort_assets.running.watchdogs.log_inactivity import LogInactivityWatchdog
+from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
 from sort_assets_tests.running.conftest import Start
 from sort_assets_tests.running.watchdogs.events import names
 
 HANGS = "import time; print('ready', flush=True); time.sleep(600)"
 UUIDS = ["GPU-aaaa", "GPU-bbbb"]
+WATCHES_WHILE_NVML_HANGS = """
+import subprocess, sys
+from pathlib import Path
+from sort_assets.config import ExecutionConfig
+from sort_assets.errors import SorterTimeoutError
+from sort_assets.machine import gpu_sensors
+from sort_assets.running.audit import AuditLog
+from sort_assets.running.termination import ProcessGroupTerminator
+from sort_assets.running.watchdogs.sort_watchdogs import sort_watchdogs
+folder = Path(sys.argv[1])
+gpu_sensors._LIMIT_S = 0.5
+with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as sorter:
+    watchdogs = sort_watchdogs(
+        ExecutionConfig(), pid=sorter.pid, log_paths=[folder / "log"], output_folder=folder, tolerance_s=2.0,
+        terminator=ProcessGroupTerminator(sorter, 1), audit=AuditLog(folder / "audit.jsonl"), gpu="GPU-a4000",
+    )
+    (folder / "hangs").touch()
+    try:
+        with watchdogs:
+            raise ChildProcessError(sorter.wait(60))
+    except SorterTimeoutError as error:
+        print(error.message)
+"""
 
 
 @dataclass
@@ -243,6 +270,45 @@ def test_a_device_is_named_as_cuda_does(gpu: str, asked: str) -> None:
 def test_a_name_that_fits_no_device_is_refused() -> None:
     with pytest.raises(NoGpuError, match="GPU-dddd"):
         open_gpu("GPU-dddd", FakeNvml())
+
+
+@pytest.mark.parametrize(
+    ("hang", "noted"),
+    [("init", "gpu_memory: not watching"), ("util;hangfile={folder}/hangs", "log_inactivity: gpu does not answer")],
+)
+def test_a_silent_sorter_is_ended_although_nvml_hangs(
+    hang: str, noted: str, driver: FakeDriver, tmp_path: Path
+) -> None:
+    driver.answer(f"{A4000};hang={hang.format(folder=tmp_path)}")
+    start = time.monotonic()
+
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHES_WHILE_NVML_HANGS, str(tmp_path)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+
+    assert "no sign of life" in done.stdout
+    assert noted in names(AuditLog(tmp_path / "audit.jsonl"))
+    assert time.monotonic() - start < 30
+
+
+def test_what_is_asked_while_nvml_hangs_is_refused_at_once_until_it_answers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu_sensors, "_LIMIT_S", 0.1)
+    answers = threading.Event()
+    with pytest.raises(NvmlSilentError):
+        ask_bounded(answers.wait)
+    monkeypatch.setattr(gpu_sensors, "_LIMIT_S", 60.0)
+
+    with pytest.raises(NvmlSilentError):
+        ask_bounded(lambda: 1)
+
+    answers.set()
+    while True:
+        with contextlib.suppress(NvmlSilentError):
+            assert ask_bounded(lambda: 2) == 2
+            break
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def _run_job(instance: dg.DagsterInstance, recording: str, say: Callable[[str], 
     runs = instance.get_runs(filters=dg.RunsFilter(tags={_TAG: marker}), limit=1)
     if job.returncode != 0 or not runs:
         raise DemoFailedError(
-            f"The demo's run failed{_failure_of(instance, runs)}.",
+            f"The demo's run failed{_failure_of(instance, runs).rstrip('.')}.",
             remedy=f"Its full output is in {log_path}; `sort-assets up` shows the run in the UI.",
         )
     return {

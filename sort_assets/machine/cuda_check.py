@@ -107,12 +107,22 @@ def start_on(gpu: Gpu) -> CudaStart:
     )
 
 
+def forget_that_it_works() -> None:
+    """Have CUDA started anew on each GPU before it is used again: a sort has met trouble of a GPU or its driver."""
+    with suppress(OSError):
+        for marker in _markers().iterdir():
+            marker.unlink(missing_ok=True)
+
+
 def _marker(gpu: Gpu) -> Path:
     """A file that exists when CUDA started: for this boot, driver, torch and device."""
     boot = _BOOT_ID.read_text(encoding="ascii") if _BOOT_ID.exists() else ""
     key = "\n".join((boot, gpu.driver, torch_version_text() or "", gpu.uuid))
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "sort_assets" / "cuda-works" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    return _markers() / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _markers() -> Path:
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sort_assets" / "cuda-works"
 
 
 def _is_fresh(path: Path) -> bool:

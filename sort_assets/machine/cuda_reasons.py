@@ -26,6 +26,10 @@ Reason = Literal[
 ]  # fmt: skip
 
 
+_STAYS: tuple[Reason, ...] = ("no cuda build", "driver too old", "no code", "no compute library", "torch broken")
+"""Reasons that do not pass until somebody installs something."""
+
+
 @dataclass(frozen=True)
 class CudaStart:
     """What the start of CUDA on a device came to.
@@ -113,6 +117,11 @@ def explain(gpu: Gpu, start: CudaStart, reason: Reason) -> SortAssetsError:
         reason=reason,
         torch=start.version,
     )
+
+
+def may_pass(error: SortAssetsError) -> bool:
+    """Whether a GPU that can't be used may work again by itself, as when a service of its driver restarts."""
+    return error.diagnostics.get("reason") not in _STAYS
 
 
 def describe(gpu: Gpu) -> str:

@@ -104,7 +104,7 @@ def list_gpus() -> list[Gpu]:
         When the driver does not answer, or says that it is in trouble.
     """
     found, visible = _list_all(), _visible()
-    return found if visible is None else select_visible(found, visible)
+    return select_visible(found, visible) if found and visible is not None else found
 
 
 def doubtful_order() -> str | None:

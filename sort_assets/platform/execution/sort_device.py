@@ -1,14 +1,21 @@
 """The device of a sort: a GPU that torch can use where there is one, and never the CPU in its place without a word."""
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from sort_assets.checks.result import CheckResult, warning
 from sort_assets.config import SortingPipelineConfig
-from sort_assets.errors import SorterEnvironmentError
-from sort_assets.machine.cuda_check import check_gpu
+from sort_assets.errors import GpuDriverError, SorterEnvironmentError, TransientGpuError
+from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works
+from sort_assets.machine.cuda_reasons import may_pass
 from sort_assets.machine.gpus import has_nvidia_card
 from sort_assets.platform.execution.leases import CPU, Lease, device_lease
+
+WAIT_S = 600.0
+"""How long a sort waits for a driver in trouble. It holds its slot of the pool meanwhile, so that the recordings in the
+queue do not fail one after the other within minutes; a service of the driver may start late, or anew."""
+_POLL_S = 60.0
 
 
 @contextmanager
@@ -43,23 +50,38 @@ def sort_device(
         When other programs have all of them.
     """
     wants_gpu = uses_gpu and config.sorter.device != CPU
+    # Whoever asks for CUDA by name wants no other device.
+    may_be_cpu = config.sorter.device == "auto" and config.execution.cpu_if_gpu_fails
     doubts: list[CheckResult] = []
+    gives_up = time.monotonic() + (0 if may_be_cpu else WAIT_S)
     with ExitStack() as held:
-        try:
-            small = config.execution.min_gpu_memory_gb
-            lease = held.enter_context(
-                device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu)
-            )
-        except SorterEnvironmentError as error:
-            # Whoever asks for CUDA by name wants no other device; who only has to wait for a GPU does.
-            may_be_cpu = config.sorter.device == "auto" and config.execution.cpu_if_gpu_fails
-            if not wants_gpu or not may_be_cpu:
-                raise
-            doubts = [warning("device", f"Sorted on the CPU, for the GPU can't be used: {error.message}", error.remedy)]
-            lease = held.enter_context(device_lease(log, gpu=False))
+        while True:
+            try:
+                small = config.execution.min_gpu_memory_gb
+                lease = held.enter_context(
+                    device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu)
+                )
+            except SorterEnvironmentError as error:
+                if may_pass(error) and time.monotonic() < gives_up:
+                    log(f"{error.message} It is waited for, up to {WAIT_S / 60:g} minutes.")
+                    time.sleep(_POLL_S)
+                    continue
+                if not may_be_cpu:
+                    raise
+                doubts = [_on_cpu(error)]
+                lease = held.enter_context(device_lease(log, gpu=False))
+            break
         if wants_gpu and not doubts and lease.device == CPU and has_nvidia_card():
             doubts = [_no_driver()]
-        yield lease, doubts
+        try:
+            yield lease, doubts
+        except (GpuDriverError, TransientGpuError):
+            forget_that_it_works()
+            raise
+
+
+def _on_cpu(error: SorterEnvironmentError) -> CheckResult:
+    return warning("device", f"Sorted on the CPU, for the GPU can't be used: {error.message}", error.remedy)
 
 
 def _no_driver() -> CheckResult:

@@ -1,6 +1,7 @@
 """Which GPU a lease takes, and what it remembers of failures. Locks and files are real; the GPUs are named by hand."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -147,12 +148,10 @@ def test_a_card_that_torch_cannot_use_is_passed_over(tmp_path: Path) -> None:
         leased(tmp_path, [EMPTY], check=check)
 
 
-def test_the_slices_of_a_card_are_leased_one_by_one(
-    driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_slices_of_a_card_are_leased_one_by_one(driver: FakeDriver, tmp_path: Path) -> None:
     driver.answer(f"{A4000};mig=0,MIG 1g.10gb,MIG-one,10;mig=0,MIG 1g.10gb,MIG-two,10")
 
     with device_lease(_ignore, folder=tmp_path) as first:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # which the second step's process does not have
+        os.environ.pop("CUDA_VISIBLE_DEVICES")  # which the second step's process does not have
         with device_lease(_ignore, folder=tmp_path) as second:
             assert {first.device, second.device} == {"MIG-one", "MIG-two"}

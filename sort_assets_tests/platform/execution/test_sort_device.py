@@ -8,14 +8,20 @@ import pytest
 
 from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import ExecutionConfig, SorterConfig, SortingPipelineConfig
-from sort_assets.errors import GpuBusyError, GpuDriverError
+from sort_assets.errors import GpuBusyError, GpuDriverError, TransientGpuError
 from sort_assets.machine import gpus
+from sort_assets.platform.execution import sort_device as sort_device_module
 from sort_assets.platform.execution.sort_device import sort_device
 from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
 from sort_assets_tests.fixtures.home import IN_PROCESS
 from sort_assets_tests.fixtures.ready import Ready
 
 OLD = "driver=550.54.14;cuda=12040"
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sort_device_module, "WAIT_S", 0.0)
 
 
 def config(device: str = "auto", **execution: object) -> SortingPipelineConfig:
@@ -41,6 +47,41 @@ def test_a_card_that_torch_has_no_code_for_leaves_the_sort_to_the_other(driver: 
         assert (lease.device, doubts) == ("GPU-a4000", [])
 
     assert any("has no code for this card" in line for line in said)
+
+
+def test_a_driver_in_trouble_is_waited_for(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sort_device_module, "WAIT_S", 60.0)
+    monkeypatch.setattr(sort_device_module, "_POLL_S", 0.1)
+    driver.answer(A4000, init=802)
+
+    def log(line: str) -> None:
+        said.append(line)
+        if "It is waited for" in line:
+            driver.answer(A4000)  # its fabric manager has started
+
+    said: list[str] = []
+    with sort_device(config(), uses_gpu=True, log=log) as (lease, doubts):
+        assert (lease.device, doubts) == ("GPU-a4000", [])
+
+    assert sum("It is waited for" in line for line in said) == 1
+
+
+def test_what_only_an_installation_cures_is_not_waited_for(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sort_device_module, "WAIT_S", 3600.0)
+    driver.answer(f"{A4000};{OLD}", driver=12040)
+
+    with pytest.raises(GpuDriverError, match=r"needs CUDA 13\.0"), sort_device(config(), uses_gpu=True, log=print):
+        pass
+
+
+def test_after_trouble_of_a_gpu_the_next_sort_does_not_trust_that_it_works(driver: FakeDriver) -> None:
+    driver.answer(A4000)
+    with pytest.raises(TransientGpuError), sort_device(config(), uses_gpu=True, log=print):
+        raise TransientGpuError("unspecified launch failure", remedy="Run again.")
+    driver.answer(A4000, init=999)
+
+    with pytest.raises(GpuDriverError, match="CUDA does not start"), sort_device(config(), uses_gpu=True, log=print):
+        pass
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

@@ -13,6 +13,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.formats.first_bytes import begins_with
 from sort_assets.recordings.formats.recording_format import RecordingFormat, beside_it, ending, never
+from sort_assets.recordings.formats.spikeglx_other_bands import may_be_without_spikes, refuse_without_spikes
 
 _NAME_THE_FOLDER = (
     "Name the folder that holds it instead. Where that is the recordings root itself, move the recording's files into "
@@ -143,5 +144,16 @@ def _refuse(path: Path, stream: str | None, config: RecordingConfig) -> None:  #
     raise UnreadableRecordingError(f"'{path}' can't be opened.", remedy="Convert it to a format that can.")
 
 
-NOT_READ: tuple[RecordingFormat, ...] = tuple(map(_row, _REASONS))
+NOT_READ: tuple[RecordingFormat, ...] = (
+    *map(_row, _REASONS),
+    RecordingFormat(
+        ".meta",
+        "is of a SpikeGLX run without action potentials.",
+        may_be_without_spikes,
+        never,
+        refuse_without_spikes,
+        _no_streams,
+        _refuse,
+    ),
+)
 """What a scan names, and nothing opens: `recognises` raises the reason."""

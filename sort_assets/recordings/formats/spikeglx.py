@@ -39,6 +39,7 @@ from sort_assets.recordings.formats.reading import (
 )
 from sort_assets.recordings.formats.spikeglx_clock import trigger_starts
 from sort_assets.recordings.formats.spikeglx_files import Trigger, find_triggers, may_be_spikeglx_folder
+from sort_assets.recordings.formats.spikeglx_other_bands import refuse_run_without_spikes
 from sort_assets.recordings.formats.spikeglx_probe import (
     PUT_BACK,
     gains_uv,
@@ -59,10 +60,19 @@ _SAME_IN_ALL_TRIGGERS = ("imSampRate", "nSavedChans", "snsSaveChanSubset", "imro
 
 
 def is_spikeglx(path: Path) -> bool:
-    """Whether a path is a folder of one run, or of one probe, that holds files of the action potential band."""
+    """Whether a path is a folder of one run, or of one probe, that holds files of the action potential band.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When it only holds other bands.
+    """
     if not path.is_dir() or not may_be_spikeglx_folder(path.name, {entry.name for entry in path.iterdir()}):
         return False
-    return bool(find_triggers(path)[0])
+    if find_triggers(path)[0]:
+        return True
+    refuse_run_without_spikes(path)
+    return False
 
 
 def spikeglx_streams(path: Path) -> tuple[str, ...]:

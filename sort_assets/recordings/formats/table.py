@@ -203,12 +203,28 @@ def unknown_format(path: Path, config: RecordingConfig | None = None) -> Unknown
             f"'{path}' {what} of the format '{config.format}', which recording.format asks for.",
             remedy="Correct recording.format, or set it to null to have the format recognised.",
         )
+    reason = _why_not_read(path)
+    if reason is not None:
+        return UnknownFormatError(f"'{path}' holds no recording. {reason.message}", remedy=reason.remedy)
     known = "; ".join(recording_format.description for recording_format in FORMATS)
     what = "holds no recording" if path.is_dir() else "has no known format"
     return UnknownFormatError(
         f"'{path}' {what}.",
         remedy=f"Use one of: {known}; a plain binary file that recording.binary describes; or a folder of such files.",
     )
+
+
+def _why_not_read(folder: Path) -> UnreadableRecordingError | None:
+    """Why the first file of a folder that belongs to a known maker can't be opened; None where there is none."""
+    entries = {entry.name: entry for entry in folder_entries(folder)} if folder.is_dir() else {}
+    for name, entry in entries.items():
+        for row in NOT_READ:
+            if row.may_be_file(name, entries.keys()):
+                try:
+                    row.recognises(entry)
+                except UnreadableRecordingError as reason:
+                    return reason
+    return None
 
 
 def folder_entries(folder: Path) -> list[Path]:

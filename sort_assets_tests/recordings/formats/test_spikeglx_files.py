@@ -7,14 +7,22 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from mtscomp import Writer
+from probeinterface import generate_linear_probe, write_probeinterface
 from spikeinterface.core import BaseRecording, append_recordings
 from spikeinterface.core import load as load_recording
 from spikeinterface.extractors.cbin_ibl import CompressedBinaryIblExtractor
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import IncompatibleFilesError, MissingPluginError, UnreadableRecordingError
+from sort_assets.errors import (
+    IncompatibleFilesError,
+    MissingPluginError,
+    UnknownFormatError,
+    UnreadableRecordingError,
+)
 from sort_assets.recordings import boundaries, open_recording, sortable_streams
 from sort_assets.recordings.completeness import missing_parts
+from sort_assets.recordings.formats.spikeglx_other_bands import may_be_without_spikes
+from sort_assets.recordings.formats.table import find_format
 from sort_assets.recordings.headers import read_header
 from sort_assets_tests.recordings.writers import write_spikeglx
 
@@ -239,3 +247,76 @@ def test_a_probe_with_its_own_file_stands_for_its_shanks(short: BaseRecording, t
 
     assert [stream.name for stream in header.streams] == ["imec2.ap", "imec1030.ap"]
     assert header.left_out[0] == "The files of imec1020 hold a shank of imec2, whose own file is read."
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    for file in folder.rglob(pattern):
+        file.unlink()
+
+
+@pytest.mark.parametrize("beside", [{"run_g0_imec0"}, {"probe00"}, {"run_g0_t0.imec0.ap.cbin"}])
+def test_other_signals_beside_a_probe_are_no_matter(beside: set[str]) -> None:
+    name = "run_g0_t0.nidq.meta"
+
+    assert may_be_without_spikes(name, {name, "run_g0_t0.nidq.bin"})
+    assert not may_be_without_spikes(name, {name, "run_g0_t0.nidq.bin", *beside})
+    assert not may_be_without_spikes("run_g0_t1.nidq.meta", {name, "run_g0_t1.nidq.meta"})
+
+
+def test_a_run_without_probes_says_what_it_holds_and_how_electrodes_are_read_from_it(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    run = write_spikeglx(short, tmp_path / "run_g0", folder_per_probe=False, nidq=True)
+    _remove(run, "*.imec0.*")
+
+    with pytest.raises(UnknownFormatError, match=r"no Neuropixels probe.*recording\.reader to spikeglx"):
+        read_header(run, RecordingConfig())
+    with pytest.raises(UnreadableRecordingError, match="National Instruments"):
+        find_format(run / "run_g0_t0.nidq.meta")
+
+
+def test_electrodes_of_a_national_instruments_device_are_read_as_the_remedy_says(tmp_path: Path) -> None:
+    run = tmp_path / "whisper_g0"
+    run.mkdir()
+    counts = np.arange(4000 * 6, dtype="int16").reshape(-1, 6) % 777
+    counts.tofile(run / "whisper_g0_t0.nidq.bin")
+    fields = {
+        "acqMnMaXaDw": "4,0,1,1",
+        "fileName": "D:/whisper_g0_t0.nidq.bin",
+        "fileSizeBytes": counts.nbytes,
+        "fileTimeSecs": 4000 / 25_000,
+        "firstSample": 0,
+        "nSavedChans": 6,
+        "niAiRangeMax": 5,
+        "niMAGain": 1,
+        "niMNGain": 200,
+        "niMuxFactor": 4,
+        "niSampRate": 25_000,
+        "snsMnMaXaDw": "4,0,1,1",
+        "snsSaveChanSubset": "all",
+        "typeThis": "nidq",
+        "~snsChanMap": "(4,0,1,1,1)(MN0C0;0:0)(MN0C1;1:1)(MN0C2;2:2)(MN0C3;3:3)(XA0;4:4)(XD0;5:5)",
+    }
+    (run / "whisper_g0_t0.nidq.meta").write_text("".join(f"{name}={value}\n" for name, value in fields.items()))
+    probe = generate_linear_probe(num_elec=4)
+    probe.set_device_channel_indices(np.arange(4))
+    write_probeinterface(tmp_path / "probe.json", probe)
+    config = RecordingConfig(
+        reader="spikeglx", arguments={"stream_id": "nidq"}, probe_file=str(tmp_path / "probe.json")
+    )
+
+    recording = open_recording(run, config=config)
+
+    np.testing.assert_array_equal(recording.get_traces(), counts[:, :4])
+    np.testing.assert_allclose(recording.get_channel_gains(), 5e6 / 2**15 / 200)
+
+
+@pytest.mark.parametrize("folder_per_probe", [True, False])
+def test_a_run_of_which_only_field_potentials_were_kept_says_so(
+    folder_per_probe: bool, short: BaseRecording, tmp_path: Path
+) -> None:
+    run = write_spikeglx(short, tmp_path / "run_g0", folder_per_probe=folder_per_probe)
+    _remove(run, "*.ap.*")
+
+    with pytest.raises((UnknownFormatError, UnreadableRecordingError), match=r"local field potentials.*Copy the \.ap"):
+        read_header(run, RecordingConfig())

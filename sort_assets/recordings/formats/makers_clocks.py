@@ -136,6 +136,18 @@ def _open_ephys_legacy(recording: BaseRecording) -> list[Clock] | None:
     return clocks
 
 
+def _alphaomega(recording: BaseRecording) -> list[Clock] | None:
+    """neo (up to 0.14.6) counts blocks of samples by their numbers, and leaves what is between them to chance."""
+    for segment in recording.neo_reader._segments:
+        for channel in segment["streams"][recording.stream_id].values():
+            blocks = sorted(
+                (first, first + count) for file in channel["positions"].values() for first, _, count in file
+            )
+            if any(end != first for (_, end), (first, _) in pairwise(blocks)):
+                raise BrokenClockError("samples were lost in between")
+    return None
+
+
 def _by_segment(recording: BaseRecording, clock: Clock) -> list[Clock] | None:
     lengths = [int(recording.get_num_samples(index)) for index in range(recording.get_num_segments())]
     if sum(lengths) != clock.num_samples:
@@ -151,4 +163,5 @@ _READERS: dict[str, Callable[[Any], list[Clock] | None]] = {
     "spikegadgets": _spikegadgets,
     "neuronexus": _neuronexus,
     "open_ephys_legacy": _open_ephys_legacy,
+    "alphaomega": _alphaomega,
 }

@@ -55,6 +55,8 @@ MAKERS = {
     "open_ephys_legacy": Maker(makers.write_open_ephys_legacy, "2016-03-01_10-00-00", 0.195, start_s=0.2, block=1024),
     "axona": Maker(makers.write_axona, "rat.bin", 1000 * 1500 / (5000 * 2**15), rate_hz=48000.0, block=3),
     "neuronexus": Maker(makers.write_neuronexus, "mouse_data.xdat", 1.0, start_s=0.1),
+    "alphaomega": Maker(makers.write_alphaomega, "day1", 38.147 / 20, start_s=2.0, rate_hz=44000.0, block=100),
+    "nix": Maker(makers.write_nix, "slice.nix", 1.0, start_s=2.0),
     "edf": Maker(makers.write_edf, "slice.edf", 0.1),
 }
 
@@ -148,6 +150,13 @@ def test_a_file_that_ends_within_a_sample_is_refused(name: str, counts: np.ndarr
 
     with pytest.raises(UnreadableRecordingError):
         open_recording(path)
+
+
+def test_samples_that_neo_would_make_up_are_refused(counts: np.ndarray, tmp_path: Path) -> None:
+    makers.write_alphaomega(counts, tmp_path / "day1", lost_before_block=20, lost=44)
+
+    with pytest.raises(UnreadableRecordingError, match="samples were lost"):
+        open_recording(tmp_path / "day1")
 
 
 def test_samples_that_end_before_their_index_are_refused(counts: np.ndarray, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from neo.rawio import plexonrawio, spike2rawio, tdtrawio
+from neo.rawio import alphaomegarawio, plexonrawio, spike2rawio, tdtrawio
 
 RATE_HZ = 30000.0
 
@@ -346,6 +346,36 @@ def write_neuronexus(microvolts: np.ndarray, path: Path, *, lost_before: int = 0
     return path
 
 
+def write_alphaomega(counts: np.ndarray, folder: Path, *, lost_before_block: int = 0, lost: int = 0) -> Path:
+    """Alpha Omega's .mpx of version 4 ("MPX file format"), 38.147 microvolts for a bit, amplified 20 times."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def block(kind: bytes, content: bytes) -> bytes:
+        return alphaomegarawio.HeaderType.pack(3 + len(content), kind) + content
+
+    when = (10, 0, 0, 0, 30, 11, 2026, 1)
+    blocks = [
+        block(
+            b"h",
+            alphaomegarawio.SDataHeader.pack(0, 1, *when, 2.0, 2.0 + len(counts) / 44000, 0, 4, b"ALab SNR", b"", 0),
+        )
+    ]
+    for channel in range(counts.shape[1]):
+        about = alphaomegarawio.Type2DataBlock.pack(0, 1, 1, 10000 + channel, 0, 0, 0)
+        about += alphaomegarawio.SDefAnalog.pack(0, 38.147, 44.0, 100, 0)
+        about += alphaomegarawio.SDefContinAnalog.pack(0.0, 2000)
+        blocks.append(block(b"2", about + f"RAW {channel + 1}".encode() + b"\0"))
+    for number, start in enumerate(range(0, len(counts), 100)):
+        first = 88000 + start + (lost if lost_before_block and number >= lost_before_block else 0)
+        for channel in range(counts.shape[1]):
+            samples = counts[start : start + 100, channel].astype("<i2").tobytes()
+            content = alphaomegarawio.SDataChannel.pack(b"\0", 10000 + channel) + samples
+            blocks.append(block(b"5", content + alphaomegarawio.SDataChannel_sample_id.pack(first)))
+    blocks.append(alphaomegarawio.HeaderType.pack(65535, b"\0"))
+    (folder / "F261130-0001.mpx").write_bytes(b"".join(blocks))
+    return folder
+
+
 def write_edf(counts: np.ndarray, path: Path) -> Path:
     """European Data Format, written by pyEDFlib: 16 bits over -3276.8 to 3276.7 microvolts."""
     from pyedflib import EdfWriter
@@ -363,4 +393,21 @@ def write_edf(counts: np.ndarray, path: Path) -> Path:
             about |= {"physical_min": -3276.8, "physical_max": 3276.7, "digital_min": -32768, "digital_max": 32767}
             writer.setSignalHeader(channel, about)
         writer.writeSamples([counts[:, channel].astype(np.int32) for channel in range(counts.shape[1])], digital=True)
+    return path
+
+
+def write_nix(microvolts: np.ndarray, path: Path) -> Path:
+    """A NIX file, written by neo."""
+    from neo import AnalogSignal, Block, Segment
+    from neo.io import NixIO
+    from quantities import Hz, s
+
+    segment, block = Segment(), Block()
+    segment.analogsignals.append(
+        AnalogSignal(microvolts.astype("float32"), units="uV", sampling_rate=RATE_HZ * Hz, t_start=2.0 * s)
+    )
+    block.segments.append(segment)
+    file = NixIO(str(path), "ow")
+    file.write_block(block)
+    file.close()
     return path

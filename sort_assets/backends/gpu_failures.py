@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
-from sort_assets.backends.gpu_memory_report import read_memory_report
+from sort_assets.backends.gpu_memory_report import GPU_BYTES_OF_OTHERS, read_memory_report
 from sort_assets.errors import (
     ConfigError,
     DeviceOutOfMemoryError,
@@ -56,8 +56,7 @@ OTHER_TORCH_BUILD = (
 )
 _UPDATE_DRIVER = (
     "Update the NVIDIA driver, or install the build of the same torch for the CUDA that this driver has "
-    "(`sort-assets doctor` says which; `make TORCH_BUILD=cu126` for drivers from 525 on), or set sorter.device to "
-    "'cpu'."
+    "(`sort-assets doctor` says which, and how), or set sorter.device to 'cpu'."
 )
 _REBOOT = (
     "Reboot the machine, which is due after an update of the driver; if that does not help, reinstall the driver. "
@@ -100,7 +99,7 @@ def device_memory_failure(
     known |= {
         "gpu_bytes": report.total,
         "gpu_bytes_free": report.free,
-        "gpu_bytes_of_others": report.others,
+        GPU_BYTES_OF_OTHERS: report.others,
         "gpu_pids_of_others": ", ".join(map(str, report.holders)) or None,
     }
     if not report.fits_without_others:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from sort_assets.backends.gpu_memory_report import GPU_BYTES_OF_OTHERS
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import (
     GpuBusyError,
@@ -77,7 +78,7 @@ def decide_retry(
         return RetryDecision(
             True, f"Another program uses the GPU; it is tried again in {wait / 60:g} minutes, as configured.", wait
         )
-    if isinstance(error, GpuBusyError):
+    if isinstance(error, _OTHERS) and not _began(error):
         return RetryDecision(False, "The other program did not leave the GPU.")
     if isinstance(error, OutOfMemoryError):
         tried, most = len(failures_to_reduce_after(earlier)), execution.oom_retry_max
@@ -121,15 +122,21 @@ def wait_for_others_s(error: SortAssetsError, earlier: Sequence[SortAssetsError]
 def failures_to_reduce_after(errors: Iterable[SortAssetsError]) -> list[OutOfMemoryError]:
     """Those of a run's failures, oldest first, after which the next attempt took less memory.
 
-    Not those that only waited for another program.
+    Not those that only waited for another program, nor those before which the sort could not even begin.
     """
     before: list[SortAssetsError] = []
     reducing: list[OutOfMemoryError] = []
     for error in errors:
-        if isinstance(error, OutOfMemoryError) and wait_for_others_s(error, before) is None:
+        waited = wait_for_others_s(error, before) is not None or (isinstance(error, _OTHERS) and not _began(error))
+        if isinstance(error, OutOfMemoryError) and not waited:
             reducing.append(error)
         before.append(error)
     return reducing
+
+
+def _began(error: SortAssetsError) -> bool:
+    """Whether a sort met the other program while it computed: with less, it might have fitted."""
+    return GPU_BYTES_OF_OTHERS in error.diagnostics
 
 
 def _count(errors: Sequence[SortAssetsError], kinds: type | tuple[type, ...]) -> int:

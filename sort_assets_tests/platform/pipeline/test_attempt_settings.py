@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
-from sort_assets.errors import DeviceOutOfMemoryError, HostOutOfMemoryError, SorterCrashedError, SorterEnvironmentError
+from sort_assets.errors import (
+    DeviceOutOfMemoryError,
+    GpuMemoryTakenError,
+    HostOutOfMemoryError,
+    SorterCrashedError,
+    SorterEnvironmentError,
+)
 from sort_assets.platform.execution.leases import CPU, Lease
 from sort_assets.platform.pipeline.attempt_settings import decide_settings
 from sort_assets.platform.store.manifest import Manifest
@@ -69,6 +75,16 @@ def test_what_ran_out_of_memory_takes_less_and_the_configured_values_stay_known(
 
     assert settings.scaled == {CHUNK: [1.0, 0.1], "execution.n_jobs": [4, 2], TRAINING: [None, 150]}
     assert settings.configured.config == resolved().config
+
+
+def test_nothing_is_lowered_while_it_is_another_program_that_holds_the_memory() -> None:
+    taken = GpuMemoryTakenError("Process 4711 holds it.", remedy="Let it end.", gpu_bytes_of_others=17 * 2**30)
+
+    waited = decide_settings(resolved(), "sorting", failures=[taken, taken])
+    in_the_end = decide_settings(resolved(), "sorting", failures=[taken, taken, taken])
+
+    assert waited.scaled == {}
+    assert in_the_end.scaled == {CHUNK: [1.0, 0.1]}
 
 
 @pytest.mark.parametrize("asset", ["binary_dat", "waveforms", "unit_metrics"])

@@ -92,7 +92,8 @@ def test_a_hot_gpu_is_given_time_to_cool() -> None:
     assert decide_retry(of(GpuOverheatedError), [], EXECUTION, reduced=False).wait_s >= 60
 
 
-TAKEN, BUSY = of(GpuMemoryTakenError), of(GpuBusyError)
+TAKEN = GpuMemoryTakenError("It failed.", remedy="Mend it.", gpu_bytes_of_others=17 * 2**30)
+NO_ROOM_TO_BEGIN, BUSY = of(GpuMemoryTakenError), of(GpuBusyError)
 
 
 def test_where_another_program_holds_the_gpu_the_sort_waits_before_anything_is_lowered() -> None:
@@ -111,10 +112,12 @@ def test_waiting_for_others_takes_no_retry_from_memory() -> None:
     assert not decide_retry(TAKEN, [TAKEN, TAKEN, GPU, GPU], EXECUTION, reduced=True).retry
 
 
-def test_a_gpu_that_another_program_does_not_leave_is_a_failure_in_the_end() -> None:
-    decisions = [decide_retry(BUSY, [BUSY] * count, EXECUTION, reduced=False) for count in range(3)]
+@pytest.mark.parametrize("error", [BUSY, NO_ROOM_TO_BEGIN])
+def test_a_gpu_that_another_program_does_not_leave_is_a_failure_in_the_end(error: SortAssetsError) -> None:
+    decisions = [decide_retry(error, [error] * count, EXECUTION, reduced=True) for count in range(3)]
 
     assert [(one.retry, one.wait_s) for one in decisions] == [(True, 300), (True, 1200), (False, 0)]
+    assert failures_to_reduce_after([error] * 4) == []
 
 
 def test_no_retries_are_no_retries() -> None:

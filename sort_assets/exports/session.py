@@ -102,6 +102,7 @@ def session_facts(
     stated: StatedFacts,
     *,
     cut_s: float = 0.0,
+    begins_in: tuple[str, float] | None = None,
 ) -> Facts:
     """What is known of a recording's session and subject.
 
@@ -115,6 +116,9 @@ def session_facts(
         What rules and sidecar state, which goes before what the file says.
     cut_s : float
         Seconds that were left out at the beginning (`recording.start_s`).
+    begins_in : tuple of (str, float) or None
+        Where the first file of several was left out: the file in which the first sample is, and how many seconds into
+        it. When that sample was taken is then what this file says; the session began with the first file.
     """
     source, problem = read_source_facts(raw_path, format)
     session, session_origins, refused = _merged("session", stated.session, source.session)
@@ -129,14 +133,21 @@ def session_facts(
     start_time, origins["session.session_start_time"], doubt = _start_time(raw_path, stated.session, source)
     absent += doubt
     is_stated = stated.session.session_start_time is not None
+    clock_zero = source.clock_zero if not is_stated else start_time if source.clock_zero is not None else None
+    first_sample_time: datetime | None = start_time + timedelta(seconds=cut_s)
+    if begins_in is not None:
+        name, into_s = begins_in
+        own, _ = read_source_facts(raw_path / name, format)
+        if own.start_time is not None:
+            clock_zero, first_sample_time = own.clock_zero, own.start_time + timedelta(seconds=into_s)
     return Facts(
         session=session.model_copy(update={"session_start_time": start_time}),
         subject=subject,
         start_time=start_time,
         origins=origins,
         absent=tuple(absent),
-        clock_zero=source.clock_zero if not is_stated else start_time if source.clock_zero is not None else None,
-        first_sample_time=start_time + timedelta(seconds=cut_s),
+        clock_zero=clock_zero,
+        first_sample_time=first_sample_time,
     )
 
 
@@ -147,13 +158,14 @@ def facts_of_files(
     files: Sequence[Boundary],
     *,
     cut_s: float = 0.0,
+    begins_in: tuple[str, float] | None = None,
 ) -> dict[str, Facts]:
     """What is known of each file of a concatenated recording, by its name.
 
     Start of the session and all else are those of the first file; when the others began is what they say themselves.
     Parts of one file or session that follow each other on its clock have the reference time of its first part.
     """
-    whole = session_facts(raw_path, format, stated, cut_s=cut_s)
+    whole = session_facts(raw_path, format, stated, cut_s=cut_s, begins_in=begins_in)
     facts = {files[0].name: whole}
     for before, piece in pairwise(files):
         earlier = facts[before.name]

@@ -186,12 +186,12 @@ def _maxwell(path: Path) -> SourceFacts:
 
 
 def _spikeglx(path: Path) -> SourceFacts:
-    from probeinterface.neuropixels_tools import parse_spikeglx_meta
+    from sort_assets.recordings.formats.spikeglx_probe import read_meta
 
     meta_path = _first_below(path, "*.ap*.meta")
     if meta_path is None:
         return SourceFacts()
-    meta = parse_spikeglx_meta(meta_path)
+    meta = read_meta(meta_path)
     notes = str(meta.get("userNotes", "")).strip()
     created = meta.get("fileCreateTime")
     return SourceFacts(

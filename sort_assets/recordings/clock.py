@@ -99,8 +99,8 @@ class Clock:
         By how much times may be wrong, in seconds: the smallest lasting jump that was told from jitter, or a larger
         one whose place the jitter hides; or the duration of a packet whose samples have one timestamp. 0 where each
         sample has its own.
-    corrupt_samples : int
-        How many samples had a corrupt number or timestamp, which was not used.
+    corrupt : tuple of (int, int)
+        Half-open ranges of samples that had a corrupt number or timestamp, which was not used.
     """
 
     pieces: tuple[ClockPiece, ...]
@@ -108,7 +108,12 @@ class Clock:
     source: str
     nominal_is_stated: bool = True
     uncertainty_s: float = 0.0
-    corrupt_samples: int = 0
+    corrupt: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def corrupt_samples(self) -> int:
+        """How many samples had a corrupt number or timestamp."""
+        return sum(end - start for start, end in self.corrupt)
 
     def times_s(self, samples: ArrayLike) -> np.ndarray:
         """Times of samples in seconds, of their shape; those outside the recording go on with the nearest piece."""
@@ -195,7 +200,9 @@ class Clock:
                 time_s = piece.start_time_s + (start - piece.start_sample) / piece.rate_hz
                 moved = replace(piece, start_sample=start - start_sample, end_sample=end - start_sample)
                 pieces.append(replace(moved, start_time_s=time_s))
-        return replace(self, pieces=tuple(pieces))
+        corrupt = ((max(start, start_sample), min(end, end_sample)) for start, end in self.corrupt)
+        inside = tuple((start - start_sample, end - start_sample) for start, end in corrupt if start < end)
+        return replace(self, pieces=tuple(pieces), corrupt=inside)
 
     @property
     def is_ascending(self) -> bool:
@@ -289,16 +296,24 @@ class Clock:
             )
             for piece in self.pieces
         )
-        return replace(self, pieces=pieces, nominal_hz=self.nominal_hz * ratio)
+        corrupt = tuple((round(start * ratio), round(end * ratio)) for start, end in self.corrupt)
+        return replace(self, pieces=pieces, nominal_hz=self.nominal_hz * ratio, corrupt=corrupt)
 
     def to_dict(self) -> dict[str, Any]:
         """A representation for JSON; `from_dict` restores it."""
-        return {**asdict(self), "pieces": [asdict(piece) for piece in self.pieces]}
+        values = {**asdict(self), "pieces": [asdict(piece) for piece in self.pieces]}
+        corrupt = values.pop("corrupt")
+        # As it was before their places were known, where there are none: data versions are made of it.
+        return {**values, "corrupt_samples": self.corrupt_samples, **({"corrupt": list(corrupt)} if corrupt else {})}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Clock:
         """The clock that `to_dict` described."""
-        return cls(**{**values, "pieces": tuple(ClockPiece(**piece) for piece in values["pieces"])})
+        count = values.get("corrupt_samples", 0)
+        corrupt = values.get("corrupt") or ([(0, count)] if count else [])
+        known = {name: value for name, value in values.items() if name != "corrupt_samples"}
+        pieces = tuple(ClockPiece(**piece) for piece in values["pieces"])
+        return cls(**{**known, "pieces": pieces, "corrupt": tuple((start, end) for start, end in corrupt)})
 
 
 def missing_between(before: ClockPiece, after: ClockPiece, rate_hz: float) -> int:
@@ -341,8 +356,10 @@ def recording_clock(recording: BaseRecording) -> Clock:
 def join_clocks(clocks: Sequence[Clock]) -> Clock:
     """The clock of recordings that are concatenated; each piece keeps its own times."""
     pieces: list[ClockPiece] = []
+    corrupt: list[tuple[int, int]] = []
     for clock in clocks:
         offset = pieces[-1].end_sample if pieces else 0
+        corrupt += [(start + offset, end + offset) for start, end in clock.corrupt]
         pieces += [
             replace(piece, start_sample=piece.start_sample + offset, end_sample=piece.end_sample + offset)
             for piece in clock.pieces
@@ -352,7 +369,7 @@ def join_clocks(clocks: Sequence[Clock]) -> Clock:
         pieces=tuple(pieces),
         nominal_is_stated=all(clock.nominal_is_stated for clock in clocks),
         uncertainty_s=max(clock.uncertainty_s for clock in clocks),
-        corrupt_samples=sum(clock.corrupt_samples for clock in clocks),
+        corrupt=tuple(corrupt),
     )
 
 

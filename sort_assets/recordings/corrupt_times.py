@@ -22,11 +22,12 @@ def mended(clock: Clock) -> Clock:
     may, and are left as they are unless they come back at once.
     """
     kept: list[ClockPiece] = []
-    corrupt, solid = 0, list[int]()  # solid: indices of pieces that are no single corrupt samples
+    corrupt, solid = list[tuple[int, int]](), list[int]()  # solid: indices of pieces that are no single corrupt samples
     for piece in clock.pieces:
         before = _followed(kept, solid, piece, clock.nominal_hz)
         if before is not None:
-            corrupt += piece.start_sample - kept[before].end_sample
+            first = kept[before].end_sample
+            corrupt.append((first, piece.start_sample))
             del kept[before + 1 :]
             solid = [index for index in solid if index <= before]
             kept[-1] = replace(kept[-1], end_sample=piece.start_sample)
@@ -41,23 +42,34 @@ def mended(clock: Clock) -> Clock:
         if kept[-1].end_sample - kept[-1].start_sample >= _SOLID_SAMPLES and solid[-1:] != [len(kept) - 1]:
             solid.append(len(kept) - 1)
     pieces, more = _without_crumbs(kept, clock.nominal_hz)
-    return replace(clock, pieces=tuple(pieces), corrupt_samples=clock.corrupt_samples + corrupt + more)
+    return replace(clock, pieces=tuple(pieces), corrupt=_united([*clock.corrupt, *corrupt, *more]))
 
 
-def _without_crumbs(pieces: Sequence[ClockPiece], nominal_hz: float) -> tuple[list[ClockPiece], int]:
-    """The pieces without several short ones in a row, which are no stretches between gaps; how many samples they had.
+def _united(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Half-open ranges in order, each sample in one of them at most."""
+    made: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if made and start <= made[-1][1]:
+            made[-1] = made[-1][0], max(made[-1][1], end)
+        else:
+            made.append((start, end))
+    return tuple(made)
+
+
+def _without_crumbs(pieces: Sequence[ClockPiece], nominal_hz: float) -> tuple[list[ClockPiece], list[tuple[int, int]]]:
+    """The pieces without several short ones in a row, which are no stretches between gaps; and where these were.
 
     Such as numbers that stand still until the end, or timestamps that were interpolated over a loss.
     """
     made: list[ClockPiece] = []
-    corrupt = 0
+    corrupt: list[tuple[int, int]] = []
     for is_short, group in groupby(pieces, lambda piece: _length(piece) < _SOLID_SAMPLES):
         run = list(group)
         if not is_short or len(run) < 2 or len(run) == len(pieces) or not _jumps_within(run, nominal_hz):
             made += run
             continue
         first, end = run[0].start_sample, run[-1].end_sample
-        corrupt += end - first
+        corrupt.append((first, end))
         if made:
             made[-1] = replace(made[-1], end_sample=end)
         else:

@@ -29,6 +29,23 @@ def file_of_part(name: str) -> str:
     return name.partition(SEGMENT)[0]
 
 
+def seconds_into_file(pieces: Sequence[Boundary], sample: int, rate_hz: float) -> float | None:
+    """How far into its file a sample is, in seconds; None where that is the first file.
+
+    Parameters
+    ----------
+    pieces : sequence of Boundary
+        All files and segments of the recording, in order.
+    sample : int
+    rate_hz : float
+    """
+    piece = next(one for one in reversed(pieces) if one.start_sample <= sample)
+    first = next(one for one in pieces if file_of_part(one.name) == file_of_part(piece.name))
+    if first is pieces[0]:
+        return None
+    return max(piece.start_time_s - first.start_time_s, 0.0) + (sample - piece.start_sample) / rate_hz
+
+
 def sessions(recording: BaseRecording, clock: Clock, pieces: Sequence[Boundary]) -> list[tuple[int, int]]:
     """Ranges of samples, in each of which a moment can be there twice.
 
@@ -82,8 +99,7 @@ def doubts_about_order(
         f"'{piece.name}' begins with the same samples as '{before.name}' before it: is it a copy? Its spikes are there "
         "twice."
         for (before, start, _), (piece, _, end) in pairwise(kept)
-        if file_of_part(before.name) != file_of_part(piece.name)
-        and start - before.start_sample < end - piece.start_sample
+        if start - before.start_sample < end - piece.start_sample
         and _are_same(recording, before.start_sample, piece.start_sample, min(_length(before), _length(piece)))
     ]
     if not kept or clock.cut(first, last).is_ascending:

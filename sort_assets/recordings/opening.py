@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ RATE_TOLERANCE = 1e-6
 
 OVERLAPPING_SAMPLES = "overlapping_samples"
 """Annotation of a recording: how many samples were left out because their time was there before."""
+_LEFT_OUT_AT = "overlapping_samples_at"
+"""Annotation of a recording: before which sample how many of them were left out."""
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,31 @@ def _without_overlaps(recording: BaseRecording) -> BaseRecording:
     annotate_boundaries(whole, left)
     annotate_clocks(whole, [join_clocks([clock.cut(start, end) for start, end in kept])])
     annotate_missing(whole, missing_parts(recording))
-    whole.annotate(**{OVERLAPPING_SAMPLES: clock.num_samples - sum(end - start for start, end in kept)})
+    left_out = list(_left_out(kept, clock.num_samples))
+    whole.annotate(**{OVERLAPPING_SAMPLES: sum(count for _, count in left_out), _LEFT_OUT_AT: left_out})
     return whole
+
+
+def _left_out(kept: Sequence[tuple[int, int]], num_samples: int) -> Iterator[tuple[int, int]]:
+    """Before which of the kept samples others were left out, and how many."""
+    place, end_before = 0, 0
+    for start, end in [*kept, (num_samples, num_samples)]:
+        if start > end_before:
+            yield place, start - end_before
+        place, end_before = place + end - start, end
+
+
+def annotate_left_out_of(recording: BaseRecording, whole: BaseRecording, start_sample: int, end_sample: int) -> None:
+    """Annotate a part of a recording with how many samples were left out of that part.
+
+    What was left out where the part begins or ends counts only where the recording does so, too.
+    """
+    places = whole.get_annotation(_LEFT_OUT_AT)
+    if places is None:
+        return
+    first, last = start_sample - (start_sample == 0), end_sample + (end_sample == whole.get_num_samples())
+    inside = [(place - start_sample, count) for place, count in places if first < place < last]
+    recording.annotate(**{OVERLAPPING_SAMPLES: sum(count for _, count in inside), _LEFT_OUT_AT: inside})
 
 
 def _has_files(pieces: Sequence[Boundary], start_sample: int, end_sample: int) -> bool:

@@ -63,7 +63,7 @@ def _reason_to_refuse(file: Path) -> str | None:
     suffix = file.suffix.lower()
     if suffix in _PICKLE_SUFFIXES:
         return "is a pickle"
-    if suffix == ".npy":
+    if suffix == ".npy" and file.stat().st_size:  # an empty one is left by a crash
         with file.open("rb") as stream:
             return _reason_to_refuse_array(stream)
     if suffix == ".npz":

@@ -29,7 +29,13 @@ from sort_assets.recordings.bridges import add_bridges, annotate_filled, plan_br
 from sort_assets.recordings.clock import annotate_clocks, recording_clock
 from sort_assets.recordings.clock_doubts import annotate_order_doubts
 from sort_assets.recordings.files_in_time import doubts_about_order
-from sort_assets.recordings.opening import annotate_boundaries, boundaries, cut_boundaries, join_segments
+from sort_assets.recordings.opening import (
+    annotate_boundaries,
+    annotate_left_out_of,
+    boundaries,
+    cut_boundaries,
+    join_segments,
+)
 from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
 
 if TYPE_CHECKING:
@@ -189,6 +195,7 @@ def cut_to_range(recording: BaseRecording, config: RecordingConfig) -> BaseRecor
     clock = recording_clock(recording)
     annotate_clocks(cut, [clock.cut(start, end)])
     if (start, end) != (0, num_samples):
+        annotate_left_out_of(cut, recording, start, end)
         annotate_order_doubts(cut, doubts_about_order(recording, clock, boundaries(recording), (start, end)))
     return cut
 

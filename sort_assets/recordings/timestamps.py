@@ -78,7 +78,8 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
     dtype = np.asanyarray(timestamps[:1]).dtype  # type: ignore[index]
     walk = _walk(stream(), nominal_hz, _JUMP_SAMPLES, dtype)
     num_samples, in_packets = len(timestamps), 2 * walk.repeated > walk.read  # type: ignore[arg-type]
-    uncertainty_s, interpolated = 0.0, 0
+    uncertainty_s = 0.0
+    interpolated: list[tuple[int, int]] = []
     if in_packets:
         stream = partial(_packets, timestamps)
         walk = _walk(stream(), nominal_hz, _PACKET_JUMP_SAMPLES, dtype)
@@ -99,7 +100,8 @@ def clock_from_timestamps(timestamps: ArrayLike, nominal_hz: float) -> Clock:
     source = "timestamps of packets" if in_packets else "timestamps"
     if walk.resolution_s * nominal_hz > _JUMP_SAMPLES:
         uncertainty_s = max(uncertainty_s, walk.resolution_s)
-    return mended(Clock(tuple(pieces), nominal_hz, source, uncertainty_s=uncertainty_s, corrupt_samples=interpolated))
+    found = Clock(tuple(pieces), nominal_hz, source, uncertainty_s=uncertainty_s, corrupt=tuple(interpolated))
+    return mended(found)
 
 
 def usual_rate_hz(timestamps: Any) -> float:
@@ -178,10 +180,12 @@ class _Walk:
     resolution_s: float = 0.0
     jittering: float | None = None
 
-    def pieces(self, num_samples: int, nominal_hz: float, tolerance: float) -> tuple[list[ClockPiece], int]:
+    def pieces(
+        self, num_samples: int, nominal_hz: float, tolerance: float
+    ) -> tuple[list[ClockPiece], list[tuple[int, int]]]:
         """Lines through the knots of each stretch, at most `tolerance` samples away from each.
 
-        Beside them, how many samples have a timestamp that was interpolated over a loss.
+        Beside them, the ranges of samples whose timestamps were interpolated over a loss.
         """
         tolerance_s = tolerance / nominal_hz + 2 * self.resolution_s
         knots = sorted(set(self.knots))
@@ -266,20 +270,20 @@ def _chords(
         yield ClockPiece(begin, stop, float(times[first]) - (int(samples[first]) - begin) / rate_hz, rate_hz)
 
 
-def _with_losses_as_jumps(pieces: list[ClockPiece]) -> tuple[list[ClockPiece], int]:
-    """The pieces, of which those at another rate than most samples lose none: a jump follows; their samples.
+def _with_losses_as_jumps(pieces: list[ClockPiece]) -> tuple[list[ClockPiece], list[tuple[int, int]]]:
+    """The pieces, of which those at another rate than most samples lose none: a jump follows; and where these are.
 
     Timestamps that were interpolated over a loss stretch or squeeze a few samples. Where in them samples are missing is
     not known.
     """
     longest = max(pieces, key=lambda piece: piece.end_sample - piece.start_sample)
     made: list[ClockPiece] = []
-    interpolated = 0
+    interpolated: list[tuple[int, int]] = []
     for piece in pieces:
         if abs(piece.rate_hz / longest.rate_hz - 1) <= MAX_DRIFT:
             made.append(piece)
             continue
-        interpolated += piece.end_sample - piece.start_sample
+        interpolated.append((piece.start_sample, piece.end_sample))
         if made and abs(piece.start_time_s - made[-1].end_time_s) * longest.rate_hz < _JUMP_SAMPLES:
             made[-1] = replace(made[-1], end_sample=piece.end_sample)
         else:

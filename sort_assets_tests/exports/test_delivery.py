@@ -153,7 +153,7 @@ def test_spikes_whose_waveform_reaches_into_another_file_are_marked_in_every_for
 
 def test_the_readme_says_what_is_doubtful_about_the_times(sorted_units: Sorted, facts: Facts, tmp_path: Path) -> None:
     pieces = (ClockPiece(0, 300_000, 7.0, 30_000.0),)
-    clock = Clock(pieces, 3e4, "timestamps of packets", nominal_is_stated=False, uncertainty_s=1e-3, corrupt_samples=3)
+    clock = Clock(pieces, 3e4, "timestamps of packets", nominal_is_stated=False, uncertainty_s=1e-3, corrupt=((0, 3),))
 
     units = replace(sorted_units.units(clock=clock), clock_doubts=("500 samples were left out.",))
     write_delivery(tmp_path, sorted_units.analyzer, units, DeliveryConfig(formats=("npz",)), facts)

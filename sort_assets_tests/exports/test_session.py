@@ -245,6 +245,20 @@ def test_each_file_of_a_folder_says_when_it_began(unstated: RecordingSettings, t
     assert second.subject == first.subject
 
 
+def test_what_begins_in_a_later_file_was_recorded_when_that_file_says(
+    unstated: RecordingSettings, tmp_path: Path
+) -> None:
+    later = START + timedelta(hours=3)
+    write_source(tmp_path / "part_1.nwb")
+    write_source(tmp_path / "part_2.nwb", start=later)
+
+    facts = session_facts(tmp_path, "", unstated, cut_s=130.0, begins_in=("part_2.nwb", 10.0))
+
+    assert facts.start_time == START
+    assert facts.first_sample_time == later + timedelta(seconds=10)
+    assert facts.reference_time(15.0) == later  # times are those of the file's own clock
+
+
 def test_a_file_that_does_not_say_when_it_began_says_so(stated: RecordingSettings, tmp_path: Path) -> None:
     for name in ("a.dat", "b.dat"):
         (tmp_path / name).write_bytes(b"traces")

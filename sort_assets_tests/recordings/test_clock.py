@@ -295,6 +295,19 @@ def test_a_gap_in_a_packet_is_seen_in_the_next_one(place: int) -> None:
     assert jump.samples == pytest.approx(40_000, abs=1)
 
 
+def test_corrupt_numbers_are_those_of_the_part_that_is_left() -> None:
+    numbers = np.arange(SAMPLES)
+    numbers[1000:1003] = 0
+    numbers[70_000:70_128] = 0
+    clock = Clock.from_dict(clock_from_numbers(numbers, RATE_HZ).to_dict())
+
+    parts = [clock.cut(0, 50_000), clock.cut(50_000, SAMPLES), clock.cut(2000, 70_000), clock.cut(70_100, SAMPLES)]
+
+    assert [part.corrupt_samples for part in parts] == [3, 128, 0, 28]
+    assert join_clocks(parts[:2]).corrupt == clock.corrupt
+    assert "corrupt" not in parts[2].to_dict()  # as before, so that data versions stay
+
+
 @pytest.mark.parametrize(
     ("numbers", "kept"),
     [

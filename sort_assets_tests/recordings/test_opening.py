@@ -16,6 +16,7 @@ from sort_assets.errors import (
 from sort_assets.recordings import Boundary, boundaries, open_recording
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.clock_check import clock, doubts_about_times
+from sort_assets.recordings.files_in_time import seconds_into_file
 from sort_assets.recordings.preprocessing import cut_to_range
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
@@ -272,6 +273,37 @@ def test_a_copy_is_told_where_a_part_of_it_is_sorted_with_the_same_of_the_first(
     cut = cut_to_range(open_recording(tmp_path), RecordingConfig(**part))
 
     assert any("is it a copy?" in doubt for doubt in doubts_about_times(cut)) == is_there_twice
+
+
+@pytest.mark.parametrize(
+    ("part", "left_out"),
+    [({}, 9_000), ({"start_s": 1.1}, 0), ({"end_s": 0.9}, 0), ({"start_s": 0.5, "end_s": 1.1}, 9_000)],
+)
+def test_samples_left_out_are_those_of_the_part_which_is_sorted(
+    part: dict[str, float], left_out: int, short: BaseRecording, tmp_path: Path
+) -> None:
+    write_nwb(short.frame_slice(0, 30_000), tmp_path / "part_1.nwb", starting_time_s=5.0)
+    write_nwb(short.frame_slice(21_000, 60_000), tmp_path / "part_2.nwb", starting_time_s=5.7)
+
+    cut = cut_to_range(open_recording(tmp_path), RecordingConfig(**part))
+
+    assert clock(cut).values["overlapping_samples"] == left_out
+
+
+def test_how_far_a_sample_is_into_its_file_is_known_of_all_but_the_first() -> None:
+    pieces = [
+        Boundary("a.nwb", 0, 100, 5.0),
+        Boundary("b.nwb", 100, 200, 0.0),
+        Boundary("b.nwb/segment_1", 200, 300, 40.0),
+    ]
+
+    assert [seconds_into_file(pieces, sample, 100.0) for sample in (0, 99, 100, 150, 250)] == [
+        None,
+        None,
+        0.0,
+        0.5,
+        40.5,
+    ]
 
 
 def test_a_copy_of_a_file_is_told(short: BaseRecording, tmp_path: Path) -> None:

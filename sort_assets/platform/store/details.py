@@ -102,6 +102,8 @@ class RecordingDetails(AssetDetails):
         Median over channels.
     clock_start_s : float or None
         Time of the raw recording's first sample on its own clock, also of samples that `recording.start_s` leaves out.
+    begins_in_file_s : float or None
+        Where `recording.start_s` leads beyond the first file of several: how far into its file the first sample is.
     missing_parts : tuple of str
         What the recording lacks, in sentences; empty where it is whole.
     clock_doubts : tuple of str
@@ -116,6 +118,7 @@ class RecordingDetails(AssetDetails):
     sampling_hz: float | None = None
     median_noise_uv: float | None = None
     clock_start_s: float | None = None
+    begins_in_file_s: float | None = None
     missing_parts: tuple[str, ...] = ()
     clock_doubts: tuple[str, ...] = ()
 

@@ -59,8 +59,13 @@ def is_intan(path: Path) -> bool:
             return False
         _check_beginning(header)
         return True
-    if path.suffix not in MAGIC_NUMBERS or not path.is_file():
+    if path.suffix.lower() not in MAGIC_NUMBERS or not path.is_file():
         return False
+    if path.suffix not in MAGIC_NUMBERS:  # neo (up to 0.14.6) reads no such name
+        raise UnreadableRecordingError(
+            f"'{path}' is not read, since its name does not end in small letters.",
+            remedy=f"Rename it to '{path.with_suffix(path.suffix.lower()).name}'.",
+        )
     if path.name in HEADER_NAMES:
         has_samples = (path.parent / TIME_NAME).is_file()
         raise UnreadableRecordingError(

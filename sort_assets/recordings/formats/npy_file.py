@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ def map_npy(path: Path, missing: Missing) -> np.ndarray | None:
     """
     if not path.is_file():
         return None
+    if path.stat().st_size == 0:
+        missing.note(f"'{path}' is empty.")
+        return np.zeros(0)
     with readable(path), path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-        if len(shape) != 1 or dtype.hasobject:
+        if len(shape) == 0 or math.prod(shape[1:]) != 1 or dtype.hasobject:
             raise ValueError(f"it holds {dtype} of shape {shape}")
         start = file.tell()
         count = (path.stat().st_size - start) // dtype.itemsize

@@ -87,16 +87,17 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
         rate_hz, start_time_s, timestamps = self._reader.time_info(_FEW)
         if timestamps is not None:
             rate_hz = usual_rate_hz(timestamps)
+            start_time_s = start_time_s if np.isfinite(start_time_s) else 0.0  # its clock says so
+        else:
+            field = f"starting_time of {electrical_series_path}"
+            start_time_s = stated_number(start_time_s, field, file_path, remedy=_START)
         BaseRecording.__init__(
             self,
             channel_ids=unique_names(ids) if isinstance(ids[0], str) else ids,
             sampling_frequency=float(rate_hz),
             dtype=self._reader.dtype(),
         )
-        start_time_s = stated_number(
-            start_time_s, f"starting_time of {electrical_series_path}", file_path, remedy=_START
-        )
-        times = {"sampling_frequency": float(rate_hz), "t_start": start_time_s}
+        times = {"sampling_frequency": float(rate_hz), "t_start": float(start_time_s)}
         self.add_recording_segment(NwbRecordingSegment(self._reader.data(), times))
         has_table = self._reader.electrodes_table is not None
         if "conversion" in self._reader.data().attrs:
@@ -359,4 +360,5 @@ def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_h
         annotate_clock_doubts(recording, length_doubt("timestamps", len(timestamps), num_samples, path))
         clock = remembered_clock(path / timestamps.path if path.is_dir() else path, series, rate_hz, read)
         clock = replace(clock, nominal_is_stated=False)
-        annotate_clocks(recording, [clock.cut(0, num_samples).extended(num_samples)])
+        clock = clock.cut(0, num_samples).extended(num_samples)
+        annotate_clocks(recording, [clock])

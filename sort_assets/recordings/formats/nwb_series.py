@@ -111,11 +111,18 @@ def read_rate(name: str, series: Mapping[str, Any], path: Path) -> tuple[float, 
             remedy="Write the file again with samples, and with a rate or timestamps, in this series.",
         )
     is_stated = "starting_time" in series
+    timestamps = series.get("timestamps")
+    if not is_stated and (timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf"):
+        raise UnreadableRecordingError(
+            f"The timestamps of '{name}' in '{path}' are {timestamps.dtype} of shape {timestamps.shape}, not one "
+            "number for each sample.",
+            remedy="Write the file again with one timestamp for each sample, in seconds, or with a rate instead.",
+        )
     with readable(path), clock_readable(path):
         rate_hz = (
             stated_rate(series["starting_time"].attrs.get("rate"), f"rate of {name}/starting_time", path)
             if is_stated
-            else usual_rate_hz(series["timestamps"])
+            else usual_rate_hz(timestamps)
         )
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise UnreadableRecordingError(

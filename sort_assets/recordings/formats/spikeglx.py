@@ -44,6 +44,7 @@ from sort_assets.recordings.formats.spikeglx_probe import (
     PUT_BACK,
     gains_uv,
     num_electrodes,
+    read_meta,
     read_probe,
     saved_channels,
     were_aligned,
@@ -190,10 +191,8 @@ def _has_both_halves(trigger: Trigger, missing: Missing) -> bool:
 
 def _read_meta(trigger: Trigger) -> dict[str, str]:
     """The description of a trigger's samples, as texts."""
-    from probeinterface.neuropixels_tools import parse_spikeglx_meta
-
     with readable(trigger.meta_path):
-        meta: dict[str, str] = parse_spikeglx_meta(trigger.meta_path)
+        meta = read_meta(trigger.meta_path)
     missing = {"imSampRate", "nSavedChans", "snsApLfSy", "snsSaveChanSubset", "imAiRangeMax"} - set(meta)
     if missing:
         raise UnreadableRecordingError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, RecordingError, UnreadableRecordingError
-from sort_assets.recordings.formats.reading import COPY_AGAIN, readable
+from sort_assets.recordings.formats.reading import COPY_AGAIN
 from sort_assets.recordings.formats.stated_numbers import stated_count, stated_number
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ _SET_GAIN = (
 )
 _SITE_UM = 12.0
 """Edge of the square sites of all Neuropixels probes but those for high density, which the table knows."""
+
+
+def read_meta(meta_path: Path) -> dict[str, str]:
+    """The fields of a .meta file as texts, without the "~" of tables; notes may be in whatever encoding."""
+    text = meta_path.read_bytes().decode("utf-8-sig", errors="replace")
+    fields = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip().removeprefix("~"): value.strip() for name, _, value in fields}
 
 
 def num_electrodes(meta: Mapping[str, str]) -> int:
@@ -113,16 +120,19 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
             cause = f"its readout table places {probe.get_contact_count()}"
         except Exception as error:
             cause = f"{type(error).__name__}: {error}"
-        with readable(meta_path):
+        try:
             stated = _stated_probe(meta, num_ap)
-        if stated is not None:
-            return stated
+        except (ValueError, IndexError) as error:
+            cause += f"; snsGeomMap: {error}"
+        else:
+            if stated is not None:
+                return stated
     if config.probe_file is not None:
         return None
     raise MissingProbeError(
         f"The places of the {num_ap} electrodes in '{meta_path}' can't be read: probeinterface can't tell them "
-        f"from the part number '{meta.get('imDatPrb_pn', '')}' and the readout table ({cause}), and the file does not "
-        "list them itself (snsGeomMap).",
+        f"from the part number '{meta.get('imDatPrb_pn', '')}' and the readout table ({cause}), and the file itself "
+        "does not list them, or not in full (snsGeomMap).",
         remedy="Set recording.probe_file to a probeinterface JSON file of the probe, with {stream} in its name where "
         "other streams keep their own probe. A newer version of probeinterface may also know it.",
     )
@@ -132,15 +142,16 @@ def read_probe(meta_path: Path, meta: Mapping[str, str], config: RecordingConfig
 def _of_the_original(meta_path: Path, meta: Mapping[str, str]) -> Iterator[Path]:
     """The description with the channels of the file that this one was cut out of; the description itself, if of none.
 
-    probeinterface (up to 0.4.2) counts channels as they are in the part, and would take those of the first shank.
+    probeinterface (up to 0.4.2) counts channels as they are in the part, and would take those of the first shank. It
+    also reads no notes in another encoding than that of this computer.
     """
-    if _ORIGINAL_SUBSET not in meta:
+    if _ORIGINAL_SUBSET not in meta and meta_path.read_bytes().isascii():
         yield meta_path
         return
     with TemporaryDirectory() as folder:
         path = Path(folder) / "original.ap.meta"
-        fields = {**meta, "snsSaveChanSubset": meta[_ORIGINAL_SUBSET]}
-        path.write_text("".join(f"{name}={value}\n" for name, value in fields.items()))
+        fields = {**meta, "snsSaveChanSubset": meta.get(_ORIGINAL_SUBSET, meta["snsSaveChanSubset"])}
+        path.write_bytes("".join(f"{name}={value}\n" for name, value in fields.items()).encode("ascii", "replace"))
         yield path
 
 
@@ -149,7 +160,9 @@ def _is_whole(readout_table: str) -> bool:
     header, *rows = readout_table.split(")(")
     announced = header.strip("(").split(",")
     # The tables of some probes announce other things: options (phase 3A), the mode of the columns (Ultra).
-    return readout_table.endswith(")") and (len(announced) != len(("type", "rows")) or len(rows) == int(announced[1]))
+    return readout_table.endswith(")") and (
+        len(announced) != len(("type", "rows")) or announced[1].strip() == str(len(rows))
+    )
 
 
 def _stated_probe(meta: Mapping[str, str], num_ap: int) -> Probe | None:

@@ -43,8 +43,8 @@ def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
 
 
 def _is_intan_name(name: str, beside: Set[str]) -> bool:  # noqa: ARG001
-    # neo (up to 0.14.6) reads no names in capital letters. The headers of folders are no recordings on their own.
-    return name.endswith((".rhd", ".rhs")) and name not in ("info.rhd", "info.rhs")
+    # The headers of folders are no recordings on their own.
+    return name.lower().endswith((".rhd", ".rhs")) and name.lower() not in ("info.rhd", "info.rhs")
 
 
 def _holds_intan_names(name: str, entries: Set[str]) -> bool:  # noqa: ARG001

@@ -258,3 +258,11 @@ def test_a_rate_that_can_t_be_is_told(rate: float, message: str, short: BaseReco
 
     with pytest.raises(UnreadableRecordingError, match=message):
         open_recording(path)
+
+
+def test_a_name_in_capitals_among_others_is_told_and_not_left_out(short: BaseRecording, tmp_path: Path) -> None:
+    write_intan(short, tmp_path / "part_1.rhd")
+    (tmp_path / "part_1.rhd").with_name("part_2.RHD").write_bytes((tmp_path / "part_1.rhd").read_bytes())
+
+    with pytest.raises(UnreadableRecordingError, match=r"part_2\.RHD.*Rename it to 'part_2\.rhd'"):
+        open_recording(tmp_path)

@@ -101,12 +101,13 @@ def test_a_hole_in_the_timestamps_is_told_or_refused(gaps: str, short: BaseRecor
     assert "900000 samples (30.000 s) are missing before sample 30000" in result.description
 
 
-def test_timestamps_that_are_no_numbers_are_refused(short: BaseRecording, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", [0, 12_345])
+def test_timestamps_that_are_no_numbers_are_refused(sample: int, short: BaseRecording, tmp_path: Path) -> None:
     path = write_nwb(short, tmp_path / "recording.nwb", timestamps=True)
     with h5py.File(path, "a") as file:
-        file["acquisition/ElectricalSeries/timestamps"][12_345] = np.nan
+        file["acquisition/ElectricalSeries/timestamps"][sample] = np.nan
 
-    with pytest.raises(UnreadableRecordingError, match="timestamp of sample 12345 is no number"):
+    with pytest.raises(UnreadableRecordingError, match=f"timestamp of sample {sample} is no number"):
         open_recording(path)
 
 
@@ -603,6 +604,7 @@ ELECTRODES = "general/extracellular_ephys/electrodes"
         (f"{SERIES}/starting_time", "noon", "states 'noon' as starting_time"),
         (f"{SERIES}/starting_time", 1e300, r"times up to 1e\+300 s, where samples can't be told apart"),
         (f"{SERIES}/starting_time.rate", "fast", "states 'fast' samples per second"),
+        (f"{SERIES}/timestamps", np.arange(60_000)[:, None] / 3e4, r"float64 of shape \(60000, 1\), not one number"),
         (f"{SERIES}/starting_time.rate", 3e10, r"states 3e\+10 samples per second"),
     ],
 )
@@ -658,6 +660,8 @@ def _put(path: Path, name: str, value: object) -> None:
         if attribute:
             file[place].attrs[attribute] = value
             return
+        if place == f"{SERIES}/timestamps":
+            del file[f"{SERIES}/starting_time"]
         attributes = dict(file[place].attrs) if place in file else {}
         if place in file:
             del file[place]

@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
+from sort_assets.recordings.clock_check import clock as clock_check
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
 from sort_assets.recordings.formats.open_ephys_probe import order_converters
 from sort_assets.recordings.headers import read_header
@@ -547,3 +549,29 @@ def test_a_description_that_an_editor_saved_with_a_byte_order_mark_is_read(
     structure.write_text(structure.read_text(), encoding="utf-8-sig")
 
     assert open_recording(session).get_num_channels() == 16
+
+
+def test_numbers_that_a_crash_left_empty_can_be_accepted(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    next(session.rglob("sample_numbers.npy")).write_bytes(b"")
+
+    with pytest.raises(UnreadableRecordingError, match=r"sample_numbers\.npy' is empty.*accept_incomplete"):
+        open_recording(session)
+    recording = open_recording(session, config=RecordingConfig(accept_incomplete=True))
+
+    assert recording.get_num_samples() == 60_000
+
+
+def test_numbers_in_a_column_are_read(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    numbers = next(session.rglob("sample_numbers.npy"))
+    np.save(numbers, np.load(numbers)[:, None])
+
+    assert recording_clock(open_recording(session)).is_plain
+
+
+def test_a_recording_that_was_copied_into_the_session_twice_is_told(short: BaseRecording, tmp_path: Path) -> None:
+    session = write_open_ephys(short, tmp_path / "session", lfp=False)
+    shutil.copytree(_recording_folder(session), _recording_folder(session).with_name("recording2"))
+
+    assert "is it a copy?" in clock_check(open_recording(session)).description

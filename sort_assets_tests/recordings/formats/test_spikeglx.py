@@ -402,3 +402,29 @@ def test_triggers_that_overlap_hold_each_moment_once(short: BaseRecording, tmp_p
     assert clock.times_s(59_999) == pytest.approx(89_999 / 30_000)
     around = {"start_frame": 35_000, "end_frame": 50_000, "return_in_uV": True}
     np.testing.assert_allclose(recording.get_traces(**around), short.get_traces(**around), atol=5.0)
+
+
+def test_notes_in_the_encoding_of_the_acquisition_computer_are_no_reason_to_refuse(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    meta = _file(folder, "meta")
+    meta.write_bytes(meta.read_bytes().replace(b"userNotes=", "userNotes=Größe 5 µm".encode("latin-1")))
+
+    recording = open_recording(folder)
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())
+
+
+def test_a_probe_file_stands_for_sites_that_can_t_be_read(short: BaseRecording, tmp_path: Path) -> None:
+    folder = write_spikeglx(short, tmp_path / "run_g0")
+    meta = _file(folder, "meta")
+    _edit(meta, "imDatPrb_pn=NP1015", "imDatPrb_pn=NP9999\nimChan0apGain=500")
+    meta.write_text(re.sub(r"snsGeomMap=.*", "snsGeomMap=(NP9999,1,0,70)(0:left:20:1)", meta.read_text()))
+    write_probeinterface(tmp_path / "probe.json", short.get_probe())
+
+    with pytest.raises(MissingProbeError, match=r"snsGeomMap.*recording\.probe_file"):
+        open_recording(folder)
+    recording = open_recording(folder, config=RecordingConfig(probe_file="probe.json"))
+
+    np.testing.assert_array_equal(recording.get_channel_locations(), short.get_channel_locations())

@@ -120,6 +120,7 @@ def preprocessed_recording(
                 sampling_hz=float(filtered.sampling_frequency),
                 median_noise_uv=noise_uv,
                 clock_start_s=recording_clock(whole).start_time_s,
+                begins_in_file_s=_begins_in_file_s(whole, frozen.config.recording),
                 missing_parts=missing_parts(filtered),
                 clock_doubts=doubts_about_times(filtered),
             ),
@@ -168,6 +169,14 @@ def _open_raw(asset: StagedAsset, raw_path: Path) -> "BaseRecording":
     from sort_assets.recordings.opening import join_segments
 
     return join_segments(open_recording(raw_path, config=asset.config.recording))
+
+
+def _begins_in_file_s(whole: "BaseRecording", config: RecordingConfig) -> float | None:
+    from sort_assets.recordings import boundaries
+    from sort_assets.recordings.files_in_time import seconds_into_file
+
+    rate_hz = float(whole.sampling_frequency)
+    return seconds_into_file(boundaries(whole), round(config.start_s * rate_hz), rate_hz)
 
 
 def _as_long_as(filtered: "BaseRecording", whole: "BaseRecording", config: RecordingConfig) -> "BaseRecording":

@@ -107,6 +107,7 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     from sort_assets.exports.units import delivered_units
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
     from sort_assets.recordings import boundaries
+    from sort_assets.recordings.files_in_time import file_of_part
 
     recording = asset.staging.recording
     sorting = curated_units.sorting
@@ -131,8 +132,14 @@ def _deliver(asset: StagedAsset, curated_units: StoredCuration) -> "tuple[Delive
     stated = RecordingRules(asset.roots).settings(recording)
     format_name = _format_name(raw_path, preprocessed.config.recording)
     cut_s = left_out_s(preprocessed.config.recording.start_s, preprocessed.details.clock_start_s, units.start_time_s)
-    facts = session_facts(raw_path, format_name, stated, cut_s=cut_s)
-    of_files = facts_of_files(raw_path, format_name, stated, files, cut_s=cut_s) if len(files) > 1 else None
+    into_s = preprocessed.details.begins_in_file_s
+    begins_in = None if into_s is None or not files else (file_of_part(files[0].name), into_s)
+    facts = session_facts(raw_path, format_name, stated, cut_s=cut_s, begins_in=begins_in)
+    of_files = (
+        facts_of_files(raw_path, format_name, stated, files, cut_s=cut_s, begins_in=begins_in)
+        if len(files) > 1
+        else None
+    )
     paths = list(binary.dat_paths.values())
     delivery = write_delivery(
         asset.staging.path / FOLDER,

@@ -111,7 +111,7 @@ def read_rate(name: str, series: Mapping[str, Any], path: Path) -> tuple[float, 
             remedy="Write the file again with samples, and with a rate or timestamps, in this series.",
         )
     is_stated = "starting_time" in series
-    timestamps = series.get("timestamps")
+    timestamps: Any = series.get("timestamps")
     if not is_stated and (timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf"):
         raise UnreadableRecordingError(
             f"The timestamps of '{name}' in '{path}' are {timestamps.dtype} of shape {timestamps.shape}, not one "

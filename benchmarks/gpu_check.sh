@@ -14,6 +14,7 @@ REPO=$(cd "$(dirname "$0")/.." && pwd)
 PARTS=$REPO/benchmarks/gpu_check
 OUT=${OUT:-/tmp/sort_assets_gpu_check}
 DRY=${DRY:-0} ONLY=${ONLY:-} BUDGET=${BUDGET:-500} PY=${PY:-python3}
+SORT_S=190; [ "$DRY" = 0 ] || SORT_S=400    # for one or two sorts
 W=$(mktemp -d); trap 'rm -rf "$W"' EXIT
 mkdir -p "$OUT" "$W"/{home,recordings,store,leases}
 exec > >(tee "$OUT/log.txt") 2>&1
@@ -72,7 +73,7 @@ fi
 #   expandable_segments:True.  IF the device is the CPU: a warning must say why.  IF the allocator is torch's default: the
 #   driver does not map memory, or torch was imported before the setting.
 if section "2 demo"; then
-  within 150 ./sort-assets demo 2>&1 | tail -25
+  within $SORT_S ./sort-assets demo 2>&1 | tail -25
   within 20 $PY "$PARTS/demo_result.py"
 fi
 
@@ -93,7 +94,8 @@ if section "4 memory of clustering"; then
 fi
 
 # EXPECT blocking: cpu share about 0, gpu above 5 %, alive.  IF NOT: a sort that only computes on the GPU is killed.
-# EXPECT endless (one kernel of half a minute): cpu share about 1 or gpu 100 %, alive, not tripped after 20 s.
+# EXPECT endless (one kernel of half a minute): cpu share about 1 or gpu 100 %, alive, not tripped after 20 s: only in stages
+#   in which Kilosort logs steadily does the log alone count, after three times the tolerance.
 # EXPECT silent: tripped after about 8 s with SorterTimeoutError.  Each process gone within 10 s.
 section "5 watchdogs" && gpu && within 110 $PY "$PARTS/watchdogs.py"
 
@@ -113,7 +115,7 @@ if section "7 two sorts, one after the other"; then
   for name in a b; do within 40 ./sort-assets register "recordings/np/$name.dat" | tail -1; done
   preset=kilosort4; gpu || preset=kilosort4_few_channels
   echo "{\"resources\": {\"backend\": {\"config\": {\"preset\": \"$preset\"}}}}" > run.yaml
-  launch() { within 190 $PY -m dagster job execute -m sort_assets.definitions -j sort_recording --tags "{\"dagster/partition\": \"np~$1.dat\"}" -c run.yaml > "$OUT/job_$1.txt" 2>&1; }
+  launch() { within $SORT_S $PY -m dagster job execute -m sort_assets.definitions -j sort_recording --tags "{\"dagster/partition\": \"np~$1.dat\"}" -c run.yaml > "$OUT/job_$1.txt" 2>&1; }
   gpu && { nvidia-smi --query-gpu=timestamp,utilization.gpu,memory.used --format=csv,noheader,nounits -lms 200 > "$OUT/utilisation.csv" & watching=$!; }
   launch a & first=$!; sleep 3; launch b & second=$!
   wait $first; echo "job a: $?"; wait $second; echo "job b: $?"

@@ -18,7 +18,7 @@ CHECK, PREPARE = BENCHMARKS / "gpu_check.sh", BENCHMARKS / "gpu_check_prepare.sh
 PARTS = sorted((BENCHMARKS / "gpu_check").glob("*.py"))
 
 
-def rehearse(folder: Path, only: str = "", limit_s: float = 600) -> str:
+def rehearse(folder: Path, only: str = "", limit_s: float = 800) -> str:
     """What the rehearsal prints, of some sections or of all."""
     environment = {
         **os.environ,

@@ -55,6 +55,18 @@ def test_the_same_clusters_are_found_in_a_third_of_the_memory(monkeypatch: pytes
     assert bounded - 4 * FEATURES <= CLUSTERING_SPIKE_BYTES
 
 
+def test_a_centre_that_takes_long_says_so_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clustering_memory, "_PROGRESS_EVERY_S", 0.0)
+
+    with caplog.at_level(logging.DEBUG), clustering_in_less_memory():
+        cluster_of_few(centre(1000, units=3, features=FEATURES))
+
+    assert "Centre of 1000 spikes: k-means has begun 4 of 5 clusters." in caplog.messages
+    assert "Centre of 1000 spikes: they are assigned to clusters." in caplog.messages
+
+
 def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

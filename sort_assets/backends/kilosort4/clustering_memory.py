@@ -21,6 +21,7 @@ import functools
 import gc
 import logging
 import re
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 from sort_assets.backends.gpu_memory_report import read_memory_report
 from sort_assets.backends.kilosort4.replaced_functions import Function, Replacement, replaced
 
+_MODULE = "kilosort.clustering_qr"
 SPIKES_PER_BLOCK = 2**14
 """Two arrays of 200 float32 for each: 26 MB."""
 _CANDIDATES = 100
@@ -35,13 +37,32 @@ _CANDIDATES = 100
 _MOST_TO_DRAW_FROM = 2**24
 """`torch.multinomial` draws from no more."""
 
+_PROGRESS_EVERY_S = 60.0
+"""Between lines in Kilosort's log: without them, a large centre is silent for longer than is tolerated of a sorter."""
+
 _ON_THE_CPU = "The GPU's memory can't hold the centre of {} spikes: it is clustered on the CPU."
 _ON_THE_CPU_IN_LOG = re.compile(re.escape(_ON_THE_CPU).replace(r"\{\}", r"(\d+)"))
 _NO_MEMORY = re.compile(r"out of memory|_ALLOC_FAILED")
 
 
+class _Progress:
+    """Lines in Kilosort's log about a centre that takes long."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger(_MODULE)
+        self._said = time.monotonic()
+
+    def say(self, spikes: int, what: str) -> None:
+        """Log what is done with the spikes of the centre, if nothing was logged for a minute."""
+        if time.monotonic() - self._said >= _PROGRESS_EVERY_S:
+            self._log.debug(f"Centre of {spikes} spikes: {what}.")
+            self._said = time.monotonic()
+
+
 def _assign_iclust_in_blocks(_: Function) -> Function:
     import torch
+
+    progress = _Progress()
 
     def assign_iclust(
         rows_neigh: Any,  # noqa: ARG001
@@ -60,6 +81,7 @@ def _assign_iclust_in_blocks(_: Function) -> Function:
         sizes = torch.bincount(isub, minlength=clusters).to(tones2.dtype)
         iclust = torch.empty(kn.shape[0], dtype=torch.int64, device=kn.device)
         for block in _blocks(kn.shape[0]):
+            progress.say(kn.shape[0], "they are assigned to clusters")
             neighbours = torch.zeros((kn[block].shape[0], clusters), dtype=tones2.dtype, device=kn.device)
             neighbours.scatter_add_(1, isub[kn[block]], tones2[block])
             if lam > 0:
@@ -106,6 +128,8 @@ def _kmeans_in_place(_: Function) -> Function:
     import torch
     from kilosort.clustering_qr import subsample_idx
 
+    progress = _Progress()
+
     def kmeans_plusplus(Xg: Any, niter: int = 200, seed: int = 1, device: Any = None, verbose: bool = False) -> Any:  # noqa: N803, ARG001
         """A first cluster for each spike: each cluster begins with the spike, of some, that explains most."""
         total = torch.norm(Xg, 2, dim=1) ** 2
@@ -119,6 +143,7 @@ def _kmeans_in_place(_: Function) -> Function:
         explained = torch.zeros(spikes, device=Xg.device)
         iclust = torch.zeros(spikes, dtype=torch.int, device=Xg.device)
         for cluster in range(niter):
+            progress.say(spikes, f"k-means has begun {cluster} of {niter} clusters")
             rest = torch.relu(total - explained)
             if numbers is None:
                 candidates = Xg[torch.multinomial(rest, _CANDIDATES)]
@@ -165,7 +190,6 @@ def _blocks(length: int) -> list[slice]:
     return [slice(start, start + SPIKES_PER_BLOCK) for start in range(0, length, SPIKES_PER_BLOCK)]
 
 
-_MODULE = "kilosort.clustering_qr"
 _IN_BLOCKS = (
     Replacement(
         _MODULE,

@@ -15,7 +15,7 @@ from sort_assets.machine.cuda_check import check_gpu
 from sort_assets.machine.cuda_reasons import describe
 from sort_assets.machine.gpus import Gpu, doubtful_order, has_nvidia_card, list_gpus, unused_gpu
 from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_versions
-from sort_assets.platform.execution.gpu_choice import clock, quarantined_until
+from sort_assets.platform.execution.gpu_choice import quarantine_notices
 from sort_assets.platform.execution.home import dagster_home, open_instance
 from sort_assets.platform.execution.instance import missing_settings
 from sort_assets.platform.execution.lease_folder import inspect_lease_folder, lease_folder
@@ -75,19 +75,9 @@ def _devices() -> Iterator[CheckResult]:
             yield warning("gpu", f"{reason.message} Sorts take the others.", reason.remedy)
         else:
             yield failed("gpu", reason)
-        yield from _failures_of(gpu)
+    for notice in quarantine_notices(lease_folder()):
+        yield warning("gpu", notice.rstrip("."), "Look for 'Xid' in `dmesg`, and reboot.")
     yield from inspect_lease_folder()
-
-
-def _failures_of(gpu: Gpu) -> Iterator[CheckResult]:
-    until = quarantined_until(lease_folder(), gpu.uuid)
-    if until is not None:
-        yield warning(
-            "gpu",
-            f"{gpu.name} ({gpu.uuid}): sorts failed on it with errors of the GPU, so that until {clock(until)} others "
-            "are taken where there are any",
-            "Look for 'Xid' in `dmesg`, and reboot.",
-        )
 
 
 def _why_not(gpu: Gpu) -> SortAssetsError | None:

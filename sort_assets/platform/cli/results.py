@@ -47,7 +47,9 @@ def status(
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.automation.status import Filters, recording_statuses, select, unregistered_statuses
+    from sort_assets.platform.execution.gpu_choice import quarantine_notices
     from sort_assets.platform.execution.home import open_instance
+    from sort_assets.platform.execution.lease_folder import lease_folder
     from sort_assets.platform.store.store import Store
 
     filters = Filters(failed, unsortable, degraded, waiting, problems, changed, checks)
@@ -59,6 +61,8 @@ def status(
     else:
         _print_recordings(selection.recordings, checks=checks or bool(names))
         _print_others(selection.others, in_full=bool(names))
+        for notice in quarantine_notices(lease_folder()):
+            say(notice)
         if not selection.recordings and not selection.others and not selection.unmatched:
             nothing = "No recordings are registered. Use `sort-assets register PATH`."
             say("Nothing matches." if names or filters.any else nothing)

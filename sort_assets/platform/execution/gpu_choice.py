@@ -41,6 +41,14 @@ class Choice:
         return (*self.preferred, *self.avoided)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What the lock file of a GPU says of it: its name, and when the last sorts in a row failed on it."""
+
+    name: str = ""
+    failures: tuple[float, ...] = ()
+
+
 def choose(gpus: Iterable[Gpu], *, folder: Path, avoid: Collection[str] = (), min_memory_gb: float = 0.0) -> Choice:
     """Choose among the GPUs of a machine.
 
@@ -66,12 +74,7 @@ def choose(gpus: Iterable[Gpu], *, folder: Path, avoid: Collection[str] = (), mi
     until = {gpu.uuid: quarantined_until(folder, gpu.uuid) for gpu in large}
     healthy = [gpu for gpu in large if until[gpu.uuid] is None]
     if healthy:
-        notes += [
-            f"{gpu.name} ({gpu.uuid}) is left out until {clock(end)}: {FAILURES_TO_QUARANTINE} sorts in a row failed "
-            "on it with errors of the GPU."
-            for gpu in large
-            if (end := until[gpu.uuid]) is not None
-        ]
+        notes += [_notice(f"{gpu.name} ({gpu.uuid})", end) for gpu in large if (end := until[gpu.uuid]) is not None]
     elif large:
         names = ", ".join(f"{gpu.name} ({gpu.uuid})" for gpu in large)
         notes.append(
@@ -103,33 +106,32 @@ def lock_file(folder: Path, device: str) -> Path:
 
 def quarantined_until(folder: Path, device: str) -> float | None:
     """Until when, in seconds since 1970, a GPU is left out; None where it is not."""
-    try:
-        with lock_file(folder, device).open("rb") as file:
-            failures = _parse(file.read(_LONGEST_RECORD))
-    except OSError:
-        return None
-    now = time.time()
-    if len(failures) < FAILURES_TO_QUARANTINE or not now - QUARANTINE_S < failures[-1] <= now:
-        return None
-    return failures[-1] + QUARANTINE_S
+    return _until(_read(lock_file(folder, device)))
 
 
-def note_outcome(descriptor: int, *, failed: bool) -> None:
+def quarantine_notices(folder: Path) -> list[str]:
+    """Of each GPU of this machine that is left out, by the lock files in a folder, why and until when: sentences."""
+    records = [_read(path) for path in sorted(folder.glob("*.lock"))]
+    return [_notice(record.name, until) for record in records if (until := _until(record)) is not None]
+
+
+def note_outcome(descriptor: int, name: str, *, failed: bool) -> None:
     """Note in a lock file that is held how a sort on the device ended.
 
     Parameters
     ----------
     descriptor : int
         The open file.
+    name : str
+        The device's, for people.
     failed : bool
         Whether with an error of the GPU; a sort that did well ends the count.
     """
-    failures = _parse(os.pread(descriptor, _LONGEST_RECORD, 0)) if failed else []
-    if failed:
-        failures = [*failures, time.time()][-FAILURES_TO_QUARANTINE:]
+    failures = _parse(os.pread(descriptor, _LONGEST_RECORD, 0)).failures if failed else ()
     os.ftruncate(descriptor, 0)
-    if failures:
-        os.pwrite(descriptor, json.dumps({"gpu_failures": failures}).encode(), 0)
+    if failed:
+        kept = [*failures, time.time()][-FAILURES_TO_QUARANTINE:]
+        os.pwrite(descriptor, json.dumps({"gpu": name, "gpu_failures": kept}).encode(), 0)
 
 
 def clock(seconds: float) -> str:
@@ -150,10 +152,33 @@ def tell_once(log: Callable[[str], None]) -> Callable[[Iterable[str]], None]:
     return tell
 
 
-def _parse(record: bytes) -> list[float]:
-    """Times of failures, oldest first; none where the record is damaged, or somebody else wrote something else."""
+def _notice(name: str, until: float) -> str:
+    return (
+        f"{name} is left out until {clock(until)}, where there is another GPU: {FAILURES_TO_QUARANTINE} sorts in a row "
+        "failed on it with errors of the GPU."
+    )
+
+
+def _until(record: _Record) -> float | None:
+    now, failures = time.time(), record.failures
+    if len(failures) < FAILURES_TO_QUARANTINE or not now - QUARANTINE_S < failures[-1] <= now:
+        return None
+    return failures[-1] + QUARANTINE_S
+
+
+def _read(lock: Path) -> _Record:
     try:
-        failures = json.loads(record or b"{}")["gpu_failures"]
-        return [float(one) for one in failures][-FAILURES_TO_QUARANTINE:]
+        with lock.open("rb") as file:
+            return _parse(file.read(_LONGEST_RECORD))
+    except OSError:
+        return _Record()
+
+
+def _parse(record: bytes) -> _Record:
+    """What a lock file says; nothing where it is damaged, or somebody else wrote something else."""
+    try:
+        content = json.loads(record or b"{}")
+        failures = tuple(float(one) for one in content["gpu_failures"])
+        return _Record(str(content["gpu"]), failures[-FAILURES_TO_QUARANTINE:])
     except (ValueError, KeyError, TypeError):
-        return []
+        return _Record()

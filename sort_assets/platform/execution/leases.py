@@ -114,9 +114,9 @@ def device_lease(
             if lease.device != CPU:
                 error.diagnostics.setdefault(LEASED_GPU, lease.device)
                 if isinstance(error, TransientGpuError):
-                    note_outcome(descriptor, failed=True)
+                    note_outcome(descriptor, f"{lease.name} ({lease.device})", failed=True)
             raise
-        note_outcome(descriptor, failed=False)
+        note_outcome(descriptor, lease.name, failed=False)
 
 
 @contextmanager

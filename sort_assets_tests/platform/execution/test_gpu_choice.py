@@ -10,7 +10,13 @@ import pytest
 from sort_assets.errors import DeviceOutOfMemoryError, GpuDriverError, SortAssetsError, TransientGpuError
 from sort_assets.machine.gpus import Gpu
 from sort_assets.platform.execution import leases
-from sort_assets.platform.execution.gpu_choice import choose, large_enough, lock_file, quarantined_until
+from sort_assets.platform.execution.gpu_choice import (
+    choose,
+    large_enough,
+    lock_file,
+    quarantine_notices,
+    quarantined_until,
+)
 from sort_assets.platform.execution.leases import LEASED_GPU, device_lease
 from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
 
@@ -103,6 +109,7 @@ def test_a_card_that_failed_twice_in_a_row_is_left_out_for_an_hour(tmp_path: Pat
     assert leased(tmp_path, [FULL, EMPTY]) == FULL.uuid
     (note,) = choose([FULL, EMPTY], folder=tmp_path).notes
     assert note.startswith("A4000 (GPU-empty) is left out until ")
+    assert quarantine_notices(tmp_path) == [note]  # which doctor and status show
 
 
 def test_where_every_card_failed_one_is_tried_and_that_is_said(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_a_damaged_record_says_nothing(record: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ago", [3700, -3600])
 def test_an_old_failure_and_one_of_a_clock_that_was_wrong_do_not_count(ago: float, tmp_path: Path) -> None:
     failures = [time.time() - ago - 1, time.time() - ago]
-    lock_file(tmp_path, EMPTY.uuid).write_text(json.dumps({"gpu_failures": failures}))
+    lock_file(tmp_path, EMPTY.uuid).write_text(json.dumps({"gpu": "A4000", "gpu_failures": failures}))
 
     assert quarantined_until(tmp_path, EMPTY.uuid) is None
 

@@ -90,8 +90,8 @@ def test_a_batch_is_what_was_configured_or_kilosorts_default(params: dict[str, i
     assert Kilosort4Backend(config).batch_samples == batch_samples
 
 
-DIVIDED = {DIVIDE_FEW_SPIKES: True}
-FEW = {"do_CAR": False, "nblocks": 0, **DIVIDED}
+OF_FEW = {"templates_from_data": False, DIVIDE_FEW_SPIKES: True}
+FEW = {"do_CAR": False, "nblocks": 0, **OF_FEW}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ FEW = {"do_CAR": False, "nblocks": 0, **DIVIDED}
         ("tetrode", 60.0, {**FEW, "nearest_chans": 4}),
         ("stereotrode", 20.0, {**FEW, "nearest_chans": 2}),
         ("shank of 8", 20.0, {**FEW, "nearest_chans": 8}),
-        ("eight wires", 20.0, {"nblocks": 0, "nearest_chans": 8, **DIVIDED}),
+        ("eight wires", 20.0, {"nblocks": 0, "nearest_chans": 8, **OF_FEW}),
         ("16 contacts", 20.0, {"nblocks": 0}),
         ("32 contacts", 20.0, {}),
         ("32 contacts", 3.0, {"batch_size": 22_500}),
@@ -134,7 +134,7 @@ def test_what_somebody_chose_wins_over_the_shape() -> None:
     params = {"do_CAR": True, "nearest_chans": 3}
     backend = Kilosort4Backend(SortingPipelineConfig.model_validate({"sorter": {"params": params}}))
 
-    assert set(backend.shape_choices(recording)) == {"nblocks", DIVIDE_FEW_SPIKES}
+    assert set(backend.shape_choices(recording)) == {"nblocks", *OF_FEW}
     assert backend.sorter_params(recording).items() >= {**params, "nblocks": 0}.items()
 
 

@@ -20,6 +20,7 @@ from spikeinterface.sorters.utils import SpikeSortingError
 from sort_assets.backends.failure_classification import classify
 from sort_assets.backends.failure_rules import Evidence
 from sort_assets.backends.kilosort4 import Kilosort4Backend, stages
+from sort_assets.backends.kilosort4.built_in_waveforms import waveforms_of_package
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.spikeinterface_backend import compute_threads
 from sort_assets.config import RecordingConfig, SortingPipelineConfig
@@ -259,24 +260,12 @@ class TestProvoked:
         assert "managed_python_loggers" in failure.remedy
 
 
-@pytest.fixture
-def own_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waveforms in place of those that Kilosort would download, which have the same shapes."""
-    utils = pytest.importorskip("kilosort.utils")
-    time = np.arange(61) - 20
-    waveforms = np.stack([-np.exp(-((time / width) ** 2)) for width in (3, 4, 5, 6, 7, 8)]).astype("float32")
-    waveforms /= np.linalg.norm(waveforms, axis=1, keepdims=True)
-    components = np.linalg.svd(waveforms, full_matrices=False)[2].astype("float32")
-    np.savez(tmp_path / "wTEMP.npz", wTEMP=waveforms, wPCA=components)
-    monkeypatch.setattr(utils, "DOWNLOADS_DIR", tmp_path)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_templates")
 def test_silence_with_built_in_waveforms_has_no_spikes(tmp_path: Path) -> None:
     recording = write(np.zeros((5 * RATE, 4), "float32"), tmp_path)
 
-    failure = failure_of(recording, tmp_path, templates_from_data=False)
+    with waveforms_of_package():
+        failure = failure_of(recording, tmp_path, templates_from_data=False)
 
     assert type(failure) is TooFewSpikesError
     assert failure.stage == stages.DETECTION

@@ -99,8 +99,9 @@ def test_settings_that_fit_are_not_blamed(tetrode: BaseRecording) -> None:
 
 
 def test_a_later_start_is_advised_last_and_only_where_a_good_part_was_seen_to_be_silent() -> None:
-    all_along = missed(backend_of({}), plain(150.0), too_few())
-    late = missed(backend_of({}), plain(150.0, silent_s=20.0), too_few())
+    learning = {"templates_from_data": True}
+    all_along = missed(backend_of(learning), plain(150.0), too_few())
+    late = missed(backend_of(learning), plain(150.0, silent_s=20.0), too_few())
 
     assert "learns waveforms from every 25th batch" not in all_along.remedy
     assert late.remedy.startswith("(1) The thresholds may still be too high")
@@ -108,11 +109,15 @@ def test_a_later_start_is_advised_last_and_only_where_a_good_part_was_seen_to_be
     assert "stretches that were looked at in the first 2" in late.remedy
 
 
-def test_on_few_channels_a_sorter_that_needs_fewer_spikes_is_advised(tetrode: BaseRecording) -> None:
-    of_few = missed(backend_of({}), tetrode, too_few())
+def test_on_few_channels_learning_from_few_spikes_is_named_where_somebody_chose_it(tetrode: BaseRecording) -> None:
+    by_default = missed(backend_of({}), tetrode, too_few())
+    learning = missed(backend_of({"templates_from_data": True}), tetrode, too_few())
 
-    assert "(2) A few cells of 1 to 3 Hz may leave Kilosort too few spikes to learn from" in of_few.remedy
-    assert "sort again with the preset mountainsort5" in of_few.remedy
+    assert "too few spikes to learn from" not in by_default.remedy
+    assert "Th_single_ch" not in by_default.remedy
+    assert "(2) A few cells of 1 to 3 Hz may leave Kilosort too few spikes to learn from" in learning.remedy
+    assert "set sorter.params.templates_from_data to false" in learning.remedy
+    assert "sort again with the preset mountainsort5" in learning.remedy
 
 
 def test_a_few_clear_spikes_are_a_failure_in_hedged_words() -> None:

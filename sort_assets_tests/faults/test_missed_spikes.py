@@ -27,7 +27,7 @@ Write = Callable[[BaseRecording, Path], Path]
 
 UP_TO_SORTING = ("preprocessed_recording", "binary_dat", "sorting")
 BY_GROUP = {"recording": {"split_by": "group"}, "execution": {"n_jobs": 1}, "sorter": {"device": "cpu"}}
-CHOSEN = {"do_CAR": False, "nblocks": 0, "nearest_chans": 4}
+CHOSEN = {"do_CAR": False, "nblocks": 0, "nearest_chans": 4, "templates_from_data": False}
 ENOUGH = 0.8
 
 
@@ -64,7 +64,9 @@ def test_tetrodes_in_an_nwb_file_are_sorted_by_default(
     result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
 
     assert result.success
-    assert np.all(unit_accuracies(known, StoredSorting(home.roots, key).load()) >= ENOUGH)
+    found = StoredSorting(home.roots, key).load()
+    assert np.all(unit_accuracies(known, found) >= ENOUGH)
+    assert found.get_num_units() == known.get_num_units()
     chosen = home.store.artefact(key, "sorting").manifest.details["chosen_by_shape"]
     assert list(chosen) == ["ElectricalSeries_0", "ElectricalSeries_1"]
     for of_group in chosen.values():
@@ -83,7 +85,9 @@ def test_every_shape_is_sorted_by_default(module_home: Home, shape: str, groups:
     result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
 
     assert result.success
-    accuracies = unit_accuracies(known, StoredSorting(home.roots, key).load())
+    found = StoredSorting(home.roots, key).load()
+    accuracies = unit_accuracies(known, found)
+    assert found.get_num_units() <= known.get_num_units() + 1
     assert np.all(accuracies >= ENOUGH), f"{write.__name__}, {groups} x {shape}: {np.round(accuracies, 2)}"
 
 
@@ -97,7 +101,8 @@ def test_a_group_whose_spikes_are_missed_does_not_take_the_others_with_it(
     traces[: noise.get_num_samples(), 4:] = noise.get_traces()  # Kilosort learns from the first batch alone
     key = home.register(write_nwb(recording_of(traces, recording), home.roots.recordings / "late.nwb"))
 
-    result = home.materialize(key, *UP_TO_SORTING, config=BY_GROUP)
+    learning = {**BY_GROUP, "sorter": {"device": "cpu", "params": {"templates_from_data": True}}}
+    result = home.materialize(key, *UP_TO_SORTING, config=learning)
 
     assert result.success
     units = StoredSorting(home.roots, key).load()

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.failure_rules import FailureRule
 from sort_assets.backends.kilosort4 import memory_needed, oom_schedule
+from sort_assets.backends.kilosort4.built_in_waveforms import (
+    learns_as_by_default,
+    waveforms_in_package,
+    waveforms_of_package,
+)
 from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu, clustering_in_less_memory
 from sort_assets.backends.kilosort4.expandable_segments import allocator_setting, use_expandable_segments
 from sort_assets.backends.kilosort4.failures import FAILURE_RULES
 from sort_assets.backends.kilosort4.few_spikes import FEWEST_SPIKES_TO_DIVIDE, few_spikes_divided, undivided_places
 from sort_assets.backends.kilosort4.gpu_utilisation import without_gpu_utilisation
 from sort_assets.backends.kilosort4.missed_spikes import likely_causes
-from sort_assets.backends.kilosort4.shape import shape_defaults
+from sort_assets.backends.kilosort4.shape import BUILT_IN_WAVEFORMS, shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.oom_schedule import OomSchedule
 from sort_assets.backends.shape import ShapeChoice, ShapeChoices, values
@@ -88,7 +93,10 @@ class Kilosort4Backend(SpikeInterfaceBackend):
             )
 
     def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
-        return shape_defaults(recording)
+        choices = shape_defaults(recording)
+        if not learns_as_by_default(self.config.sorter.params) or waveforms_in_package() is None:
+            return {name: choice for name, choice in choices.items() if name != BUILT_IN_WAVEFORMS}
+        return choices
 
     def likely_causes(
         self, recording: BaseRecording, reason: UnsortableRecordingError, spikes: ClearSpikes
@@ -116,7 +124,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
         if self.config.sorter.device != "cpu":
             use_expandable_segments()
         few = few_spikes_divided() if self.input_choices(recording) else nullcontext()
-        with few, clustering_in_less_memory(), without_gpu_utilisation():
+        with waveforms_of_package(), few, clustering_in_less_memory(), without_gpu_utilisation():
             super().run_here(recording, folder)
 
     def effective_params(self, output_folder: Path) -> dict[str, Any]:

@@ -50,8 +50,8 @@ _SPIKES = re.compile(r"\b(\d+) spikes extracted in")
 _IF_THE_REST_HAS_SPIKES = (
     "Look at the recording. If there are spikes where Kilosort did not look, let the recording begin where they do "
     "(recording.start_s). If they are weak, lower sorter.params.Th_single_ch. Or set "
-    "sorter.params.templates_from_data to false and nt to 61: Kilosort then learns nothing, and detects with waveforms "
-    "of its own, which it downloads once and for which this machine needs a network that first time."
+    "sorter.params.templates_from_data to false and nt to 61: Kilosort then learns nothing, and detects with its "
+    "built-in waveforms."
 )
 _LOWER_THRESHOLDS = (
     "If the recording does have spikes, lower sorter.params.Th_universal and sorter.params.Th_learned by one or two."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sort_assets.backends.kilosort4.shape import reference_holds_spikes, why_no_drift
+from sort_assets.backends.kilosort4.shape import BUILT_IN_WAVEFORMS, reference_holds_spikes, why_no_drift
 from sort_assets.errors import TooFewSpikesError, TooShortRecordingError
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 
@@ -36,6 +36,7 @@ def likely_causes(
         What the recording shows.
     """
     channels = recording.get_num_channels()
+    learns = params[BUILT_IN_WAVEFORMS]
     if params["do_CAR"] and reference_holds_spikes(recording):
         yield (
             f"sorter.params.do_CAR is true: the median of {channels} channels takes away spikes that most of them "
@@ -53,21 +54,23 @@ def likely_causes(
         usual = ", ".join(f"{name} {_DEFAULT_THRESHOLDS[name]:g}" for name in raised)
         yield f"{asked}, above Kilosort's default ({usual}): leave it out."
     else:
+        first = "sorter.params.Th_single_ch (6) to 5 or 4, then " if learns else "sorter.params."
         yield (
-            "The thresholds may still be too high for this recording: lower sorter.params.Th_single_ch (6) to 5 or 4, "
-            "then Th_universal (9) and Th_learned (8) by one or two."
+            f"The thresholds may still be too high for this recording: lower {first}Th_universal (9) and Th_learned "
+            "(8) by one or two."
         )
     batch_s = params["batch_size"] / float(recording.sampling_frequency)
-    if not isinstance(reason, TooShortRecordingError) and _is_silent_first(spikes, batch_s):
+    if learns and not isinstance(reason, TooShortRecordingError) and _is_silent_first(spikes, batch_s):
         yield (
             f"Kilosort learns waveforms from every 25th batch of {batch_s:g} s, beginning with the first, and the "
             f"{spikes.empty_before} stretches that were looked at in the first {spikes.first_s:.0f} s show no clear "
             "spikes: if nothing is wanted of that time, let the recording begin there (recording.start_s)."
         )
-    if channels < FEWEST_FOR_REFERENCE and isinstance(reason, TooFewSpikesError):
+    if learns and channels < FEWEST_FOR_REFERENCE and isinstance(reason, TooFewSpikesError):
         yield (
             "A few cells of 1 to 3 Hz may leave Kilosort too few spikes to learn from, as it looks at one batch in 25 "
-            "for that: sort again with the preset mountainsort5."
+            "for that: set sorter.params.templates_from_data to false, nt to 61 and n_pcs to 6, and it takes its "
+            "built-in waveforms; or sort again with the preset mountainsort5."
         )
 
 

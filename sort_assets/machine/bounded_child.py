@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 _TIME_IS_OVER = "Timeout ("
 """What `faulthandler.dump_traceback_later` writes, by which a process bounds a part of its work."""
@@ -29,16 +30,16 @@ class NoAnswerError(Exception):
         self.late = late
 
 
-def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
-    """What a module prints that runs in a process of its own.
+def ask_child(program: Path, *arguments: str, limit_s: float, environment: Mapping[str, str] | None = None) -> str:
+    """What a Python program prints, in a process of its own.
 
     A call into a driver that hangs can be interrupted in no thread, and one that sleeps in the kernel not even by
     killing its process. So the process is killed when its time is over, and left to itself: it has nothing of ours.
 
     Parameters
     ----------
-    module : str
-        Runs as `python -m`.
+    program : Path
+        A file that imports nothing of sort_assets, which not every process finds as this one does.
     *arguments : str
         For it.
     limit_s : float
@@ -52,7 +53,7 @@ def ask_child(module: str, *arguments: str, limit_s: float, environment: Mapping
         When there is no answer.
     """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
+        [sys.executable, "-P", str(program), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

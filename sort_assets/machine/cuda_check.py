@@ -21,7 +21,7 @@ from sort_assets.machine.cuda_reasons import CudaStart, describe, explain, find_
 from sort_assets.machine.gpus import Gpu, find_gpus
 from sort_assets.machine.versions import torch_version_text
 
-_START = "sort_assets.machine.cuda_start"
+_START = Path(__file__).with_name("cuda_start.py")
 _LIMIT_S = 180.0
 """For importing torch, which a slow share delays, and for starting CUDA, which has a limit of its own."""
 _REMEMBERED_S = 6 * 3600.0

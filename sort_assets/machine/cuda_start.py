@@ -1,4 +1,4 @@
-"""The process that starts CUDA on the first visible device: `python -m sort_assets.machine.cuda_start CAPABILITY`.
+"""The program that starts CUDA on the first visible device. Its argument is the compute capability, like 86, if known.
 
 It prints two lines of JSON. The first describes the installed torch: for which compute capabilities it was built, and
 which other builds of the same version have code for the one that is named (like 86). The second is the error, null when

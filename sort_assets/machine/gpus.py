@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sort_assets.errors import GpuDriverError
 from sort_assets.machine.bounded_child import NoAnswerError, ask_child
 
-_LISTING = "sort_assets.machine.nvml_listing"
+_LISTING = Path(__file__).with_name("nvml_listing.py")
 _LIMIT_S = 10.0
 """A machine with eight GPUs whose driver is not kept loaded (no persistence mode) takes some seconds to answer."""
 _MIG = "MIG-"
@@ -103,25 +103,12 @@ def list_gpus() -> list[Gpu]:
     GpuDriverError
         When the driver does not answer, or says that it is in trouble.
     """
-    found, visible = _list_all(), _visible()
+    found, visible = list_machine_gpus(), _visible()
     return select_visible(found, visible) if found and visible is not None else found
 
 
-def doubtful_order() -> str | None:
-    """The value of `CUDA_VISIBLE_DEVICES`, where sort_assets and CUDA may read its indices differently; else None."""
-    visible = _visible() or ""
-    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not any(
-        word.strip().isdigit() for word in visible.split(",")
-    ):
-        return None
-    return visible if len({gpu.name for gpu in _list_all() if not gpu.parent}) > 1 else None
-
-
-def _visible() -> str | None:
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
-
-
-def _list_all() -> list[Gpu]:
+def list_machine_gpus() -> list[Gpu]:
+    """As `list_gpus`, whatever `CUDA_VISIBLE_DEVICES` hides."""
     try:
         listed = json.loads(ask_child(_LISTING, limit_s=_LIMIT_S))
     except NoAnswerError as error:
@@ -132,6 +119,26 @@ def _list_all() -> list[Gpu]:
     if code:
         raise _unusable(f"NVIDIA's driver is in trouble: {listed['words']} (NVML error {code}).", _remedy(code))
     return [_gpu(device, listed) for device in listed["devices"]]
+
+
+def doubtful_order(gpus: Sequence[Gpu]) -> str | None:
+    """The value of `CUDA_VISIBLE_DEVICES`, where sort_assets and CUDA may read its indices differently; else None.
+
+    Parameters
+    ----------
+    gpus : sequence of Gpu
+        All of the machine.
+    """
+    visible = _visible() or ""
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not any(
+        word.strip().isdigit() for word in visible.split(",")
+    ):
+        return None
+    return visible if len({gpu.name for gpu in gpus if not gpu.parent}) > 1 else None
+
+
+def _visible() -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def _unusable(message: str, remedy: str) -> GpuDriverError:

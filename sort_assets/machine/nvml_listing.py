@@ -1,4 +1,4 @@
-"""The process that asks NVIDIA's management library for the devices: `python -m sort_assets.machine.nvml_listing`.
+"""The program that asks NVIDIA's management library for the devices.
 
 It prints one line of JSON: `{"code": NVML's error or 0, "words": its text, "driver": …, "cuda_driver": …, "devices":
 […]}`. What a device does not tell is null. A device that can't be asked at all has "code" and "words" of its own. This

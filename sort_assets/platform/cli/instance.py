@@ -76,7 +76,7 @@ def up(port: int) -> None:
     with errors_in_words():
         roots = prepare_home()
         with open_instance() as instance:
-            sorts = size_gpu_pool(instance)
+            sorts = size_gpu_pool(instance, say)
         allow_runs_for(sorts)
         say(f"Sorts at the same time: {sorts}")
         sys.exit(run_servers(roots, port, say))

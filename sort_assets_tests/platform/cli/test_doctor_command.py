@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,44 @@ def test_an_order_of_cards_that_cuda_reads_differently_is_warned_of(
 
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     assert len(shown_of_gpus(home.invoke("doctor", "--json"))) == 1
+
+
+def test_a_card_whose_memory_others_hold_is_warned_of_with_their_pids(home: Home, driver: FakeDriver) -> None:
+    driver.answer("gpu=NVIDIA A100,GPU-a100,80,77,8.0;proc=4711:77", capability=80)
+
+    # In a process of its own, which loads the driver's library.
+    ((level, detail, remedy),) = shown_of_gpus(home.command("sort-assets", "doctor", "--json"))
+
+    assert level == "warning"
+    assert "3 GiB free, GPU-a100: torch computes on it; little of its memory is free, pid 4711 holds 77 GiB" in detail
+    assert "end it or wait" in remedy
+
+
+@pytest.mark.parametrize(
+    ("vendor", "says"),
+    [("0x10de", "its driver is not installed"), ("0x1002", "those of AMD are not used"), ("0x8086", "none found")],
+)
+def test_without_a_driver_it_is_said_what_card_is_there(
+    vendor: str, says: str, home: Home, driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer("init=12")
+    card = tmp_path / "pci" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text(f"{vendor}\n")
+    (card / "class").write_text("0x030000\n")
+    monkeypatch.setattr(gpus, "_PCI", card.parent)
+
+    ((level, detail, _),) = shown_of_gpus(home.invoke("doctor", "--json"))
+
+    assert level == "warning"
+    assert says in detail
+
+
+def test_cards_that_are_hidden_are_named(home: Home, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.answer(A4000)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    ((level, detail, _),) = shown_of_gpus(home.invoke("doctor", "--json"))
+
+    assert level == "warning"
+    assert "CUDA_VISIBLE_DEVICES hides all (NVIDIA RTX A4000)" in detail

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -11,11 +13,16 @@ import numpy as np
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingProbeError, ProbeGeometryError, UnreadableRecordingError
-from sort_assets.recordings.formats.reading import readable
+from sort_assets.recordings.formats.reading import MIN_SORTABLE_RATE_HZ, readable
 
 if TYPE_CHECKING:
     from probeinterface import Probe
     from spikeinterface.core import BaseRecording
+
+
+_COUNTED_STREAM = re.compile(r"(?P<source>Neuropix.*)\.(?P<number>\d+)")
+_ONE_STREAM = ("NP2", "PRB2")
+"""Part numbers of probes whose only stream has the whole band begin so."""
 
 
 def read_probe(settings: Path, folder: Path, num_electrodes: int, config: RecordingConfig) -> Probe | None:
@@ -47,7 +54,7 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
         # probeinterface treats settings that it can't parse as those of a recording without such a probe.
         with readable(settings):
             _ = settings.is_file() and ElementTree.parse(settings)
-        probe = _neuropixels(settings, folder.name)
+        probe = _neuropixels(settings, folder)
     # Readouts, electrodes and part numbers that probeinterface does not know raise anything.
     except Exception as error:
         if config.probe_file is not None:
@@ -75,29 +82,50 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
     )
 
 
-def _neuropixels(settings: Path, stream: str) -> Probe | None:
+def _neuropixels(settings: Path, folder: Path) -> Probe | None:
     """The stream's probe, or None where it is no Neuropixels or nothing is known of it."""
     import probeinterface
 
     if not settings.is_file():
         return None
-    known = probeinterface.has_neuropixels_probes(settings, stream_name=stream)
-    if not known and not _is_counted(settings, stream):
+    if probeinterface.has_neuropixels_probes(settings, stream_name=folder.name):
+        return probeinterface.read_openephys_neuropixels(settings, stream_name=folder.name)
+    serial_number = _counted_probe(settings, folder)
+    if serial_number is None:
         return None
-    return probeinterface.read_openephys_neuropixels(settings, stream_name=stream)
+    return probeinterface.read_openephys_neuropixels(settings, serial_number=serial_number)
 
 
-def _is_counted(settings: Path, stream: str) -> bool:
-    """Whether a stream is called after the number of its probe, as before version 0.6 of the GUI.
+def _counted_probe(settings: Path, folder: Path) -> str | None:
+    """The serial number of the probe of a stream that is called after its number, as before version 0.6 of the GUI.
 
     Settings of these versions list no streams, from which probeinterface (up to 0.4.2) tells whether there are probes.
-    With several probes that have two streams each, action and field potentials, streams and probes count differently.
+    It also takes the number of a stream for that of a probe, while probes of the first generation have two streams,
+    action and field potentials. Where the rates of the recorded streams do not fit that, nothing is known.
     """
+    found = _COUNTED_STREAM.fullmatch(folder.name)
     root = ElementTree.parse(settings).getroot()
-    probes = list(root.iter("NP_PROBE"))
-    has_one_stream_each = all(probe.get("probe_part_number", "").startswith("NP2") for probe in probes)
-    is_counted = next(root.iter("STREAM"), None) is None and re.fullmatch(r"Neuropix.*\.\d+", stream) is not None
-    return bool(probes) and is_counted and (has_one_stream_each or len(probes) == 1)
+    if found is None or next(root.iter("STREAM"), None) is not None:
+        return None
+    bands: list[tuple[str, bool]] = []
+    for probe in root.iter("NP_PROBE"):
+        serial_number = probe.get("probe_serial_number", "")
+        bands.append((serial_number, True))
+        if not probe.get("probe_part_number", "").startswith(_ONE_STREAM):
+            bands.append((serial_number, False))
+    for number, rate_hz in _recorded_rates(folder.parents[1] / "structure.oebin", found["source"]):
+        if number >= len(bands) or bands[number][1] != (rate_hz >= MIN_SORTABLE_RATE_HZ):
+            return None
+    number = int(found["number"])
+    return bands[number][0] if number < len(bands) and bands[number][1] else None
+
+
+def _recorded_rates(structure: Path, source: str) -> Iterator[tuple[int, float]]:
+    """Number and rate of the streams of one source that were recorded."""
+    for stream in json.loads(structure.read_text(encoding="utf-8"))["continuous"]:
+        found = _COUNTED_STREAM.fullmatch(str(stream["folder_name"]).strip("/"))
+        if found is not None and found["source"] == source:
+            yield int(found["number"]), float(stream["sample_rate"])
 
 
 def order_converters(recording: BaseRecording) -> None:

@@ -184,13 +184,13 @@ class Rules:
                 ignored = True
         return ignored
 
-    def concatenates(self, relative: str, sidecar: Sidecar | None = None) -> bool:
-        """Whether a folder is declared to be one recording, made of the files in it."""
+    def concatenates(self, relative: str, sidecar: Sidecar | None = None, *, default: bool = False) -> bool:
+        """Whether a folder is declared to be one recording, made of the files in it; `default` where nothing is."""
         if sidecar is not None and sidecar.statements.concatenate is not None:
             return sidecar.statements.concatenate
         path = as_folder(relative)
         said = (rule.body.statements.concatenate for rule in self._about_concatenate if rule.patterns.match(path))
-        return bool(next(said, False))
+        return bool(next(said, default))
 
     def describes_binary(self, relative: str, sidecar: Sidecar | None = None) -> bool:
         """Whether something says how a plain binary file at this path is laid out."""

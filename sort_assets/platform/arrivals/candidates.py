@@ -23,6 +23,7 @@ from sort_assets.errors import (
 )
 from sort_assets.recordings.fingerprint import is_clutter
 from sort_assets.recordings.formats.chosen_reader import takes_folder
+from sort_assets.recordings.formats.intan_parts import are_parts
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary
 from sort_assets.recordings.formats.reading import not_allowed
 from sort_assets.recordings.formats.table import KNOWN_FORMATS
@@ -130,8 +131,8 @@ class WalkRules(Protocol):
     def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
         """Whether nothing in this folder is a recording."""
 
-    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether the folder is one recording, its files concatenated."""
+    def concatenates(self, relative: str, sidecar: Path | None, *, default: bool) -> bool:
+        """Whether the folder is one recording, its files concatenated; `default` where nobody says so."""
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """Whether the file is a plain binary that is described."""
@@ -278,7 +279,7 @@ class _Walk:
         names = {inner.name for inner in entries}
         reader = self._reader_of(relative, sidecar.path, is_own=own is not None)
         whole = any(one.may_be_folder(entry.name, names) for one in KNOWN_FORMATS) or takes_folder(reader)
-        if not whole and not self.rules.concatenates(relative, sidecar.path):
+        if not whole and not self.rules.concatenates(relative, sidecar.path, default=are_parts(entry.name, names)):
             return entries, sidecar
         if position <= self.after:
             return None

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from sort_assets.config.presets import DEFAULT_PRESET
@@ -202,11 +203,12 @@ class FolderRules:
             self._ignored.append(IgnoreFolder(relative, sidecar))
         return ignores
 
-    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether a folder is one recording, its files concatenated."""
+    def concatenates(self, relative: str, sidecar: Path | None, *, default: bool) -> bool:
+        """Whether a folder is one recording, its files concatenated; not by default where its files are registered."""
         entry = self.entries.get(relative)
         is_one = entry is not None and entry.state in (State.REGISTERED, State.FORGOTTEN)
-        return is_one or self.rules.concatenates(relative, sidecar)
+        default = default and relative not in self._folders_of_files
+        return is_one or self.rules.concatenates(relative, sidecar, default=default)
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """Whether a file is a plain binary that is described."""
@@ -215,6 +217,12 @@ class FolderRules:
     def names_reader(self, relative: str, sidecar: Path | None) -> str:
         """The reader of SpikeInterface that is said to open a file or folder; "" for none."""
         return self.rules.names_reader(relative, sidecar)
+
+    @cached_property
+    def _folders_of_files(self) -> frozenset[str]:
+        """The folders that directly hold registered recordings."""
+        registered = (entry for entry in self.entries.values() if entry.state is State.REGISTERED)
+        return frozenset(entry.path.rpartition("/")[0] for entry in registered)
 
     def take_ignored(self) -> list[IgnoreFolder]:
         """The folders that were ignored since the last call."""

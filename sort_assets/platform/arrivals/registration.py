@@ -24,6 +24,7 @@ from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
+from sort_assets.recordings.formats.intan_parts import are_parts
 from sort_assets.recordings.formats.table import KNOWN_FORMATS, find_format, folder_entries
 from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.recordings.key import RecordingKey
@@ -301,6 +302,8 @@ def _is_recording(path: Path, beside: set[str]) -> bool:
     if path.is_file() and not any(one.may_be_file(path.name, beside) for one in KNOWN_FORMATS):
         return False
     try:
-        return find_format(path) is not None
+        if find_format(path) is not None:
+            return True
     except RecordingError:
         return True
+    return path.is_dir() and are_parts(path.name, {entry.name for entry in path.iterdir()})

@@ -104,9 +104,9 @@ class RecordingRules:
         """Whether nothing in a folder is a recording."""
         return self.rules.ignores_folder(relative, self.sidecar(sidecar))
 
-    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        """Whether a folder is one recording, its files concatenated."""
-        return self.rules.concatenates(relative, self.sidecar(sidecar))
+    def concatenates(self, relative: str, sidecar: Path | None, *, default: bool = False) -> bool:
+        """Whether a folder is one recording, its files concatenated; `default` where nobody says so."""
+        return self.rules.concatenates(relative, self.sidecar(sidecar), default=default)
 
     def describes_binary(self, relative: str, sidecar: Path | None) -> bool:
         """Whether a file is a plain binary that is described."""

@@ -21,8 +21,8 @@ class _Rules:
     def ignores_folder(self, relative: str, sidecar: Path | None) -> bool:
         return self._rules.ignores_folder(relative)
 
-    def concatenates(self, relative: str, sidecar: Path | None) -> bool:
-        return self._rules.concatenates(relative)
+    def concatenates(self, relative: str, sidecar: Path | None, *, default: bool) -> bool:
+        return self._rules.concatenates(relative, default=default)
 
     def names_reader(self, relative: str, sidecar: Path | None) -> str:
         return self._rules.names_reader(relative)
@@ -207,6 +207,15 @@ def test_an_ignored_folder_is_not_looked_into_and_a_declared_session_is_one_reco
     rules = "rules: [{match: junk/, ignore: true}, {match: 'sessions/*/', concatenate: true}]"
 
     assert _found(tmp_path, rules) == ["sessions/notes.nwb", "sessions/one"]
+
+
+def test_intan_s_files_of_each_minute_are_one_recording_unless_a_rule_says_that_they_are_not(tmp_path: Path) -> None:
+    names = [f"s_240105_10{minute}00" for minute in (15, 16, 17)]
+    _files(tmp_path, *(f"{names[0]}/{name}.rhd" for name in names))
+
+    assert _found(tmp_path) == [names[0]]
+    apart = _found(tmp_path, "rules: [{match: 's_*/', concatenate: false}]")
+    assert apart == [f"{names[0]}/{name}.rhd" for name in names]
 
 
 def test_plain_binaries_are_recordings_only_where_a_rule_describes_them(tmp_path: Path) -> None:

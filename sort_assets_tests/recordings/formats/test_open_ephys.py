@@ -25,7 +25,7 @@ from sort_assets.recordings import boundaries, open_recording, recognise, sortab
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.clock_check import clock as clock_check
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
-from sort_assets.recordings.formats.open_ephys_probe import order_converters
+from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
 from sort_assets.recordings.headers import read_header
 from sort_assets.testing.ground_truth import GAIN_TO_UV
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -505,6 +505,43 @@ def test_probes_of_a_gui_before_streams_had_names_are_counted(tmp_path: Path) ->
     serials = [one.get_probe().serial_number or one.get_probe().annotations["serial_number"] for one in recordings]
     assert len(set(serials)) == 2
     assert all(one.get_property("inter_sample_shift") is not None for one in recordings)
+
+
+@pytest.mark.parametrize(
+    ("rates_hz", "probes"),
+    [
+        ((30_000.0, 2500.0, 30_000.0, 2500.0), {0: "11", 2: "12"}),
+        ((30_000.0, 30_000.0), {0: None, 1: None}),  # as no version of the GUI counts probes with two streams each
+    ],
+)
+def test_probes_with_two_streams_are_counted_where_the_rates_say_so(
+    rates_hz: tuple[float, ...], probes: dict[int, str | None], tmp_path: Path
+) -> None:
+    places = " ".join(f'CH{channel}="{(27, 59, 11, 43)[channel % 4]}"' for channel in range(384))
+    heights = " ".join(f'CH{channel}="{20 * (channel // 2)}"' for channel in range(384))
+    described = "".join(
+        f'<NP_PROBE slot="2" port="{serial}" dock="1" probe_serial_number="{serial}" probe_part_number="NP1000" '
+        f'apGainValue="500x" lfpGainValue="250x"><CHANNELS {places}/><ELECTRODE_XPOS {places}/>'
+        f"<ELECTRODE_YPOS {heights}/></NP_PROBE>"
+        for serial in (11, 12)
+    )
+    settings = tmp_path / "settings.xml"
+    settings.write_text(
+        "<SETTINGS><INFO><VERSION>0.5.5.4</VERSION></INFO><SIGNALCHAIN>"
+        '<PROCESSOR name="Sources/Neuropix-PXI" libraryVersion="0.3.3" NodeId="100"><EDITOR>'
+        f'{described}</EDITOR></PROCESSOR><PROCESSOR name="Filters/Record Node" NodeId="102"/></SIGNALCHAIN></SETTINGS>'
+    )
+    streams = [
+        {"folder_name": f"Neuropix-PXI-100.{number}/", "sample_rate": rate} for number, rate in enumerate(rates_hz)
+    ]
+    (tmp_path / "structure.oebin").write_text(json.dumps({"continuous": streams}))
+
+    read = {
+        number: read_probe(settings, tmp_path / "continuous" / f"Neuropix-PXI-100.{number}", 384, RecordingConfig())
+        for number in probes
+    }
+
+    assert {number: probe and probe.serial_number for number, probe in read.items()} == probes
 
 
 @pytest.mark.parametrize("order", ["reversed", "shuffled"])

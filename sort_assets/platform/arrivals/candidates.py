@@ -26,7 +26,7 @@ from sort_assets.recordings.formats.chosen_reader import takes_folder
 from sort_assets.recordings.formats.intan_parts import are_parts
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary
 from sort_assets.recordings.formats.reading import not_allowed
-from sort_assets.recordings.formats.table import KNOWN_FORMATS
+from sort_assets.recordings.formats.table import may_be_file, may_be_folder
 
 Position = tuple[str, ...]
 """The parts of a path relative to the root; compared part by part, they are in the order of the walk."""
@@ -278,7 +278,7 @@ class _Walk:
         entries = _list(path)
         names = {inner.name for inner in entries}
         reader = self._reader_of(relative, sidecar.path, is_own=own is not None)
-        whole = any(one.may_be_folder(entry.name, names) for one in KNOWN_FORMATS) or takes_folder(reader)
+        whole = may_be_folder(entry.name, names) or takes_folder(reader)
         if not whole and not self.rules.concatenates(relative, sidecar.path, default=are_parts(entry.name, names)):
             return entries, sidecar
         if position <= self.after:
@@ -296,7 +296,7 @@ class _Walk:
     ) -> Candidate | None:
         sidecar = _sidecar(own) if own else inherited
         reader = self._reader_of("/".join(position), sidecar.path, is_own=own is not None)
-        known = _has_known_name(entry.name, beside) or bool(reader and not takes_folder(reader))
+        known = may_be_file(entry.name, beside) or bool(reader and not takes_folder(reader))
         if not (known or may_be_plain_binary(entry.name)) or _PARTIAL.search(entry.name):
             return None
         if not known and not self.rules.describes_binary("/".join(position), sidecar.path):
@@ -318,10 +318,6 @@ class _Walk:
         if position != self.after:
             yield Refusal(position, problem)
         yield Checkpoint((*position, _END))
-
-
-def _has_known_name(name: str, beside: Set[str]) -> bool:
-    return any(one.may_be_file(name, beside) for one in KNOWN_FORMATS)
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:
@@ -394,7 +390,7 @@ def _refuse_link_outside(root: Path, entry: os.DirEntry[str]) -> None:
     if target.is_relative_to(root):
         return
     names = (entry.name, target.name)
-    if any(may_be_plain_binary(name) or _has_known_name(name, {name}) for name in names) or target.is_dir():
+    if any(may_be_plain_binary(name) or may_be_file(name, {name}) for name in names) or target.is_dir():
         raise OutsideRecordingsRootError(
             f"'{entry.path}' is a symbolic link that leads outside the recordings root.",
             remedy="Put the recordings themselves below the root, mount their disk there, or make the root a folder "

@@ -25,7 +25,7 @@ from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.formats.intan_parts import are_parts
-from sort_assets.recordings.formats.table import KNOWN_FORMATS, find_format, folder_entries
+from sort_assets.recordings.formats.table import find_format, folder_entries, may_be_file
 from sort_assets.recordings.headers import RecordingHeader, read_header
 from sort_assets.recordings.key import RecordingKey
 
@@ -299,7 +299,7 @@ def _add_partitions(instance: dg.DagsterInstance, keys: list[str]) -> set[str]:
 
 
 def _is_recording(path: Path, beside: set[str]) -> bool:
-    if path.is_file() and not any(one.may_be_file(path.name, beside) for one in KNOWN_FORMATS):
+    if path.is_file() and not may_be_file(path.name, beside):
         return False
     try:
         if find_format(path) is not None:

@@ -101,14 +101,13 @@ _NSX = tuple(f".ns{number}" for number in range(1, 7))
 _FAST_NSX = (".ns4", ".ns5", ".ns6")
 
 
-def _is_nsx(name: str, beside: Set[str]) -> bool:
+def _is_fastest_nsx(name: str, beside: Set[str]) -> bool:
     """Field potentials (.ns1 to .ns3) beside a faster file are a part of that one's session."""
-    lower = name.lower()
-    return lower.endswith(_NSX) and (lower.endswith(_FAST_NSX) or not beside_it(name, beside, *_FAST_NSX))
+    return name.lower().endswith(_FAST_NSX) or not beside_it(name, beside, *_FAST_NSX)
 
 
-def _is_dat_with_xml(name: str, beside: Set[str]) -> bool:
-    return name.lower().endswith(".dat") and beside_it(name, beside, ".xml")
+def _has_xml(name: str, beside: Set[str]) -> bool:
+    return beside_it(name, beside, ".xml")
 
 
 def _has_neuroscope_xml(path: Path) -> bool:
@@ -116,8 +115,8 @@ def _has_neuroscope_xml(path: Path) -> bool:
     return path.suffix.lower() == ".dat" and begins_with_text((".xml",), b"<acquisitionSystem")(xml)
 
 
-def _is_bin_with_set(name: str, beside: Set[str]) -> bool:
-    return name.lower().endswith(".bin") and beside_it(name, beside, ".set")
+def _has_set(name: str, beside: Set[str]) -> bool:
+    return beside_it(name, beside, ".set")
 
 
 def _has_axona_set(path: Path) -> bool:
@@ -128,7 +127,7 @@ MAKERS = (
     _row(
         "blackrock",
         "Blackrock and Ripple (.ns1 to .ns6)",
-        _is_nsx,
+        ending(*_NSX, also=_is_fastest_nsx),
         never,
         begins_with(_NSX, b"NEURALSG", b"NEURALCD", b"BRSMPGRP"),
     ),
@@ -166,7 +165,7 @@ MAKERS = (
     _row("spike2", "CED Spike2 (.smr)", ending(".smr"), never, begins_with((".smr",), b"(C) CED", at=2)),
     _row("ced", "CED Spike2 (.smrx)", ending(".smrx"), never, begins_with((".smrx",))),
     _row("edf", "European Data Format (.edf)", ending(".edf"), never, begins_with((".edf",), b"0   ", foreign=True)),
-    _row("neuroscope", "Neuroscope (.dat with .xml)", _is_dat_with_xml, never, _has_neuroscope_xml),
+    _row("neuroscope", "Neuroscope (.dat with .xml)", ending(".dat", also=_has_xml), never, _has_neuroscope_xml),
     _row("tdt", "Tucker-Davis block (folder with .tsq)", never, holding(".tsq"), holds_file((".tsq",))),
     _row(
         "open_ephys_legacy",
@@ -176,7 +175,7 @@ MAKERS = (
         holds_file((".continuous",), b"header.format"),
     ),
     _row("alphaomega", "Alpha Omega (folder with .mpx)", never, holding(".mpx"), holds_file((".mpx",))),
-    _row("axona", "Axona raw data (.bin with .set)", _is_bin_with_set, never, _has_axona_set),
+    _row("axona", "Axona raw data (.bin with .set)", ending(".bin", also=_has_set), never, _has_axona_set),
     _row("neuronexus", "NeuroNexus Allego (_data.xdat)", ending("_data.xdat"), never, begins_with(("_data.xdat",))),
     _row("axon", "Axon (.abf)", ending(".abf"), never, begins_with((".abf",), b"ABF")),
     _row("neuroexplorer", "NeuroExplorer (.nex)", ending(".nex"), never, begins_with((".nex",), b"NEX1")),

@@ -113,12 +113,10 @@ _REASONS = (
 
 
 def _row(reason: _Reason) -> RecordingFormat:
-    has_suffix = ending(*reason.suffixes)
     # Others use the suffix too, where the beginning is known.
     is_one = begins_with(reason.suffixes, *reason.beginnings, foreign=bool(reason.beginnings))
 
-    def may_be_file(name: str, beside: Set[str]) -> bool:
-        return has_suffix(name, beside) and not _has_samples(name, beside, reason)
+    may_be_file = ending(*reason.suffixes, also=lambda name, beside: not _has_samples(name, beside, reason))
 
     def recognises(path: Path) -> bool:
         if not path.name.lower().endswith(reason.suffixes) or not path.is_file():
@@ -149,7 +147,7 @@ NOT_READ: tuple[RecordingFormat, ...] = (
     RecordingFormat(
         ".meta",
         "is of a SpikeGLX run without action potentials.",
-        may_be_without_spikes,
+        ending(".meta", also=may_be_without_spikes),
         never,
         refuse_without_spikes,
         _no_streams,

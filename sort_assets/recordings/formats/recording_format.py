@@ -68,14 +68,50 @@ def never(*_: object) -> bool:
     return False
 
 
-def ending(*suffixes: str) -> Callable[[str, Set[str]], bool]:
-    """A rule for files: the name ends in one of these, in capital letters or not."""
-    return lambda name, beside: name.lower().endswith(suffixes)  # noqa: ARG005
+@dataclass(frozen=True)
+class Ending:
+    """A rule for files by the end of their names, in capital letters or not.
+
+    Attributes
+    ----------
+    suffixes : tuple of str
+        In small letters.
+    also : callable or None
+        What must hold besides, of the name and of the names of what is beside the file.
+    """
+
+    suffixes: tuple[str, ...]
+    also: Callable[[str, Set[str]], bool] | None = None
+
+    def __call__(self, name: str, beside: Set[str]) -> bool:
+        """Whether a file of this name may be a recording."""
+        return name.lower().endswith(self.suffixes) and (self.also is None or self.also(name, beside))
 
 
-def holding(*suffixes: str) -> Callable[[str, Set[str]], bool]:
-    """A rule for folders: a file directly in it ends in one of these, in capital letters or not."""
-    return lambda name, entries: any(entry.lower().endswith(suffixes) for entry in entries)  # noqa: ARG005
+@dataclass(frozen=True)
+class Holding:
+    """A rule for folders by the end of the names of files directly in them, in capital letters or not."""
+
+    suffixes: tuple[str, ...]
+
+    def __call__(self, name: str, entries: Set[str]) -> bool:
+        """Whether a folder with these entries may be a recording."""
+        return any(entry.lower().endswith(self.suffixes) for entry in entries)
+
+
+def ending(*suffixes: str, also: Callable[[str, Set[str]], bool] | None = None) -> Ending:
+    """The rule for files whose names end in one of these."""
+    return Ending(suffixes, also)
+
+
+def holding(*suffixes: str) -> Holding:
+    """The rule for folders with a file whose name ends in one of these."""
+    return Holding(suffixes)
+
+
+def last_suffix(name: str) -> str:
+    """The end of a name from its last dot, in small letters; of a name without one, the name."""
+    return name[name.rfind(".") :].lower() if "." in name else name.lower()
 
 
 def beside_it(name: str, beside: Set[str], *suffixes: str) -> bool:

@@ -25,7 +25,7 @@ from sort_assets.recordings.formats.makers import MAKERS
 from sort_assets.recordings.formats.not_read import NOT_READ
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary, open_plain_binary, plain_binary_streams
 from sort_assets.recordings.formats.reading import natural_order
-from sort_assets.recordings.formats.recording_format import RecordingFormat, ending, never
+from sort_assets.recordings.formats.recording_format import Ending, Holding, RecordingFormat, ending, last_suffix, never
 
 
 def _reader(format_name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
@@ -42,9 +42,9 @@ def _only_stream(path: Path) -> tuple[str, ...]:  # noqa: ARG001
     return (spikeinterface_folders.STREAM,)
 
 
-def _is_intan_name(name: str, beside: Set[str]) -> bool:  # noqa: ARG001
+def _is_intan_file(name: str, beside: Set[str]) -> bool:  # noqa: ARG001
     # The headers of folders are no recordings on their own.
-    return name.lower().endswith((".rhd", ".rhs")) and name.lower() not in ("info.rhd", "info.rhs")
+    return name.lower() not in ("info.rhd", "info.rhs")
 
 
 def _holds_intan_names(name: str, entries: Set[str]) -> bool:  # noqa: ARG001
@@ -88,7 +88,7 @@ FORMATS = (
     RecordingFormat(
         "intan",
         "Intan (.rhd, .rhs, or a folder with info.rhd or info.rhs)",
-        _is_intan_name,
+        ending(".rhd", ".rhs", also=_is_intan_file),
         _holds_intan_names,
         *_reader("intan"),
     ),
@@ -115,6 +115,39 @@ FORMATS = (
 """Formats that can be opened."""
 KNOWN_FORMATS = (*FORMATS, *NOT_READ)
 """Also those of which a scan can only say why they can't be opened."""
+
+
+def _by_suffix() -> dict[str, tuple[RecordingFormat, ...]]:
+    found: dict[str, tuple[RecordingFormat, ...]] = {}
+    for one in KNOWN_FORMATS:
+        for suffix in one.may_be_file.suffixes if isinstance(one.may_be_file, Ending) else ():
+            found[last_suffix(suffix)] = (*found.get(last_suffix(suffix), ()), one)
+    return found
+
+
+_BY_SUFFIX = _by_suffix()
+_FILES_BY_NAMES = tuple(
+    one for one in KNOWN_FORMATS if one.may_be_file != never and not isinstance(one.may_be_file, Ending)
+)
+_BY_SUFFIX_INSIDE = tuple(one for one in KNOWN_FORMATS if isinstance(one.may_be_folder, Holding))
+_FOLDERS_BY_NAMES = tuple(one for one in KNOWN_FORMATS if one.may_be_folder != never and one not in _BY_SUFFIX_INSIDE)
+
+
+def may_be_file(name: str, beside: Set[str]) -> bool:
+    """Whether a file may be of one of `KNOWN_FORMATS`, by its name and by those beside it.
+
+    It is asked for every file below the recordings root at every scan, and so looks at few rows.
+    """
+    by_suffix = _BY_SUFFIX.get(last_suffix(name), ())
+    return any(one.may_be_file(name, beside) for one in (*by_suffix, *_FILES_BY_NAMES))
+
+
+def may_be_folder(name: str, entries: Set[str]) -> bool:
+    """Whether a folder may be of one of `KNOWN_FORMATS`, by its name and those of its entries."""
+    inside = {last_suffix(entry) for entry in entries}
+    return any(not inside.isdisjoint(one.may_be_folder.suffixes) for one in _BY_SUFFIX_INSIDE) or any(  # type: ignore[attr-defined]
+        one.may_be_folder(name, entries) for one in _FOLDERS_BY_NAMES
+    )
 
 
 _PLAIN_BINARY = RecordingFormat(

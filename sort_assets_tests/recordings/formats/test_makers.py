@@ -14,7 +14,7 @@ from probeinterface import generate_linear_probe, write_probeinterface
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError, UnreadableRecordingError
-from sort_assets.recordings import open_recording, prepare, recognise
+from sort_assets.recordings import boundaries, open_recording, prepare, recognise
 from sort_assets.recordings.clock import recording_clock
 from sort_assets_tests.recordings.writers import makers
 
@@ -199,3 +199,15 @@ def test_the_electrodes_of_a_chip_are_where_its_file_says(counts: np.ndarray, tm
     recording = open_recording(makers.write_biocam(counts, tmp_path / "chip.brw"))
 
     assert np.diff(recording.get_channel_locations(), axis=0).any(axis=1).all()
+
+
+def test_a_folder_of_files_is_concatenated_without_what_belongs_to_them(counts: np.ndarray, tmp_path: Path) -> None:
+    for name in ("part_1.ns5", "part_2.ns5"):
+        makers.write_blackrock(counts, tmp_path / name)
+    makers.write_blackrock(counts[:500], tmp_path / "part_1.ns2", rate_hz=1000.0)
+    (tmp_path / "part_1.nev").write_bytes(b"NEURALEV")
+    (tmp_path / "alone.nev").write_bytes(b"NEURALEV")
+
+    recording = open_recording(tmp_path)
+
+    assert [piece.name for piece in boundaries(recording)] == ["part_1.ns5", "part_2.ns5"]

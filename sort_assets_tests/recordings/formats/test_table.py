@@ -8,6 +8,7 @@ from spikeinterface.core import BaseRecording
 from sort_assets.errors import MissingRecordingError, UnknownFormatError, UnreadableRecordingError
 from sort_assets.recordings import FORMATS, recognise, sortable_streams
 from sort_assets.recordings.formats.makers import MAKERS
+from sort_assets.recordings.formats.table import KNOWN_FORMATS, may_be_file, may_be_folder
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import cut_second_half
 from sort_assets_tests.recordings.writers import (
@@ -72,6 +73,14 @@ def test_a_file_with_one_stream_needs_no_name_unless_others_may_come(
     path = write(short, tmp_path / file_name)
 
     assert sortable_streams(path) == (("imec0.ap",) if name == "spikeglx" else ())
+
+
+@pytest.mark.parametrize("name", ["a.ns5", "b.NWB", "c.xdat.json", "raw.mda", "d.txt", "e", "f.meta", "g.dat", "h.rhd"])
+def test_the_table_is_asked_by_suffixes_for_what_its_rows_would_say(name: str) -> None:
+    beside = {name, "g.xml"}
+
+    assert may_be_file(name, beside) == any(one.may_be_file(name, beside) for one in KNOWN_FORMATS)
+    assert may_be_folder("day", {name}) == any(one.may_be_folder("day", {name}) for one in KNOWN_FORMATS)
 
 
 def test_what_does_not_exist_is_missing(tmp_path: Path) -> None:

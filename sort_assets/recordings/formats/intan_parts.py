@@ -11,7 +11,7 @@ from collections.abc import Set
 from datetime import datetime
 from itertools import pairwise
 
-_NAME = re.compile(r"(?P<base>.*)_(?P<stamp>\d{6}_\d{6})\.(?P<suffix>rhd|rhs)")
+_NAME = re.compile(r"(?P<base>.*)_(?P<stamp>\d{6}_\d{6})\.(?P<suffix>rhd|rhs)", re.IGNORECASE)
 _MINUTE_S = 60.0
 _LATE_S = 2.0
 """How much later than a whole number of minutes a file may be named."""
@@ -29,7 +29,7 @@ def are_parts(folder: str, entries: Set[str]) -> bool:
     entries : set of str
         Names of what is directly in it.
     """
-    names = sorted(entry for entry in entries if entry.endswith((".rhd", ".rhs")))
+    names = sorted(entry for entry in entries if entry.lower().endswith((".rhd", ".rhs")))
     found = [match for match in map(_NAME.fullmatch, names) if match is not None]
     if len(found) < max(2, len(names)) or len({(match["base"], match["suffix"]) for match in found}) > 1:
         return False

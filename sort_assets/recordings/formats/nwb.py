@@ -358,7 +358,7 @@ def _follow_timestamps(recording: BaseRecording, path: Path, series: str, rate_h
             return
         num_samples = int(recording.get_num_samples())
         annotate_clock_doubts(recording, length_doubt("timestamps", len(timestamps), num_samples, path))
-        clock = remembered_clock(path / timestamps.path if path.is_dir() else path, series, rate_hz, read)
+        clock = read() if path.is_dir() else remembered_clock(path, series, rate_hz, read)
         clock = replace(clock, nominal_is_stated=False)
         clock = clock.cut(0, num_samples).extended(num_samples)
         annotate_clocks(recording, [clock])

@@ -20,7 +20,7 @@ from sort_assets.backends.shape import dotted_field, values
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.gpu_sensors import find_sensors
-from sort_assets.machine.versions import torch_cuda_version
+from sort_assets.machine.torch_build import torch_cuda_version
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
 from sort_assets.running.in_process import InProcessTerminator, output_to_log
 from sort_assets.running.job import OUTPUT_FILE, importable_name

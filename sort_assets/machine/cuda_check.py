@@ -19,7 +19,7 @@ from sort_assets.errors import GpuDriverError, SortAssetsError
 from sort_assets.machine.bounded_child import NoAnswerError, ask_child
 from sort_assets.machine.cuda_reasons import CudaStart, describe, explain, find_reason
 from sort_assets.machine.gpus import Gpu, find_gpus
-from sort_assets.machine.versions import torch_version_text
+from sort_assets.machine.torch_build import torch_version_text
 
 _START = Path(__file__).with_name("cuda_start.py")
 _LIMIT_S = 180.0

@@ -1,9 +1,7 @@
 """Packages that do not work together, found without importing any of them."""
 
-import ast
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,22 +74,6 @@ def inspect_versions(sorter: str | None = None) -> list[CheckResult]:
     return results or [ok("versions", "no combination of packages that is known to break")]
 
 
-def torch_cuda_version() -> str | None:
-    """The CUDA version that the installed torch was built with; None for a build without. Torch is not imported."""
-    text = torch_version_text()
-    return (
-        None if text is None else next((value for name, value in _constants(ast.parse(text)) if name == "cuda"), None)
-    )
-
-
-def torch_version_text() -> str | None:
-    """The module in which the installed torch says its version and how it was built; None without torch."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
-
-
 def inspect_maxwell_plugin() -> list[CheckResult]:
     """Look for the HDF5 plugin that decompresses Maxwell's files. Files that need none can be opened without it."""
     import h5py
@@ -126,18 +108,3 @@ def _installed_all(versions: dict[str, str]) -> bool:
         if not SpecifierSet(bad, prereleases=True).contains(installed):
             return False
     return True
-
-
-def _constants(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
-    """Names that a module's statements set to a text or None."""
-    for statement in tree.body:
-        target = (
-            statement.targets[0]
-            if isinstance(statement, ast.Assign)
-            else statement.target
-            if isinstance(statement, ast.AnnAssign)
-            else None
-        )
-        value = getattr(statement, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str | None):
-            yield target.id, value.value

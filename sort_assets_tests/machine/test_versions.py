@@ -9,7 +9,8 @@ import pytest
 
 from sort_assets.checks.result import CheckResult
 from sort_assets.errors import IncompatibleVersionsError
-from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_versions, torch_cuda_version
+from sort_assets.machine.torch_build import torch_cuda_version
+from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_versions
 
 Install = Callable[..., None]
 

@@ -245,6 +245,7 @@ def from_curation_json(
             unknown=len(unknown),
         )
     merged = [[known[str(unit_id)] for unit_id in merge.unit_ids] for merge in model.merges or []]
+    _check_said_once(path, model, merged)
     splits = {known[str(split.unit_id)]: _parts(path, split, sorting, known) for split in model.splits or []}
     asked = [merge.new_unit_id for merge in model.merges or []]
     asked += [
@@ -257,7 +258,8 @@ def from_curation_json(
     for unit_id, parts in splits.items():
         named_parts[unit_id] = {next(rest): part for part in parts}
 
-    words = curation_of(ids, removed=[known[str(unit_id)] for unit_id in model.removed or []])
+    removed = list(dict.fromkeys(known[str(unit_id)] for unit_id in model.removed or []))
+    words = curation_of(ids, removed=removed)
     words["label_definitions"] = {name: each.model_dump() for name, each in (model.label_definitions or {}).items()}
     words["manual_labels"] = [
         {"unit_id": known[str(each.unit_id)], "labels": each.labels} for each in model.manual_labels or []
@@ -291,7 +293,7 @@ def _read_model(path: Path) -> Curation:
     from spikeinterface.curation.curation_model import Curation
 
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise CurationError(
             f"'{path}' can't be read: {error.strerror}.",
@@ -299,20 +301,40 @@ def _read_model(path: Path) -> Curation:
             path=str(path),
         ) from error
     try:
-        values = json.loads(text)
+        values = json.loads(content)  # finds out the encoding, too
         if not isinstance(values, dict):
             raise TypeError("it is no JSON object")
         # SpikeInterface prints that it converts the oldest version.
         with contextlib.redirect_stdout(io.StringIO()):
             return Curation(**values)
     # Its validators index and iterate what the file holds before pydantic has looked at it.
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise CurationError(
             f"'{path}' is not a curation in SpikeInterface's format: {what}.",
             remedy="Correct what is named, or save the curation again with the program that made it.",
             path=str(path),
         ) from error
+
+
+def _check_said_once(path: Path, model: Curation, merged: list[list[UnitId]]) -> None:
+    """Refuse what SpikeInterface's format does not: a unit that is merged with itself, or labelled in two ways."""
+    said: dict[tuple[str, str], list[str]] = {}
+    problems = [
+        f"it merges unit {unit_id} with itself" for units in merged for unit_id in units if units.count(unit_id) > 1
+    ]
+    for each in model.manual_labels or []:
+        for category, labels in each.labels.items():
+            before = said.setdefault((str(each.unit_id), category), labels)
+            if before != labels:
+                ways = f"{', '.join(before)} and {', '.join(labels)}"
+                problems.append(f"it labels unit {each.unit_id} twice in '{category}', as {ways}")
+    if problems:
+        raise CurationError(
+            f"'{path}' can't be followed: {problems[0]}.",
+            remedy="Correct what is named in the file; keep the rest of it.",
+            path=str(path),
+        )
 
 
 def _parts(path: Path, split: Split, sorting: BaseSorting, known: dict[str, UnitId]) -> list[list[int]]:

@@ -234,7 +234,7 @@ def _read_spikes(folder: Path, name: str) -> np.ndarray:
         ) from error
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(path, str(error), remedy=remedy) from error
-    if not isinstance(values, np.ndarray) or values.size != len(np.atleast_1d(values)):
+    if not isinstance(values, np.ndarray) or values.size != max(values.shape, default=1):
         raise unreadable(path, "it is not one number per spike", remedy=remedy)
     # Kilosort writes times as unsigned numbers; whole numbers that were saved as floats are accepted too.
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.round(values)).all()))

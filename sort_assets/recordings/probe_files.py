@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +115,27 @@ def probe_fingerprint(path: Path, probe_file: str | None, stream: str | None = N
     return None if file is None else hashlib.blake2b(file.read_bytes(), digest_size=32).hexdigest()
 
 
+@contextmanager
+def _in_plain_utf8(file: Path) -> Iterator[Path]:
+    """The file as probeinterface reads it: editors put a byte order mark before it, or save another encoding."""
+    content = file.read_bytes()
+    if json.detect_encoding(content) == "utf-8":
+        yield file
+        return
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "probe.json"
+        plain.write_text(json.dumps(json.loads(content)), encoding="utf-8")
+        yield plain
+
+
+def _check_wiring(file: Path) -> None:
+    """Check that channels are whole numbers, which probeinterface cuts off to."""
+    for probe in json.loads(file.read_bytes())["probes"]:
+        for channel in probe.get("device_channel_indices") or ():
+            if channel != int(channel):
+                raise ValueError(f"{channel} in device_channel_indices is no channel")
+
+
 def read_probe_file(file: Path) -> ProbeGroup:
     """The probes of a probeinterface JSON file, in micrometres.
 
@@ -125,7 +149,9 @@ def read_probe_file(file: Path) -> ProbeGroup:
     from probeinterface import ProbeGroup, read_probeinterface
 
     try:
-        probes = read_probeinterface(file)
+        with _in_plain_utf8(file) as plain:
+            probes = read_probeinterface(plain)
+        _check_wiring(file)
     # Anything that is no such file: the reader looks for keys one after the other.
     except Exception as error:
         raise ConfigError(

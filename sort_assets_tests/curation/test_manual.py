@@ -123,11 +123,32 @@ def test_units_that_do_not_exist_are_named(sorting: si.NumpySorting, tmp_path: P
         ({"format_version": "2", "unit_ids": [0], "splits": [{"unit_id": 0, "indices": [[-1], [2]]}]}, "does not fit"),
         ({"format_version": "2", "unit_ids": [0], "splits": {"0": [0, 1, 1]}}, "is not"),
         ({"labelsByUnit": {}}, "is not a curation"),
+        ({"format_version": "2", "unit_ids": [0], "merges": [{"unit_ids": [0, 0]}]}, "merges unit 0 with itself"),
+        ("[" * 100_000, "is not a curation"),
+        (
+            {
+                "format_version": "2",
+                "unit_ids": [0],
+                "label_definitions": {"quality": {"label_options": ["good", "mua"], "exclusive": True}},
+                "manual_labels": [{"unit_id": 0, "labels": {"quality": [said]}} for said in ("good", "mua")],
+            },
+            "labels unit 0 twice in 'quality', as good and mua",
+        ),
     ],
 )
 def test_a_damaged_file_says_what_is_wrong(sorting: si.NumpySorting, tmp_path: Path, values: Any, said: str) -> None:
     with pytest.raises(CurationError, match=said):
         from_curation_json(saved(tmp_path, values), sorting)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_an_editor_saved_in_its_own_encoding_is_read(
+    encoding: str, sorting: si.NumpySorting, tmp_path: Path
+) -> None:
+    path = saved(tmp_path, {"format_version": "2", "unit_ids": [0, 1], "merges": [{"unit_ids": [0, 1]}]})
+    path.write_text(path.read_text(), encoding=encoding)
+
+    assert len(curated(sorting, from_curation_json(path, sorting)).unit_ids) == 4
 
 
 def test_spikes_that_both_merged_units_had_found_count_once(tmp_path: Path) -> None:

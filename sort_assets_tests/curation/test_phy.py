@@ -436,3 +436,11 @@ def test_a_folder_without_our_note_is_read_and_can_not_be_watched(planted: Plant
     (exported / NOTE_FILE).write_text('{"recording": ')
     with pytest.raises(CurationError, match=NOTE_FILE):
         changes(exported)
+
+
+def test_clusters_in_a_row_as_matlab_has_them_are_read(tmp_path: Path) -> None:
+    sorting = si.NumpySorting.from_unit_dict([{0: np.arange(10) * 100, 1: np.arange(10) * 100 + 5}], 1000.0)
+    folder = plain_folder(sorting, tmp_path / "phy")
+    np.save(folder / "spike_clusters.npy", np.full((1, 20), 7))
+
+    assert len(curated(sorting, from_phy_folder(folder, sorting)).unit_ids) == 1

@@ -277,3 +277,23 @@ def test_slashes_in_a_stream_s_name_are_none_in_the_file_s(short: BaseRecording,
     recording = open_recording(path, "acquisition/B", RecordingConfig(probe_file="{stream}.json"))
 
     np.testing.assert_array_equal(recording.get_channel_locations()[:, 0], np.full(16, 77.0))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_an_editor_saved_in_its_own_encoding_is_read(encoding: str, intan: Path) -> None:
+    file = intan.parent / "probe.json"
+    write_probeinterface(file, column([0, 1]))
+    file.write_text(file.read_text(), encoding=encoding)
+
+    assert open_recording(intan, config=WITH_PROBE).get_num_channels() == 2
+
+
+def test_a_channel_that_is_no_whole_number_is_refused(intan: Path) -> None:
+    file = intan.parent / "probe.json"
+    write_probeinterface(file, column([0, 1]))
+    described = json.loads(file.read_text())
+    described["probes"][0]["device_channel_indices"] = [0.5, 1.0]
+    file.write_text(json.dumps(described))
+
+    with pytest.raises(ConfigError, match=r"0\.5 in device_channel_indices is no channel"):
+        open_recording(intan, config=WITH_PROBE)

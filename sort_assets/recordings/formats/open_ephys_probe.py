@@ -131,18 +131,41 @@ def _recorded_rates(structure: Path, source: str) -> Iterator[tuple[int, float]]
 def order_converters(recording: BaseRecording) -> None:
     """Give each channel the turn of its converter by the number in its name.
 
-    probeinterface (up to 0.4.2) counts turns in the order of the recorded channels, which a Channel Map may have
-    changed. Where that leaves open which channel is which, no turns are known.
+    probeinterface (up to 0.4.2) counts turns in the order of the recorded channels, of which a Channel Map may have
+    changed the order, and a record node may have saved only some. Where that leaves open which channel is which, no
+    turns are known.
     """
-    shifts = recording.get_property("inter_sample_shift")
-    if shifts is None:
+    if recording.get_property("inter_sample_shift") is None:
         return
-    found = [re.search(r"\d+$", str(channel)) for channel in recording.channel_ids]
-    numbers = np.array([int(match[0]) if match else -1 for match in found])
-    if np.all(np.diff(numbers) > 0):
-        return
-    counted = numbers - numbers.min()
-    if np.array_equal(np.sort(counted), np.arange(len(numbers))):
-        recording.set_property("inter_sample_shift", np.asarray(shifts)[counted])
-    else:
+    about = recording.get_probe().annotations
+    turns = _turns(about["adc_sampling_table"])
+    found = [re.fullmatch(r"[^#]*?(\d+)", str(channel)) for channel in recording.channel_ids]
+    numbers = np.array([int(match[1]) if match else -1 for match in found])
+    first = _first_number(numbers, len(turns))
+    if first is None:
         recording.delete_property("inter_sample_shift")
+        return
+    # As SpikeInterface counts them: the converters of Neuropixels 1 also take the field potentials.
+    bands = 1 + about["lf_sample_frequency_hz"] / about["ap_sample_frequency_hz"]
+    recording.set_property("inter_sample_shift", turns[numbers - first] / int(about["num_channels_per_adc"] * bands))
+
+
+def _turns(table: str) -> np.ndarray:
+    """When each channel of the probe is converted, of "(24,16)(0 1 32 33 …)(2 3 34 35 …)…": the first ones at 0."""
+    groups = [np.fromstring(group.strip("()"), dtype=np.int64, sep=" ") for group in table.split(")(")[1:]]
+    turns = np.zeros(sum(map(len, groups)), dtype=np.int64)
+    for turn, group in enumerate(groups):
+        turns[group] = turn
+    return turns
+
+
+def _first_number(numbers: np.ndarray, num_channels: int) -> int | None:
+    """The number of the probe's first channel, 0 or 1, as far as the numbers of the recorded ones tell."""
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest < 0 or highest > num_channels or len(np.unique(numbers)) != len(numbers):
+        return None
+    if lowest == 0:
+        return 0 if highest < num_channels else None
+    if highest == num_channels:
+        return 1
+    return 1 if (lowest, highest) == (1, len(numbers)) else None

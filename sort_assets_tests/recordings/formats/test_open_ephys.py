@@ -26,6 +26,7 @@ from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.clock_check import clock as clock_check
 from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
 from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
+from sort_assets.recordings.formats.reading import unique_names
 from sort_assets.recordings.headers import read_header
 from sort_assets.testing.ground_truth import GAIN_TO_UV
 from sort_assets_tests.recordings.files import cut_second_half, recording_of
@@ -544,21 +545,42 @@ def test_probes_with_two_streams_are_counted_where_the_rates_say_so(
     assert {number: probe and probe.serial_number for number, probe in read.items()} == probes
 
 
-@pytest.mark.parametrize("order", ["reversed", "shuffled"])
-def test_converters_turns_follow_the_channels_through_a_channel_map(order: str, short: BaseRecording) -> None:
-    turns = np.arange(16) / 16
-    numbers = np.arange(16)[::-1] if order == "reversed" else np.random.default_rng(0).permutation(16)
-    mapped = NumpyRecording([short.get_traces()], 30_000, channel_ids=[f"CH{number}" for number in numbers])
-    mapped.set_property("inter_sample_shift", turns)
+def _recorded(numbers: np.ndarray, first: int) -> BaseRecording:
+    """These channels of a probe, called by their numbers, with turns of converters by their order in the file."""
+    whole = _whole_probe()
+    names = [f"CH{number + first}" for number in numbers]
+    recording = NumpyRecording([np.zeros((300, len(numbers)), "int16")], 30_000, channel_ids=names)
+    probe = whole.get_probe().get_slice(numbers)
+    probe.annotate(num_channels_per_adc=16)
+    probe.set_device_channel_indices(np.arange(len(numbers)))
+    recording.set_probe(probe)
+    recording.set_property("inter_sample_shift", np.arange(len(numbers)) // 24 / 16)
+    return recording
 
-    order_converters(mapped)
 
-    np.testing.assert_array_equal(mapped.get_property("inter_sample_shift"), turns[numbers])
+@pytest.mark.parametrize(
+    ("numbers", "first"),
+    [
+        (np.arange(384)[::-1], 0),
+        (np.random.default_rng(0).permutation(384), 1),
+        (np.arange(0, 384, 2), 0),
+        (np.arange(1, 384, 2), 1),
+        (np.arange(96), 1),
+    ],
+    ids=["reversed", "shuffled", "every second", "every other second", "a quarter"],
+)
+def test_converters_turns_are_those_of_the_channels_whichever_were_saved(numbers: np.ndarray, first: int) -> None:
+    recording = _recorded(numbers, first)
+
+    order_converters(recording)
+
+    # Of Neuropixels 2, sixteen pairs of neighbours take turns (imec's manual; SpikeInterface as well).
+    np.testing.assert_allclose(recording.get_property("inter_sample_shift"), numbers // 2 % 16 / 16)
 
 
-def test_converters_turns_of_channels_that_can_t_be_told_are_left_out(short: BaseRecording) -> None:
-    few = NumpyRecording([short.get_traces()[:, :3]], 30_000, channel_ids=["CH7", "CH2", "CH5"])
-    few.set_property("inter_sample_shift", np.array([0.0, 0.5, 0.75]))
+@pytest.mark.parametrize("numbers", [[7, 2, 5], [100, 101, 102], [0, 0, 1], [0, 384, 1]])
+def test_converters_turns_of_channels_that_can_t_be_told_are_left_out(numbers: list[int]) -> None:
+    few = _recorded(np.arange(3), 0).rename_channels(unique_names([f"CH{number}" for number in numbers]))
 
     order_converters(few)
 

@@ -12,7 +12,7 @@ import zarr
 ELECTRODES = "general/extracellular_ephys/electrodes"
 """Where NWB keeps the table of electrodes."""
 _NUMBERS = ("rel_x", "rel_y", "rel_z")
-_NEEDED = ("id", "channel_name", "group_name", *_NUMBERS)
+NEEDED_COLUMNS = ("id", "channel_name", "group_name", *_NUMBERS)
 """Columns that say which channel is which, and where it is."""
 
 
@@ -64,7 +64,7 @@ def _problems(rows: Any, table: Any) -> Iterator[str]:
     if len(outside):
         yield f"its electrodes are rows of a table that has {num_rows}, and {outside[0]} is none of them"
     listed = [str(name) for name in table.attrs["colnames"]]
-    for name in ("id", *(one for one in _NEEDED if one in listed)):
+    for name in ("id", *(one for one in NEEDED_COLUMNS if one in listed)):
         column: Any = table.get(name)
         if not _is_array(column) or len(column.shape) != 1 or len(column) != num_rows:
             yield f"the column {name} of the table of electrodes does not have a value for each of its {num_rows} rows"

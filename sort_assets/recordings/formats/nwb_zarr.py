@@ -17,7 +17,7 @@ from spikeinterface.extractors.nwbextractors import _NWBReader  # noqa: TID253
 
 from sort_assets.errors import MissingPluginError, UnreadableRecordingError
 from sort_assets.recordings.completeness import Missing
-from sort_assets.recordings.formats.nwb_electrodes import ELECTRODES, electrodes_problem
+from sort_assets.recordings.formats.nwb_electrodes import ELECTRODES, NEEDED_COLUMNS, electrodes_problem
 from sort_assets.recordings.formats.nwb_series import SIGNAL_GROUPS, Series, read_rate
 from sort_assets.recordings.formats.reading import COPY_AGAIN, natural_order, readable
 
@@ -135,12 +135,18 @@ def find_zarr_series(path: Path) -> dict[str, Series]:
 
 
 def note_missing_chunks(path: Path, series: str, missing: Missing) -> None:
-    """Note chunks of the samples that are not there, which zarr silently reads as zeros."""
+    """Note chunks of samples, times and electrodes that are not there, which zarr silently reads as zeros."""
     with readable(path):
-        data = series_members(open_zarr_nwb(path), series, path)["data"]
-        lacking = data.nchunks - data.nchunks_initialized
-        if lacking:
-            missing.note(f"'{path}' lacks {lacking} of {data.nchunks} chunks of '{series}', which are read as zeros.")
+        root = open_zarr_nwb(path)
+        table = root.get(ELECTRODES, {})
+        arrays = {f"{series}/{name}": array for name, array in series_members(root, series, path).items()}
+        arrays |= {f"{ELECTRODES}/{name}": table[name] for name in NEEDED_COLUMNS if name in table}
+        for name, array in arrays.items():
+            lacking = array.nchunks - array.nchunks_initialized
+            if lacking:
+                missing.note(
+                    f"'{path}' lacks {lacking} of {array.nchunks} chunks of '{name}', which are read as zeros."
+                )
 
 
 def series_members(root: zarr.Group, name: str, path: Path) -> dict[str, Any]:

@@ -215,6 +215,18 @@ def test_missing_chunks_are_refused_unless_that_is_accepted(folder: Path, short:
     np.testing.assert_array_equal(traces[num_samples:], short.get_traces()[num_samples:])
 
 
+@pytest.mark.parametrize(
+    "array",
+    [f"{HALF}/timestamps", f"{RAW}/starting_time", f"{RAW}/electrodes", f"{HALF}/channel_conversion"]
+    + [f"general/extracellular_ephys/electrodes/{column}" for column in ("rel_y", "group_name", "id")],
+)
+def test_missing_chunks_of_times_and_electrodes_are_never_taken_for_zeros(array: str, folder: Path) -> None:
+    (folder / array / "0").unlink()
+
+    with pytest.raises(UnreadableRecordingError, match=f"lacks 1 of .* chunks of '{array}'"):
+        open_recording(folder, HALF if array.startswith(HALF) else RAW)
+
+
 def test_nothing_is_unpickled_whatever_the_folder_holds(folder: Path) -> None:
     """hdmf-zarr pickles references to groups: they are left alone. What is needed and pickled is refused."""
     root = zarr.open_group(str(folder), "a")

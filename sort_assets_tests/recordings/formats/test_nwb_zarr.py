@@ -227,6 +227,17 @@ def test_missing_chunks_of_times_and_electrodes_are_never_taken_for_zeros(array:
         open_recording(folder, HALF if array.startswith(HALF) else RAW)
 
 
+def test_values_without_dimensions_are_read_as_other_writers_leave_them(folder: Path, short: BaseRecording) -> None:
+    shutil.rmtree(folder / RAW / "starting_time")
+    start = zarr.open_group(str(folder / RAW), "a").array("starting_time", np.array(4.5))
+    start.attrs.update(rate=30_000.0, unit="seconds")
+
+    recording = open_recording(folder, RAW)
+
+    assert recording_clock(recording).start_time_s == 4.5
+    np.testing.assert_array_equal(recording.get_traces(), short.get_traces())
+
+
 def test_nothing_is_unpickled_whatever_the_folder_holds(folder: Path) -> None:
     """hdmf-zarr pickles references to groups: they are left alone. What is needed and pickled is refused."""
     root = zarr.open_group(str(folder), "a")

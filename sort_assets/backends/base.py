@@ -142,6 +142,18 @@ class SorterBackend(ABC):
             When the sorter needs channel locations and they are missing or not unique.
         """
 
+    def look_ahead(self, recording: BaseRecording, rec_path: Path) -> None:
+        """Do of `sort` what needs no device; the platform calls this before it waits for one.
+
+        The default checks the recording.
+
+        Raises
+        ------
+        RecordingError
+            As `check_recording`.
+        """
+        self.check_recording(recording, rec_path)
+
     def effective_params(self, output_folder: Path) -> dict[str, Any]:
         """The parameters that a finished sort really ran with, defaults included, as far as it tells; for people."""
         return {}

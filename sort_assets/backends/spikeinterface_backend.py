@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sort_assets.backends.base import EXCESS_SPIKES, UNITS_BEFORE_CURATION
+from sort_assets.backends.inspected_recordings import inspect_once
 from sort_assets.backends.nothing_found import no_units, nothing_to_sort, too_short
 from sort_assets.backends.oom_schedule import (
     BESIDE_THE_SORT,
@@ -36,7 +37,6 @@ from sort_assets.machine.cuda_check import inspect_gpu
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
 from sort_assets.machine.threads import compute_threads
 from sort_assets.machine.versions import inspect_versions
-from sort_assets.recordings.preflight import inspect_recording
 from sort_assets.recordings.steps import reference_of_few
 
 if TYPE_CHECKING:
@@ -191,12 +191,7 @@ class SpikeInterfaceBackend(RunnableBackend):
         return [
             *inspect_versions(self.name),
             *inspect_gpu(self.gpu),
-            *inspect_recording(
-                recording,
-                batch_samples=self.batch_samples_for(recording),
-                minimum_channels=self.minimum_channels,
-                needs_probe=self.needs_probe,
-            ),
+            *self._inspect(recording),
             *inspect_machine(
                 output_folder=output_folder,
                 expected_bytes=self._bytes_to_write(recording) + reserve,
@@ -204,6 +199,13 @@ class SpikeInterfaceBackend(RunnableBackend):
                 gpu=self.gpu,
             ),
         ]
+
+    def look_ahead(self, recording: BaseRecording, rec_path: Path) -> None:
+        super().look_ahead(recording, rec_path)
+        self._inspect(recording)
+
+    def _inspect(self, recording: BaseRecording) -> list[CheckResult]:
+        return inspect_once(recording, self.batch_samples_for(recording), self.minimum_channels, self.needs_probe)
 
     def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
         """What the sorter needs at least; by default nothing is known."""

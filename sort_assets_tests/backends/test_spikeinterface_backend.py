@@ -210,6 +210,18 @@ def test_a_sorter_that_is_told_to_compute_on_the_gpu_needs_one(
     assert (backend.gpu is not None) == takes
 
 
+def test_what_a_look_ahead_read_is_not_read_again(
+    recording: BaseRecording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SortingPipelineConfig.model_validate({"sorter": {"name": "mountainsort5"}})
+    create_backend(config).look_ahead(recording, tmp_path / "recording.nwb")
+    monkeypatch.setattr(type(recording), "get_traces", None)  # reading would fail
+
+    results = create_backend(config).preflight(recording, tmp_path)
+
+    assert "samples" in [result.name for result in results]
+
+
 def test_a_recording_in_memory_is_refused_with_what_to_do(tmp_path: Path) -> None:
     recording, _ = make_ground_truth(duration_s=0.5)
 

@@ -80,6 +80,9 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
+        for group, (recording, _) in parts.items():
+            with _naming(group):
+                asset.backend.look_ahead(recording, raw_path)
         uses_gpu, avoid = asset.backend.takes_gpu, _gpus_of_last_failure(asset.attempt)
         device = sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
         with device as (lease, doubts_of_device):

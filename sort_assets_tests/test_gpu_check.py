@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CHECK, PREPARE = BENCHMARKS / "gpu_check.sh", BENCHMARKS / "gpu_check_prepare.sh"
 PARTS = sorted((BENCHMARKS / "gpu_check").glob("*.py"))
@@ -66,6 +68,18 @@ def test_the_tests_that_it_asks_are_there() -> None:
 
     assert len(asked) > 4
     assert [path for path in asked if not (Path(__file__).parent / path).exists()] == []
+
+
+def test_a_card_says_what_it_is_and_whether_cuda_starts(driver: FakeDriver) -> None:
+    driver.answer(A4000, driver=13000, capability="86")
+
+    command = [sys.executable, str(BENCHMARKS / "gpu_check/machine.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "NVIDIA RTX A4000" in done.stdout
+    assert "memory (" in done.stdout
+    assert "usable for sorting: yes" in done.stdout
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,26 +20,6 @@ from sort_assets.backends.kilosort4.expandable_segments import use_expandable_se
 use_expandable_segments()
 print("torch reads", os.environ.get("{SETTING}"))
 """
-DRIVER = """
-#include <stdlib.h>
-int cuInit(unsigned flags) { return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = 0; return 0; }
-int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 102 ? atoi(getenv("FAKE_MAPS_MEMORY")) : 0;
-    return 0;
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for the driver of a GPU: it only says whether it can map memory."""
-    if shutil.which("gcc") is None:
-        pytest.skip("no C compiler: `apt-get install gcc libc6-dev`")
-    folder = tmp_path_factory.mktemp("driver")
-    library = str(folder / "libcuda.so.1")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", library, "-"], input=DRIVER.encode(), check=True)
-    return folder
 
 
 def asked(driver: Path | None, **environment: str) -> list[str]:
@@ -54,21 +33,21 @@ def asked(driver: Path | None, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_driver_that_maps_memory_is_asked_for_expandable_segments(driver: Path) -> None:
-    assert asked(driver, FAKE_MAPS_MEMORY="1") == [
+def test_a_driver_that_maps_memory_is_asked_for_expandable_segments(built_driver: Path) -> None:
+    assert asked(built_driver, FAKE_CUDA_MAPS_MEMORY="1") == [
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
         "torch reads expandable_segments:True",
     ]
 
 
-def test_one_that_does_not_is_left_as_torch_has_it_and_so_is_a_machine_without_a_driver(driver: Path) -> None:
-    assert asked(driver, FAKE_MAPS_MEMORY="0") == ["torch reads None"]
+def test_one_that_does_not_is_left_as_torch_has_it_and_so_is_a_machine_without_a_driver(built_driver: Path) -> None:
+    assert asked(built_driver, FAKE_CUDA_MAPS_MEMORY="0") == ["torch reads None"]
     assert asked(None) == ["torch reads None"] or Path("/dev/nvidiactl").exists()
 
 
 @pytest.mark.parametrize(("name", "read"), [(SETTING, "max_split_size_mb:64"), ("PYTORCH_ALLOC_CONF", "None")])
-def test_what_somebody_has_set_stays_and_is_said(name: str, read: str, driver: Path) -> None:
-    said = asked(driver, FAKE_MAPS_MEMORY="1", **{name: "max_split_size_mb:64"})
+def test_what_somebody_has_set_stays_and_is_said(name: str, read: str, built_driver: Path) -> None:
+    said = asked(built_driver, FAKE_CUDA_MAPS_MEMORY="1", **{name: "max_split_size_mb:64"})
 
     assert said == [f"{name}=max_split_size_mb:64", f"torch reads {read}"]
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from contextlib import suppress
-from os import environ
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from sort_assets.machine.bounded_child import NoAnswerError, ask_child
 from sort_assets.machine.cuda_reasons import CudaStart, describe, explain, find_reason
 from sort_assets.machine.gpus import Gpu, find_gpus
 from sort_assets.machine.torch_build import torch_version_text
+from sort_assets.machine.user_cache import user_cache
 
 _START = Path(__file__).with_name("cuda_start.py")
 _LIMIT_S = 180.0
@@ -122,7 +122,7 @@ def _marker(gpu: Gpu) -> Path:
 
 
 def _markers() -> Path:
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sort_assets" / "cuda-works"
+    return user_cache() / "cuda-works"
 
 
 def _is_fresh(path: Path) -> bool:

@@ -153,6 +153,19 @@ def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not
     assert check_gpu(card("another")) is None
 
 
+def test_without_a_home_it_is_asked_each_time(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")  # a number of a user that has no name
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", classmethod(nobody))
+    driver.answer(A4000)
+    assert check_gpu(card()) is None
+
+    driver.answer(A4000, init=999)
+    assert check_gpu(card()) is not None
+
+
 def test_without_a_table_of_builds_the_cure_names_pytorch_s_page() -> None:
     start = CudaStart("2.9.0+cu130", "13.0", error="CUDA error: no kernel image is available for execution")
 

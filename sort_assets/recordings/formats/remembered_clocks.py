@@ -13,9 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from os import environ, getpid
+from os import getpid
 from pathlib import Path
 
+from sort_assets.machine.user_cache import user_cache
 from sort_assets.recordings import clock, corrupt_times, jitter, polyline, sample_numbers, step_range, timestamps
 from sort_assets.recordings.clock import Clock
 
@@ -63,9 +64,8 @@ def _read(path: Path, key: _Key, read: Callable[[], Clock]) -> Clock:
 
 
 def _file(key: _Key) -> Path:
-    folder = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(json.dumps([_code(), *key]).encode()).hexdigest()[:32]
-    return folder / "sort_assets" / "clocks" / f"{digest}.json"
+    return user_cache() / "clocks" / f"{digest}.json"
 
 
 @cache

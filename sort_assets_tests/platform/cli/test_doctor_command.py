@@ -93,6 +93,7 @@ def test_an_order_of_cards_that_cuda_reads_differently_is_warned_of(
     assert len(shown_of_gpus(home.invoke("doctor", "--json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_card_whose_memory_others_hold_is_warned_of_with_their_pids(home: Home, driver: FakeDriver) -> None:
     driver.answer("gpu=NVIDIA A100,GPU-a100,80,77,8.0;proc=4711:77", capability=80)
 

@@ -51,8 +51,8 @@ class Reader:
 
 
 READERS = {
-    # Without a tolerance neo refuses files of the Precision Time Protocol that have gaps.
-    "blackrock": Reader("blackrock", arguments={"gap_tolerance_ms": 0.0}),
+    # Without a tolerance neo refuses files of the Precision Time Protocol that have gaps, which their clock follows.
+    "blackrock": Reader("blackrock", arguments={"gap_tolerance_ms": 1e12}),
     "neuralynx": Reader("neuralynx"),
     # neo (up to 0.14.6) states no unit; by Plexon's own formula it is millivolts (NeuralEnsemble/python-neo#372).
     "plexon": Reader("plexon", left_out=frozenset({"AI", "AIF"}), copies={"SPKC": "WB", "SP": "WB"}, unit="mV"),

@@ -17,6 +17,7 @@ from spikeinterface.core import BaseRecording  # noqa: TID253
 
 from sort_assets.recordings.clock import MAX_PIECES, BrokenClockError, Clock, ClockPiece
 from sort_assets.recordings.sample_numbers import clock_from_numbers
+from sort_assets.recordings.timestamps import clock_from_timestamps
 
 _JUMP_SAMPLES = 1.5
 """A block that begins further than this from the end of the one before does not follow it: times are rounded to
@@ -76,6 +77,37 @@ def clock_from_blocks(starts_s: np.ndarray, counts: np.ndarray, rate_hz: float) 
         measured = passed / elapsed_s if elapsed_s > 0 and passed > 100 * _JUMP_SAMPLES * 1e4 else rate_hz
         pieces.append(ClockPiece(int(samples[first]), int(samples[end]), float(starts_s[first]), float(measured)))
     return Clock(tuple(pieces), rate_hz, _SOURCE)
+
+
+class _Seconds:
+    """Times in ticks, of which those that are asked for are read and become seconds."""
+
+    ndim = 1
+
+    def __init__(self, ticks: np.ndarray, per_second: float) -> None:
+        self._ticks, self._per_second = ticks, per_second
+        self.shape = ticks.shape
+
+    def __len__(self) -> int:
+        return len(self._ticks)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self._ticks[index]) / self._per_second
+
+
+def _blackrock(recording: BaseRecording) -> list[Clock] | None:
+    """From the time of each sample, where the Precision Time Protocol gives one; other files keep pauses apart."""
+    reader, number = recording.neo_reader, int(recording.stream_id)
+    (described, *others) = reader._nsx_data_header[number]
+    if others or "timestamps_memmap_kwargs" not in described:
+        return None
+    where = described["timestamps_memmap_kwargs"]
+    ticks = reader._create_mmap_view(
+        fid=reader._get_nsx_fid(number), **{name: value for name, value in where.items() if name != "filename"}
+    )
+    per_second = float(reader._nsx_basic_header[number]["timestamp_resolution"])
+    seconds: Any = _Seconds(ticks, per_second)
+    return [clock_from_timestamps(seconds, float(recording.sampling_frequency))]
 
 
 def _neuralynx(recording: BaseRecording) -> list[Clock] | None:
@@ -157,6 +189,7 @@ def _by_segment(recording: BaseRecording, clock: Clock) -> list[Clock] | None:
 
 
 _READERS: dict[str, Callable[[Any], list[Clock] | None]] = {
+    "blackrock": _blackrock,
     "neuralynx": _neuralynx,
     "plexon": _plexon,
     "tdt": _tdt,

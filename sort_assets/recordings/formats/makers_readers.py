@@ -114,9 +114,10 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
     _check_package(reader, path)
     missing = Missing(config.accept_incomplete)
     with _readable(path):
-        streams = _sortable(_neo_reader(reader, path), reader)
+        neo_reader = _neo_reader(reader, path)
+        streams = _sortable(neo_reader, reader)
         stream_id = streams[choose_stream(path, stream, tuple(streams))]
-        recording = _extract(reader, path, stream_id)
+        recording = _extract(reader, path, stream_id, neo_reader)
         if name == "axona":
             _refuse_gaps_between_tetrodes(recording, path)
         note_what_is_cut_off(name, recording.neo_reader, path, missing)
@@ -172,7 +173,7 @@ def _given(reader: Reader, path: Path) -> Path:
     if reader.extractor == "tdt":
         # The single block; a folder would be taken for a tank of blocks.
         return next(file for file in sorted(path.iterdir()) if file.suffix.lower() == ".tsq")
-    if reader.extractor == "neuronexus":
+    if reader.extractor == "neuronexus" and path.name.endswith("_data.xdat"):
         return path.with_name(f"{path.name[: -len('_data.xdat')]}.xdat.json")
     return path
 
@@ -211,7 +212,7 @@ def _sortable(neo_reader: Any, reader: Reader) -> dict[str, str]:
     return {name: found[name] for name, is_one in by_voltage.items() if is_one or not any(by_voltage.values())}
 
 
-def _extract(reader: Reader, path: Path, stream_id: str) -> BaseRecording:
+def _extract(reader: Reader, path: Path, stream_id: str, neo_reader: Any) -> BaseRecording:
     extractor, given = extractor_of(reader), _given(reader, path)
     taken = signature(extractor.__init__).parameters
     arguments: dict[str, Any] = dict(reader.arguments)
@@ -219,7 +220,10 @@ def _extract(reader: Reader, path: Path, stream_id: str) -> BaseRecording:
     # Names may be the same twice, or no text that can be shown.
     arguments |= {"use_names_as_ids": False} if "use_names_as_ids" in taken else {}
     arguments["folder_path" if "folder_path" in taken else "file_path"] = given
-    return extractor(**arguments)
+    recording = extractor.__new__(extractor)
+    recording.neo_reader = neo_reader  # SpikeInterface would read the header again
+    recording.__init__(**arguments)
+    return recording
 
 
 def _are_voltages(units: np.ndarray, reader: Reader) -> np.ndarray:

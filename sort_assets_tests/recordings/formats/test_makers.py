@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from probeinterface import generate_linear_probe, write_probeinterface
+from spikeinterface import load
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError, UnreadableRecordingError
@@ -94,6 +95,10 @@ def test_what_was_written_is_read_and_prepared(name: str, counts: np.ndarray, pr
     np.testing.assert_array_equal(recording.get_traces().astype(int), expected.astype(int) + maker.zero)
     if maker.gain_uv is not None:
         np.testing.assert_allclose(recording.get_channel_gains(), maker.gain_uv, rtol=1e-4)
+    again = load(recording.to_dict(include_properties=True))  # as another process does
+    np.testing.assert_array_equal(
+        again.get_traces(channel_ids=again.channel_ids[[2, 1]]), recording.get_traces()[:, [2, 1]]
+    )
     np.testing.assert_allclose(prepared.get_traces(), expected * (maker.gain_uv or 0.5), rtol=1e-4, atol=0.06)
 
 
@@ -211,3 +216,16 @@ def test_a_folder_of_files_is_concatenated_without_what_belongs_to_them(counts: 
     recording = open_recording(tmp_path)
 
     assert [piece.name for piece in boundaries(recording)] == ["part_1.ns5", "part_2.ns5"]
+
+
+def test_times_of_each_sample_make_the_rate_and_the_jumps(counts: np.ndarray, tmp_path: Path) -> None:
+    times_s = 1000.0 + np.arange(len(counts)) / 30003.0
+    times_s[9000:] += 0.02
+
+    recording = open_recording(makers.write_blackrock(counts, tmp_path / "day1.ns6", times_s=times_s))
+
+    clock = recording_clock(recording)
+    assert [(jump.sample, jump.samples) for jump in clock.jumps] == [(9000, 600)]
+    assert clock.ppm == pytest.approx(100, abs=5)
+    np.testing.assert_allclose(clock.times_s([0, 8999, 9000, 14999]), times_s[[0, 8999, 9000, 14999]], atol=1e-6)
+    np.testing.assert_array_equal(recording.get_traces(), counts)

@@ -19,7 +19,12 @@ RATE_HZ = 30000.0
 
 
 def write_blackrock(
-    counts: np.ndarray, path: Path, *, pauses: tuple[tuple[int, int], ...] = (), rate_hz: float = RATE_HZ
+    counts: np.ndarray,
+    path: Path,
+    *,
+    pauses: tuple[tuple[int, int], ...] = (),
+    rate_hz: float = RATE_HZ,
+    times_s: np.ndarray | None = None,
 ) -> Path:
     """Blackrock's NSx file, specification 2.3 ("NEV, NSx file format", LB-0023): a data packet for each stretch.
 
@@ -27,18 +32,27 @@ def write_blackrock(
     ----------
     pauses : tuple of (int, int)
         Where the recording was paused: the first sample afterwards, and its timestamp in 1/30000 s.
+    times_s : np.ndarray or None
+        Of each sample, for version 3.0 with the Precision Time Protocol: a packet for each sample.
     """
     num_channels = counts.shape[1]
     header_bytes = 314 + 66 * num_channels
-    basic = struct.pack(
-        "<8sBBI16s256sII", b"NEURALCD", 2, 3, header_bytes, b"30 kS/s", b"", round(30000 / rate_hz), 30000
-    )
+    version, per_second = ((2, 3), 30000) if times_s is None else ((3, 0), 1_000_000_000)
+    period = round(30000 / rate_hz)
+    basic = struct.pack("<8sBBI16s256sII", b"NEURALCD", *version, header_bytes, b"30 kS/s", b"", period, per_second)
     basic += struct.pack("<8HI", 2026, 11, 1, 30, 10, 0, 0, 0, num_channels)
     extended = b"".join(
         struct.pack("<2sH16sBBhhhh16sIIHIIH", b"CC", channel + 1, f"elec{channel + 1}".encode(), 1, channel,
                     -32764, 32764, -8191, 8191, b"uV", 300, 1, 1, 7500000, 3, 1)
         for channel in range(num_channels)
     )  # fmt: skip
+    if times_s is not None:
+        packet = np.dtype([("one", "u1"), ("time", "<u8"), ("points", "<u4"), ("samples", "<i2", num_channels)])
+        packed = np.zeros(len(counts), dtype=packet)
+        packed["one"], packed["points"], packed["samples"] = 1, 1, counts
+        packed["time"] = np.round(times_s * per_second)
+        path.write_bytes(basic + extended + packed.tobytes())
+        return path
     starts = [(0, 0), *pauses]
     ends = [*(start for start, _ in pauses), len(counts)]
     packets = b"".join(

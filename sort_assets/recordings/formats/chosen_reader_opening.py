@@ -24,6 +24,7 @@ _NOT_OFFERED = {
     "ibl": "it downloads the recording",
     "binaryfolder": "such folders are recognised by themselves",
     "zarr": "such folders are recognised by themselves",
+    "plexon": "neo (up to 0.14.6) reads the last block of a .plx as zeros, and recording.format: plexon does not",
 }
 _PATHS = ("file_path", "folder_path", "file_paths")
 _ONLY = "recording"
@@ -120,7 +121,6 @@ def _reader(config: RecordingConfig, path: Path) -> Reader:
         arguments={**known.arguments, **_with_whole_paths(config.arguments, folder)},
         left_out=known.left_out,
         copies=known.copies,
-        unit=known.unit,
         gains=known.gains,
     )
 

@@ -34,8 +34,6 @@ class Reader:
         Ids of neo's streams that hold no electrodes.
     copies : Mapping[str, str]
         Streams that are the filtered copy of another, which is sorted if it is there.
-    unit : str
-        The unit of channels for which neo states none.
     gains : str
         "stated" by the file; "none" where neo states one without knowing; "inverted" where neo has its reciprocal.
     """
@@ -46,7 +44,6 @@ class Reader:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     copies: Mapping[str, str] = field(default_factory=dict)
-    unit: str = ""
     gains: Literal["stated", "none", "inverted"] = "stated"
 
 
@@ -54,8 +51,6 @@ READERS = {
     # Without a tolerance neo refuses files of the Precision Time Protocol that have gaps, which their clock follows.
     "blackrock": Reader("blackrock", arguments={"gap_tolerance_ms": 1e12}),
     "neuralynx": Reader("neuralynx"),
-    # neo (up to 0.14.6) states no unit; by Plexon's own formula it is millivolts (NeuralEnsemble/python-neo#372).
-    "plexon": Reader("plexon", left_out=frozenset({"AI", "AIF"}), copies={"SPKC": "WB", "SP": "WB"}, unit="mV"),
     "plexon2": Reader("plexon2", package="zugbruecke", left_out=frozenset({"AI", "AIF"}), copies={"SPKC": "WB"}),
     "spikegadgets": Reader("spikegadgets"),
     "biocam": Reader("biocam"),
@@ -97,6 +92,10 @@ def _call(function: str, *arguments: Any) -> Any:
     return getattr(import_module("sort_assets.recordings.formats.makers_readers"), function)(*arguments)
 
 
+def _call_plexon(function: str, *arguments: Any) -> Any:
+    return getattr(import_module("sort_assets.recordings.formats.plexon"), function)(*arguments)
+
+
 _NSX = tuple(f".ns{number}" for number in range(1, 7))
 _FAST_NSX = (".ns4", ".ns5", ".ns6")
 
@@ -132,7 +131,15 @@ MAKERS = (
         begins_with(_NSX, b"NEURALSG", b"NEURALCD", b"BRSMPGRP"),
     ),
     _row("neuralynx", "Neuralynx (folder with .ncs)", never, holding(".ncs"), holds_file((".ncs",), b"####")),
-    _row("plexon", "Plexon (.plx)", ending(".plx"), never, begins_with((".plx",), b"PLEX")),
+    RecordingFormat(
+        "plexon",
+        "Plexon (.plx)",
+        ending(".plx"),
+        never,
+        begins_with((".plx",), b"PLEX"),
+        partial(_call_plexon, "plexon_streams"),
+        partial(_call_plexon, "open_plexon"),
+    ),
     _row("plexon2", "Plexon (.pl2)", ending(".pl2"), never, begins_with((".pl2",))),
     _row(
         "spikegadgets",

@@ -1,6 +1,6 @@
 """The clocks of makers' recordings, from the times that their files give to blocks of samples.
 
-neo puts the blocks together: Plexon's whatever is missing between them, Neuralynx' up to a quarter of a block. A file
+neo puts blocks together, Neuralynx' whatever is missing between them up to a quarter of one. A file
 that states no more than a start keeps that: each of its segments goes on from there at its rate.
 """
 
@@ -122,15 +122,6 @@ def _neuralynx(recording: BaseRecording) -> list[Clock] | None:
     )
 
 
-def _plexon(recording: BaseRecording) -> list[Clock] | None:
-    reader = recording.neo_reader
-    channels = reader.header["signal_channels"]
-    first = channels[channels["stream_id"] == recording.stream_id][0]
-    blocks = reader._data_blocks[5][int(first["id"])]
-    starts_s = blocks["timestamp"] / float(reader._global_ssampling_rate)
-    return _by_segment(recording, clock_from_blocks(starts_s, blocks["size"] // 2, float(recording.sampling_frequency)))
-
-
 def _tdt(recording: BaseRecording) -> list[Clock] | None:
     """From the index of blocks, in seconds since 1970; neo counts from the beginning of the block."""
     reader = recording.neo_reader
@@ -191,7 +182,6 @@ def _by_segment(recording: BaseRecording, clock: Clock) -> list[Clock] | None:
 _READERS: dict[str, Callable[[Any], list[Clock] | None]] = {
     "blackrock": _blackrock,
     "neuralynx": _neuralynx,
-    "plexon": _plexon,
     "tdt": _tdt,
     "spikegadgets": _spikegadgets,
     "neuronexus": _neuronexus,

@@ -25,7 +25,7 @@ from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.makers import READERS, Reader
 from sort_assets.recordings.formats.makers_clocks import segment_clocks
-from sort_assets.recordings.formats.makers_repaired import OpenEphysLegacyRecording, PlexonRecording
+from sort_assets.recordings.formats.makers_repaired import OpenEphysLegacyRecording
 from sort_assets.recordings.formats.makers_sizes import note_what_is_cut_off
 from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
 from sort_assets.recordings.formats.reading import (
@@ -41,7 +41,6 @@ from sort_assets.recordings.formats.stated_numbers import stated_rate
 
 _CLASSES = {
     "openephyslegacy": OpenEphysLegacyRecording,
-    "plexon": PlexonRecording,
     "mearec": MEArecRecordingExtractor,
 }
 """Classes of readers whose entry in the list is a function, or is repaired."""
@@ -205,7 +204,7 @@ def _sortable(neo_reader: Any, reader: Reader) -> dict[str, str]:
         unique = name if name and name not in found else f"{name} {stream_id}".strip()
         found[unique.replace("@", " ")] = stream_id
     by_voltage = {
-        name: bool(_are_voltages(channels[channels["stream_id"] == stream_id]["units"], reader).any())
+        name: bool(_are_voltages(channels[channels["stream_id"] == stream_id]["units"]).any())
         for name, stream_id in found.items()
     }
     # Voltages go before what is none; where nothing is said to be one, nothing is known.
@@ -226,19 +225,19 @@ def _extract(reader: Reader, path: Path, stream_id: str, neo_reader: Any) -> Bas
     return recording
 
 
-def _are_voltages(units: np.ndarray, reader: Reader) -> np.ndarray:
-    return np.array([_scale_of(unit, reader) is not None for unit in units])
+def _are_voltages(units: np.ndarray) -> np.ndarray:
+    return np.array([_scale_of(unit) is not None for unit in units])
 
 
-def _scale_of(unit: object, reader: Reader) -> float | None:
+def _scale_of(unit: object) -> float | None:
     """Microvolts in one unit, or None."""
-    return _MICROVOLTS.get((str(unit).strip() or reader.unit).lower())
+    return _MICROVOLTS.get(str(unit).strip().lower())
 
 
 def _in_microvolts(recording: BaseRecording, reader: Reader) -> BaseRecording:
     """The recording with the gains that the file states, without channels that are no voltages beside others."""
     units = recording.get_property("physical_unit")
-    scales = np.array([_scale_of(unit, reader) or np.nan for unit in units])
+    scales = np.array([_scale_of(unit) or np.nan for unit in units])
     gains = recording.get_property("gain_to_physical_unit").astype(float)
     offsets = recording.get_property("offset_to_physical_unit").astype(float)
     if reader.gains == "inverted":

@@ -1,6 +1,6 @@
-"""Two of neo's readers that would give zeros in the place of samples (up to 0.14.6), repaired.
+"""neo's reader of Open Ephys' old format, which would give zeros in the place of samples (up to 0.14.6), repaired.
 
-The classes stand at the module's top level, where SpikeInterface finds them when another process loads a recording.
+The class stands at the module's top level, where SpikeInterface finds it when another process loads a recording.
 """
 
 from __future__ import annotations
@@ -9,43 +9,7 @@ from typing import Any
 
 import numpy as np
 from neo.rawio.openephysrawio import RECORD_SIZE, OpenEphysRawIO
-from neo.rawio.plexonrawio import PlexonRawIO
 from spikeinterface.extractors.neoextractors.openephys import OpenEphysLegacyRecordingExtractor  # noqa: TID253
-from spikeinterface.extractors.neoextractors.plexon import PlexonRecordingExtractor  # noqa: TID253
-
-
-class PlexonRecording(PlexonRecordingExtractor):  # type: ignore[misc]
-    """SpikeInterface's recording of a .plx, whose last block neo reads as zeros."""
-
-    @classmethod
-    def get_neo_io_reader(cls, raw_class: str, **neo_kwargs: Any) -> PlexonRawIO:  # noqa: ARG003
-        reader = _PlexonReader(**neo_kwargs, progress_bar=False)
-        reader.parse_header()
-        return reader
-
-
-class _PlexonReader(PlexonRawIO):  # type: ignore[misc]
-    def _get_analogsignal_chunk(
-        self,
-        block_index: int,
-        seg_index: int,
-        i_start: int | None,
-        i_stop: int | None,
-        stream_index: int,
-        channel_indexes: Any,
-    ) -> np.ndarray:
-        traces: np.ndarray = super()._get_analogsignal_chunk(
-            block_index, seg_index, i_start, i_stop, stream_index, channel_indexes
-        )
-        if i_stop is None or i_stop == self._get_signal_size(block_index, seg_index, stream_index):
-            channels = self.header["signal_channels"]
-            channels = channels[channels["stream_id"] == self._stream_index_to_stream_id[stream_index]]
-            ids = channels["id"] if channel_indexes is None else channels["id"][channel_indexes]
-            for column, channel in enumerate(ids):
-                block = self._data_blocks[5][int(channel)][-1]
-                samples = self._memmap[block["pos"] : block["pos"] + block["size"]].view("int16")[-len(traces) :]
-                traces[len(traces) - len(samples) :, column] = samples
-        return traces
 
 
 class OpenEphysLegacyRecording(OpenEphysLegacyRecordingExtractor):  # type: ignore[misc]

@@ -146,7 +146,9 @@ def test_a_file_that_states_no_microvolts_asks_for_them(
         open_recording(path)
 
 
-@pytest.mark.parametrize("name", ["neuralynx", "spikegadgets", "mcsraw", "neuroscope", "axona", "open_ephys_legacy"])
+@pytest.mark.parametrize(
+    "name", ["neuralynx", "plexon", "spikegadgets", "mcsraw", "neuroscope", "axona", "open_ephys_legacy"]
+)
 def test_a_file_that_ends_within_a_sample_is_refused(name: str, counts: np.ndarray, tmp_path: Path) -> None:
     maker = MAKERS[name]
     path = maker.write(counts, tmp_path / maker.file_name)

@@ -94,7 +94,7 @@ def open_plexon(path: Path, stream: str | None, config: RecordingConfig) -> Base
         name = choose_stream(path, stream, _sortable(channels))
         if rest_bytes:
             missing.note(f"'{path}' is truncated: it ends in the middle of a block of samples.")
-        recording = PlexonRecording(path, name)
+        recording = PlexonRecording(path, name, channels)
         counts = {int(channel.counts.sum()) for channel in recording.channels}
         if len(counts) > 1:
             missing.note(
@@ -121,11 +121,13 @@ class PlexonRecording(BaseRecording):  # type: ignore[misc]
     file_path : str or Path
     stream_id : str
         The prefix.
+    channels : list of Channel or None
+        From `read_plexon`; None reads them.
     """
 
-    def __init__(self, file_path: str | Path, stream_id: str) -> None:
+    def __init__(self, file_path: str | Path, stream_id: str, channels: list[Channel] | None = None) -> None:
         file_path = Path(file_path).absolute()
-        channels, _, _ = read_plexon(file_path)
+        channels = read_plexon(file_path)[0] if channels is None else channels
         self.channels = [channel for channel in channels if channel.stream == stream_id]
         rates_hz = {channel.rate_hz for channel in self.channels}
         if len(rates_hz) != 1:
@@ -206,11 +208,11 @@ def read_plexon(path: Path) -> tuple[list[Channel], float, int]:
         index, rest_bytes = _walk(path, file.fileno(), file.tell(), described["Channel"].tolist())
     channels = []
     for one in described:
-        positions, ticks, counts = (np.array(values, dtype=np.int64) for values in index[int(one["Channel"])])
-        if len(counts):
+        positions, ticks, samples = (np.array(values, dtype=np.int64) for values in index[int(one["Channel"])])
+        if len(samples):
             name = one["Name"].decode("utf-8", errors="replace")
             gain = _gain_to_uv(header, one)
-            channels.append(Channel(name, int(one["Channel"]), float(one["ADFreq"]), gain, positions, ticks, counts))
+            channels.append(Channel(name, int(one["Channel"]), float(one["ADFreq"]), gain, positions, ticks, samples))
     return channels, float(header["ADFrequency"]), rest_bytes
 
 

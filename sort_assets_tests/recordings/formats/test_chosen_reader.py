@@ -78,8 +78,8 @@ def test_an_argument_that_is_missing_is_named(whitematter_file: Path) -> None:
 
 
 def test_a_folder_is_not_given_to_a_reader_of_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'plexon' opens a file"):
-        open_recording(tmp_path, config=_config("plexon"))
+    with pytest.raises(ConfigError, match="'spike2' opens a file"):
+        open_recording(tmp_path, config=_config("spike2"))
 
 
 def test_what_the_reader_can_not_read_is_unreadable(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ Layout: https://hdmf-zarr.readthedocs.io/en/stable/storage.html.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from sort_assets.recordings.formats.nwb_electrodes import ELECTRODES, NEEDED_COL
 from sort_assets.recordings.formats.nwb_series import SIGNAL_GROUPS, Series, read_rate
 from sort_assets.recordings.formats.reading import COPY_AGAIN, natural_order, readable
 
+_CHUNK = re.compile(r"\d+([./]\d+)*")
 _LINKS = ("zarr_link", "_LINKS")
 """Attributes that hold links; the second one in versions of hdmf-zarr from 0.14."""
 _OUTSIDE = (
@@ -142,8 +145,8 @@ def note_missing_chunks(path: Path, series: str, missing: Missing) -> None:
         arrays = {f"{series}/{name}": array for name, array in series_members(root, series, path).items()}
         arrays |= {f"{ELECTRODES}/{name}": table[name] for name in NEEDED_COLUMNS if name in table}
         for name, array in arrays.items():
-            lacking = array.nchunks - array.nchunks_initialized
-            if lacking > 0:  # of an array without dimensions, zarr (up to 2.18) counts its descriptions as chunks
+            lacking = array.nchunks - _num_chunks(path / array.path)
+            if lacking > 0:
                 missing.note(
                     f"'{path}' lacks {lacking} of {array.nchunks} chunks of '{name}', which are read as zeros."
                 )
@@ -208,6 +211,15 @@ def _linked(root: zarr.Group, link: Mapping[str, Any], name: str, path: Path) ->
             remedy="Put the series there, or remove the link; other series of the file can be sorted.",
         )
     return target
+
+
+def _num_chunks(folder: Path) -> int:
+    """How many chunks of an array are there, in one folder or nested.
+
+    zarr (up to 2.18) counts wrongly those of nested arrays, and of arrays without dimensions (`nchunks_initialized`).
+    """
+    names = (Path(parent, name) for parent, _, files in os.walk(folder) for name in files)
+    return sum(_CHUNK.fullmatch(name.relative_to(folder).as_posix()) is not None for name in names)
 
 
 def _is_pickled(array: zarr.Array) -> bool:

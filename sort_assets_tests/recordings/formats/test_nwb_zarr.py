@@ -227,6 +227,22 @@ def test_missing_chunks_of_times_and_electrodes_are_never_taken_for_zeros(array:
         open_recording(folder, HALF if array.startswith(HALF) else RAW)
 
 
+def test_nested_chunks_are_read_and_counted(folder: Path, short: BaseRecording) -> None:
+    """As zarr's NestedDirectoryStore leaves them, which hdmf-zarr can use."""
+    data = folder / RAW / "data"
+    for chunk in list(data.glob("[0-9]*.[0-9]*")):
+        sample, channel = chunk.name.split(".")
+        (data / sample).mkdir(exist_ok=True)
+        chunk.rename(data / sample / channel)
+    fields = json.loads((data / ".zarray").read_text())
+    (data / ".zarray").write_text(json.dumps({**fields, "dimension_separator": "/"}))
+
+    np.testing.assert_array_equal(open_recording(folder, RAW).get_traces(), short.get_traces())
+    (data / "0" / "0").unlink()
+    with pytest.raises(UnreadableRecordingError, match="lacks 1 of"):
+        open_recording(folder, RAW)
+
+
 def test_values_without_dimensions_are_read_as_other_writers_leave_them(folder: Path, short: BaseRecording) -> None:
     shutil.rmtree(folder / RAW / "starting_time")
     start = zarr.open_group(str(folder / RAW), "a").array("starting_time", np.array(4.5))

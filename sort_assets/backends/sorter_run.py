@@ -153,6 +153,8 @@ class SorterRun:
         backend = self._backend
         with output_to_log(self._output_path):
             silence = backend._make_in_process_inactivity_watchdog(self._recording, sorter=backend.name)
+            if silence is not None:
+                silence.logs_steadily = self._logs_steadily()
             grace_s = backend.config.execution.sorter_inactivity_in_process_grace_s
             terminator = InProcessTerminator(grace_s, audit=self._audit) if silence is None else silence.terminator
             with self._watchdogs(os.getpid(), terminator, None, logs=silence is None), silence or nullcontext():
@@ -175,10 +177,13 @@ class SorterRun:
             terminator=terminator,
             audit=self._audit,
             gpu=self._backend.gpu,
-            # A reader of its own, for a thread of its own.
-            logs_steadily=StageReader(self._log_path, self._backend.stages).logs_steadily,
+            logs_steadily=self._logs_steadily(),
             sorter=self._backend.name,
         )
+
+    def _logs_steadily(self) -> Callable[[], bool]:
+        """Of a reader of its own, for a watchdog's thread."""
+        return StageReader(self._log_path, self._backend.stages).logs_steadily
 
     @property
     def _device(self) -> str:

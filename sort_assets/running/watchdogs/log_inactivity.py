@@ -80,7 +80,7 @@ class LogInactivityWatchdog(Watchdog):
         self.log_paths = (log_path,) if isinstance(log_path, Path) else tuple(log_path)
         self._given = tolerance_s
         self._activity = activity
-        self._logs_steadily = logs_steadily
+        self.logs_steadily = logs_steadily
         self._sorter = "The sorter" if sorter is None else f"The sorter '{sorter}'"
         self._files: dict[Path, _Files] = {}
         self._silent_s = 0.0
@@ -102,7 +102,7 @@ class LogInactivityWatchdog(Watchdog):
         if self._silent_s >= self.tolerance_s:
             return self._hung(self.tolerance_s)
         longest_s = LOG_ALONE_FACTOR * self.tolerance_s
-        if self._logs_silent_s >= longest_s and self._logs_steadily is not None and self._logs_steadily():
+        if self._logs_silent_s >= longest_s and self.logs_steadily is not None and self.logs_steadily():
             return self._busy_without_progress(longest_s)
         # Only now: checks that always fail must not put off for ever the end of a process whose lock is kept.
         self.terminator.heartbeat(self.tolerance_s)

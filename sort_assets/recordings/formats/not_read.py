@@ -12,7 +12,7 @@ from pathlib import Path
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.formats.first_bytes import begins_with
-from sort_assets.recordings.formats.recording_format import RecordingFormat, beside_it, ending, never
+from sort_assets.recordings.formats.recording_format import RecordingFormat, beside_it, ending, holding, never
 from sort_assets.recordings.formats.spikeglx_other_bands import may_be_without_spikes, refuse_without_spikes
 
 _NAME_THE_FOLDER = (
@@ -31,12 +31,20 @@ class _Reason:
     remedy: str
     unless_beside: tuple[str, ...] = ()
     beginnings: tuple[bytes, ...] = ()
+    in_folder: bool = False
+    """A scan says it once of the folder, which holds a file for each channel."""
 
 
 _REASONS = (
     _Reason((".ncs",), "is one channel of a Neuralynx recording, which is a folder.", _NAME_THE_FOLDER),
     _Reason((".continuous",), "is one channel of an Open Ephys recording, which is a folder.", _NAME_THE_FOLDER),
     _Reason((".tsq",), "is one file of a Tucker-Davis block, which is a folder.", _NAME_THE_FOLDER),
+    _Reason(
+        (".sev",),
+        "is one channel that Tucker-Davis' streamer wrote, and the block's .tsq and .Tbk are not beside it.",
+        "Copy the block's other files to the same folder, which is then the recording.",
+        in_folder=True,
+    ),
     _Reason((".mpx",), "is one file of an Alpha Omega recording, which is a folder.", _NAME_THE_FOLDER),
     _Reason(
         (".nev",),
@@ -116,16 +124,22 @@ def _row(reason: _Reason) -> RecordingFormat:
     # Others use the suffix too, where the beginning is known.
     is_one = begins_with(reason.suffixes, *reason.beginnings, foreign=bool(reason.beginnings))
 
+    in_folder = holding(*reason.suffixes) if reason.in_folder else never
     may_be_file = ending(*reason.suffixes, also=lambda name, beside: not _has_samples(name, beside, reason))
 
     def recognises(path: Path) -> bool:
+        if reason.in_folder and path.is_dir():
+            first = next((one for one in sorted(path.iterdir()) if one.name.lower().endswith(reason.suffixes)), None)
+            if first is None:
+                return False
+            raise UnreadableRecordingError(f"'{first}' {reason.what}", remedy=reason.remedy)
         if not path.name.lower().endswith(reason.suffixes) or not path.is_file():
             return False
         if _has_samples(path.name, {entry.name for entry in path.parent.iterdir()}, reason) or not is_one(path):
             return False
         raise UnreadableRecordingError(f"'{path}' {reason.what}", remedy=reason.remedy)
 
-    return RecordingFormat(reason.suffixes[0], reason.what, may_be_file, never, recognises, _no_streams, _refuse)
+    return RecordingFormat(reason.suffixes[0], reason.what, may_be_file, in_folder, recognises, _no_streams, _refuse)
 
 
 def _has_samples(name: str, beside: Set[str], reason: _Reason) -> bool:

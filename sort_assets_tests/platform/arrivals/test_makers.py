@@ -38,6 +38,7 @@ BEGINNINGS = {
     "edf/a.bdf": b"\xffBIOSEMI",
     "neuroscope/a.dat": b"\x01\x02",
     "tdt/Block-1/a.tsq": b"\x01",
+    "tdt streamer/tank_Block-1_RSn1_Ch1.sev": b"\x01",
     "old open ephys/100_CH1.continuous": b"header.format = 'Open Ephys Data Format'",
     "kwik/experiment1_100.raw.kwd": b"\x89HDF\r\n\x1a\n",
     "alpha omega/a.mpx": b"\x3c\x00h",
@@ -51,7 +52,13 @@ BEGINNINGS = {
     "mountainsort/raw.mda": b"\xfc\xff\xff\xff",
 }
 """What files of makers begin with; none goes on as it should."""
-FOLDERS = {"neuralynx/CSC1.ncs", "tdt/Block-1/a.tsq", "old open ephys/100_CH1.continuous", "alpha omega/a.mpx"}
+FOLDERS = {
+    "neuralynx/CSC1.ncs",
+    "tdt/Block-1/a.tsq",
+    "tdt streamer/tank_Block-1_RSn1_Ch1.sev",
+    "old open ephys/100_CH1.continuous",
+    "alpha omega/a.mpx",
+}
 """Those whose folder is the recording."""
 HDF5 = {
     "3brain/a.brw": ["3BRecInfo"],

@@ -40,6 +40,8 @@ _PACKET_JUMP_SAMPLES = 1.5
 """The same between packets, whose first sample may come up to a sample after their timestamp."""
 _FEWEST_PACKETS = 3
 """With fewer, a step between two may be a gap as well as what all are rounded to."""
+_STANDS_STILL_SAMPLES, _STANDS_STILL = 3000, 10
+"""Timestamps that are the same for as many samples, and for as many times the mean packet, are no packet's."""
 _ROUNDING = 1e-6
 """Relative difference from a whole number of samples per second that counts as rounding."""
 _FAR = 4096
@@ -326,10 +328,25 @@ def _packets(timestamps: ArrayLike) -> Pairs:
     """The samples whose timestamp is not that of the sample before, and their timestamps, in chunks.
 
     Without the first packet, which may have begun before the recording.
+
+    Raises
+    ------
+    BrokenClockError
+        At the end, when one packet is far longer than the others: timestamps stood still there.
     """
     before: float | None = None
+    begin, packets, longest = 0, 1, (0, 0)
     for samples, times in _each(timestamps):
         new = np.diff(times, prepend=times[0] if before is None else before) != 0
         before = float(times[-1])
         if new.any():
-            yield samples[new], times[new]
+            begins = samples[new]
+            lengths = np.diff(begins, prepend=begin)
+            at = int(np.argmax(lengths))
+            longest = max(longest, (int(lengths[at]), int(begins[at]) - int(lengths[at])))
+            begin, packets = int(begins[-1]), packets + len(begins)
+            yield begins, times[new]
+    num_samples = len(timestamps)  # type: ignore[arg-type]
+    length, at = max(longest, (num_samples - begin, begin))
+    if length > max(_STANDS_STILL_SAMPLES, _STANDS_STILL * num_samples / packets):
+        raise BrokenClockError(f"{length} samples from sample {at} on have the same timestamp")

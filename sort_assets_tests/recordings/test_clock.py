@@ -282,6 +282,15 @@ def test_corrupt_numbers_are_those_of_their_neighbours_anywhere(kind: str, start
     assert clock.corrupt_samples == pytest.approx(300, abs=1)
 
 
+@pytest.mark.parametrize("end", [80_000, SAMPLES])
+def test_timestamps_that_stand_still_for_most_of_a_recording_make_no_clock(end: int) -> None:
+    timestamps = EPOCH_S + np.arange(SAMPLES) / RATE_HZ
+    timestamps[12_345:end] = 0.0
+
+    with pytest.raises(BrokenClockError, match=f"{end - 12_345} samples from sample 12345 on"):
+        clock_from_timestamps(timestamps, RATE_HZ)
+
+
 @pytest.mark.parametrize("place", [60, 70_000])
 def test_a_gap_in_a_packet_is_seen_in_the_next_one(place: int) -> None:
     numbers = np.arange(SAMPLES)

@@ -8,7 +8,7 @@ from sort_assets.recordings import clock as clock_module
 from sort_assets_tests.recordings.clock_fault_files import WRITERS, FaultyFiles
 from sort_assets_tests.recordings.clock_fault_outcomes import CASES, FAILURES, is_as_good, outcome
 
-FEW_CASES = 12
+FEW_CASES = 8
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,15 @@
 """Failures as Dagster shows them: what happened, what to do, and everything that was tried."""
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from sort_assets.errors import HostOutOfMemoryError, SortAssetsError, UnexpectedError, os_failure
+from sort_assets.errors import GpuMemoryTakenError, HostOutOfMemoryError, SortAssetsError, UnexpectedError, os_failure
+from sort_assets.platform.pipeline.retries import failures_to_reduce_after
 from sort_assets.platform.store.failures import FailedAttempt
 
 _EXCERPT_LINES = 25
@@ -107,6 +108,21 @@ def attempts_table(tried: list[FailedAttempt]) -> dg.TableMetadataValue:
             for attempt in tried
         ]
     )
+
+
+def why_lowered(scaled: Mapping[str, Any], failures: Iterable[SortAssetsError]) -> str:
+    """Why a sort ran with lowered parameters, and which; another program that held the GPU's memory is named.
+
+    Parameters
+    ----------
+    scaled : Mapping of str to Any
+        As in `format_scaled_fields`.
+    failures : iterable of SortAssetsError
+        Of the earlier attempts, oldest first.
+    """
+    text = f"Memory ran out, so that the sorter ran with {format_scaled_fields(scaled)}."
+    taken = [one for one in failures_to_reduce_after(failures) if isinstance(one, GpuMemoryTakenError)]
+    return f"{text} Another program held the GPU's memory. {taken[-1].message}" if taken else text
 
 
 def format_scaled_fields(scaled: Mapping[str, Any]) -> str:

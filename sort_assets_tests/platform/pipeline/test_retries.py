@@ -22,6 +22,7 @@ from sort_assets.errors import (
     TransientGpuError,
     UnexpectedError,
 )
+from sort_assets.platform.pipeline.failure_rendering import why_lowered
 from sort_assets.platform.pipeline.retries import decide_retry, failures_to_reduce_after
 
 EXECUTION = ExecutionConfig(oom_retry_max=2, crash_retry_max=2)
@@ -105,6 +106,13 @@ def test_where_another_program_holds_the_gpu_the_sort_waits_before_anything_is_l
     assert "takes less" in waits[2].reason
     assert failures_to_reduce_after([TAKEN, TAKEN]) == []
     assert failures_to_reduce_after([TAKEN, GPU, TAKEN, TAKEN]) == [GPU, TAKEN]
+
+
+def test_a_result_with_lowered_parameters_names_the_program_that_held_the_memory() -> None:
+    scaled = {"sorter.params.batch_size": [60000, 30000]}
+
+    assert why_lowered(scaled, [TAKEN, TAKEN, TAKEN]).endswith("Another program held the GPU's memory. It failed.")
+    assert why_lowered(scaled, [TAKEN, GPU]).endswith("batch_size 60000 -> 30000.")
 
 
 def test_waiting_for_others_takes_no_retry_from_memory() -> None:

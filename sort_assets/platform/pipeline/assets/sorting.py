@@ -17,11 +17,11 @@ from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
-from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields
+from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields, why_lowered
 from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
-from sort_assets.platform.pipeline.retries import CRASH_RETRIES, failures_to_reduce_after
+from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, find_profile, save_profile, sort_shape
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
@@ -308,10 +308,7 @@ def _outcome_checks(result: _Sorted, details: SortingDetails, asset: StagedAsset
     from sort_assets.checks.spikes import spikes_in_order
 
     in_order = spikes_in_order(result.units, int(result.recording.get_num_samples()))
-    lowered, ran_with = _lowered(asset), format_scaled_fields(details.scaled)
-    failed = [one.error for one in asset.attempt.earlier]
-    taken = [error for error in failures_to_reduce_after(failed) if isinstance(error, GpuMemoryTakenError)]
-    taken_by_others = f" Another program held the GPU's memory: {taken[-1].message}" if taken else ""
+    lowered = _lowered(asset)
     return [
         dg.AssetCheckResult(
             check_name=UNITS_CHECK,
@@ -333,9 +330,7 @@ def _outcome_checks(result: _Sorted, details: SortingDetails, asset: StagedAsset
             check_name=PARAMETERS_CHECK,
             passed=not lowered,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Memory ran out, so that the sorter ran with {ran_with}.{taken_by_others}"
-            if lowered
-            else None,
+            description=why_lowered(details.scaled, [one.error for one in asset.attempt.earlier]) if lowered else None,
             metadata={name: f"{before} -> {after}" for name, (before, after) in details.scaled.items()},
         ),
     ]

@@ -67,6 +67,16 @@ def test_a_centre_that_takes_long_says_so_in_the_log(
     assert "Centre of 1000 spikes: they are assigned to clusters." in caplog.messages
 
 
+def test_of_more_spikes_than_torch_draws_from_some_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering_memory, "_MOST_TO_DRAW_FROM", 700)
+
+    with clustering_in_less_memory():
+        begun = clustering_qr.kmeans_plusplus(centre(1000, units=3, features=FEATURES), niter=BEGUN, device=CPU)
+
+    assert len(begun) == 1000
+    assert 3 <= len(torch.unique(begun)) <= BEGUN
+
+
 def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

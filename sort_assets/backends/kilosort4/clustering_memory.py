@@ -3,13 +3,13 @@
 For each spike of a centre, `kilosort.clustering_qr.cluster` (4.1.7) holds its features, 204 bytes beside them, and at
 the peak of `assign_iclust` three rows of 200 float32, one for each cluster that a spike may belong to: together about
 2600 bytes and the features. No parameter changes that; fewer neighbours or spikes to compare with
-(`cluster_neighbors`, `cluster_downsampling`, `max_cluster_subset`) leave it within 4 %, and cost units in quiet
-centres. Here, `assign_iclust` goes from block to block, whose size bounds it. The largest that remains is
+(`cluster_neighbors`, `cluster_downsampling`, `max_cluster_subset`) save 3 % at most, and the latter two cost units in
+quiet centres. Here, `assign_iclust` goes from block to block, whose size bounds it. The largest that remains is
 `kmeans_plusplus` with two arrays of 100 float32 per spike, where Kilosort makes three and a copy of the features:
 together about 1020 bytes and the features. `benchmarks/clustering_memory.py` measures both.
 
-The results are equal bit by bit: rows are independent, what is added up are whole numbers, and every other operation is
-the same on the same numbers, in place.
+The results are equal bit by bit (tried on the CPU): rows are independent, what is added up are whole numbers, and every
+other operation is the same on the same numbers, in place.
 
 A centre that a GPU can't hold even so is clustered on the CPU, and only that one: the sort goes on. k-means then begins
 from other random spikes than on the GPU, as every sort on the CPU does.

@@ -61,6 +61,7 @@ def preprocessed_recording(
         from sort_assets.backends import create_backend
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.recordings import boundaries, split_recording
+        from sort_assets.recordings.channel_count import inspect_channel_count
         from sort_assets.recordings.clock import recording_clock
         from sort_assets.recordings.clock_check import clock, doubts_about_times
         from sort_assets.recordings.completeness import complete, missing_parts
@@ -96,6 +97,7 @@ def preprocessed_recording(
             needs_probe=asset.backend.needs_probe,
         )
         results += inspect_reference(filtered, frozen.config.recording)
+        results += inspect_channel_count(raw_path, frozen.config.recording)
         if asset.backend.writes_dat:
             results.append(_room(asset, filtered))
         chain = {

@@ -124,6 +124,7 @@ def test_the_files_of_that_test_are_of_all_makers_in_the_table() -> None:
     assert {one.name for one in KNOWN_FORMATS} - of_others <= taken
 
 
+@pytest.mark.slow
 def test_makers_files_are_registered_each_once_and_with_a_reader_what_nothing_recognises(lab: Lab) -> None:
     counts = np.random.default_rng(2).normal(0, 60, (15000, 4)).round().astype(np.int16)
     for name, maker in MAKERS.items():

@@ -25,6 +25,7 @@ from sort_assets_tests.recordings.writers import (
     write_spikeinterface_binary,
     write_spikeinterface_zarr,
 )
+from sort_assets_tests.recordings.writers.makers import write_blackrock
 
 NEEDED_ASSETS = ("preprocessed_recording", "binary_dat", "sorting")
 WELL_FOUND = 0.9
@@ -59,6 +60,14 @@ def _plain_binary_and_probe_file(recording: BaseRecording, folder: Path) -> None
         "  probe_file: probe.json\n"
         "  binary: {sampling_hz: 30000, channels: 16, dtype: int16, byte_order: big, header_bytes: 7}\n"
     )
+
+
+def _blackrock_with_a_pause_and_probe_file(recording: BaseRecording, folder: Path) -> None:
+    counts = recording.get_traces()
+    write_blackrock(counts, folder / "day.ns6", pauses=((150000, 450000),))
+    write_blackrock(counts[:1000], folder / "day.ns2", rate_hz=1000.0)
+    write_probeinterface(folder / "probe.json", recording.get_probegroup())
+    (folder / "day.ns6.sort_assets.yaml").write_text("recording: {probe_file: probe.json}")
 
 
 def _maxwell_with_doubled_channels(recording: BaseRecording, folder: Path) -> None:
@@ -117,6 +126,9 @@ def known_recording() -> tuple[BaseRecording, BaseSorting]:
         ),
         pytest.param(
             _session_in_two_files, ["day"], "day", id="nwb, a session in two files", marks=pytest.mark.release
+        ),
+        pytest.param(
+            _blackrock_with_a_pause_and_probe_file, ["day.ns6"], "day.ns6", id="blackrock", marks=pytest.mark.release
         ),
         pytest.param(_maxwell_with_doubled_channels, ["plate.h5"], "plate.h5", id="maxwell", marks=pytest.mark.release),
     ],

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sort_assets.backends.kilosort4.replaced_functions import Replacement, replaced
+
 LEARNING: Mapping[str, int] = {"nt": 61, "n_pcs": 6, "n_templates": 6, "Th_single_ch": 6}
 """Kilosort's defaults for what decides how it learns. The built-in waveforms have these sizes."""
 
@@ -36,14 +38,10 @@ def learns_as_by_default(params: Mapping[str, Any]) -> bool:
 @contextmanager
 def waveforms_of_package() -> Iterator[None]:
     """Let Kilosort take its built-in waveforms from its package, not from the network, for as long as this lasts."""
-    from kilosort import spikedetect
-
-    path, downloaded = waveforms_in_package(), getattr(spikedetect, "template_path", None)
-    if path is None or downloaded is None:
+    path = waveforms_in_package()
+    if path is None:
         yield
         return
-    spikedetect.template_path = lambda *_args, **_kwargs: str(path)
-    try:
+    of_package = Replacement("kilosort.spikedetect", "template_path", ("basename",), lambda _: lambda *_args: str(path))
+    with replaced(of_package, otherwise="Built-in waveforms are looked for in the user's folder, and downloaded."):
         yield
-    finally:
-        spikedetect.template_path = downloaded

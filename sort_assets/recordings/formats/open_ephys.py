@@ -180,7 +180,8 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     annotate_clock_doubts(
         recording, [f"{_name(segment)}: {doubt}" for segment, (_, doubts) in filled for doubt in doubts]
     )
-    probe = read_probe(segments[0].settings, segments[0].folder, len(segments[0].electrodes), config)
+    names = [segments[0].channels[index][0] for index in segments[0].electrodes]
+    probe = read_probe(segments[0].settings, segments[0].folder, names, config)
     if probe is not None:
         attach_neuropixels(recording, probe)
         order_converters(recording)

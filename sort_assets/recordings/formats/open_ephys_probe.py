@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -25,7 +26,7 @@ _ONE_STREAM = ("NP2", "PRB2")
 """Part numbers of probes whose only stream has the whole band begin so."""
 
 
-def read_probe(settings: Path, folder: Path, num_electrodes: int, config: RecordingConfig) -> Probe | None:
+def read_probe(settings: Path, folder: Path, names: Sequence[str], config: RecordingConfig) -> Probe | None:
     """The stream's Neuropixels probe; None where it has none, or where a probe file stands for one that is unreadable.
 
     Of a probe that a probe file replaces, there is left to read when its converters take each channel.
@@ -36,8 +37,8 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
         Description of the signal chain; it need not exist.
     folder : Path
         Of the stream; its name says which of the probes it is.
-    num_electrodes : int
-        How many of its channels are electrodes.
+    names : sequence of str
+        Of its channels that are electrodes.
     config : RecordingConfig
         With a `probe_file`, a probe that can't be read is None.
 
@@ -54,7 +55,7 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
         # probeinterface treats settings that it can't parse as those of a recording without such a probe.
         with readable(settings):
             _ = settings.is_file() and ElementTree.parse(settings)
-        probe = _neuropixels(settings, folder)
+        probe = _neuropixels(settings, folder, names)
     # Readouts, electrodes and part numbers that probeinterface does not know raise anything.
     except Exception as error:
         if config.probe_file is not None:
@@ -70,6 +71,7 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
             "{stream} in its name where other streams keep their own probe. A newer version of probeinterface may also "
             "read the settings.",
         ) from error
+    num_electrodes = len(names)
     if probe is None or probe.get_contact_count() == num_electrodes:
         return probe
     if config.probe_file is not None:
@@ -82,18 +84,61 @@ def read_probe(settings: Path, folder: Path, num_electrodes: int, config: Record
     )
 
 
-def _neuropixels(settings: Path, folder: Path) -> Probe | None:
+def _neuropixels(settings: Path, folder: Path, names: Sequence[str]) -> Probe | None:
     """The stream's probe, or None where it is no Neuropixels or nothing is known of it."""
     import probeinterface
 
     if not settings.is_file():
         return None
     if probeinterface.has_neuropixels_probes(settings, stream_name=folder.name):
-        return probeinterface.read_openephys_neuropixels(settings, stream_name=folder.name)
+        probe = probeinterface.read_openephys_neuropixels(settings, stream_name=folder.name)
+        mapped = None if probe.get_contact_count() == len(names) else _mapped_channels(settings, folder.name, names)
+        return probe if mapped is None else _of_channels(settings, folder.name, mapped)
     serial_number = _counted_probe(settings, folder)
     if serial_number is None:
         return None
     return probeinterface.read_openephys_neuropixels(settings, serial_number=serial_number)
+
+
+def _mapped_channels(settings: Path, stream: str, names: Sequence[str]) -> list[int] | None:
+    """The numbers of the channels that a Channel Map lets through, in its order; None without one before the recording.
+
+    It was before the recording where the recorded channels are called after the numbers in it, which begin at 0 or 1.
+    """
+    name = stream.partition(".")[2]
+    root = ElementTree.parse(settings).getroot()
+    numbers = [int(match[0]) if (match := re.search(r"\d+$", one)) else -1 for one in names]
+    for processor in root.iter("PROCESSOR"):
+        if "Channel Map" not in processor.get("name", ""):
+            continue
+        streams, maps = processor.findall("STREAM"), processor.findall("CUSTOM_PARAMETERS/STREAM")
+        for described, channels in zip(streams, maps, strict=False):
+            passed = [int(channel.get("index", -1)) for channel in channels if channel.get("enabled", "1") != "0"]
+            if described.get("name") == name and numbers in (passed, [number + 1 for number in passed]):
+                return passed
+    return None
+
+
+def _of_channels(settings: Path, stream: str, channels: Sequence[int]) -> Probe | None:
+    """The contacts of the channels that a Channel Map lets through, in its order.
+
+    probeinterface (up to 0.4.2) takes those for recorded that the map leaves out. Here it reads settings without a map.
+    """
+    import probeinterface
+
+    tree = ElementTree.parse(settings)
+    for chain in tree.getroot().iter("SIGNALCHAIN"):
+        for processor in [one for one in chain if "Channel Map" in one.get("name", "")]:
+            chain.remove(processor)
+    with TemporaryDirectory() as folder:
+        without = Path(folder) / settings.name
+        tree.write(without)
+        probe = probeinterface.read_openephys_neuropixels(without, stream_name=stream)
+    if max(channels) >= probe.get_contact_count():
+        return probe
+    probe = probe.get_slice(np.array(channels))
+    probe.set_device_channel_indices(np.arange(len(channels)))
+    return probe
 
 
 def _counted_probe(settings: Path, folder: Path) -> str | None:

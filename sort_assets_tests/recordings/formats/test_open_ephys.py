@@ -4,6 +4,7 @@ import pickle
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from sort_assets_tests.recordings.writers import write_open_ephys
 
 PROBE_A, PROBE_B = "Neuropix-PXI-100.ProbeA-AP", "Neuropix-PXI-100.ProbeB-AP"
 NODE = "Record Node 101"
+CHANNELS = [f"CH{number}" for number in range(384)]
 
 
 def _louder(short: BaseRecording) -> BaseRecording:
@@ -538,11 +540,39 @@ def test_probes_with_two_streams_are_counted_where_the_rates_say_so(
     (tmp_path / "structure.oebin").write_text(json.dumps({"continuous": streams}))
 
     read = {
-        number: read_probe(settings, tmp_path / "continuous" / f"Neuropix-PXI-100.{number}", 384, RecordingConfig())
+        number: read_probe(
+            settings, tmp_path / "continuous" / f"Neuropix-PXI-100.{number}", CHANNELS, RecordingConfig()
+        )
         for number in probes
     }
 
     assert {number: probe and probe.serial_number for number, probe in read.items()} == probes
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_channels_that_a_channel_map_leaves_out_have_no_contacts(first: int, tmp_path: Path) -> None:
+    session = write_open_ephys({"A": _whole_probe()}, tmp_path / "session", part_number="NP2014", lfp=False)
+    settings = session / NODE / "settings.xml"
+    stream = next(_recording_folder(session).glob("continuous/*"))
+    whole = read_probe(settings, stream, CHANNELS, RecordingConfig())
+    passed = [number for number in range(383, -1, -1) if number % 3]
+    tree = ElementTree.parse(settings)
+    chain = tree.getroot().find("SIGNALCHAIN")
+    assert chain is not None
+    source = next(one for one in chain if one.find("STREAM") is not None)
+    channel_map = ElementTree.Element("PROCESSOR", {"name": "Channel Map", "nodeId": "103"})
+    channel_map.extend(source.findall("STREAM"))
+    listed = ElementTree.SubElement(ElementTree.SubElement(channel_map, "CUSTOM_PARAMETERS"), "STREAM")
+    for number in [*passed, *range(0, 384, 3)]:
+        ElementTree.SubElement(listed, "CH", {"index": str(number), "enabled": str(int(number % 3 > 0))})
+    chain.insert([*chain].index(source) + 1, channel_map)
+    tree.write(settings)
+
+    probe = read_probe(settings, stream, [f"CH{number + first}" for number in passed], RecordingConfig())
+
+    assert whole is not None
+    assert probe is not None
+    np.testing.assert_array_equal(probe.contact_positions, whole.contact_positions[passed])
 
 
 def _recorded(numbers: np.ndarray, first: int) -> BaseRecording:

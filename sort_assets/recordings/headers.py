@@ -39,6 +39,8 @@ class StreamHeader:
         What is wrong with its clock, in sentences; None when nothing is.
     linked_file : str or None
         The file that holds its samples, where the recording only has a link to them.
+    has_positions : bool
+        Whether it is known where its electrodes are, from its files or from a probe file.
     """
 
     name: str | None
@@ -47,6 +49,7 @@ class StreamHeader:
     duration_s: float
     clock: str | None = None
     linked_file: str | None = None
+    has_positions: bool = True
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _read_stream(path: Path, name: str | None, config: RecordingConfig) -> Strea
         num_samples / rate_hz,
         _what_is_wrong_with_the_clock(recording),
         recording.get_annotation(LINKED_FILE),
+        bool(recording.has_probe()),
     )
 
 

@@ -46,6 +46,9 @@ FOREIGN = "no recording"
 PROBLEM = "problem"
 OUTSIDE = "outside the root"
 GONE = "gone"
+_NO_POSITIONS = (
+    "Nothing says where its electrodes are: it is not sorted before recording.probe_file names their positions."
+)
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ class DryRun:
         path, keys = register.entry.path, tuple(stream.key for stream in register.streams)
         if not set(keys) <= self._present:
             clocks = {stream.clock: None for stream in register.header.streams if stream.clock is not None}
-            return PlannedRecording(path, NEW, keys, " ".join([*register.header.left_out, *clocks]))
+            positions = [] if all(one.has_positions for one in register.header.streams) else [_NO_POSITIONS]
+            return PlannedRecording(path, NEW, keys, " ".join([*register.header.left_out, *clocks, *positions]))
         if register.entry.fingerprint not in (None, register.header.fingerprint):
             return PlannedRecording(path, CHANGED, keys, "What was made of it would be stale.")
         return PlannedRecording(path, REGISTERED, keys)

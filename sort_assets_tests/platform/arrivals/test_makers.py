@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sort_assets.platform.arrivals.dry_run import PROBLEM, DryRun
+from sort_assets.platform.arrivals.dry_run import NEW, PROBLEM, DryRun
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.recordings.formats.table import KNOWN_FORMATS
 from sort_assets_tests.fixtures.home import Home
@@ -98,6 +98,20 @@ def test_a_file_of_every_known_maker_has_a_line_with_the_reason(home: Home, read
     assert all(one.problem and one.problem.message and one.problem.remedy for one in found.values())
     assert "pip install sonpy" in str(found["ced/a.smrx"].problem)
     assert "PL2FileReader.dll" in str(found["plexon/a.pl2"].problem)
+
+
+def test_a_recording_without_positions_of_electrodes_says_so(home: Home, reader: HeaderReader) -> None:
+    root, counts = home.roots.recordings, np.zeros((3000, 4), dtype=np.int16)
+    (root / "sort_assets.yaml").write_text("arrival: {quiet_s: 0}\n")
+    makers.write_blackrock(counts, root / "day1.ns5")
+    makers.write_biocam(counts, root / "chip.brw")
+
+    with home.instance() as instance:
+        found = {one.path: one for one in DryRun(instance, home.roots, reader).recordings()}
+
+    assert {one.what for one in found.values()} == {NEW}
+    assert "recording.probe_file" in found["day1.ns5"].why
+    assert not found["chip.brw"].why
 
 
 def test_the_files_of_that_test_are_of_all_makers_in_the_table() -> None:

@@ -1,7 +1,8 @@
 """What `sort-assets doctor` says of the GPUs: each by name, and whether torch computes on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.config import ExecutionConfig
@@ -9,7 +10,15 @@ from sort_assets.errors import GpuDriverError, SortAssetsError
 from sort_assets.machine.cuda_check import check_gpu
 from sort_assets.machine.cuda_reasons import describe
 from sort_assets.machine.gpu_sensors import find_sensors
-from sort_assets.machine.gpus import Gpu, doubtful_order, has_nvidia_card, list_gpus, list_machine_gpus, unused_gpu
+from sort_assets.machine.gpus import (
+    Gpu,
+    doubtful_order,
+    find_gpus,
+    has_nvidia_card,
+    list_gpus,
+    list_machine_gpus,
+    unused_gpu,
+)
 from sort_assets.platform.execution.gpu_choice import quarantine_notices
 from sort_assets.platform.execution.lease_folder import inspect_lease_folder, lease_folder
 
@@ -45,6 +54,15 @@ def examine_gpus() -> Iterator[CheckResult]:
     for notice in quarantine_notices(lease_folder()):
         yield warning("gpu", notice.rstrip("."), "Look for 'Xid' in `dmesg`, and reboot.")
     yield from inspect_lease_folder()
+
+
+def tell_unusable_gpus(say: Callable[[str], None]) -> None:
+    """Say of each GPU on which torch can't compute why, and what to do about it; of a driver in trouble, nothing."""
+    with suppress(GpuDriverError):
+        for gpu in find_gpus():
+            reason = check_gpu(gpu)
+            if reason is not None:
+                say(str(reason))
 
 
 def _hidden(installed: list[Gpu]) -> CheckResult:

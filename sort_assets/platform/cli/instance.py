@@ -1,6 +1,7 @@
 """Commands about the installation: `init`, `demo`, `up`, `doctor`."""
 
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import chdir
 from pathlib import Path
@@ -70,6 +71,7 @@ def demo() -> None:
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
 def up(port: int) -> None:
     """Open the Dagster UI with its daemon, and serve the figures."""
+    from sort_assets.platform.cli.doctor_gpus import tell_unusable_gpus
     from sort_assets.platform.execution.home import allow_runs_for, open_instance, prepare_home, size_gpu_pool
     from sort_assets.platform.execution.servers import run_servers
 
@@ -79,6 +81,8 @@ def up(port: int) -> None:
             sorts = size_gpu_pool(instance, say)
         allow_runs_for(sorts)
         say(f"Sorts at the same time: {sorts}")
+        # Importing torch takes seconds, for which the servers need not wait.
+        threading.Thread(target=tell_unusable_gpus, args=(say,), daemon=True).start()
         sys.exit(run_servers(roots, port, say))
 
 

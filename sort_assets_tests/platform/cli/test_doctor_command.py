@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.machine import gpus
+from sort_assets.platform.cli.doctor_gpus import tell_unusable_gpus
 from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
 from sort_assets_tests.fixtures.home import Finished, Home
 
@@ -52,6 +53,17 @@ def test_a_card_on_which_every_sort_would_fail_is_an_error_with_the_cure(home: H
     assert "torch 2.13.0+cu130 needs CUDA 13.0, and the driver knows CUDA 12.4 only" in detail
     assert "make TORCH_BUILD=cu126" in remedy
     assert done.status == 1
+
+
+def test_up_says_of_a_card_that_can_t_be_used_why(driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000}", capability="GPU-1080=61")
+    said: list[str] = []
+
+    tell_unusable_gpus(said.append)
+
+    (line,) = said
+    assert "GTX 1080 Ti" in line
+    assert "make TORCH_BUILD=cu126" in line
 
 
 def test_of_several_cards_each_is_told_and_one_that_works_is_enough(home: Home, driver: FakeDriver) -> None:

@@ -126,6 +126,7 @@ def test_probes_that_catgt_left_out_are_sorted_from_the_run(lab: Lab, written: P
     assert "The spikes of imec0.ap are those of 'catgt_run_g0'" in look.changes[0]
 
 
+@pytest.mark.release
 def test_a_run_is_sorted_where_what_catgt_made_can_t_be_read(lab: Lab, written: Path) -> None:
     _copy(written, lab.root / "run_g0")
     for samples in _catgt(written, lab.root / "catgt_run_g0").rglob("*.bin"):

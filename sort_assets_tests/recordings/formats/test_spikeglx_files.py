@@ -126,6 +126,7 @@ def test_of_samples_that_are_there_twice_the_uncompressed_are_read_and_that_is_s
     assert type(header).from_dict(header.to_dict()) == header
 
 
+@pytest.mark.release
 def test_triggers_of_which_one_is_compressed_are_one_recording(short: BaseRecording, tmp_path: Path) -> None:
     run = write_spikeglx(append_recordings([short, short]), tmp_path / "run_g0", first_sample=30_000)
     whole = open_recording(run)

@@ -295,8 +295,10 @@ class _Walk:
         inherited: _Sidecar,
     ) -> Candidate | None:
         sidecar = _sidecar(own) if own else inherited
-        reader = self._reader_of("/".join(position), sidecar.path, is_own=own is not None)
-        known = may_be_file(entry.name, beside) or bool(reader and not takes_folder(reader))
+        known = may_be_file(entry.name, beside)
+        if not known:
+            reader = self._reader_of("/".join(position), sidecar.path, is_own=own is not None)
+            known = bool(reader) and not takes_folder(reader)
         if not (known or may_be_plain_binary(entry.name)) or _PARTIAL.search(entry.name):
             return None
         if not known and not self.rules.describes_binary("/".join(position), sidecar.path):

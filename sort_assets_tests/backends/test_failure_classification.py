@@ -17,7 +17,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from spikeinterface.core import NumpyRecording
 from spikeinterface.sorters import run_sorter
 from spikeinterface.sorters.utils import SpikeSortingError
@@ -209,10 +208,22 @@ def open_what_is_no_hdf5(folder: Path) -> None:
     h5py.File(path, "r")
 
 
+def ask_torch_for_terabytes() -> None:
+    import torch
+
+    torch.empty(10**14)
+
+
+def decompose_what_is_not_a_number() -> None:
+    import torch
+
+    torch.linalg.svd(torch.full((3, 3), float("nan")))
+
+
 PROVOKED: dict[str, tuple[Callable[[Path], object], type[SortAssetsError]]] = {
     "numpy asks for petabytes": (lambda _: np.empty((64_000_000, 10, 6, 1_000_000)), HostOutOfMemoryError),
     "python asks for petabytes": (lambda _: bytearray(10**15), HostOutOfMemoryError),
-    "torch asks for terabytes": (lambda _: torch.empty(10**14), DeviceOutOfMemoryError),
+    "torch asks for terabytes": (lambda _: ask_torch_for_terabytes(), DeviceOutOfMemoryError),
     "the disk is full": (lambda _: fill_the_disk(), DiskFullError),
     "the disk is full for numpy": (lambda _: np.zeros(100_000).tofile("/dev/full"), DiskFullError),
     "a disk can't be read": (lambda _: Path("/proc/self/mem").read_bytes(), StalledIoError),
@@ -231,7 +242,7 @@ PROVOKED: dict[str, tuple[Callable[[Path], object], type[SortAssetsError]]] = {
         IncompatibleVersionsError,
     ),
     "a file is shorter than described": (read_past_the_end, UnreadableRecordingError),
-    "samples are not numbers": (lambda _: torch.linalg.svd(torch.full((3, 3), float("nan"))), NonFiniteSamplesError),
+    "samples are not numbers": (lambda _: decompose_what_is_not_a_number(), NonFiniteSamplesError),
 }
 
 
@@ -273,8 +284,11 @@ def test_a_folder_that_a_library_does_without_is_no_cause() -> None:
     assert type(classify(Evidence("KeyError: 'unit'", log=log), sorter="sorter")) is SorterFailedError
 
 
-@pytest.mark.skipif(torch.version.cuda is not None, reason="needs a torch without CUDA")
 def test_a_torch_without_cuda_is_a_matter_of_the_driver() -> None:
+    import torch
+
+    if torch.version.cuda is not None:
+        pytest.skip("needs a torch without CUDA")
     with pytest.raises(AssertionError) as raised:
         torch.zeros(1, device="cuda")
 

@@ -3,14 +3,14 @@
 import logging
 
 import pytest
-import torch
-from kilosort import utils
 
 from sort_assets.backends.kilosort4.gpu_utilisation import without_gpu_utilisation
 
 
 @pytest.fixture
 def _on_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     def refuse() -> int:
         raise RuntimeError("device 0 is not visible (CUDA_VISIBLE_DEVICES=[])")  # torch 2.13 on a MIG slice
 
@@ -23,6 +23,8 @@ def _on_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_on_a_slice")
 def test_kilosort_does_not_end_on_a_slice_of_a_gpu() -> None:
+    from kilosort import utils
+
     assert utils._NVML_EXISTS  # nvidia-ml-py comes with sort_assets
     with pytest.raises(RuntimeError, match="not visible"):
         utils.get_performance()

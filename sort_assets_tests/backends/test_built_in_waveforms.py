@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kilosort import spikedetect
 
 from sort_assets.backends.kilosort4 import Kilosort4Backend
 from sort_assets.backends.kilosort4.built_in_waveforms import LEARNING, waveforms_in_package, waveforms_of_package
@@ -33,6 +32,8 @@ def test_who_chose_how_to_learn_is_let_learn(params: dict[str, Any]) -> None:
 
 
 def test_the_waveforms_are_those_of_the_package_and_of_the_sizes_that_kilosort_expects() -> None:
+    from kilosort import spikedetect
+
     before = spikedetect.template_path
 
     with waveforms_of_package():

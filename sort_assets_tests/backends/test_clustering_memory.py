@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from kilosort import clustering_qr
 
-from benchmarks.clustering_memory import centre, peak_bytes_per_spike
 from sort_assets.backends.kilosort4 import clustering_memory
 from sort_assets.backends.kilosort4.clustering_memory import centres_on_the_cpu, clustering_in_less_memory
 from sort_assets.backends.kilosort4.memory_needed import CLUSTERING_SPIKE_BYTES
@@ -21,7 +18,6 @@ SPIKES, FEATURES = 12_000, 12
 SPIKES_PER_BLOCK = 2048
 BEGUN = 5
 """Clusters that k-means begins; for each of 200 it would take as long again."""
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 FULL = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which 312.00 MiB is "
@@ -30,19 +26,42 @@ FULL = (
 )
 
 
-def cluster(features: torch.Tensor, device: torch.device = CPU) -> Any:
+def centre(spikes: int, units: int) -> Any:
+    """Features of the spikes of one centre. Torch and Kilosort are imported by the tests that run."""
+    from benchmarks.clustering_memory import centre
+
+    return centre(spikes, units=units, features=FEATURES)
+
+
+def cluster(features: Any, device: str = "cpu") -> Any:
+    import torch
+    from kilosort import clustering_qr
+
+    device = torch.device(device)
     return clustering_qr.cluster(features, nskip=20, n_neigh=10, max_sub=25000, lam=1, seed=1, niter=3, device=device)
 
 
-def cluster_of_few(features: torch.Tensor) -> Any:
-    begun = clustering_qr.kmeans_plusplus(features, niter=BEGUN, device=CPU)
+def begin_clusters(features: Any) -> Any:
+    import torch
+    from kilosort import clustering_qr
+
+    return clustering_qr.kmeans_plusplus(features, niter=BEGUN, device=torch.device("cpu"))
+
+
+def cluster_of_few(features: Any) -> Any:
+    import torch
+    from kilosort import clustering_qr
+
+    begun = begin_clusters(features)
     more = begun.long() + BEGUN * (torch.arange(len(begun)) % 40)  # 200 clusters, as Kilosort has them
-    return clustering_qr.cluster(features, iclust=more, nskip=20, lam=1, niter=3, device=CPU)
+    return clustering_qr.cluster(features, iclust=more, nskip=20, lam=1, niter=3, device=torch.device("cpu"))
 
 
 def test_the_same_clusters_are_found_in_a_third_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.clustering_memory import peak_bytes_per_spike
+
     monkeypatch.setattr(clustering_memory, "SPIKES_PER_BLOCK", SPIKES_PER_BLOCK)
-    features = centre(SPIKES, units=10, features=FEATURES)
+    features = centre(SPIKES, units=10)
 
     found, usual = peak_bytes_per_spike(lambda: cluster_of_few(features), features)
     with clustering_in_less_memory() as replaced:
@@ -61,7 +80,7 @@ def test_a_centre_that_takes_long_says_so_in_the_log(
     monkeypatch.setattr(clustering_memory, "_PROGRESS_EVERY_S", 0.0)
 
     with caplog.at_level(logging.DEBUG), clustering_in_less_memory():
-        cluster_of_few(centre(1000, units=3, features=FEATURES))
+        cluster_of_few(centre(1000, units=3))
 
     assert "Centre of 1000 spikes: k-means has begun 4 of 5 clusters." in caplog.messages
     assert "Centre of 1000 spikes: they are assigned to clusters." in caplog.messages
@@ -71,16 +90,19 @@ def test_of_more_spikes_than_torch_draws_from_some_are_drawn_from(monkeypatch: p
     monkeypatch.setattr(clustering_memory, "_MOST_TO_DRAW_FROM", 700)
 
     with clustering_in_less_memory():
-        begun = clustering_qr.kmeans_plusplus(centre(1000, units=3, features=FEATURES), niter=BEGUN, device=CPU)
+        begun = begin_clusters(centre(1000, units=3))
 
     assert len(begun) == 1000
-    assert 3 <= len(torch.unique(begun)) <= BEGUN
+    assert 3 <= len(np.unique(begun)) <= BEGUN
 
 
 def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    features = centre(1000, units=3, features=FEATURES)
+    import torch
+    from kilosort import clustering_qr
+
+    features = centre(1000, units=3)
     on_the_cpu = cluster(features)
     kilosorts = clustering_qr.cluster
 
@@ -94,7 +116,7 @@ def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_sa
     log_path = tmp_path / "kilosort4.log"
 
     with caplog.at_level(logging.WARNING), clustering_in_less_memory():
-        found = cluster(features, GPU)
+        found = cluster(features, "cuda")
     log_path.write_text("\n".join(caplog.messages))
 
     assert np.array_equal(found[0], on_the_cpu[0])
@@ -104,11 +126,11 @@ def test_a_centre_that_the_gpu_can_t_hold_is_clustered_on_the_cpu_and_the_log_sa
 
 
 def test_other_errors_of_the_gpu_are_not_answered_on_the_cpu() -> None:
-    features = centre(1000, units=3, features=FEATURES)
+    features = centre(1000, units=3)
 
     # Torch for the CPU has no GPU; torch for CUDA without one raises RuntimeError.
     with clustering_in_less_memory(), pytest.raises((AssertionError, RuntimeError), match=r"(?i)cuda|nvidia"):
-        cluster(features, torch.device("cuda:99"))
+        cluster(features, "cuda:99")
 
 
 def _dense(found: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,12 @@ from sort_assets.recordings.clock import (
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, fewer_doubt
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.npy_file import map_npy
+from sort_assets.recordings.formats.open_ephys_folders import (
+    STRUCTURE,
+    Place,
+    may_be_open_ephys_folder,
+    recording_places,
+)
 from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
@@ -57,28 +63,12 @@ from sort_assets.recordings.timestamps import clock_from_timestamps
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-_NODE = re.compile(r"Record[ _]?Node[ _]?(?P<number>\d+)", re.IGNORECASE)
-_EXPERIMENT = re.compile(r"experiment(?P<number>\d+)")
-_RECORDING = re.compile(r"recording(?P<number>\d+)")
-_SETTINGS = re.compile(r"settings(_\d+)?\.xml")
-_STRUCTURE = "structure.oebin"
-_PUT_BACK = f"Put back the {_STRUCTURE} that the GUI wrote, or correct the field in it: it was edited or damaged."
+_PUT_BACK = f"Put back the {STRUCTURE} that the GUI wrote, or correct the field in it: it was edited or damaged."
 _SAMPLES = "continuous.dat"
 # Where units are left out, electrodes are in microvolts and inputs of the converter in volts (see the layout).
 _MICROVOLTS = ("uV", "")
 _NO_ELECTRODE = re.compile(r"ADC|AUX|SYNC")
 _NATIONAL_INSTRUMENTS = "NI-DAQmx"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A folder of one recording, and where in the session it lies."""
-
-    node: str
-    experiment: int
-    recording: int
-    folder: Path
-    settings: Path
 
 
 @dataclass(frozen=True)
@@ -110,22 +100,11 @@ class _Segment:
         return bool(self.electrodes) and self.rate_hz >= MIN_SORTABLE_RATE_HZ
 
 
-def may_be_open_ephys_folder(name: str, entries: Set[str]) -> bool:
-    """Whether a folder with these entries looks like a session, or like a record node, experiment or recording."""
-    if _STRUCTURE in entries or any(_NODE.fullmatch(entry) for entry in entries):
-        return True
-    if _EXPERIMENT.fullmatch(name) and any(_RECORDING.fullmatch(entry) for entry in entries):
-        return True
-    # Others call folders "experiment1" too: the settings, or the name, make it a record node.
-    is_node = _NODE.fullmatch(name) is not None or any(_SETTINGS.fullmatch(entry) for entry in entries)
-    return is_node and any(_EXPERIMENT.fullmatch(entry) for entry in entries)
-
-
 def is_open_ephys(path: Path) -> bool:
     """Whether a path is a folder of Open Ephys' binary format, on any level from the session to one recording."""
     if not path.is_dir() or not may_be_open_ephys_folder(path.name, {entry.name for entry in path.iterdir()}):
         return False
-    return any(True for _ in _places(path))
+    return any(True for _ in recording_places(path))
 
 
 def open_ephys_streams(path: Path) -> tuple[str, ...]:
@@ -190,46 +169,6 @@ def open_open_ephys(path: Path, stream: str | None, config: RecordingConfig) -> 
     return recording
 
 
-def _places(path: Path) -> Iterator[_Place]:
-    """The recordings below a folder, which may be any level of a session."""
-    nodes = _subfolders(path, _NODE)
-    if nodes:
-        for number, node in nodes:
-            yield from _places_in_node(node, f"node{number}")
-    elif _EXPERIMENT.fullmatch(path.name) and _subfolders(path, _RECORDING):
-        yield from _places_in_experiment(path, "")
-    elif _subfolders(path, _EXPERIMENT):
-        yield from _places_in_node(path, "")
-    elif (path / _STRUCTURE).is_file():
-        experiment = _EXPERIMENT.fullmatch(path.parent.name)
-        number = int(experiment["number"]) if experiment else 1
-        yield _Place("", number, 1, path, _settings(path.parents[1], number))
-
-
-def _places_in_node(node_folder: Path, node: str) -> Iterator[_Place]:
-    for _, experiment in _subfolders(node_folder, _EXPERIMENT):
-        yield from _places_in_experiment(experiment, node)
-
-
-def _places_in_experiment(experiment: Path, node: str) -> Iterator[_Place]:
-    match = _EXPERIMENT.fullmatch(experiment.name)
-    assert match is not None
-    number = int(match["number"])
-    for recording, folder in _subfolders(experiment, _RECORDING):
-        if (folder / _STRUCTURE).is_file() or (folder / "continuous").is_dir():
-            yield _Place(node, number, recording, folder, _settings(experiment.parent, number))
-
-
-def _subfolders(folder: Path, name: re.Pattern[str]) -> list[tuple[int, Path]]:
-    """Folders of a kind directly in a folder, with their numbers, in order."""
-    matches = ((name.fullmatch(entry.name), entry) for entry in folder.iterdir())
-    return sorted((int(match["number"]), entry) for match, entry in matches if match is not None and entry.is_dir())
-
-
-def _settings(node_folder: Path, experiment: int) -> Path:
-    return node_folder / ("settings.xml" if experiment == 1 else f"settings_{experiment}.xml")
-
-
 def _described(segments: Sequence[_Segment | UnreadableRecordingError], missing: Missing) -> list[_Segment]:
     """The segments of recordings with a description; the others are noted as missing."""
     described = [one for one in segments if not isinstance(one, UnreadableRecordingError)]
@@ -252,7 +191,7 @@ def _streams(path: Path) -> dict[str, list[_Segment | UnreadableRecordingError]]
     UnreadableRecordingError
         When the description of the only experiment is missing or damaged.
     """
-    places = list(_places(path))
+    places = list(recording_places(path))
     several_nodes = len({place.node for place in places}) > 1
     several_experiments = len({place.experiment for place in places}) > 1
     streams: dict[str, list[_Segment | UnreadableRecordingError]] = {}
@@ -277,15 +216,15 @@ def _streams(path: Path) -> dict[str, list[_Segment | UnreadableRecordingError]]
     return {name: streams[name] for name in sorted(streams, key=natural_order)}
 
 
-def _segments(place: _Place) -> list[tuple[str, _Segment | UnreadableRecordingError]]:
+def _segments(place: Place) -> list[tuple[str, _Segment | UnreadableRecordingError]]:
     """The continuous streams of a recording with their names, as its description lists them.
 
     In place of one that is not described in full stands why.
     """
-    structure = place.folder / _STRUCTURE
+    structure = place.folder / STRUCTURE
     if not structure.is_file():
         raise UnreadableRecordingError(
-            f"'{place.folder}' lacks {_STRUCTURE}, which says what its channels are.", remedy=COPY_AGAIN
+            f"'{place.folder}' lacks {STRUCTURE}, which says what its channels are.", remedy=COPY_AGAIN
         )
     with readable(structure):
         content = json.loads(structure.read_text(encoding="utf-8-sig"))
@@ -306,18 +245,18 @@ def _segments(place: _Place) -> list[tuple[str, _Segment | UnreadableRecordingEr
     return list(zip(names, segments, strict=True))
 
 
-def _folder_name(place: _Place, described: Mapping[str, Any]) -> str:
+def _folder_name(place: Place, described: Mapping[str, Any]) -> str:
     name = str(described.get("folder_name", "")).strip("/")
     if "/" in name or "\\" in name or name in ("", ".", ".."):
         raise UnreadableRecordingError(
-            f"'{place.folder / _STRUCTURE}' names a folder outside its recording, or none: '{name}'.",
+            f"'{place.folder / STRUCTURE}' names a folder outside its recording, or none: '{name}'.",
             remedy=_PUT_BACK,
         )
     return name
 
 
-def _segment(place: _Place, name: str, described: Mapping[str, Any]) -> _Segment:
-    structure, channels = place.folder / _STRUCTURE, described.get("channels")
+def _segment(place: Place, name: str, described: Mapping[str, Any]) -> _Segment:
+    structure, channels = place.folder / STRUCTURE, described.get("channels")
     if not isinstance(channels, list) or not all(
         isinstance(channel, dict) and "channel_name" in channel for channel in channels
     ):

@@ -19,7 +19,7 @@ from typing import Any
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingRecordingError, UnknownFormatError, UnreadableRecordingError
-from sort_assets.recordings.formats import open_ephys, spikeglx_files, spikeinterface_folders
+from sort_assets.recordings.formats import open_ephys_folders, spikeglx_files, spikeinterface_folders
 from sort_assets.recordings.formats.chosen_reader import format_of_reader
 from sort_assets.recordings.formats.makers import MAKERS
 from sort_assets.recordings.formats.not_read import NOT_READ
@@ -82,7 +82,7 @@ FORMATS = (
         "open_ephys",
         "Open Ephys session (binary)",
         never,
-        open_ephys.may_be_open_ephys_folder,
+        open_ephys_folders.may_be_open_ephys_folder,
         *_reader("open_ephys"),
     ),
     RecordingFormat(

@@ -25,7 +25,8 @@ from sort_assets.errors import (
 from sort_assets.recordings import boundaries, open_recording, recognise, sortable_streams
 from sort_assets.recordings.clock import ClockJump, recording_clock
 from sort_assets.recordings.clock_check import clock as clock_check
-from sort_assets.recordings.formats.open_ephys import may_be_open_ephys_folder, open_open_ephys
+from sort_assets.recordings.formats.open_ephys import open_open_ephys
+from sort_assets.recordings.formats.open_ephys_folders import may_be_open_ephys_folder
 from sort_assets.recordings.formats.open_ephys_probe import order_converters, read_probe
 from sort_assets.recordings.formats.reading import unique_names
 from sort_assets.recordings.headers import read_header

@@ -8,6 +8,7 @@ from sort_assets.errors import SortAssetsError
 from sort_assets.machine import gpu_sensors
 from sort_assets.machine.cuda_check import check_gpu, start_on
 from sort_assets.machine.gpus import Gpu, list_gpus
+from sort_assets.machine.pid_namespace import sees_host_pids
 
 
 def describe(gpu: Gpu) -> None:
@@ -27,7 +28,7 @@ def describe(gpu: Gpu) -> None:
 
 def main() -> None:
     """Print it for each GPU."""
-    print("pids of the host seen:", gpu_sensors._sees_host_pids(), Path("/proc/self/ns/pid").readlink())
+    print("pids of the host seen:", sees_host_pids(), Path("/proc/self/ns/pid").readlink())
     try:
         gpus = list_gpus()
     except SortAssetsError as error:

@@ -25,6 +25,9 @@ _START = Path(__file__).with_name("cuda_start.py")
 _LIMIT_S = 180.0
 """For importing torch, which a slow share delays, and for starting CUDA, which has a limit of its own."""
 _REMEMBERED_S = 6 * 3600.0
+_works_here: set[Path] = set()
+"""What this process has found out, for a user without a home that can be written to: a sort asks again for each group
+of channels."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -44,13 +47,17 @@ def check_gpu(gpu: Gpu, *, anew: bool = False) -> SortAssetsError | None:
         Why it can't; None when it can.
     """
     marker = _marker(gpu)
-    if not anew and _is_fresh(marker):
+    if not anew and (_is_fresh(marker) or marker in _works_here):
         return None
     start = start_on(gpu)
     reason = find_reason(start)
     if reason is not None:
+        _works_here.discard(marker)
+        with suppress(OSError):
+            marker.unlink(missing_ok=True)
         return explain(gpu, start, reason)
-    with suppress(OSError):  # a home that can't be written to: then the next sort asks again
+    _works_here.add(marker)
+    with suppress(OSError):  # a home that can't be written to: then the next process asks again
         marker.parent.mkdir(parents=True, exist_ok=True)
         for old in marker.parent.iterdir():
             if not _is_fresh(old):
@@ -109,6 +116,7 @@ def start_on(gpu: Gpu) -> CudaStart:
 
 def forget_that_it_works() -> None:
     """Have CUDA started anew on each GPU before it is used again: a sort has met trouble of a GPU or its driver."""
+    _works_here.clear()
     with suppress(OSError):
         for marker in _markers().iterdir():
             marker.unlink(missing_ok=True)

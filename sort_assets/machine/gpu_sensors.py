@@ -10,13 +10,12 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
+
+from sort_assets.machine.pid_namespace import sees_host_pids
 
 _LIMIT_S = 5.0
 _MIG = "MIG-"
-_HOST_PIDS = "pid:[4026531836]"
-"""The initial pid namespace of every Linux kernel (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 
 
 class NoGpuError(Exception):
@@ -150,7 +149,7 @@ class GpuSensors:
 
     def _samples(self, since_us: int) -> list[Any] | None:
         """NVML's samples for each process; None where there are none to be had: MIG, old devices, containers."""
-        if not _sees_host_pids():
+        if not sees_host_pids():
             return None
         try:
             return list(self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us))
@@ -211,14 +210,6 @@ def find_sensors(gpu: str | None) -> GpuSensors | None:
         return open_gpu(gpu)
     except NoGpuError:
         return None
-
-
-def _sees_host_pids() -> bool:
-    """Whether this process has the pids that NVML reports: it knows nothing of a container's."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()) == _HOST_PIDS
-    except FileNotFoundError:  # a system without namespaces
-        return True
 
 
 def _pynvml() -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sort_assets.errors import GpuDriverError
 from sort_assets.machine.bounded_child import NoAnswerError, ask_child
+from sort_assets.machine.pid_namespace import sees_host_pids
 
 _LISTING = Path(__file__).with_name("nvml_listing.py")
 _LIMIT_S = 10.0
@@ -20,6 +21,7 @@ _MIG = "MIG-"
 _NO_DEVICE = ("", "-1", "NoDevFiles")
 """Entries of `CUDA_VISIBLE_DEVICES` that hide all devices; the last is what SLURM sets for a job without a GPU."""
 _PCI = Path("/sys/bus/pci/devices")
+_MODULE = Path("/sys/module/nvidia")
 _NVIDIA, _AMD = "0x10de", "0x1002"
 _DISPLAY_CLASS = "0x03"
 # NVML's error codes (nvml.h).
@@ -103,7 +105,7 @@ def list_gpus() -> list[Gpu]:
     GpuDriverError
         When the driver does not answer, or says that it is in trouble.
     """
-    found, visible = list_machine_gpus(), _visible()
+    found, visible = list_machine_gpus(), visible_devices()
     return select_visible(found, visible) if found and visible is not None else found
 
 
@@ -114,11 +116,20 @@ def list_machine_gpus() -> list[Gpu]:
     except NoAnswerError as error:
         raise _unusable(f"NVIDIA's driver does not answer ({error}).", _remedy(None)) from error
     code = int(listed["code"])
+    if code == _LIBRARY_NOT_FOUND and _MODULE.exists() and sees_host_pids():
+        # In a container that was given no card, the library is rightly missing.
+        raise _unusable(
+            "The kernel module of NVIDIA's driver is loaded, and the driver's library libnvidia-ml.so.1 is not found.",
+            "If the driver is just being updated, wait until that is done; then reboot. Else install it again.",
+        )
     if code == _LIBRARY_NOT_FOUND or (code == _DRIVER_NOT_LOADED and not has_nvidia_card()):
         return []
     if code:
         raise _unusable(f"NVIDIA's driver is in trouble: {listed['words']} (NVML error {code}).", _remedy(code))
-    return [_gpu(device, listed) for device in listed["devices"]]
+    # Cards for which this job or container has no right, others' cards in Slurm for example: CUDA does not count them.
+    devices = listed["devices"]
+    ours = [device for device in devices if device.get("code") != _NO_PERMISSION]
+    return [_gpu(device, listed) for device in ours or devices]
 
 
 def doubtful_order(gpus: Sequence[Gpu]) -> str | None:
@@ -129,7 +140,7 @@ def doubtful_order(gpus: Sequence[Gpu]) -> str | None:
     gpus : sequence of Gpu
         All of the machine.
     """
-    visible = _visible() or ""
+    visible = visible_devices() or ""
     if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not any(
         word.strip().isdigit() for word in visible.split(",")
     ):
@@ -137,7 +148,8 @@ def doubtful_order(gpus: Sequence[Gpu]) -> str | None:
     return visible if len({gpu.name for gpu in gpus if not gpu.parent}) > 1 else None
 
 
-def _visible() -> str | None:
+def visible_devices() -> str | None:
+    """What `CUDA_VISIBLE_DEVICES` says; None where it is not set."""
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 

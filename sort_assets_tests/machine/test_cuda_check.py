@@ -17,7 +17,7 @@ from sort_assets.errors import (
     SorterEnvironmentError,
 )
 from sort_assets.machine import cuda_check, cuda_start
-from sort_assets.machine.cuda_check import check_gpu, inspect_gpu, start_on
+from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works, inspect_gpu, start_on
 from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason
 from sort_assets.machine.gpus import Gpu
 from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
@@ -139,6 +139,15 @@ def test_a_start_that_hangs_is_given_up(driver: FakeDriver, monkeypatch: pytest.
     assert cuda_start._LIMIT_S == 60
 
 
+def test_what_is_found_not_to_work_is_not_trusted_afterwards(driver: FakeDriver) -> None:
+    driver.answer(A4000)
+    assert check_gpu(card()) is None
+    driver.answer(A4000, init=999)
+
+    assert check_gpu(card(), anew=True) is not None
+    assert check_gpu(card()) is not None
+
+
 def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not(driver: FakeDriver) -> None:
     driver.answer(A4000)
     assert check_gpu(card()) is None
@@ -153,7 +162,7 @@ def test_that_it_works_is_remembered_for_this_driver_and_card_and_trouble_is_not
     assert check_gpu(card("another")) is None
 
 
-def test_without_a_home_it_is_asked_each_time(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_each_process_asks_once(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: type[Path]) -> Path:
         raise RuntimeError("Could not determine home directory.")  # a number of a user that has no name
 
@@ -163,6 +172,9 @@ def test_without_a_home_it_is_asked_each_time(driver: FakeDriver, monkeypatch: p
     assert check_gpu(card()) is None
 
     driver.answer(A4000, init=999)
+    assert check_gpu(card()) is None
+
+    forget_that_it_works()
     assert check_gpu(card()) is not None
 
 

@@ -63,7 +63,6 @@ def test_the_slices_of_a_card_stand_for_it(driver: FakeDriver) -> None:
     [
         ("handle=0:15", "GPU 0 can't be used: GPU is lost (NVML error 15).", "Xid"),
         ("mode=0:2", "compute mode is 'prohibited'", "--compute-mode=DEFAULT"),
-        ("handle=0:4", "Insufficient Permissions", "/dev/nvidia*"),
     ],
 )
 def test_a_card_in_trouble_says_so_and_hides_no_other(words: str, says: str, remedy: str, driver: FakeDriver) -> None:
@@ -73,6 +72,35 @@ def test_a_card_in_trouble_says_so_and_hides_no_other(words: str, says: str, rem
     (troubled, _) = list_gpus()
     assert says in troubled.trouble
     assert remedy in troubled.remedy
+
+
+def test_cards_of_others_count_as_little_as_in_cuda(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Slurm job that was given the second card: its first, and only one.
+    driver.answer(f"{GTX_1080_TI};{A4000};handle=0:4")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+
+    assert [one.uuid for one in list_gpus()] == ["GPU-a4000"]
+
+
+def test_where_no_card_may_be_used_that_is_a_failure(driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};handle=0:4")
+
+    with pytest.raises(GpuDriverError, match=r"Insufficient Permissions.*/dev/nvidia\*"):
+        find_gpus()
+
+
+def test_a_library_that_is_gone_while_the_driver_is_loaded_is_trouble_but_not_in_a_container(
+    driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer("init=12")  # an update has removed it, and not yet put the new one there
+    monkeypatch.setattr(gpus, "_MODULE", tmp_path)
+    monkeypatch.setattr(gpus, "sees_host_pids", lambda: True)
+
+    with pytest.raises(GpuDriverError, match=r"libnvidia-ml\.so\.1 is not found"):
+        find_gpus()
+
+    monkeypatch.setattr(gpus, "sees_host_pids", lambda: False)
+    assert find_gpus() == []
 
 
 def test_where_all_cards_are_in_trouble_that_is_a_failure(driver: FakeDriver) -> None:

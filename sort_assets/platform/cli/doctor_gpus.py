@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.config import ExecutionConfig
-from sort_assets.errors import GpuDriverError, SortAssetsError
+from sort_assets.errors import GpuBusyError, GpuDriverError, GpuMemoryTakenError, SortAssetsError
 from sort_assets.machine.cuda_check import check_gpu
 from sort_assets.machine.cuda_reasons import describe
 from sort_assets.machine.gpu_sensors import find_sensors
@@ -19,8 +19,9 @@ from sort_assets.machine.gpus import (
     list_machine_gpus,
     unused_gpu,
 )
-from sort_assets.platform.execution.gpu_choice import quarantine_notices
+from sort_assets.platform.execution.gpu_choice import lock_file, quarantine_notices
 from sort_assets.platform.execution.lease_folder import inspect_lease_folder, lease_folder
+from sort_assets.platform.store.locks import is_locked
 
 
 def examine_gpus() -> Iterator[CheckResult]:
@@ -43,10 +44,12 @@ def examine_gpus() -> Iterator[CheckResult]:
         )
     with ThreadPoolExecutor() as pool:  # each starts a process that imports torch
         reasons = list(pool.map(_why_not, gpus))
-    works = None in reasons
+    works = any(reason is None or _has_our_sort(gpu, reason) for gpu, reason in zip(gpus, reasons, strict=True))
     for gpu, reason in zip(gpus, reasons, strict=True):
         if reason is None:
             yield _working_gpu(gpu)
+        elif _has_our_sort(gpu, reason):
+            yield ok("gpu", f"{describe(gpu)}, {gpu.uuid}: a sort is using it, and leaves no room to try it")
         elif works:
             yield warning("gpu", f"{reason.message} Sorts take the others.", reason.remedy)
         else:
@@ -80,11 +83,23 @@ def _why_not(gpu: Gpu) -> SortAssetsError | None:
     return check_gpu(gpu, anew=True)
 
 
+def _has_our_sort(gpu: Gpu, reason: SortAssetsError) -> bool:
+    """Whether a card is only in use, by a sort that holds its lock."""
+    if not isinstance(reason, GpuBusyError | GpuMemoryTakenError):
+        return False
+    try:
+        return is_locked(lock_file(lease_folder(), gpu.uuid))
+    except OSError:
+        return False
+
+
 def _working_gpu(gpu: Gpu) -> CheckResult:
     memory = f"{gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else "memory not known"
     free = "" if gpu.free_bytes is None else f", {gpu.free_bytes / 2**30:.0f} GiB free"
     detail = f"{describe(gpu)}, {memory}{free}, {gpu.uuid}: torch computes on it"
-    if gpu.free_bytes is not None and gpu.free_bytes < ExecutionConfig().min_gpu_memory_gb * 1e9:
+    # Of a small card, half.
+    little = min(ExecutionConfig().min_gpu_memory_gb * 1e9, gpu.memory_bytes / 2)
+    if gpu.free_bytes is not None and gpu.free_bytes < little:
         whose = f", {holders}" if (holders := _holders(gpu)) else ""
         return warning(
             "gpu",

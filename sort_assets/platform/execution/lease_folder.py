@@ -6,13 +6,12 @@ from pathlib import Path
 
 from sort_assets.checks.result import CheckResult, ok, warning
 from sort_assets.config.settings import LEASES_VARIABLE, read_environment
+from sort_assets.machine.pid_namespace import sees_host_pids
 
 _LOCKS = Path("/run/lock")
 _NAME = "sort_assets"
 # Not the folder that TMPDIR names, which differs from user to user and from job to job.
 _TEMPORARY = Path("/tmp/sort_assets-leases")
-_HOST_PIDS = "pid:[4026531836]"
-"""The initial pid namespace of every Linux kernel (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -50,17 +49,10 @@ def inspect_lease_folder() -> list[CheckResult]:
 
 
 def _why_private(folder: Path) -> Iterator[str]:
-    if _in_container():
+    if not sees_host_pids():
         yield "which only this container sees, unless it is mounted from outside"
     elif (source := _bind_source(folder)) is not None:
         yield f"which is a private folder ({source}), as Slurm jobs and services have"
-
-
-def _in_container() -> bool:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()) != _HOST_PIDS
-    except OSError:  # a system without namespaces
-        return False
 
 
 def _bind_source(folder: Path) -> str | None:

@@ -10,14 +10,21 @@ a pool of one slot in 22 of 40 simultaneous first claims. So tests ask the lease
 import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import LEASES_VARIABLE
-from sort_assets.errors import InstanceError, SortAssetsError, SorterEnvironmentError, TransientGpuError
+from sort_assets.errors import (
+    GpuDriverError,
+    InstanceError,
+    SortAssetsError,
+    SorterEnvironmentError,
+    TransientGpuError,
+)
+from sort_assets.machine.cuda_reasons import may_pass
 from sort_assets.machine.gpus import Gpu, find_gpus
 from sort_assets.platform.execution.gpu_choice import Choice, choose, lock_file, note_outcome, tell_once
 from sort_assets.platform.execution.lease_folder import lease_folder
@@ -91,7 +98,7 @@ def device_lease(
     InstanceError
         When the folder can't be used.
     GpuDriverError
-        When there are GPUs, and none of them works.
+        When there are GPUs, and none of them works; when all of them went while it waited.
     SortAssetsError
         What `check` said, when it refuses every GPU.
     """
@@ -100,7 +107,7 @@ def device_lease(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(folder, error) from error
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):  # somebody else's, or on a file system that knows no modes
         folder.chmod(0o1777)  # so that all users of the machine take turns
 
     def choice() -> Choice:
@@ -167,7 +174,7 @@ def _hold_one(
         late = time.monotonic() - began >= _AVOID_S
         gpus = preferred if preferred and not late else [gpu for gpu in found.gpus if gpu.uuid not in refused]
         if refused and not gpus:
-            raise next(iter(refused.values()))
+            raise _most_hopeful(refused.values())
         for gpu in [None] if on_cpu else gpus:
             lease = Lease(CPU, "CPU") if gpu is None else Lease(gpu.uuid, gpu.name)
             with _locked(folder, lease) as descriptor:
@@ -185,7 +192,22 @@ def _hold_one(
         if time.monotonic() - reminded >= _REMIND_S:
             log(f"Waiting for a free device: {', '.join(busy)} in use by another sort.")
             reminded, found = time.monotonic(), choice()
+            if not found.gpus and not on_cpu:
+                raise GpuDriverError(
+                    "While the sort waited for a GPU, all GPUs went: neither NVIDIA's driver nor a card is found now.",
+                    remedy="See whether `nvidia-smi` lists a card: it may have been taken out, or its driver removed.",
+                )
         time.sleep(_POLL_S)
+
+
+def _most_hopeful(reasons: Iterable[SortAssetsError]) -> SortAssetsError:
+    """Of the reasons why no GPU can be used, the one that others' programs cause, else one that may pass by itself.
+
+    It decides whether the sort waits: an old card that will never work must not prevent that.
+    """
+    found = list(reasons)
+    of_others = [one for one in found if not isinstance(one, SorterEnvironmentError)]
+    return next(iter([*of_others, *filter(may_pass, found), *found]))
 
 
 @contextmanager

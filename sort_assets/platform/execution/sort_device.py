@@ -9,7 +9,7 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import GpuDriverError, SorterEnvironmentError, TransientGpuError
 from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works
 from sort_assets.machine.cuda_reasons import may_pass
-from sort_assets.machine.gpus import has_nvidia_card
+from sort_assets.machine.gpus import has_nvidia_card, visible_devices
 from sort_assets.platform.execution.leases import CPU, Lease, device_lease
 
 WAIT_S = 600.0
@@ -53,7 +53,9 @@ def sort_device(
     # Whoever asks for CUDA by name wants no other device.
     may_be_cpu = config.sorter.device == "auto" and config.execution.cpu_if_gpu_fails
     doubts: list[CheckResult] = []
-    gives_up = time.monotonic() + (0 if may_be_cpu else WAIT_S)
+    named = visible_devices()  # a lease changes it
+    trouble: SorterEnvironmentError | None = None
+    gives_up = 0.0
     with ExitStack() as held:
         while True:
             try:
@@ -62,17 +64,22 @@ def sort_device(
                     device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu)
                 )
             except SorterEnvironmentError as error:
+                if trouble is None:  # what was waited for until then were other sorts
+                    gives_up = time.monotonic() + (0 if may_be_cpu else WAIT_S)
+                trouble = error
                 if may_pass(error) and time.monotonic() < gives_up:
                     log(f"{error.message} It is waited for, up to {WAIT_S / 60:g} minutes.")
                     time.sleep(_POLL_S)
                     continue
                 if not may_be_cpu:
                     raise
-                doubts = [_on_cpu(error)]
                 lease = held.enter_context(device_lease(log, gpu=False))
             break
-        if wants_gpu and not doubts and lease.device == CPU and has_nvidia_card():
-            doubts = [_no_driver()]
+        if wants_gpu and lease.device == CPU:
+            if trouble is not None:
+                doubts = [_on_cpu(trouble)]
+            elif has_nvidia_card():
+                doubts = [_no_driver() if named is None else _hidden(named)]
         try:
             yield lease, doubts
         except (GpuDriverError, TransientGpuError):
@@ -82,6 +89,15 @@ def sort_device(
 
 def _on_cpu(error: SorterEnvironmentError) -> CheckResult:
     return warning("device", f"Sorted on the CPU, for the GPU can't be used: {error.message}", error.remedy)
+
+
+def _hidden(variable: str) -> CheckResult:
+    return warning(
+        "device",
+        f"Sorted on the CPU, although this machine has a card of NVIDIA: CUDA_VISIBLE_DEVICES is '{variable}', and no "
+        "GPU that it names is seen here.",
+        "Name a card in it (nvidia-smi -L), ask for a GPU in the job, or set sorter.device to cpu.",
+    )
 
 
 def _no_driver() -> CheckResult:

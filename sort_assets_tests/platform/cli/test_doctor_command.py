@@ -8,6 +8,7 @@ import pytest
 
 from sort_assets.machine import gpus
 from sort_assets.platform.cli.doctor_gpus import tell_unusable_gpus
+from sort_assets.platform.store.locks import exclusive_lock
 from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
 from sort_assets_tests.fixtures.home import Finished, Home
 
@@ -53,6 +54,17 @@ def test_a_card_on_which_every_sort_would_fail_is_an_error_with_the_cure(home: H
     assert "torch 2.13.0+cu130 needs CUDA 13.0, and the driver knows CUDA 12.4 only" in detail
     assert "make TORCH_BUILD=cu126" in remedy
     assert done.status == 1
+
+
+def test_a_card_that_is_full_with_our_own_sort_is_no_error(home: Home, driver: FakeDriver) -> None:
+    driver.answer(f"{A4000};mode=0:3", init=46)  # its compute mode is exclusive
+
+    with exclusive_lock(Path(home.variables["SORT_ASSETS_LEASES"]) / "GPU-a4000.lock", make_folder=True):
+        ((level, detail, _),) = shown_of_gpus(home.invoke("doctor", "--json"))
+    ((level_after, _, _),) = shown_of_gpus(home.invoke("doctor", "--json"))
+
+    assert (level, level_after) == ("ok", "error")
+    assert "GPU-a4000: a sort is using it" in detail
 
 
 def test_up_says_of_a_card_that_can_t_be_used_why(driver: FakeDriver) -> None:

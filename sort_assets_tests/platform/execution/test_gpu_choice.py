@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.errors import DeviceOutOfMemoryError, GpuDriverError, SortAssetsError, TransientGpuError
+from sort_assets.errors import (
+    DeviceOutOfMemoryError,
+    GpuDriverError,
+    GpuMemoryTakenError,
+    SortAssetsError,
+    TransientGpuError,
+)
 from sort_assets.machine.gpus import Gpu
 from sort_assets.platform.execution import leases
 from sort_assets.platform.execution.gpu_choice import (
@@ -153,6 +159,32 @@ def test_a_card_that_torch_cannot_use_is_passed_over(tmp_path: Path) -> None:
     assert leased(tmp_path, [FULL, EMPTY], check=check) == FULL.uuid
     with pytest.raises(GpuDriverError, match=r"No code for A4000"):
         leased(tmp_path, [EMPTY], check=check)
+
+
+def test_a_card_that_will_never_work_does_not_hide_that_the_other_is_only_busy(tmp_path: Path) -> None:
+    no_code = GpuDriverError("No code for A4000.", remedy="Another torch.", reason="no code")
+    late = GpuDriverError("The fabric manager does not run.", remedy="Start it.", reason="fabric manager")
+    taken = GpuMemoryTakenError("A training has it all.", remedy="Wait.")
+    reasons: dict[str, SortAssetsError] = {EMPTY.uuid: no_code, FULL.uuid: taken}
+
+    with pytest.raises(GpuMemoryTakenError):  # which is waited for
+        leased(tmp_path, [EMPTY, FULL], check=lambda gpu: reasons[gpu.uuid])
+    reasons[FULL.uuid] = late
+    with pytest.raises(GpuDriverError, match="fabric manager"):
+        leased(tmp_path, [EMPTY, FULL], check=lambda gpu: reasons[gpu.uuid])
+
+
+def test_a_sort_whose_last_gpu_goes_while_it_waits_says_so(driver: FakeDriver, tmp_path: Path) -> None:
+    driver.answer(A4000)
+
+    def pull(line: str) -> None:
+        if line.startswith("Waiting"):
+            driver.answer("init=12")
+
+    with device_lease(_ignore, folder=tmp_path):
+        os.environ.pop("CUDA_VISIBLE_DEVICES")  # which the second step's process does not have
+        with pytest.raises(GpuDriverError, match="all GPUs went"), device_lease(pull, folder=tmp_path):
+            pass
 
 
 def test_the_slices_of_a_card_are_leased_one_by_one(driver: FakeDriver, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_private_folder_for_temporary_files_is_told(
     mounts.write_text(MOUNTS.format(source=source))
     monkeypatch.setattr(folders, "_MOUNTS", mounts)
     monkeypatch.setattr(folders, "_LOCKS", tmp_path / "no-such-folder")
-    monkeypatch.setattr(folders, "_in_container", lambda: False)
+    monkeypatch.setattr(folders, "sees_host_pids", lambda: True)
 
     (result,) = inspect_lease_folder()
 
@@ -99,7 +99,7 @@ def test_a_private_folder_for_temporary_files_is_told(
 
 
 def test_who_names_the_folder_is_not_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "_in_container", lambda: True)
+    monkeypatch.setattr(folders, "sees_host_pids", lambda: False)
     assert "only this container sees" in inspect_lease_folder()[0].description
 
     monkeypatch.setenv("SORT_ASSETS_LEASES", str(tmp_path))

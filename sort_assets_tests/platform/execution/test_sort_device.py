@@ -1,6 +1,7 @@
 """On which device a sort runs. There is no GPU here: `fixtures/fake_driver.py` stands for the driver and torch."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import ExecutionConfig, SorterConfig, SortingPipelineConfig
 from sort_assets.errors import GpuBusyError, GpuDriverError, TransientGpuError
 from sort_assets.machine import gpus
+from sort_assets.platform.execution import leases
 from sort_assets.platform.execution import sort_device as sort_device_module
 from sort_assets.platform.execution.sort_device import sort_device
 from sort_assets_tests.fixtures.fake_driver import A4000, GTX_1080_TI, FakeDriver
@@ -22,6 +24,16 @@ OLD = "driver=550.54.14;cuda=12040"
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sort_device_module, "WAIT_S", 0.0)
+
+
+@pytest.fixture
+def card_in_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel lists a card of NVIDIA, whatever its driver says."""
+    card = tmp_path / "pci" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text("0x10de\n")
+    (card / "class").write_text("0x030000\n")
+    monkeypatch.setattr(gpus, "_PCI", card.parent)
 
 
 def config(device: str = "auto", **execution: object) -> SortingPipelineConfig:
@@ -64,6 +76,44 @@ def test_a_driver_in_trouble_is_waited_for(driver: FakeDriver, tmp_path: Path, m
         assert (lease.device, doubts) == ("GPU-a4000", [])
 
     assert sum("It is waited for" in line for line in said) == 1
+
+
+def test_a_driver_is_waited_for_from_its_first_trouble_on_not_from_the_sort_s_first_wait(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sort_device_module, "WAIT_S", 0.3)
+    monkeypatch.setattr(sort_device_module, "_POLL_S", 0.1)
+    monkeypatch.setattr(leases, "_REMIND_S", 0.5)
+    monkeypatch.setattr(leases, "_POLL_S", 0.1)
+    driver.answer(A4000)
+    said: list[str] = []
+
+    def log(line: str) -> None:
+        said.append(line)
+        if sum("in use by another sort" in one for one in said) == 2:  # longer than a driver is waited for
+            driver.answer("init=999")
+        if "It is waited for" in line:
+            driver.answer(A4000)
+            other.close()
+
+    with ExitStack() as other:
+        other.enter_context(sort_device(config(), uses_gpu=True, log=print))
+        os.environ.pop("CUDA_VISIBLE_DEVICES")  # which the second step's process does not have
+        with sort_device(config(), uses_gpu=True, log=log) as (lease, doubts):
+            assert (lease.device, doubts) == ("GPU-a4000", [])
+
+    assert any("It is waited for" in line for line in said)
+
+
+@pytest.mark.usefixtures("card_in_slot")
+def test_a_job_without_a_gpu_on_a_machine_with_one_says_so(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.answer(A4000)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
+
+    with sort_device(config(), uses_gpu=True, log=print) as (lease, (doubt,)):
+        assert lease.device == "cpu"
+
+    assert "CUDA_VISIBLE_DEVICES is 'NoDevFiles'" in doubt.description
 
 
 def test_what_only_an_installation_cures_is_not_waited_for(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,13 +184,9 @@ def test_a_sort_on_the_cpu_asks_no_driver(uses_gpu: bool, device: str, driver: F
         assert (lease.device, doubts) == ("cpu", [])
 
 
-def test_a_card_without_a_driver_is_said(driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("card_in_slot")
+def test_a_card_without_a_driver_is_said(driver: FakeDriver) -> None:
     driver.answer("init=12")
-    card = tmp_path / "pci" / "0000:01:00.0"
-    card.mkdir(parents=True)
-    (card / "vendor").write_text("0x10de\n")
-    (card / "class").write_text("0x030000\n")
-    monkeypatch.setattr(gpus, "_PCI", card.parent)
 
     with sort_device(config(), uses_gpu=True, log=print) as (lease, (doubt,)):
         assert lease.device == "cpu"

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+_KILLED_WITHIN_S = 1.0
+_stuck: dict[tuple[object, ...], subprocess.Popen[str]] = {}
+"""By question, the process that asked it last and could not be killed: another would be stuck beside it."""
 _TIME_IS_OVER = "Timeout ("
 """What `faulthandler.dump_traceback_later` writes, by which a process bounds a part of its work."""
 
@@ -34,7 +37,8 @@ def ask_child(program: Path, *arguments: str, limit_s: float, environment: Mappi
     """What a Python program prints, in a process of its own.
 
     A call into a driver that hangs can be interrupted in no thread, and one that sleeps in the kernel not even by
-    killing its process. So the process is killed when its time is over, and left to itself: it has nothing of ours.
+    killing its process. So the process is killed when its time is over, and left to itself: it has nothing of ours. As
+    long as it is there, the same question is not asked again, so that a night of sorts does not leave hundreds of them.
 
     Parameters
     ----------
@@ -52,6 +56,9 @@ def ask_child(program: Path, *arguments: str, limit_s: float, environment: Mappi
     NoAnswerError
         When there is no answer.
     """
+    question = (program, arguments, tuple(sorted((environment or {}).items())))
+    if question in _stuck and _stuck[question].poll() is None:
+        raise NoAnswerError("the process that asked the last time still hangs in the kernel", late=True)
     process = subprocess.Popen(
         [sys.executable, "-P", str(program), *arguments],
         stdin=subprocess.DEVNULL,
@@ -71,6 +78,10 @@ def ask_child(program: Path, *arguments: str, limit_s: float, environment: Mappi
     finally:
         if process.poll() is None:
             process.kill()
+            try:
+                process.wait(_KILLED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                _stuck[question] = process
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()

@@ -105,6 +105,8 @@ def list_gpus() -> list[Gpu]:
     GpuDriverError
         When the driver does not answer, or says that it is in trouble.
     """
+    if visible_gpu() is None:  # nor does a driver in trouble concern whoever hides all cards
+        return []
     found, visible = list_machine_gpus(), visible_devices()
     return select_visible(found, visible) if found and visible is not None else found
 
@@ -119,8 +121,9 @@ def list_machine_gpus() -> list[Gpu]:
     if code == _LIBRARY_NOT_FOUND and _MODULE.exists() and sees_host_pids():
         # In a container that was given no card, the library is rightly missing.
         raise _unusable(
-            "The kernel module of NVIDIA's driver is loaded, and the driver's library libnvidia-ml.so.1 is not found.",
-            "If the driver is just being updated, wait until that is done; then reboot. Else install it again.",
+            "The kernel module of NVIDIA's driver is loaded, and its library libnvidia-ml.so.1 is not found.",
+            "If the driver is just being updated, wait until that is done; then reboot. Apptainer needs --nv. Else "
+            "install the driver again.",
         )
     if code == _LIBRARY_NOT_FOUND or (code == _DRIVER_NOT_LOADED and not has_nvidia_card()):
         return []

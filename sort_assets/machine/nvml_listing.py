@@ -8,9 +8,12 @@ runs apart because NVML may hang (see `bounded_child`).
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
+
+_LONGEST_S = 60
 
 
 def list_devices(nvml: Any) -> dict[str, Any]:
@@ -103,4 +106,5 @@ def _or_none(nvml: Any, ask: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     import pynvml
 
+    signal.alarm(_LONGEST_S)  # for when nobody is left who gives it up
     print(json.dumps(list_devices(pynvml)))

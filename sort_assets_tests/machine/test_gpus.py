@@ -82,6 +82,15 @@ def test_cards_of_others_count_as_little_as_in_cuda(driver: FakeDriver, monkeypa
     assert [one.uuid for one in list_gpus()] == ["GPU-a4000"]
 
 
+def test_whoever_hides_all_cards_does_not_wait_for_their_driver(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer("init=18")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
+
+    assert find_gpus() == []
+
+
 def test_where_no_card_may_be_used_that_is_a_failure(driver: FakeDriver) -> None:
     driver.answer(f"{A4000};handle=0:4")
 

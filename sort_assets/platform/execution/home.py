@@ -162,7 +162,8 @@ def allow_runs_for(sorts: int) -> None:
     from ruamel.yaml import YAML
 
     settings, installed, yaml = dagster_home() / SETTINGS, settings_file(SETTINGS), YAML()
-    if not settings.is_symlink() and not settings.read_text(encoding="utf-8").startswith(_GENERATED):
+    ours = settings.samefile(installed) or settings.read_text(encoding="utf-8").startswith(_GENERATED)
+    if not ours:
         return
     content = yaml.load(installed.read_text(encoding="utf-8"))
     runs = content["concurrency"]["runs"]

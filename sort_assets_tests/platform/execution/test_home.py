@@ -99,6 +99,13 @@ def test_settings_of_a_person_are_left_alone(checkout: Path) -> None:
 
     assert settings.read_text() == text
 
+    mine = settings.rename(checkout / "mine.yaml")
+    settings.symlink_to(mine)
+
+    allow_runs_for(4)
+
+    assert settings.readlink() == mine
+
 
 def test_a_variable_that_is_set_wins_over_the_default_here_and_in_dagster(
     checkout: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.formats.reading import NOT_UNDERSTOOD, NOTHING_RECORDED, open_hdf5
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_LONGEST_START = 4096
+_LONGEST_START = 65536
 
 
 def begins_with(

@@ -68,11 +68,8 @@ READERS = {
     ),
     "axona": Reader("axona"),
     "neuronexus": Reader("neuronexus", left_out=frozenset({"din", "dout", "aux"})),
-    "axon": Reader("axon"),
-    "neuroexplorer": Reader("neuroexplorer"),
     "nix": Reader("nix", package="nixio"),
     "mearec": Reader("mearec", package="MEArec"),
-    "mcsh5": Reader("mcsh5"),
 }
 """By the name of the format."""
 
@@ -184,8 +181,6 @@ MAKERS = (
     _row("alphaomega", "Alpha Omega (folder with .mpx)", never, holding(".mpx"), holds_file((".mpx",))),
     _row("axona", "Axona raw data (.bin with .set)", ending(".bin", also=_has_set), never, _has_axona_set),
     _row("neuronexus", "NeuroNexus Allego (_data.xdat)", ending("_data.xdat"), never, begins_with(("_data.xdat",))),
-    _row("axon", "Axon (.abf)", ending(".abf"), never, begins_with((".abf",), b"ABF")),
-    _row("neuroexplorer", "NeuroExplorer (.nex)", ending(".nex"), never, begins_with((".nex",), b"NEX1")),
     _row("nix", "NIX (.nix)", ending(".nix"), never, has_groups((".nix",), ("format", "data"))),
     _row(
         "mearec",

@@ -25,7 +25,7 @@ from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.makers import READERS, Reader
 from sort_assets.recordings.formats.makers_clocks import segment_clocks
-from sort_assets.recordings.formats.makers_repaired import OpenEphysLegacyRecording
+from sort_assets.recordings.formats.makers_repaired import McsRawRecording, OpenEphysLegacyRecording, TdtRecording
 from sort_assets.recordings.formats.makers_sizes import note_what_is_cut_off
 from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
 from sort_assets.recordings.formats.reading import (
@@ -41,12 +41,15 @@ from sort_assets.recordings.formats.stated_numbers import stated_rate
 
 _CLASSES = {
     "openephyslegacy": OpenEphysLegacyRecording,
+    "mcsraw": McsRawRecording,
+    "tdt": TdtRecording,
     "mearec": MEArecRecordingExtractor,
 }
 """Classes of readers whose entry in the list is a function, or is repaired."""
 _MICROVOLTS = {"v": 1e6, "volt": 1e6, "volts": 1e6, "mv": 1e3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "nv": 1e-3}
 """In small letters. SpikeInterface (up to 0.105.3) takes any unit that it does not know for microvolts."""
-
+_MOST_SPIKE2_BYTES = 2**31
+"""neo counts the bytes of .smr in numbers of 32 bits, and goes on below zero where they end."""
 _CUT_OFF = (
     "not a multiple of the data-type size",
     "mmap length is greater than file size",
@@ -72,7 +75,7 @@ def makers_streams(name: str, path: Path) -> tuple[str, ...]:
 
 def neo_streams(reader: Reader, path: Path) -> dict[str, str]:
     """Names of the streams of electrodes at a sortable rate, and neo's ids of them."""
-    _check_package(reader, path)
+    _check_readable(reader, path)
     with _readable(path):
         return _sortable(_neo_reader(reader, path), reader)
 
@@ -110,7 +113,7 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
     stream : str or None
     config : RecordingConfig
     """
-    _check_package(reader, path)
+    _check_readable(reader, path)
     missing = Missing(config.accept_incomplete)
     with _readable(path):
         neo_reader = _neo_reader(reader, path)
@@ -146,6 +149,12 @@ def _readable(path: Path) -> Iterator[None]:
         try:
             yield
         except (ValueError, OSError) as error:
+            if "do not have unique ids" in str(error):
+                raise UnreadableRecordingError(
+                    f"'{path}' holds files of the same channel twice: of two processors (100_CH1 and 104_CH1), or of "
+                    "recordings that were begun one after the other (CSC1 and CSC1_0001).",
+                    remedy="Move the files of each into a folder of its own; each folder is then a recording.",
+                ) from error
             if isinstance(error, SortAssetsError) or not any(words in str(error) for words in _CUT_OFF):
                 raise
             raise UnreadableRecordingError(
@@ -154,7 +163,14 @@ def _readable(path: Path) -> Iterator[None]:
             ) from error
 
 
-def _check_package(reader: Reader, path: Path) -> None:
+def _check_readable(reader: Reader, path: Path) -> None:
+    if reader.extractor == "spike2" and path.stat().st_size >= _MOST_SPIKE2_BYTES:
+        raise UnreadableRecordingError(
+            f"'{path}' has {path.stat().st_size / 1e9:.1f} GB, and neo (up to 0.14.6) reads other samples than those "
+            "that are meant in .smr files of more than 2.1 GB.",
+            remedy="Export stretches of it to files of less than 2.1 GB in Spike2, or write its samples to a plain "
+            "binary file and describe it in recording.binary.",
+        )
     if not reader.package or find_spec(reader.package) is not None:
         return
     pip_name = reader.pip_name or reader.package
@@ -171,7 +187,13 @@ def _given(reader: Reader, path: Path) -> Path:
     """The path as the reader wants it."""
     if reader.extractor == "tdt":
         # The single block; a folder would be taken for a tank of blocks.
-        return next(file for file in sorted(path.iterdir()) if file.suffix.lower() == ".tsq")
+        indices = sorted(file for file in path.iterdir() if file.suffix.lower() == ".tsq")
+        if len(indices) > 1:
+            raise UnreadableRecordingError(
+                f"'{path}' holds the files of {len(indices)} blocks: {', '.join(file.name for file in indices)}.",
+                remedy="Move the files of each block into a folder of its own.",
+            )
+        return indices[0]
     if reader.extractor == "neuronexus" and path.name.endswith("_data.xdat"):
         return path.with_name(f"{path.name[: -len('_data.xdat')]}.xdat.json")
     return path

@@ -1,15 +1,23 @@
-"""neo's reader of Open Ephys' old format, which would give zeros in the place of samples (up to 0.14.6), repaired.
+"""Readers of neo (up to 0.14.6) that would give other samples than those that were recorded, repaired.
 
-The class stands at the module's top level, where SpikeInterface finds it when another process loads a recording.
+The classes stand at the module's top level, where SpikeInterface finds them when another process loads a recording.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from neo.rawio.openephysrawio import RECORD_SIZE, OpenEphysRawIO
+from neo.rawio.rawmcsrawio import RawMCSRawIO
+from neo.rawio.tdtrawio import TdtRawIO
+from spikeinterface.extractors.neoextractors.mcsraw import MCSRawRecordingExtractor  # noqa: TID253
 from spikeinterface.extractors.neoextractors.openephys import OpenEphysLegacyRecordingExtractor  # noqa: TID253
+from spikeinterface.extractors.neoextractors.tdt import TdtRecordingExtractor  # noqa: TID253
+
+from sort_assets.errors import UnreadableRecordingError
 
 
 class OpenEphysLegacyRecording(OpenEphysLegacyRecordingExtractor):  # type: ignore[misc]
@@ -52,3 +60,62 @@ class _OpenEphysReader(OpenEphysRawIO):  # type: ignore[misc]
             for channel in channels[slice(None) if channel_indexes is None else channel_indexes]
         ]
         return np.column_stack(columns)[start - first * RECORD_SIZE : stop - first * RECORD_SIZE].astype("int16")
+
+
+class McsRawRecording(MCSRawRecordingExtractor):  # type: ignore[misc]
+    """SpikeInterface's recording of MC_DataTool's .raw, with signed samples and with other inputs told from electrodes.
+
+    neo takes all samples for unsigned ones, and gives the electrodes' gain to all channels.
+    """
+
+    @classmethod
+    def get_neo_io_reader(cls, raw_class: str, **neo_kwargs: Any) -> RawMCSRawIO:  # noqa: ARG003
+        reader = _McsRawReader(**neo_kwargs)
+        reader.parse_header()
+        return reader
+
+
+class _McsRawReader(RawMCSRawIO):  # type: ignore[misc]
+    def _parse_header(self) -> None:
+        super()._parse_header()
+        channels = self.header["signal_channels"]
+        if self._info["adc_zero"] == 0:  # unsigned samples would have no voltages below zero
+            self.dtype = "int16"
+            channels["dtype"] = self.dtype
+            self._buffer_descriptions[0][0]["0"]["dtype"] = self.dtype
+        channels["units"][~np.char.startswith(channels["name"], "El")] = ""
+
+
+class TdtRecording(TdtRecordingExtractor):  # type: ignore[misc]
+    """SpikeInterface's recording of a Tucker-Davis block, each store with its own samples.
+
+    neo takes the only .sev file of a channel for every store that has this channel, those in the .tev as well.
+    """
+
+    @classmethod
+    def get_neo_io_reader(cls, raw_class: str, **neo_kwargs: Any) -> TdtRawIO:  # noqa: ARG003
+        reader = _TdtReader(**neo_kwargs)
+        reader.parse_header()
+        return reader
+
+
+class _TdtReader(TdtRawIO):  # type: ignore[misc]
+    def _parse_header(self) -> None:
+        super()._parse_header()
+        names = {row["id"]: str(row["name"]) for row in self.header["signal_streams"]}
+        stores = [names[stream] for stream in self.header["signal_channels"]["stream_id"]]
+        buffers, users = self._sigs_data_buf[0], defaultdict(set)
+        for channel, store in enumerate(stores):
+            users[str(buffers[channel].filename)].add(store)
+        for channel, store in enumerate(stores):
+            file = Path(buffers[channel].filename)
+            if file.suffix.lower() != ".sev" or len(users[str(file)]) == 1 or f"_{store}_" in file.name:
+                continue
+            if self._tev_datas[0] is None or not any(f"_{other}_" in file.name for other in users[str(file)]):
+                raise UnreadableRecordingError(
+                    f"'{file}' holds the samples of one of the stores {', '.join(sorted(users[str(file)]))}, and its "
+                    "name does not say of which, or the .tev with those of the others is not there.",
+                    remedy="Copy all files of the block, and rename the .sev files to TANK_BLOCK_STORE_Ch1.sev and so "
+                    "on, with the name of their store.",
+                )
+            buffers[channel] = self._tev_datas[0]

@@ -1,15 +1,21 @@
-"""Multi Channel Systems' HDF5 files, as Multi Channel DataManager exports them. A stream is an analogue stream."""
+"""Multi Channel Systems' HDF5 files, as Multi Channel DataManager exports them. A stream is an analogue stream.
+
+In place of SpikeInterface's reader, which (up to 0.105.3) lists the time of every sample in memory, refuses files whose
+first stretch begins late, and takes the order in which channels are described for that of the rows of samples.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
-from spikeinterface.core import BaseRecording  # noqa: TID253
-from spikeinterface.extractors.mcsh5extractors import MCSH5RecordingExtractor  # noqa: TID253
+from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
 
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks
+from sort_assets.recordings.formats.compression_filters import check_filters, register_filters
 from sort_assets.recordings.formats.makers_clocks import clock_from_blocks
 from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
@@ -18,25 +24,25 @@ from sort_assets.recordings.formats.reading import (
     open_hdf5,
     read_first_and_last_sample,
     readable,
+    unique_names,
 )
+from sort_assets.recordings.formats.stated_numbers import stated_rate
 
 _STREAMS = "Data/Recording_0/AnalogStream"
 _TICKS_PER_S = 1e6
 
 
-def mcs_streams(path: Path) -> dict[str, int]:
-    """Streams of electrodes that are fast enough, and SpikeInterface's number of each."""
-    found: dict[str, int] = {}
+def mcs_streams(path: Path) -> tuple[str, ...]:
+    """Streams of electrodes that are fast enough."""
+    found: list[str] = []
     with open_hdf5(path) as file, readable(path):
         for name, stream in file[_STREAMS].items():
             if "ChannelData" not in stream:
                 continue
-            label = stream.attrs.get("Label", b"")
-            text = label.decode(errors="replace") if isinstance(label, bytes) else str(label)
             rate_hz = _TICKS_PER_S / float(stream["InfoChannel"]["Tick"][0])
-            if rate_hz >= MIN_SORTABLE_RATE_HZ and "digital" not in text.lower():
-                found[name] = int(name.rpartition("_")[2])
-    return found
+            if rate_hz >= MIN_SORTABLE_RATE_HZ and "digital" not in _text(stream.attrs.get("Label", b"")).lower():
+                found.append(name)
+    return tuple(found)
 
 
 def open_mcs(path: Path, stream: str | None) -> BaseRecording:
@@ -47,37 +53,87 @@ def open_mcs(path: Path, stream: str | None) -> BaseRecording:
     StreamError
         When the stream does not exist or must be named, or none is fast enough.
     UnreadableRecordingError
-        When the file is damaged, or holds several recordings, of which the reader knows the first.
+        When the file is damaged, or holds several recordings, of which the first would be read.
     """
     with readable(path):
-        streams = mcs_streams(path)
-        name = choose_stream(path, stream, tuple(streams))
+        name = choose_stream(path, stream, mcs_streams(path))
         with open_hdf5(path) as file:
             recordings = [one for one in file["Data"] if one.startswith("Recording_")]
             if len(recordings) > 1:
                 raise UnreadableRecordingError(
-                    f"'{path}' holds {len(recordings)} recordings, of which SpikeInterface (up to 0.105.3) reads the "
-                    "first.",
+                    f"'{path}' holds {len(recordings)} recordings, of which only the first would be read.",
                     remedy="Export each recording to a file of its own in Multi Channel DataManager.",
                 )
             group = file[f"{_STREAMS}/{name}"]
-            info, rows = group["InfoChannel"][:], np.atleast_2d(group["ChannelDataTimeStamps"][:])
-        recording = MCSH5RecordingExtractor(path, stream_id=streams[name])
-        gains = _microvolts(info)
-        recording.set_channel_gains(gains)
-        # SpikeInterface (up to 0.105.3) multiplies the converter's zero by the exponent once more.
-        recording.set_channel_offsets(-info["ADZero"].astype(float) * gains)
+            check_filters(group["ChannelData"], path)
+            stretches = np.atleast_2d(group["ChannelDataTimeStamps"][:])
+        recording = McsHdf5Recording(path, name)
     read_first_and_last_sample(recording, path)
-    rate_hz = float(_TICKS_PER_S / info["Tick"][0])
+    rate_hz = stated_rate(float(recording.sampling_frequency), "Tick", path)
     with readable(path), clock_readable(path):
-        clock = clock_from_blocks(rows[:, 0] / _TICKS_PER_S, rows[:, 2] - rows[:, 1] + 1, rate_hz)
+        clock = clock_from_blocks(stretches[:, 0] / _TICKS_PER_S, stretches[:, 2] - stretches[:, 1] + 1, rate_hz)
         clock = clock.cut(0, recording.get_num_samples()).extended(recording.get_num_samples())
     recording.shift_times(clock.start_time_s)
     annotate_clocks(recording, [clock])
     return recording
 
 
+class McsHdf5Recording(BaseRecording):  # type: ignore[misc]
+    """One analogue stream, read directly from the HDF5 data set.
+
+    At the module's top level, where SpikeInterface finds it when it loads a recording in another process.
+
+    Parameters
+    ----------
+    file_path : str or Path
+        The `.h5` file.
+    stream_id : str
+        The name of the stream's group, such as "Stream_0".
+    """
+
+    def __init__(self, file_path: str | Path, stream_id: str) -> None:
+        register_filters()
+        file_path = Path(file_path).absolute()
+        with h5py.File(file_path, "r") as file:
+            group = file[f"{_STREAMS}/{stream_id}"]
+            info, dtype = group["InfoChannel"][:], group["ChannelData"].dtype
+        rate_hz = _TICKS_PER_S / float(info["Tick"][0])
+        ids = unique_names([f"Ch{number}" for number in info["ChannelID"]])
+        BaseRecording.__init__(self, rate_hz, ids, dtype)
+        self.add_recording_segment(_McsSegment(file_path, stream_id, rate_hz, info["RowIndex"].astype(int)))
+        gains = _microvolts(info)
+        self.set_channel_gains(gains)
+        self.set_channel_offsets(-info["ADZero"].astype(float) * gains)
+        self.set_property("channel_name", np.array([_text(label) for label in info["Label"]]))
+        self.extra_requirements.append("h5py")
+        self._kwargs = {"file_path": str(file_path), "stream_id": stream_id}
+
+
+class _McsSegment(BaseRecordingSegment):  # type: ignore[misc]
+    def __init__(self, file_path: Path, stream_id: str, rate_hz: float, rows: np.ndarray) -> None:
+        BaseRecordingSegment.__init__(self, sampling_frequency=rate_hz, t_start=None)
+        self._file = h5py.File(file_path, "r")
+        self._samples = self._file[f"{_STREAMS}/{stream_id}/ChannelData"]
+        self._rows = rows
+
+    def get_num_samples(self) -> int:
+        return int(self._samples.shape[1])
+
+    def get_traces(self, start_frame: int, end_frame: int, channel_indices: Any = None) -> np.ndarray:
+        rows = self._rows if channel_indices is None else self._rows[channel_indices]
+        if rows.size == 0:
+            return np.empty((end_frame - start_frame, 0), self._samples.dtype)
+        # One block that holds all rows, and the rows out of it: HDF5 is slow at reading scattered ones.
+        first, last = int(rows.min()), int(rows.max())
+        block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
+        return block[rows - first].T
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def _microvolts(info: np.ndarray) -> np.ndarray:
     """Of one count; NaN for channels that are no voltages."""
     volts = info["ConversionFactor"].astype(float) * 10.0 ** info["Exponent"].astype(float)
-    return np.where(info["Unit"] == b"V", 1e6 * volts, np.nan)
+    return np.where([_text(unit) == "V" for unit in info["Unit"]], 1e6 * volts, np.nan)

@@ -87,8 +87,21 @@ _REASONS = (
     ),
     _Reason((".ddt",), "is a file of Plexon that no reader of ours opens.", f"Export it as .plx {_EXPORT}"),
     _Reason(
-        (".nex5",), "is a file of NeuroExplorer 5 that no reader of ours opens.", f"Export it as .nex or .plx {_EXPORT}"
+        (".nex",),
+        "is a file of NeuroExplorer, of which SpikeInterface would read each channel as a recording of its own, "
+        "without the gaps.",
+        f"Register the recording that it was made of, or export that {_EXPORT} If there is none, ignore it with a "
+        "rule.",
+        beginnings=(b"NEX1",),
     ),
+    _Reason(
+        (".abf",),
+        "is a file of Axon's pCLAMP, whose recordings are mostly of single cells and are not sorted unasked.",
+        "If it holds spikes of many cells, set recording.reader to axon and recording.probe_file for it, in a rule or "
+        "in a sidecar. Otherwise ignore it with a rule.",
+        beginnings=(b"ABF",),
+    ),
+    _Reason((".nex5",), "is a file of NeuroExplorer 5 that no reader of ours opens.", f"Export it as .plx {_EXPORT}"),
     _Reason(
         (".bdf",),
         "has samples of 24 bits, of which neo (up to 0.14.6) would read the lower 16.",

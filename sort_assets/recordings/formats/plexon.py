@@ -210,7 +210,7 @@ def read_plexon(path: Path) -> tuple[list[Channel], float, int]:
     for one in described:
         positions, ticks, samples = (np.array(values, dtype=np.int64) for values in index[int(one["Channel"])])
         if len(samples):
-            name = one["Name"].decode("utf-8", errors="replace")
+            name = one["Name"].split(b"\0")[0].decode("utf-8", errors="replace")
             gain = _gain_to_uv(header, one)
             channels.append(Channel(name, int(one["Channel"]), float(one["ADFreq"]), gain, positions, ticks, samples))
     return channels, float(header["ADFrequency"]), rest_bytes

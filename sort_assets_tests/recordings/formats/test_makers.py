@@ -231,3 +231,71 @@ def test_times_of_each_sample_make_the_rate_and_the_jumps(counts: np.ndarray, tm
     assert clock.ppm == pytest.approx(100, abs=5)
     np.testing.assert_allclose(clock.times_s([0, 8999, 9000, 14999]), times_s[[0, 8999, 9000, 14999]], atol=1e-6)
     np.testing.assert_array_equal(recording.get_traces(), counts)
+
+
+def test_samples_of_a_chip_that_have_a_sign_and_inputs_that_are_no_electrodes(
+    counts: np.ndarray, tmp_path: Path
+) -> None:
+    recording = open_recording(makers.write_mcs_raw(counts, tmp_path / "mea.raw", signed=True, others=1))
+
+    assert list(recording.get_property("channel_name")) == ["El_11", "El_12", "El_13"]
+    np.testing.assert_array_equal(recording.get_traces(), counts[:, :3])
+    np.testing.assert_array_equal(recording.get_channel_offsets(), 0)
+
+
+def test_rows_of_a_chip_are_those_that_its_channels_name_however_late_it_begins(
+    counts: np.ndarray, tmp_path: Path
+) -> None:
+    path = makers.write_mcs_hdf5(counts, tmp_path / "mea.h5", first_us=60_000_000, reverse=True)
+
+    recording = open_recording(path)
+
+    assert list(recording.get_property("channel_name")) == ["E1", "E2", "E3", "E4"]
+    np.testing.assert_array_equal(recording.get_traces(), counts)
+    np.testing.assert_array_equal(recording.get_traces(channel_ids=["Ch2", "Ch0"]), counts[:, [2, 0]])
+    assert recording.get_start_time() == pytest.approx(60)
+
+
+def test_each_store_of_a_block_has_its_own_samples(counts: np.ndarray, tmp_path: Path) -> None:
+    makers.write_tdt(counts, tmp_path / "Block-1", sev=True, in_tev=-counts)
+    config = RecordingConfig(gain_to_uv=1.0)
+
+    own_files = open_recording(tmp_path / "Block-1", "RSn1", config)
+    in_tev = open_recording(tmp_path / "Block-1", "Wav1", config)
+
+    np.testing.assert_array_equal(own_files.get_traces(), counts[: own_files.get_num_samples()])
+    np.testing.assert_array_equal(load(in_tev.to_dict()).get_traces(), -counts[: in_tev.get_num_samples()])
+
+
+def test_two_blocks_in_one_folder_are_not_taken_for_the_first(counts: np.ndarray, tmp_path: Path) -> None:
+    makers.write_tdt(counts, tmp_path / "Block-1")
+    (tmp_path / "Block-1/tank_Block-2.tsq").write_bytes(b"\x01")
+
+    with pytest.raises(UnreadableRecordingError, match="holds the files of 2 blocks"):
+        open_recording(tmp_path / "Block-1", config=RecordingConfig(gain_to_uv=1.0))
+
+
+@pytest.mark.parametrize(
+    ("write", "one", "again"),
+    [
+        (makers.write_open_ephys_legacy, "100_CH2.continuous", "104_CH2.continuous"),
+        (makers.write_neuralynx, "CSC2.ncs", "CSC2_0001.ncs"),
+    ],
+)
+def test_a_folder_with_two_recordings_of_the_same_channels_says_what_to_move(
+    write: Callable[..., Path], one: str, again: str, counts: np.ndarray, tmp_path: Path
+) -> None:
+    folder = write(counts, tmp_path / "session")
+    (folder / again).write_bytes((folder / one).read_bytes())
+
+    with pytest.raises(UnreadableRecordingError, match="Move the files of each into a folder of its own"):
+        open_recording(folder)
+
+
+def test_a_file_whose_bytes_the_reader_can_t_count_is_refused(counts: np.ndarray, tmp_path: Path) -> None:
+    path = makers.write_spike2(counts, tmp_path / "slice.smr")
+    with path.open("r+b") as file:
+        file.truncate(2**31)  # takes no room
+
+    with pytest.raises(UnreadableRecordingError, match=r"2\.1 GB"):
+        open_recording(path)

@@ -162,20 +162,30 @@ def write_biocam(counts: np.ndarray, path: Path) -> Path:
     return path
 
 
-def write_mcs_raw(counts: np.ndarray, path: Path) -> Path:
-    """The binary file that MC_DataTool exports with its header."""
-    names = ";".join(f"El_{channel + 11}" for channel in range(counts.shape[1]))
+def write_mcs_raw(counts: np.ndarray, path: Path, *, signed: bool = False, others: int = 0) -> Path:
+    """The binary file that MC_DataTool exports with its header; the last channels are analogue inputs."""
+    zero = 0 if signed else 32768
+    num_electrodes = counts.shape[1] - others
+    names = ";".join(
+        [*(f"El_{channel + 11}" for channel in range(num_electrodes)), *(f"An_A{one + 1}" for one in range(others))]
+    )
     header = (
         "MCS MC_DataTool binary conversion\r\nVersion 2.6.15\r\n"
-        f'MC_REC file = "mouse.mcd"\r\nSample rate = {RATE_HZ:g}\r\nADC zero = 32768\r\nEl = 0.2500µV/AD\r\n'
-        f"Streams = {names}\r\nEOH\r\n"
+        f'MC_REC file = "mouse.mcd"\r\nSample rate = {RATE_HZ:g}\r\nADC zero = {zero}\r\nEl = 0.2500µV/AD\r\n'
+        f"An = 125.0000µV/AD\r\nStreams = {names}\r\nEOH\r\n"
     )
-    path.write_bytes(header.encode("cp1252") + (counts.astype(int) + 32768).astype("<u2").tobytes())
+    samples = (counts.astype(int) + zero).astype("<i2" if signed else "<u2")
+    path.write_bytes(header.encode("cp1252") + samples.tobytes())
     return path
 
 
-def write_mcs_hdf5(counts: np.ndarray, path: Path, *, gap_us: int = 0, gap_before: int = 0) -> Path:
-    """The HDF5 file of Multi Channel DataManager ("MCS HDF5 protocol"), 24-bit counts of 59.6 nV."""
+def write_mcs_hdf5(
+    counts: np.ndarray, path: Path, *, gap_us: int = 0, gap_before: int = 0, first_us: int = 1000, reverse: bool = False
+) -> Path:
+    """The HDF5 file of Multi Channel DataManager ("MCS HDF5 protocol"), 24-bit counts of 59.6 nV.
+
+    The rows of samples may be in the reverse order of the channels' descriptions.
+    """
     num_channels = counts.shape[1]
     tick_us = round(1e6 / 20000)
     info = np.zeros(num_channels, dtype=[
@@ -183,17 +193,19 @@ def write_mcs_hdf5(counts: np.ndarray, path: Path, *, gap_us: int = 0, gap_befor
         ("ADZero", "<i4"), ("Tick", "<i8"), ("ConversionFactor", "<i8"),
     ])  # fmt: skip
     info["ChannelID"] = info["RowIndex"] = np.arange(num_channels)
+    if reverse:
+        info["RowIndex"] = info["RowIndex"][::-1]
     info["Label"] = [f"E{channel + 1}".encode() for channel in range(num_channels)]
     info["Unit"], info["Exponent"], info["Tick"], info["ConversionFactor"] = b"V", -12, tick_us, 59605
     with h5py.File(path, "w") as file:
         stream = file.create_group("Data/Recording_0/AnalogStream/Stream_0")
         stream.attrs["Label"] = b"Electrode Data"
-        stream["ChannelData"] = counts.T.astype("<i4")
+        stream["ChannelData"] = counts.T[info["RowIndex"]].astype("<i4")
         stream["InfoChannel"] = info
-        rows = [[1000, 0, len(counts) - 1]]
+        rows = [[first_us, 0, len(counts) - 1]]
         if gap_us:
-            after = 1000 + gap_before * tick_us + gap_us
-            rows = [[1000, 0, gap_before - 1], [after, gap_before, len(counts) - 1]]
+            after = first_us + gap_before * tick_us + gap_us
+            rows = [[first_us, 0, gap_before - 1], [after, gap_before, len(counts) - 1]]
         stream["ChannelDataTimeStamps"] = np.array(rows, dtype="<i8")
     return path
 
@@ -252,9 +264,21 @@ def write_neuroscope(counts: np.ndarray, path: Path) -> Path:
 
 
 def write_tdt(
-    counts: np.ndarray, folder: Path, *, sev: bool = False, gap_before_block: int = 0, gap_s: float = 0.0
+    counts: np.ndarray,
+    folder: Path,
+    *,
+    sev: bool = False,
+    gap_before_block: int = 0,
+    gap_s: float = 0.0,
+    in_tev: np.ndarray | None = None,
 ) -> Path:
-    """A block of Tucker-Davis' tank ("TTank file format"): index (.tsq), stores (.Tbk), samples (.tev or .sev)."""
+    """A block of Tucker-Davis' tank ("TTank file format"): index (.tsq), stores (.Tbk), samples (.tev or .sev).
+
+    Parameters
+    ----------
+    in_tev : np.ndarray or None
+        Counts of a second store, Wav1, in the .tev, where those of the first, RSn1, are in .sev files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     num_channels, points, start_s = counts.shape[1], 256, 1.6e9
     num_blocks = len(counts) // points
@@ -274,6 +298,13 @@ def write_tdt(
             if sev:
                 offset = 40 + 2 * points * block
             rows.append((10 + points // 2, 33025, b"RSn1", channel + 1, 0, time_s, offset, 2, RATE_HZ))
+    second = [] if in_tev is None else in_tev[: num_blocks * points].reshape(num_blocks, points, num_channels)
+    for block in range(len(second)):
+        for channel in range(num_channels):
+            offset = 2 * points * (block * num_channels + channel)
+            time_s = start_s + 0.5 + block * points / RATE_HZ
+            rows.append((10 + points // 2, 33025, b"Wav1", channel + 1, 0, time_s, offset, 2, RATE_HZ))
+    tev = b"".join(np.ascontiguousarray(of_block.T, "<i2").tobytes() for of_block in second)
     rows.append((0, 34817, b"\x02", 0, 0, start_s + 60, 0, 0, 0.0))
     stem.with_suffix(".tsq").write_bytes(np.array(rows, dtype=tdtrawio.tsq_dtype).tobytes())
     stem.with_suffix(".tdx").write_bytes(b"")
@@ -281,11 +312,15 @@ def write_tdt(
         for channel in range(num_channels):
             own = counts[: num_blocks * points, channel].astype("<i2").tobytes()
             (folder / f"{stem.name}_RSn1_Ch{channel + 1}.sev").write_bytes(bytes(40) + own)
-    stem.with_suffix(".tev").write_bytes(bytes(8) if sev else b"".join(samples))
+    stem.with_suffix(".tev").write_bytes(tev or bytes(8) if sev else b"".join(samples))
     fields = {"StoreName": "RSn1", "HeadName": "RSn1|0", "Enabled": 1, "CircType": 0, "NumChan": num_channels}
     fields |= {"StrobeMode": 0, "TankEvType": 33025, "NumPoints": points, "DataFormat": 2, "SampleFreq": RATE_HZ}
-    text = "".join(f"NAME={name};TYPE=X;VALUE={value};\r\n" for name, value in fields.items())
-    stem.with_suffix(".Tbk").write_text(f"[STOREHDRITEM]{text}[USERNOTEDELIMITER]")
+    stores = [fields] if in_tev is None else [fields, {**fields, "StoreName": "Wav1", "HeadName": "Wav1|0"}]
+    text = "".join(
+        "[STOREHDRITEM]" + "".join(f"NAME={name};TYPE=X;VALUE={value};\r\n" for name, value in store.items())
+        for store in stores
+    )
+    stem.with_suffix(".Tbk").write_text(f"{text}[USERNOTEDELIMITER]")
     return folder
 
 

@@ -126,7 +126,8 @@ class _McsSegment(BaseRecordingSegment):  # type: ignore[misc]
         # One block that holds all rows, and the rows out of it: HDF5 is slow at reading scattered ones.
         first, last = int(rows.min()), int(rows.max())
         block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
-        return block[rows - first].T
+        traces: np.ndarray = block[rows - first].T
+        return traces
 
 
 def _text(value: object) -> str:

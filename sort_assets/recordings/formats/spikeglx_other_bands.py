@@ -13,14 +13,20 @@ from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.formats.reading import natural_order
 
 _DESCRIPTION = re.compile(
-    r"(?!\.)(?P<run>.+)_t(\d+|cat)\.((?P<probe>imec\d*)\.lf|nidq|obx\d*\.obx)(\.[0-9a-f-]{36})?\.meta"
+    r"(?!\.)(?P<run>.+)_t(?P<trigger>\d+|cat)\.((?P<probe>imec\d*)\.lf|nidq|obx\d*\.obx)(\.[0-9a-f-]{36})?\.meta"
 )
 _PROBES_BESIDE = re.compile(r"(.*_)?imec\d*|probe\d+.*|.*\.ap\.(.*\.)?(bin|cbin|meta)")
 
 
 def may_be_without_spikes(name: str, beside: Set[str]) -> bool:
     """Whether a file describes other signals of a run of which no probe is in its folder; one of several triggers."""
-    if _DESCRIPTION.fullmatch(name) is None or any(_PROBES_BESIDE.fullmatch(entry) for entry in beside):
+    found = _DESCRIPTION.fullmatch(name)
+    if found is None:
+        return False
+    of_first_trigger = found["run"] + "_t0" + name[found.end("trigger") :]
+    if of_first_trigger != name and of_first_trigger in beside:  # a run may have thousands of triggers
+        return False
+    if any(_PROBES_BESIDE.fullmatch(entry) for entry in beside):
         return False
     return name == min((one for one in beside if _DESCRIPTION.fullmatch(one)), key=natural_order, default=name)
 

@@ -1,6 +1,7 @@
 """Files that stand for the same samples, and those of the International Brain Laboratory's archive."""
 
 import re
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -262,6 +263,16 @@ def test_other_signals_beside_a_probe_are_no_matter(beside: set[str]) -> None:
     assert may_be_without_spikes(name, {name, "run_g0_t0.nidq.bin"})
     assert not may_be_without_spikes(name, {name, "run_g0_t0.nidq.bin", *beside})
     assert not may_be_without_spikes("run_g0_t1.nidq.meta", {name, "run_g0_t1.nidq.meta"})
+
+
+def test_thousands_of_triggers_without_a_probe_are_one_line_and_quickly_told() -> None:
+    names = {f"run_g0_t{trigger}.nidq.meta" for trigger in range(5000)}
+
+    started = time.process_time()
+    told = [name for name in names if may_be_without_spikes(name, names)]
+
+    assert told == ["run_g0_t0.nidq.meta"]
+    assert time.process_time() - started < 2.0
 
 
 def test_a_run_without_probes_says_what_it_holds_and_how_electrodes_are_read_from_it(

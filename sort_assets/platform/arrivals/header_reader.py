@@ -103,7 +103,8 @@ class HeaderReader:
             raise StalledIoError(
                 f"The header of '{path}' was not read within {self.timeout_s:g} s.",
                 remedy="Check the disk or the share that it is on. A later scan tries again. A large file "
-                "that has to be read through (.plx, .smr, .mpx) can be registered by hand: sort-assets register PATH.",
+                "that has to be read through (.plx, .smr, .mpx, .continuous) can be registered by hand: sort-assets "
+                "register PATH.",
             ) from None
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -16,6 +16,7 @@ from neo.rawio.openephysrawio import RECORD_SIZE
 from spikeinterface.core import BaseRecording  # noqa: TID253
 
 from sort_assets.recordings.clock import MAX_PIECES, BrokenClockError, Clock, ClockPiece
+from sort_assets.recordings.corrupt_times import mended
 from sort_assets.recordings.sample_numbers import clock_from_numbers
 from sort_assets.recordings.timestamps import clock_from_timestamps
 
@@ -23,6 +24,7 @@ _JUMP_SAMPLES = 1.5
 """A block that begins further than this from the end of the one before does not follow it: times are rounded to
 microseconds, or to ticks of a slower clock."""
 _SOURCE = "timestamps of blocks"
+_WRAP = 2**32
 
 
 def segment_clocks(name: str, recording: BaseRecording) -> list[Clock] | None:
@@ -77,6 +79,46 @@ def clock_from_blocks(starts_s: np.ndarray, counts: np.ndarray, rate_hz: float) 
         measured = passed / elapsed_s if elapsed_s > 0 and passed > 100 * _JUMP_SAMPLES * 1e4 else rate_hz
         pieces.append(ClockPiece(int(samples[first]), int(samples[end]), float(starts_s[first]), float(measured)))
     return Clock(tuple(pieces), rate_hz, _SOURCE)
+
+
+def clock_from_packet_numbers(numbers: Any, rate_hz: float) -> Clock:
+    """The clock of packets of one sample each, of which only those beside lost ones are looked at.
+
+    The numbers lie between the samples, so that to read all of them is to read the whole file. They count up: between
+    two that are as far apart as their places are, no packet was lost.
+
+    Parameters
+    ----------
+    numbers : array_like
+        Of each packet, a counter of 32 bits, which may wrap.
+    rate_hz : float
+        Nominal samples per second.
+
+    Raises
+    ------
+    BrokenClockError
+        When they jump more than `MAX_PIECES` times.
+    """
+    starts, between = [], [(0, len(numbers) - 1)] if len(numbers) else []
+    while between:
+        first, last = between.pop()
+        if (int(numbers[last]) - int(numbers[first]) - (last - first)) % _WRAP == 0:
+            continue
+        if last - first == 1:
+            starts.append(last)
+            if len(starts) > MAX_PIECES:
+                raise BrokenClockError(f"packets were lost more than {MAX_PIECES} times")
+            continue
+        middle = (first + last) // 2
+        between += [(middle, last), (first, middle)]
+    pieces = []
+    number, ends = int(numbers[0]), [*starts, len(numbers)]
+    for start, end in zip([0, *starts], ends, strict=True):
+        step = (int(numbers[start]) - number) % _WRAP
+        number += step - _WRAP if step > _WRAP // 2 else step
+        pieces.append(ClockPiece(start, end, number / rate_hz, rate_hz))
+        number += end - start
+    return mended(Clock(tuple(pieces), rate_hz, "sample numbers"))
 
 
 class _Seconds:
@@ -137,7 +179,7 @@ def _spikegadgets(recording: BaseRecording) -> list[Clock] | None:
     """From the number of each packet."""
     packets, at = recording.neo_reader._raw_memmap, recording.neo_reader._timestamp_byte
     numbers: np.ndarray = np.ndarray((len(packets),), "<u4", packets, offset=at, strides=(packets.shape[1],))
-    return [clock_from_numbers(numbers, float(recording.sampling_frequency))]
+    return [clock_from_packet_numbers(numbers, float(recording.sampling_frequency))]
 
 
 def _neuronexus(recording: BaseRecording) -> list[Clock] | None:

@@ -17,6 +17,8 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import RecordingError, UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, prepare, recognise
 from sort_assets.recordings.clock import recording_clock
+from sort_assets.recordings.formats.makers_clocks import clock_from_packet_numbers
+from sort_assets.recordings.sample_numbers import clock_from_numbers
 from sort_assets_tests.recordings.writers import makers
 
 NUM_CHANNELS = 4
@@ -299,3 +301,30 @@ def test_a_file_whose_bytes_the_reader_can_t_count_is_refused(counts: np.ndarray
 
     with pytest.raises(UnreadableRecordingError, match=r"2\.1 GB"):
         open_recording(path)
+
+
+class _Looked:
+    """Numbers that count how many of them were looked at."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers, self.count = numbers, 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> int:
+        self.count += 1
+        return int(self.numbers[index])
+
+
+def test_lost_packets_are_found_without_reading_the_whole_file() -> None:
+    steps = np.ones(1_000_000, dtype=np.int64)
+    steps[[70, 71, 400_000, 999_999]] = [5, 3, 30_000, 2]
+    steps[600_000] = -2_000_000  # the counter was set back
+    numbers = (2**32 - 200_000 + np.cumsum(steps)).astype(np.uint32)  # and it wraps
+    looked = _Looked(numbers)
+
+    clock = clock_from_packet_numbers(looked, 30000.0)
+
+    assert clock.pieces == clock_from_numbers(numbers, 30000.0).pieces
+    assert looked.count < 500

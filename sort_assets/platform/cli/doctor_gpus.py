@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.config import ExecutionConfig
@@ -13,7 +12,6 @@ from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.gpus import (
     Gpu,
     doubtful_order,
-    find_gpus,
     has_nvidia_card,
     list_gpus,
     list_machine_gpus,
@@ -60,12 +58,16 @@ def examine_gpus() -> Iterator[CheckResult]:
 
 
 def tell_unusable_gpus(say: Callable[[str], None]) -> None:
-    """Say of each GPU on which torch can't compute why, and what to do about it; of a driver in trouble, nothing."""
-    with suppress(GpuDriverError):
-        for gpu in find_gpus():
-            reason = check_gpu(gpu)
-            if reason is not None:
-                say(str(reason))
+    """Say of each GPU on which torch can't compute, and of a driver in trouble, why, and what to do about it."""
+    try:
+        gpus = list_gpus()
+    except GpuDriverError as error:
+        say(str(error))
+        return
+    for gpu in gpus:
+        reason = _why_not(gpu, anew=False)
+        if reason is not None and not _has_our_sort(gpu, reason):
+            say(str(reason))
 
 
 def _hidden(installed: list[Gpu]) -> CheckResult:
@@ -77,10 +79,10 @@ def _hidden(installed: list[Gpu]) -> CheckResult:
     )
 
 
-def _why_not(gpu: Gpu) -> SortAssetsError | None:
+def _why_not(gpu: Gpu, *, anew: bool = True) -> SortAssetsError | None:
     if gpu.trouble:
         return GpuDriverError(gpu.trouble, remedy=gpu.remedy)
-    return check_gpu(gpu, anew=True)
+    return check_gpu(gpu, anew=anew)
 
 
 def _has_our_sort(gpu: Gpu, reason: SortAssetsError) -> bool:

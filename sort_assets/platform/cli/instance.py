@@ -47,11 +47,14 @@ def init(folder: Path | None) -> None:
 def demo() -> None:
     """Sort a small recording with known spikes, and compare the result with the truth."""
     from sort_assets.platform.cli.demo import run_demo
+    from sort_assets.platform.cli.doctor_gpus import tell_unusable_gpus
     from sort_assets.platform.execution.home import open_instance, prepare_home
 
     with errors_in_words():
         roots = prepare_home()
         with open_instance() as instance:
+            # A sort waits for minutes for what may pass by itself, and says so in its log only.
+            tell_unusable_gpus(say)
             result = run_demo(instance, roots, say)
     rows = [
         ("units found", f"{result.units_found} of {result.units_true}"),
@@ -78,7 +81,7 @@ def up(port: int) -> None:
     with errors_in_words():
         roots = prepare_home()
         with open_instance() as instance:
-            sorts = size_gpu_pool(instance, say)
+            sorts = size_gpu_pool(instance)
         allow_runs_for(sorts)
         say(f"Sorts at the same time: {sorts}")
         # Importing torch takes seconds, for which the servers need not wait.

@@ -1,7 +1,6 @@
 """The Dagster home: its folders, its settings files, and the instance in it."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -130,20 +129,12 @@ def dagster_home() -> Path:
     return absolute_folder(DAGSTER_HOME_VARIABLE, read_environment().dagster_home)
 
 
-def size_gpu_pool(instance: dg.DagsterInstance, say: Callable[[str], None]) -> int:
-    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number.
-
-    Parameters
-    ----------
-    instance : dg.DagsterInstance
-    say : callable
-        Told what is wrong with the GPUs' driver, if anything is.
-    """
+def size_gpu_pool(instance: dg.DagsterInstance) -> int:
+    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number."""
     try:
         slots = max(1, len(large_enough(find_gpus(), ExecutionConfig().min_gpu_memory_gb)))
-    except GpuDriverError as error:
+    except GpuDriverError:
         slots = 1
-        say(str(error))
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
     return slots
 

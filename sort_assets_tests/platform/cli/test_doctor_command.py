@@ -67,15 +67,19 @@ def test_a_card_that_is_full_with_our_own_sort_is_no_error(home: Home, driver: F
     assert "GPU-a4000: a sort is using it" in detail
 
 
-def test_up_says_of_a_card_that_can_t_be_used_why(driver: FakeDriver) -> None:
-    driver.answer(f"{GTX_1080_TI};{A4000}", capability="GPU-1080=61")
+def test_up_and_demo_say_of_a_card_or_a_driver_that_can_t_be_used_why(driver: FakeDriver) -> None:
+    driver.answer(f"{GTX_1080_TI};{A4000};gpu=lost,GPU-lost,8,0,8.6;handle=2:15", capability="GPU-1080=61")
     said: list[str] = []
 
     tell_unusable_gpus(said.append)
+    driver.answer("init=18")
+    tell_unusable_gpus(said.append)
 
-    (line,) = said
-    assert "GTX 1080 Ti" in line
-    assert "make TORCH_BUILD=cu126" in line
+    pascal, lost, mismatch = said
+    assert "GTX 1080 Ti" in pascal
+    assert "make TORCH_BUILD=cu126" in pascal
+    assert "GPU is lost" in lost
+    assert "Reboot" in mismatch
 
 
 def test_of_several_cards_each_is_told_and_one_that_works_is_enough(home: Home, driver: FakeDriver) -> None:

@@ -57,7 +57,7 @@ def test_a_checkout_gets_working_defaults(checkout: Path) -> None:
     assert os.environ["DAGSTER_HOME"] == str(checkout / "data/dagster")
     with open_instance() as instance:
         assert missing_settings(instance) == []
-        assert size_gpu_pool(instance, print) >= 1
+        assert size_gpu_pool(instance) >= 1
         assert {pool.name for pool in instance.event_log_storage.get_pool_limits()} == {"gpu"}
 
 

@@ -93,8 +93,13 @@ def find_gpus() -> list[Gpu]:
     gpus = list_gpus()
     usable = [gpu for gpu in gpus if not gpu.trouble]
     if gpus and not usable:
-        raise _unusable(" ".join(gpu.trouble for gpu in gpus), gpus[0].remedy)
+        raise trouble_of(gpus)
     return usable
+
+
+def trouble_of(gpus: Sequence[Gpu]) -> GpuDriverError:
+    """The failure that some GPUs in trouble are, where there is no other."""
+    return _unusable(" ".join(gpu.trouble for gpu in gpus), gpus[0].remedy)
 
 
 def list_gpus() -> list[Gpu]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sort_assets.machine.gpus import Gpu
+from sort_assets.machine.gpus import Gpu, trouble_of
 
 FAILURES_TO_QUARANTINE = 2
 QUARANTINE_S = 3600.0
@@ -55,17 +55,28 @@ def choose(gpus: Iterable[Gpu], *, folder: Path, avoid: Collection[str] = (), mi
     Parameters
     ----------
     gpus : iterable of Gpu
-        Those that can be used.
+        With those in trouble, which are left out.
     folder : Path
         Of the lock files.
     avoid : collection of str
         UUIDs of those on which this step has just failed.
     min_memory_gb : float
-        GPUs with less memory, in GB, are left out where another has as much.
+        GPUs with less memory, in GB, are left out where another has as much, or might have it and is in trouble: the
+        card of a display is no stand-in for one that was lost.
+
+    Raises
+    ------
+    GpuDriverError
+        When all that come into question are in trouble.
     """
     found = list(gpus)
     large = large_enough(found, min_memory_gb)
-    notes = [
+    troubled = [gpu for gpu in found if gpu.trouble]
+    if large and all(gpu.trouble for gpu in large):
+        raise trouble_of(troubled)
+    notes = [gpu.trouble for gpu in troubled]
+    found, large = ([gpu for gpu in some if not gpu.trouble] for some in (found, large))
+    notes += [
         f"{gpu.name} is left out: it has {gpu.memory_bytes / 1e9:.1f} GB of memory, and execution.min_gpu_memory_gb is "
         f"{min_memory_gb:g}."
         for gpu in found

@@ -25,7 +25,7 @@ from sort_assets.errors import (
     TransientGpuError,
 )
 from sort_assets.machine.cuda_reasons import may_pass
-from sort_assets.machine.gpus import Gpu, find_gpus
+from sort_assets.machine.gpus import Gpu, list_gpus
 from sort_assets.platform.execution.gpu_choice import Choice, choose, lock_file, note_outcome, tell_once
 from sort_assets.platform.execution.lease_folder import lease_folder
 from sort_assets.platform.store.locks import Locked, exclusive_lock
@@ -111,7 +111,7 @@ def device_lease(
         folder.chmod(0o1777)  # so that all users of the machine take turns
 
     def choice() -> Choice:
-        devices = (find_gpus() if gpus is None else gpus) if gpu else []
+        devices = (list_gpus() if gpus is None else gpus) if gpu else []
         return choose(devices, folder=folder, avoid=avoid, min_memory_gb=min_memory_gb)
 
     with _hold_one(choice, folder, log, check) as (lease, descriptor), _only_visible(lease):

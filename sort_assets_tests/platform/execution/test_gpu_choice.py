@@ -84,6 +84,27 @@ def test_a_small_card_beside_a_large_one_is_not_used(tmp_path: Path) -> None:
     assert large_enough([DISPLAY], 4) == [DISPLAY]
 
 
+def test_the_card_of_a_display_is_no_stand_in_for_one_that_was_lost(driver: FakeDriver, tmp_path: Path) -> None:
+    display = "gpu=NVIDIA GT 1030,GPU-gt1030,2,0,6.1"
+    driver.answer(f"{display};{A4000};handle=1:15")
+
+    with (
+        pytest.raises(GpuDriverError, match="GPU is lost"),
+        device_lease(_ignore, folder=tmp_path, min_memory_gb=4),
+    ):
+        pass
+
+
+def test_a_card_that_was_lost_is_named_where_another_takes_its_sorts(driver: FakeDriver, tmp_path: Path) -> None:
+    driver.answer(f"{A4000};gpu=NVIDIA A100,GPU-a100,80,0,8.0;handle=1:15")
+    said: list[str] = []
+
+    with device_lease(said.append, folder=tmp_path) as lease:
+        assert lease.device == "GPU-a4000"
+
+    assert said == ["GPU 1 can't be used: GPU is lost (NVML error 15)."]
+
+
 def test_a_card_on_which_the_step_has_just_failed_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert leased(tmp_path, [FULL, EMPTY], avoid={EMPTY.uuid}) == FULL.uuid
     assert leased(tmp_path, [EMPTY], avoid={EMPTY.uuid}) == EMPTY.uuid

@@ -31,6 +31,7 @@ from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
 from sort_assets.recordings.formats.reading import (
     COPY_AGAIN,
     MIN_SORTABLE_RATE_HZ,
+    NOTHING_RECORDED,
     choose_stream,
     clock_readable,
     natural_order,
@@ -120,6 +121,8 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
         streams = _sortable(neo_reader, reader)
         stream_id = streams[choose_stream(path, stream, tuple(streams))]
         recording = _extract(reader, path, stream_id, neo_reader)
+        if recording.get_num_segments() == 0:
+            raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=NOTHING_RECORDED)
         if name == "axona":
             _refuse_gaps_between_tetrodes(recording, path)
         note_what_is_cut_off(name, recording.neo_reader, path, missing)

@@ -69,6 +69,14 @@ def _flat(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:
     yield path, int(described["file_offset"]), 2 * int(described["shape"][1])
 
 
+def _blackrock(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:
+    """Of files with a packet for each sample; of others, neo says that a packet is not whole."""
+    for described, *_ in neo_reader._nsx_data_header.values():
+        if "timestamps_memmap_kwargs" in described:
+            where = described["memmap_kwargs"]
+            yield path, int(where["offset"]), int(where["packet_size"])
+
+
 def _axona(path: Path, neo_reader: Any) -> Iterator[tuple[Path, int, int]]:  # noqa: ARG001
     yield path, 0, _AXONA_PACKET
 
@@ -94,6 +102,7 @@ _LAYOUTS: dict[str, Callable[[Path, Any], Iterator[tuple[Path, int, int]]]] = {
     "neuroscope": _flat,
     "mcsraw": _flat,
     "axona": _axona,
+    "blackrock": _blackrock,
     "neuralynx": _neuralynx,
     "open_ephys_legacy": _open_ephys_legacy,
     "spikegadgets": _spikegadgets,

@@ -68,30 +68,40 @@ _REASONS = (
         (".nf3", ".nf4", ".nf5", ".nf6"),
         "holds samples as Ripple's floating-point numbers, which no reader of ours opens.",
         f"Record or export .ns5 or .ns6 {_EXPORT}",
+        unless_beside=(".ns5", ".ns6"),
         beginnings=(b"NEURALCD", b"BRSMPGRP", b"NEUCDFLT"),
     ),
     _Reason(
         (".mcd",),
         "is a file of MC_Rack, which no reader of ours opens.",
         "Convert it: with Multi Channel DataManager to HDF5 (.h5), or with MC_DataTool to .raw with its header.",
+        unless_beside=(".h5", ".raw"),
     ),
     _Reason(
         (".msrd",),
         "is a file of Multi Channel Experimenter, which no reader of ours opens.",
         "Export it with Multi Channel DataManager to HDF5 (.h5).",
+        unless_beside=(".h5",),
     ),
     _Reason(
         (".bxr",),
         "holds the results of BrainWave, and no samples.",
         "Copy the .brw file that they were made of. If there is none, ignore it with a rule.",
+        unless_beside=(".brw",),
     ),
-    _Reason((".ddt",), "is a file of Plexon that no reader of ours opens.", f"Export it as .plx {_EXPORT}"),
+    _Reason(
+        (".ddt",),
+        "is a file of Plexon that no reader of ours opens.",
+        f"Export it as .plx {_EXPORT}",
+        unless_beside=(".plx", ".pl2"),
+    ),
     _Reason(
         (".nex",),
         "is a file of NeuroExplorer, of which SpikeInterface would read each channel as a recording of its own, "
         "without the gaps.",
         f"Register the recording that it was made of, or export that {_EXPORT} If there is none, ignore it with a "
         "rule.",
+        unless_beside=(".plx", ".pl2"),
         beginnings=(b"NEX1",),
     ),
     _Reason(
@@ -106,6 +116,7 @@ _REASONS = (
         (".bdf",),
         "has samples of 24 bits, of which neo (up to 0.14.6) would read the lower 16.",
         f"Export it as .edf {_EXPORT}",
+        unless_beside=(".edf",),
         beginnings=(b"\xffBIOSEMI",),
     ),
     _Reason(

@@ -9,7 +9,7 @@ import pytest
 
 from sort_assets.platform.arrivals.dry_run import NEW, PROBLEM, DryRun
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.recordings.formats.table import KNOWN_FORMATS
+from sort_assets.recordings.formats.table import KNOWN_FORMATS, may_be_file
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.arrivals.lab import Lab
 from sort_assets_tests.recordings.formats.test_makers import MAKERS
@@ -26,16 +26,16 @@ BEGINNINGS = {
     "in_the_root.ncs": b"######## Neuralynx",
     "plexon/a.plx": b"PLEX",
     "plexon/a.pl2": b"\x01",
-    "plexon/a.ddt": b"\x65",
+    "plexon/alone.ddt": b"\x65",
     "spikegadgets/a.rec": b"<?xml version='1.0'?><Configuration>",
-    "3brain/a.bxr": b"\x89HDF\r\n\x1a\n",
+    "3brain/alone.bxr": b"\x89HDF\r\n\x1a\n",
     "mcs/a.raw": b"MCS MC_DataTool binary conversion",
-    "mcs/a.mcd": b"MCSSTRM ",
-    "mcs/a.msrd": b"\x01",
+    "mcs/alone.mcd": b"MCSSTRM ",
+    "mcs/alone.msrd": b"\x01",
     "ced/a.smr": b"\x06\x00(C) CED 87",
     "ced/a.smrx": b"S64\x00",
     "edf/a.edf": b"0       ",
-    "edf/a.bdf": b"\xffBIOSEMI",
+    "edf/alone.bdf": b"\xffBIOSEMI",
     "neuroscope/a.dat": b"\x01\x02",
     "tdt/Block-1/a.tsq": b"\x01",
     "tdt streamer/tank_Block-1_RSn1_Ch1.sev": b"\x01",
@@ -136,6 +136,14 @@ def test_the_files_of_that_test_are_of_all_makers_in_the_table() -> None:
     }
 
     assert {one.name for one in KNOWN_FORMATS} - of_others <= taken
+
+
+@pytest.mark.parametrize(
+    ("original", "converted"), [("a.mcd", "a.h5"), ("a.msrd", "a.h5"), ("a.bxr", "a.brw"), ("a.nex", "a.plx")]
+)
+def test_a_file_beside_what_it_was_converted_to_or_made_of_has_no_line(original: str, converted: str) -> None:
+    assert may_be_file(original, {original})
+    assert not may_be_file(original, {original, converted})
 
 
 @pytest.mark.slow

@@ -328,3 +328,19 @@ def test_lost_packets_are_found_without_reading_the_whole_file() -> None:
 
     assert clock.pieces == clock_from_numbers(numbers, 30000.0).pieces
     assert looked.count < 500
+
+
+def test_a_file_of_timed_samples_that_ends_within_one_is_refused(counts: np.ndarray, tmp_path: Path) -> None:
+    path = makers.write_blackrock(counts, tmp_path / "day1.ns6", times_s=np.arange(len(counts)) / 30000.0)
+    path.write_bytes(path.read_bytes()[:-3])
+
+    with pytest.raises(UnreadableRecordingError, match="is truncated"):
+        open_recording(path)
+
+
+def test_a_file_of_a_session_in_which_nothing_was_recorded_says_so(counts: np.ndarray, tmp_path: Path) -> None:
+    path = makers.write_blackrock(counts[:0], tmp_path / "day1.ns5")
+    path.write_bytes(path.read_bytes()[:-9])  # without the only packet
+
+    with pytest.raises(UnreadableRecordingError, match="holds no samples"):
+        open_recording(path)

@@ -206,7 +206,7 @@ class SorterConfig(Section):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto",
         description=(
-            "Where a sorter that can use a GPU runs; auto takes the CPU only on a machine without an NVIDIA card (see "
+            "Where a sorter that can use a GPU runs; auto takes the CPU only where no NVIDIA card is seen (see "
             "execution.cpu_if_gpu_fails)."
         ),
     )

@@ -17,6 +17,8 @@ from sort_assets.machine.pid_namespace import sees_host_pids
 _LISTING = Path(__file__).with_name("nvml_listing.py")
 _LIMIT_S = 10.0
 """A machine with eight GPUs whose driver is not kept loaded (no persistence mode) takes some seconds to answer."""
+_SLOW_START = 6
+"""How many times longer a process has that did not even begin to ask: on a busy machine, or from a slow share."""
 _MIG = "MIG-"
 _NO_DEVICE = ("", "-1", "NoDevFiles")
 """Entries of `CUDA_VISIBLE_DEVICES` that hide all devices; the last is what SLURM sets for a job without a GPU."""
@@ -119,7 +121,7 @@ def list_gpus() -> list[Gpu]:
 def list_machine_gpus() -> list[Gpu]:
     """As `list_gpus`, whatever `CUDA_VISIBLE_DEVICES` hides."""
     try:
-        listed = json.loads(ask_child(_LISTING, limit_s=_LIMIT_S))
+        listed = json.loads(_ask_for_devices().splitlines()[-1])
     except NoAnswerError as error:
         raise _unusable(f"NVIDIA's driver does not answer ({error}).", _remedy(None)) from error
     code = int(listed["code"])
@@ -138,6 +140,16 @@ def list_machine_gpus() -> list[Gpu]:
     devices = listed["devices"]
     ours = [device for device in devices if device.get("code") != _NO_PERMISSION]
     return [_gpu(device, listed) for device in ours or devices]
+
+
+def _ask_for_devices() -> str:
+    try:
+        return ask_child(_LISTING, limit_s=_LIMIT_S)
+    except NoAnswerError as error:
+        if error.printed or not error.late:
+            raise
+    # It did not come as far as the driver: here Python itself starts slowly, which is no driver's trouble.
+    return ask_child(_LISTING, limit_s=_SLOW_START * _LIMIT_S)
 
 
 def doubtful_order(gpus: Sequence[Gpu]) -> str | None:

@@ -1,8 +1,8 @@
 """The program that asks NVIDIA's management library for the devices.
 
-It prints one line of JSON: `{"code": NVML's error or 0, "words": its text, "driver": …, "cuda_driver": …, "devices":
-[…]}`. What a device does not tell is null. A device that can't be asked at all has "code" and "words" of its own. This
-runs apart because NVML may hang (see `bounded_child`).
+It prints that it begins, and then one line of JSON: `{"code": NVML's error or 0, "words": its text, "driver": …,
+"cuda_driver": …, "devices": […]}`. What a device does not tell is null. A device that can't be asked at all has "code"
+and "words" of its own. This runs apart because NVML may hang (see `bounded_child`).
 """
 
 from __future__ import annotations
@@ -106,5 +106,6 @@ def _or_none(nvml: Any, ask: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     import pynvml
 
+    print("The driver is asked now.", flush=True)
     signal.alarm(_LONGEST_S)  # for when nobody is left who gives it up
     print(json.dumps(list_devices(pynvml)))

@@ -91,6 +91,16 @@ def test_whoever_hides_all_cards_does_not_wait_for_their_driver(
     assert find_gpus() == []
 
 
+def test_a_python_that_starts_slowly_is_no_driver_that_hangs(
+    driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1.5)")
+    driver.answer(A4000, torch=tmp_path)
+    monkeypatch.setattr(gpus, "_LIMIT_S", 1.0)
+
+    assert [one.uuid for one in find_gpus()] == ["GPU-a4000"]
+
+
 def test_where_no_card_may_be_used_that_is_a_failure(driver: FakeDriver) -> None:
     driver.answer(f"{A4000};handle=0:4")
 

@@ -15,6 +15,7 @@ from neo.rawio.neuralynxrawio.neuralynxrawio import NeuralynxRawIO
 from neo.rawio.openephysrawio import RECORD_SIZE
 from spikeinterface.core import BaseRecording  # noqa: TID253
 
+from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.clock import MAX_PIECES, BrokenClockError, Clock, ClockPiece
 from sort_assets.recordings.corrupt_times import mended
 from sort_assets.recordings.sample_numbers import clock_from_numbers
@@ -158,10 +159,15 @@ def _neuralynx(recording: BaseRecording) -> list[Clock] | None:
     channels = reader.header["signal_channels"]
     first = channels[channels["stream_id"] == recording.stream_id][0]
     records = NeuralynxRawIO._get_file_map(reader.ncs_filenames[first["name"], first["id"]])
-    rate_hz = float(recording.sampling_frequency)
-    return _by_segment(
-        recording, clock_from_blocks(records["timestamp"].astype(np.int64) / 1e6, records["nb_valid"], rate_hz)
-    )
+    counts, rate_hz = records["nb_valid"].astype(np.int64), float(recording.sampling_frequency)
+    ends = np.cumsum([int(recording.get_num_samples(index)) for index in range(recording.get_num_segments())])
+    if not np.isin(np.cumsum(counts)[counts < counts.max(initial=0)], ends).all():
+        raise UnreadableRecordingError(
+            f"'{reader.dirname}' has records that are not full and go on without a gap: neo (up to 0.14.6) would read "
+            "what stands in the rest of them, and was never recorded.",
+            remedy="Write its samples to a plain binary file without them, and describe it in recording.binary.",
+        )
+    return _by_segment(recording, clock_from_blocks(records["timestamp"].astype(np.int64) / 1e6, counts, rate_hz))
 
 
 def _tdt(recording: BaseRecording) -> list[Clock] | None:

@@ -213,7 +213,17 @@ def _neo_reader(reader: Reader, path: Path) -> Any:
         )
     if reader.extractor == "blackrock":
         arguments |= {"load_nev": False, "nsx_to_load": int(given.suffix[-1])}
-    return extractor.get_neo_io_reader(extractor.NeoRawIOClass, **arguments)
+    try:
+        return extractor.get_neo_io_reader(extractor.NeoRawIOClass, **arguments)
+    except (IndexError, OSError) as error:
+        # neo compares the records of a stream's channels, and asks for some that a shorter one does not have.
+        if reader.extractor != "neuralynx" or ("sections" not in str(error) and isinstance(error, OSError)):
+            raise
+        raise UnreadableRecordingError(
+            f"The .ncs files of '{path}' do not hold the same stretches of time ({error}).",
+            remedy="Copy them again, and compare the sizes. If some were recorded at other times, or end earlier, move "
+            "them into a folder of their own.",
+        ) from error
 
 
 def _sortable(neo_reader: Any, reader: Reader) -> dict[str, str]:

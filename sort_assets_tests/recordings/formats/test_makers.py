@@ -344,3 +344,40 @@ def test_a_file_of_a_session_in_which_nothing_was_recorded_says_so(counts: np.nd
 
     with pytest.raises(UnreadableRecordingError, match="holds no samples"):
         open_recording(path)
+
+
+def _edit_records(file: Path, edit: Callable[[np.ndarray], np.ndarray]) -> None:
+    record = np.dtype([("time", "<u8"), ("about", "<u4", 2), ("valid", "<u4"), ("samples", "<i2", 512)])
+    content = file.read_bytes()
+    records = np.frombuffer(content[16384:], record).copy()
+    file.write_bytes(content[:16384] + edit(records).tobytes())
+
+
+@pytest.mark.parametrize("gap_us", [0, 500_000])
+def test_records_that_are_not_full_are_read_as_far_as_they_are_or_refused(
+    gap_us: int, counts: np.ndarray, tmp_path: Path
+) -> None:
+    def shorten(records: np.ndarray) -> np.ndarray:
+        records["valid"][10], records["samples"][10, 300:] = 300, 7777
+        records["time"][11:] = records["time"][11:] + gap_us - round(212 / 30000 * 1e6)
+        return records
+
+    for file in makers.write_neuralynx(counts, tmp_path / "session").glob("*.ncs"):
+        _edit_records(file, shorten)
+
+    if gap_us:
+        recording = open_recording(tmp_path / "session")
+        np.testing.assert_array_equal(
+            recording.get_traces()[5400:5440], counts[[*range(5400, 5420), *range(5632, 5652)]]
+        )
+    else:
+        with pytest.raises(UnreadableRecordingError, match="not full and go on without a gap"):
+            open_recording(tmp_path / "session")
+
+
+def test_channels_of_other_stretches_of_time_are_named_as_such(counts: np.ndarray, tmp_path: Path) -> None:
+    folder = makers.write_neuralynx(counts, tmp_path / "session")
+    _edit_records(folder / "CSC3.ncs", lambda records: records[:-1])
+
+    with pytest.raises(UnreadableRecordingError, match="do not hold the same stretches of time"):
+        open_recording(folder)

@@ -138,6 +138,12 @@ def list_machine_gpus() -> list[Gpu]:
         raise _unusable(f"NVIDIA's driver is in trouble: {listed['words']} (NVML error {code}).", _remedy(code))
     # Cards for which this job or container has no right, others' cards in Slurm for example: CUDA does not count them.
     devices = listed["devices"]
+    if not devices and has_nvidia_card():
+        raise _unusable(
+            "NVIDIA's driver finds no card that it can use, although one is in this machine.",
+            "Look for 'NVRM' in `dmesg`, which says why: the card lacks power, is too old for this driver, or its "
+            "firmware failed. Then reboot. In a job, ask for a GPU.",
+        )
     ours = [device for device in devices if device.get("code") != _NO_PERMISSION]
     return [_gpu(device, listed) for device in ours or devices]
 

@@ -13,6 +13,7 @@ _NAME = "sort_assets"
 # Not the folder that TMPDIR names, which differs from user to user and from job to job.
 _TEMPORARY = Path("/tmp/sort_assets-leases")
 _MOUNTS = Path("/proc/self/mountinfo")
+_MOUNTS_OF_ALL = Path("/proc/1/mountinfo")
 
 
 def lease_folder() -> Path:
@@ -56,18 +57,23 @@ def _why_private(folder: Path) -> Iterator[str]:
 
 
 def _bind_source(folder: Path) -> str | None:
-    """The folder that is mounted in the place of the one in which `folder` lies; None where none is."""
+    """The folder that is mounted, for this process alone, in the place of the one in which `folder` lies, or None."""
+    mount = _mount_of(folder, _MOUNTS)
+    if mount is None or mount == _mount_of(folder, _MOUNTS_OF_ALL):
+        return None
+    _, source, point = mount
+    return source if source != "/" and point in ("/tmp", "/var/tmp", str(_LOCKS), str(folder)) else None
+
+
+def _mount_of(folder: Path, mounts: Path) -> tuple[str, str, str] | None:
+    """Device, folder of the device, and place of what is mounted there; None where that can't be read."""
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8").splitlines()
+        lines = mounts.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     # "36 35 98:0 /root/of/mount /mount/point rw …" (proc(5)); the last that covers the folder counts.
-    covering = [line.split()[3:5] for line in lines]
-    covering = [one for one in covering if folder.is_relative_to(one[1])]
-    if not covering:
-        return None
-    source, point = max(covering, key=lambda one: len(one[1]))
-    return source if source != "/" and point in ("/tmp", "/var/tmp", str(_LOCKS), str(folder)) else None
+    covering = [(device, source, point) for _, _, device, source, point, *_ in map(str.split, reversed(lines))]
+    return max((one for one in covering if folder.is_relative_to(one[2])), key=lambda one: len(one[2]), default=None)
 
 
 def _open_to_everybody(folder: Path) -> bool:

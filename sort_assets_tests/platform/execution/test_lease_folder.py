@@ -75,6 +75,7 @@ def test_a_lock_file_is_young_whenever_it_is_taken(tmp_path: Path) -> None:
 
 MOUNTS = """22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
 30 22 0:26 / /run rw - tmpfs tmpfs rw
+31 22 0:27 / /tmp rw - tmpfs tmpfs rw
 41 22 8:1 {source} /tmp rw,relatime - ext4 /dev/sda1 rw
 """
 
@@ -96,6 +97,17 @@ def test_a_private_folder_for_temporary_files_is_told(
 
     assert (result.level != "ok") == private
     assert (source in result.description) == private or source == "/"
+
+
+def test_a_folder_that_is_mounted_for_everybody_is_not_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS.format(source="/data/tmp"))  # as from /etc/fstab, or a subvolume of openSUSE
+    monkeypatch.setattr(folders, "_MOUNTS", mounts)
+    monkeypatch.setattr(folders, "_MOUNTS_OF_ALL", mounts)
+    monkeypatch.setattr(folders, "_LOCKS", tmp_path / "no-such-folder")
+    monkeypatch.setattr(folders, "sees_host_pids", lambda: True)
+
+    assert [one.level for one in inspect_lease_folder()] == ["ok"]
 
 
 def test_who_names_the_folder_is_not_warned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from spikeinterface.extractors.extractor_classes import recording_extractor_full
 from spikeinterface.extractors.neoextractors.mearec import MEArecRecordingExtractor  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import MissingPluginError, SortAssetsError, UnreadableRecordingError
+from sort_assets.errors import MissingPluginError, MissingProbeError, SortAssetsError, UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.completeness import Missing
 from sort_assets.recordings.formats.makers import READERS, Reader
@@ -125,6 +125,8 @@ def open_with_neo(name: str, reader: Reader, path: Path, stream: str | None, con
             raise UnreadableRecordingError(f"'{path}' holds no samples.", remedy=NOTHING_RECORDED)
         if name == "axona":
             _refuse_gaps_between_tetrodes(recording, path)
+        if name == "biocam":
+            _check_wells(recording.neo_reader._filehandle, path, config)
         note_what_is_cut_off(name, recording.neo_reader, path, missing)
         stated_rate(float(recording.sampling_frequency), "its sampling rate", path)
     read_first_and_last_sample(recording, path)
@@ -301,4 +303,22 @@ def _refuse_gaps_between_tetrodes(recording: BaseRecording, path: Path) -> None:
             f"'{path}' was recorded with the tetrodes {', '.join(map(str, active))} only: neo (up to 0.14.6) gives "
             "their channels the samples of others.",
             remedy="Convert it with Axona's own programs, or to NWB with pyxona, and register that.",
+        )
+
+
+def _check_wells(file: Any, path: Path, config: RecordingConfig) -> None:
+    """Of files of BrainWave 5 neo reads the first well, and probeinterface takes any electrodes for a whole square."""
+    wells = sorted(name for name in file if name.startswith("Well_"))
+    if len(wells) > 1:
+        raise UnreadableRecordingError(
+            f"'{path}' holds {len(wells)} wells ({', '.join(wells)}), of which neo (up to 0.14.6) reads the first.",
+            remedy="Write the samples of each well to a plain binary file, and describe it in recording.binary.",
+        )
+    stored = [file[well]["StoredChIdxs"][:] for well in wells if "StoredChIdxs" in file[well]]
+    if config.probe_file is None and any(not np.array_equal(one, np.arange(len(one))) for one in stored):
+        raise MissingProbeError(
+            f"'{path}' holds a part of the chip's electrodes, of which probeinterface (up to 0.4.2) does not know "
+            "where they are.",
+            remedy="Set recording.probe_file to a probeinterface JSON file with their positions, in the order of "
+            "StoredChIdxs.",
         )

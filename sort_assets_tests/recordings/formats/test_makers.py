@@ -14,7 +14,7 @@ from probeinterface import generate_linear_probe, write_probeinterface
 from spikeinterface import load
 
 from sort_assets.config import RecordingConfig
-from sort_assets.errors import RecordingError, UnreadableRecordingError
+from sort_assets.errors import MissingProbeError, RecordingError, UnreadableRecordingError
 from sort_assets.recordings import boundaries, open_recording, prepare, recognise
 from sort_assets.recordings.clock import recording_clock
 from sort_assets.recordings.formats.makers_clocks import clock_from_packet_numbers
@@ -381,3 +381,27 @@ def test_channels_of_other_stretches_of_time_are_named_as_such(counts: np.ndarra
 
     with pytest.raises(UnreadableRecordingError, match="do not hold the same stretches of time"):
         open_recording(folder)
+
+
+def test_the_newer_file_of_a_chip_is_read(counts: np.ndarray, tmp_path: Path) -> None:
+    recording = open_recording(makers.write_biocam_4(counts, tmp_path / "chip.brw"))
+
+    np.testing.assert_array_equal(recording.get_traces().astype(int), counts.astype(int) + 2048)
+    np.testing.assert_allclose(recording.get_channel_gains(), 8250.0 / 4095)
+    assert recording.has_probe()
+
+
+def test_several_wells_are_not_taken_for_the_first(counts: np.ndarray, tmp_path: Path) -> None:
+    path = makers.write_biocam_4(counts, tmp_path / "plate.brw", wells=("Well_A1", "Well_A2"))
+
+    with pytest.raises(UnreadableRecordingError, match="holds 2 wells"):
+        open_recording(path)
+
+
+def test_a_part_of_a_chip_asks_where_its_electrodes_are(counts: np.ndarray, probe_file: str, tmp_path: Path) -> None:
+    path = makers.write_biocam_4(counts, tmp_path / "chip.brw", electrodes=(0, 1, 64, 65))
+
+    with pytest.raises(MissingProbeError, match="a part of the chip's electrodes"):
+        open_recording(path)
+
+    assert open_recording(path, config=RecordingConfig(probe_file=probe_file)).has_probe()

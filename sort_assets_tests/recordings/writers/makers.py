@@ -162,6 +162,31 @@ def write_biocam(counts: np.ndarray, path: Path) -> Path:
     return path
 
 
+def write_biocam_4(
+    counts: np.ndarray, path: Path, *, wells: tuple[str, ...] = ("Well_A1",), electrodes: tuple[int, ...] | None = None
+) -> Path:
+    """3Brain's .brw of version 4 (BrainWave 5, "Documentation of brw 4.x"), 12 bits."""
+    num_samples, num_channels = counts.shape
+    settings = {
+        "ValueConverter": {
+            "MaxAnalogValue": 4125.0,
+            "MinAnalogValue": -4125.0,
+            "MaxDigitalValue": 4095,
+            "MinDigitalValue": 0,
+            "ScaleFactor": 1.0,
+        },
+        "TimeConverter": {"FrameRate": RATE_HZ},
+        "MeaPlate": {"Model": "Accura"},
+    }
+    with h5py.File(path, "w") as file:
+        file["ExperimentSettings"] = np.array([json.dumps(settings).encode()], dtype=h5py.string_dtype())
+        file["TOC"] = np.array([[0, num_samples]])
+        for well in wells:
+            file[f"{well}/StoredChIdxs"] = np.arange(num_channels) if electrodes is None else np.array(electrodes)
+            file[f"{well}/Raw"] = (counts.astype(int) + 2048).astype("<u2").ravel()
+    return path
+
+
 def write_mcs_raw(counts: np.ndarray, path: Path, *, signed: bool = False, others: int = 0) -> Path:
     """The binary file that MC_DataTool exports with its header; the last channels are analogue inputs."""
     zero = 0 if signed else 32768

@@ -51,6 +51,7 @@ _MICROVOLTS = {"v": 1e6, "volt": 1e6, "volts": 1e6, "mv": 1e3, "uv": 1.0, "µv":
 """In small letters. SpikeInterface (up to 0.105.3) takes any unit that it does not know for microvolts."""
 _MOST_SPIKE2_BYTES = 2**31
 """neo counts the bytes of .smr in numbers of 32 bits, and goes on below zero where they end."""
+_DOTS_MISREAD = ("axona", "neuronexus", "tdt")
 _CUT_OFF = (
     "not a multiple of the data-type size",
     "mmap length is greater than file size",
@@ -176,6 +177,14 @@ def _check_readable(reader: Reader, path: Path) -> None:
             remedy="Export stretches of it to files of less than 2.1 GB in Spike2, or write its samples to a plain "
             "binary file and describe it in recording.binary.",
         )
+    if reader.extractor in _DOTS_MISREAD:
+        given = _given(reader, path)
+        if "." in given.name.removesuffix(".json").rpartition(".")[0]:
+            raise UnreadableRecordingError(
+                f"The name of '{given}' has a dot in its middle, of which neo (up to 0.14.6) drops what follows: it "
+                "would read the files of another recording.",
+                remedy="Rename the recording's files, all in the same way, without the dot.",
+            )
     if not reader.package or find_spec(reader.package) is not None:
         return
     pip_name = reader.pip_name or reader.package

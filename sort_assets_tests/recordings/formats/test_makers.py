@@ -405,3 +405,20 @@ def test_a_part_of_a_chip_asks_where_its_electrodes_are(counts: np.ndarray, prob
         open_recording(path)
 
     assert open_recording(path, config=RecordingConfig(probe_file=probe_file)).has_probe()
+
+
+@pytest.mark.parametrize(
+    ("write", "file_name", "other"),
+    [
+        (makers.write_neuronexus, "mouse.day1_data.xdat", "mouse_data.xdat"),
+        (makers.write_axona, "rat.day1.bin", "rat.bin"),
+    ],
+)
+def test_a_name_of_which_the_reader_would_drop_the_end_is_refused(
+    write: Callable[..., Path], file_name: str, other: str, counts: np.ndarray, tmp_path: Path
+) -> None:
+    write(counts, tmp_path / other)
+    path = write(-counts, tmp_path / file_name)
+
+    with pytest.raises(UnreadableRecordingError, match="has a dot in its middle"):
+        open_recording(path)

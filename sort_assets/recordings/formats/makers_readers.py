@@ -51,6 +51,13 @@ _MICROVOLTS = {"v": 1e6, "volt": 1e6, "volts": 1e6, "mv": 1e3, "uv": 1.0, "µv":
 """In small letters. SpikeInterface (up to 0.105.3) takes any unit that it does not know for microvolts."""
 _MOST_SPIKE2_BYTES = 2**31
 """neo counts the bytes of .smr in numbers of 32 bits, and goes on below zero where they end."""
+_IN_SMALL_LETTERS = {
+    "blackrock": (".ns1", ".ns2", ".ns3", ".ns4", ".ns5", ".ns6"),
+    "tdt": (".tsq", ".tev"),
+    "openephyslegacy": (".continuous",),
+    "alphaomega": (".mpx",),
+    "neuronexus": (".xdat",),
+}
 _DOTS_MISREAD = ("axona", "neuronexus", "tdt")
 _CUT_OFF = (
     "not a multiple of the data-type size",
@@ -177,6 +184,13 @@ def _check_readable(reader: Reader, path: Path) -> None:
             remedy="Export stretches of it to files of less than 2.1 GB in Spike2, or write its samples to a plain "
             "binary file and describe it in recording.binary.",
         )
+    suffixes = _IN_SMALL_LETTERS.get(reader.extractor, ())
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.suffix.lower() in suffixes and file.suffix not in suffixes:
+            raise UnreadableRecordingError(
+                f"The name of '{file}' ends in capital letters, and neo (up to 0.14.6) takes such files for others.",
+                remedy=f"Rename the recording's files, so that they end in {file.suffix.lower()} and the like.",
+            )
     if reader.extractor in _DOTS_MISREAD:
         given = _given(reader, path)
         if "." in given.name.removesuffix(".json").rpartition(".")[0]:

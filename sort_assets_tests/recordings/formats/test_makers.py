@@ -422,3 +422,13 @@ def test_a_name_of_which_the_reader_would_drop_the_end_is_refused(
 
     with pytest.raises(UnreadableRecordingError, match="has a dot in its middle"):
         open_recording(path)
+
+
+@pytest.mark.parametrize("name", ["blackrock", "tdt", "open_ephys_legacy", "alphaomega", "neuronexus"])
+def test_names_in_capital_letters_say_what_to_rename(name: str, counts: np.ndarray, tmp_path: Path) -> None:
+    path = MAKERS[name].write(counts, tmp_path / MAKERS[name].file_name)
+    for file in [*path.iterdir()] if path.is_dir() else [path]:
+        file.rename(file.with_suffix(file.suffix.upper()))
+
+    with pytest.raises(UnreadableRecordingError, match="ends in capital letters"):
+        open_recording(path if path.is_dir() else path.with_suffix(path.suffix.upper()))

@@ -49,7 +49,7 @@ from sort_assets_tests.backends.test_failure_classification import spikeinterfac
 
 RATE = 30000
 BATCH_S = 2.0
-KILOSORTS_OWN = {"nblocks": 0, "do_CAR": True, "batch_size": 60_000}
+KILOSORTS_OWN = {"nblocks": 0, "do_CAR": True, "batch_size": 60_000, "templates_from_data": True}
 """Its defaults, but for the drift, instead of those that we choose for so few channels and seconds."""
 MEMORY_TO_SPARE = 1_100_000_000
 """Bytes beyond what the imports take: 30000 samples of 16 channels need 0.82e9, 290000 more than 1.29e9 (measured)."""

@@ -120,7 +120,7 @@ def _copy(home: Home, good: Path, name: str) -> Path:
 
 CASES = {
     "missing file": Case(_deleted, "MissingRecordingError", "deleted.nwb' does not exist", "Check the path"),
-    "unknown format": Case(_no_recording, "UnknownFormatError", "notes.txt' has no known format", "(.nwb)"),
+    "unknown format": Case(_no_recording, "UnknownFormatError", "notes.txt' has no known format", "(.nwb"),
     "truncated file": Case(_truncated, "UnreadableRecordingError", "truncated.nwb' is truncated", "Copy the recording"),
     "empty file": Case(_emptied, "UnreadableRecordingError", "empty.nwb' is empty", "copy it again"),
     "no probe": Case(_without_locations, "MissingProbeError", "nowhere.nwb'", "rel_x and rel_y"),

@@ -91,7 +91,7 @@ def test_a_dat_that_will_not_fit_is_warned_of_and_then_not_begun(home: Home, sho
 def test_a_recording_that_is_too_short_for_its_sorter_is_warned_of(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:
-    key = home.register(write_nwb(short[0].frame_slice(0, 60_000), home.roots.recordings / "blink.nwb"))
+    key = home.register(write_nwb(short[0].frame_slice(0, 12_000), home.roots.recordings / "blink.nwb"))
 
     result = home.materialize(key, UP_TO_DAT[0], config={"sorter": {"name": "kilosort4"}})
 
@@ -101,7 +101,7 @@ def test_a_recording_that_is_too_short_for_its_sorter_is_warned_of(
     assert ready.severity == dg.AssetCheckSeverity.WARN
     assert ready.open_points == {"duration": "error"}
     assert ready.metadata["unsortable"].value == "TooShortRecordingError"
-    assert "more than one batch of 2 s" in ready.description
+    assert "more than one batch of 0.5 s" in ready.description
     assert "Record for some minutes" in str(ready.metadata["remedy"].value)
 
 

@@ -101,7 +101,7 @@ def start_on(gpu: Gpu) -> CudaStart:
         printed, silence, hangs = reason.printed, str(reason), reason.late
     answers = [json.loads(line) for line in printed.splitlines() if line.startswith(("{", '"', "null"))]
     if not answers:  # torch could not even be imported, or that takes for ever
-        return CudaStart("", None, silence=silence or "no answer")
+        return CudaStart("", None, silence=silence or "no answer", hangs=hangs)
     torch: dict[str, Any] = answers[0]
     return CudaStart(
         version=torch["version"],

@@ -22,7 +22,7 @@ _FIRST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 Reason = Literal[
     "no cuda build", "driver too old", "no code", "busy", "memory taken", "not visible", "no compute library",
-    "fabric manager", "mismatch", "mps", "driver in trouble", "hangs", "torch broken",
+    "fabric manager", "mismatch", "mps", "driver in trouble", "hangs", "torch broken", "torch slow",
 ]  # fmt: skip
 
 
@@ -50,7 +50,7 @@ class CudaStart:
     silence : str
         Why there is no answer: torch can't be imported (then the version is empty too), or the start hung or crashed.
     hangs : bool
-        Whether it hung.
+        Whether it hung; without a version, the import of torch did.
     """
 
     version: str
@@ -83,7 +83,7 @@ _TEXTS: tuple[tuple[str, Reason], ...] = (
 def find_reason(start: CudaStart) -> Reason | None:
     """Why a start of CUDA failed; None when it worked."""
     if not start.version:
-        return "torch broken"
+        return "torch slow" if start.hangs else "torch broken"
     if start.cuda is None:
         return "no cuda build"
     if start.silence:
@@ -109,10 +109,11 @@ def explain(gpu: Gpu, start: CudaStart, reason: Reason) -> SortAssetsError:
         "busy": GpuBusyError,
         "memory taken": GpuMemoryTakenError,
         "torch broken": SorterEnvironmentError,
+        "torch slow": SorterEnvironmentError,
     }.get(reason, GpuDriverError)
     return kind(
         f"torch can't use the GPU {describe(gpu)}: {happened}.",
-        remedy=remedy if reason == "torch broken" else f"{remedy} {_ON_CPU}",
+        remedy=remedy if kind is SorterEnvironmentError else f"{remedy} {_ON_CPU}",
         gpu=gpu.uuid,
         reason=reason,
         torch=start.version,
@@ -204,6 +205,12 @@ def _words(gpu: Gpu, start: CudaStart, reason: Reason) -> tuple[str, str]:
                 f"torch itself can't be imported ({said})",
                 "See what `python -c 'import torch'` says, and install torch anew: `make`, or pip install "
                 "--force-reinstall torch.",
+            )
+        case "torch slow":
+            return (
+                f"importing torch takes too long ({said})",
+                "The machine is very busy, or the disk or share with the Python environment is slow: see how long "
+                "`python -c 'import torch'` takes, and run again when it is done within a minute.",
             )
         case "driver in trouble":
             return (

@@ -18,7 +18,7 @@ from sort_assets.errors import (
 )
 from sort_assets.machine import cuda_check, cuda_start
 from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works, inspect_gpu, start_on
-from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason
+from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason, may_pass
 from sort_assets.machine.gpus import Gpu
 from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
 
@@ -124,6 +124,23 @@ def test_a_torch_that_is_broken_is_no_fault_of_the_driver(driver: FakeDriver, tm
     assert type(reason) is SorterEnvironmentError
     assert "libcublas.so.13" in reason.message
     assert "sorter.device" not in reason.remedy
+
+
+def test_a_torch_that_takes_too_long_to_import_is_not_broken(
+    driver: FakeDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow" / "torch"
+    slow.mkdir(parents=True)
+    (slow / "__init__.py").write_text("import time; time.sleep(60)")
+    (slow / "version.py").write_text("cuda = '13.0'")
+    driver.answer(A4000, torch=slow.parent)
+    monkeypatch.setattr(cuda_check, "_LIMIT_S", 0.5)
+
+    reason = check_gpu(card())
+
+    assert type(reason) is SorterEnvironmentError
+    assert "importing torch takes too long (nothing within 0.5 s)" in reason.message
+    assert may_pass(reason)
 
 
 def test_a_start_that_hangs_is_given_up(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Commands about recordings: `register`, `scan`, `forget`, `purge`, `retry-failed`."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sort_assets.platform.arrivals.removal import Results
     from sort_assets.platform.arrivals.resolver import RecordingMatch
 
+_MOST_ALIKE = 5
 _NEXT_TICK = "at the next tick of the sensor new_recordings"
 
 
@@ -105,10 +107,33 @@ def _print_plan(instance: "dg.DagsterInstance", roots: "Roots", reader: "HeaderR
     if as_json:
         print_json([asdict(one) for one in recordings])
         return
-    for one in recordings:
-        say(_format_planned(one))
+    for line in planned_lines(recordings):
+        say(line)
     counts = Counter(one.what for one in recordings)
     say(", ".join(f"{count} {what}" for what, count in counts.most_common()) or "Nothing there may be a recording.")
+
+
+def planned_lines(recordings: "Sequence[PlannedRecording]") -> Iterator[str]:
+    """A line for each; one for all files of a folder with the same suffix that are no recordings, such as images."""
+    from collections import Counter
+
+    from sort_assets.platform.arrivals.dry_run import FOREIGN
+
+    def alike(one: "PlannedRecording") -> str | None:
+        folder, _, name = one.path.rpartition("/")
+        if one.what != FOREIGN or one.why or "." not in name:
+            return None
+        return f"{folder}/*.{name.rpartition('.')[2]}".lstrip("/")
+
+    counts = Counter(alike(one) for one in recordings)
+    told: set[str] = set()
+    for one in recordings:
+        pattern = alike(one)
+        if pattern is None or counts[pattern] <= _MOST_ALIKE:
+            yield _format_planned(one)
+        elif pattern not in told:
+            told.add(pattern)
+            yield f"{name_of(pattern)}: no recordings ({counts[pattern]} files)"
 
 
 def _format_planned(one: "PlannedRecording") -> str:

@@ -15,7 +15,8 @@ from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError, MissingPluginError
 from sort_assets.recordings.formats.chosen_reader import reader_key, takes_folder
 from sort_assets.recordings.formats.makers import READERS, Reader
-from sort_assets.recordings.formats.makers_readers import extractor_of, neo_streams, open_with_neo
+from sort_assets.recordings.formats.makers_readers import as_given, extractor_of, neo_streams, open_with_neo
+from sort_assets.recordings.formats.mcs_hdf5 import mcs_streams, open_mcs
 from sort_assets.recordings.formats.reading import choose_stream, read_first_and_last_sample, readable
 from sort_assets.recordings.formats.spikeinterface_folders import follow_times
 
@@ -42,6 +43,8 @@ def chosen_streams(config: RecordingConfig, path: Path) -> tuple[str, ...]:
         When it can't be read.
     """
     reader = _reader(config, path)
+    if reader.extractor == "mcsh5" and "stream_id" not in reader.arguments:
+        return mcs_streams(path)
     if _STREAM_ARGUMENTS & set(reader.arguments) or not _is_neo(reader):
         return (_ONLY,)
     with readable(path):
@@ -62,11 +65,15 @@ def open_chosen(path: Path, stream: str | None, config: RecordingConfig) -> Base
     if _is_neo(reader) and not _STREAM_ARGUMENTS & set(reader.arguments):
         of_same = [name for name, known in READERS.items() if known.extractor == reader.extractor]
         return open_with_neo(of_same[0] if of_same else reader.extractor, reader, path, stream, config)
+    if reader.extractor == "mcsh5":  # by our own reader; SpikeInterface's counts the streams
+        number = reader.arguments.get("stream_id")
+        return open_mcs(path, stream if number is None else f"Stream_{number}")
     choose_stream(path, stream, (_ONLY,))
     extractor = extractor_of(reader)
     with readable(path):
         try:
-            recording = extractor(**{_path_argument(extractor): _as_given(extractor, path)}, **reader.arguments)
+            given = _in_a_list(extractor, as_given(reader, path))
+            recording = extractor(**{_path_argument(extractor): given}, **reader.arguments)
         except ImportError as error:
             raise MissingPluginError(
                 f"SpikeInterface's reader '{config.reader}' needs a package that is not installed: {error}",
@@ -135,7 +142,7 @@ def _path_argument(extractor: Any) -> str:
     return next((name for name in _PATHS if name in parameters), next(iter(parameters)))
 
 
-def _as_given(extractor: Any, path: Path) -> Path | list[Path]:
+def _in_a_list(extractor: Any, path: Path) -> Path | list[Path]:
     return [path] if _path_argument(extractor) == "file_paths" else path
 
 

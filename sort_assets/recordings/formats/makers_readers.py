@@ -192,7 +192,7 @@ def _check_readable(reader: Reader, path: Path) -> None:
                 remedy=f"Rename the recording's files, so that they end in {file.suffix.lower()} and the like.",
             )
     if reader.extractor in _DOTS_MISREAD:
-        given = _given(reader, path)
+        given = as_given(reader, path)
         if "." in given.name.removesuffix(".json").rpartition(".")[0]:
             raise UnreadableRecordingError(
                 f"The name of '{given}' has a dot in its middle, of which neo (up to 0.14.6) drops what follows: it "
@@ -211,8 +211,8 @@ def _check_readable(reader: Reader, path: Path) -> None:
     raise MissingPluginError(f"'{path}' is read with the package {pip_name}, which is not installed.", remedy=remedy)
 
 
-def _given(reader: Reader, path: Path) -> Path:
-    """The path as the reader wants it."""
+def as_given(reader: Reader, path: Path) -> Path:
+    """The path as SpikeInterface's reader wants it: some take one file of a folder, or another one beside it."""
     if reader.extractor == "tdt":
         # The single block; a folder would be taken for a tank of blocks.
         indices = sorted(file for file in path.iterdir() if file.suffix.lower() == ".tsq")
@@ -229,7 +229,7 @@ def _given(reader: Reader, path: Path) -> Path:
 
 def _neo_reader(reader: Reader, path: Path) -> Any:
     """neo's reader, with the header read."""
-    extractor, given = extractor_of(reader), _given(reader, path)
+    extractor, given = extractor_of(reader), as_given(reader, path)
     arguments: dict[str, Any] = {"filename": str(given)}
     if hasattr(extractor, "map_to_neo_kwargs"):
         taken = signature(extractor.map_to_neo_kwargs).parameters
@@ -272,7 +272,7 @@ def _sortable(neo_reader: Any, reader: Reader) -> dict[str, str]:
 
 
 def _extract(reader: Reader, path: Path, stream_id: str, neo_reader: Any) -> BaseRecording:
-    extractor, given = extractor_of(reader), _given(reader, path)
+    extractor, given = extractor_of(reader), as_given(reader, path)
     taken = signature(extractor.__init__).parameters
     arguments: dict[str, Any] = dict(reader.arguments)
     arguments |= {"stream_id": stream_id} if "stream_id" in taken else {}

@@ -1,5 +1,7 @@
 """`recording.reader` and `recording.arguments`: any reader of SpikeInterface's list, by name."""
 
+from collections.abc import Callable
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -107,3 +109,22 @@ def test_the_readers_of_folders_are_those_whose_signature_says_so() -> None:
     }
 
     assert of_folders - {"binaryfolder", "zarr"} == FOLDER_READERS
+
+
+@pytest.mark.parametrize(
+    ("write", "file_name", "reader", "arguments"),
+    [
+        (partial(makers.write_mcs_hdf5, reverse=True), "mea.h5", "read_mcsh5", {"stream_id": 0}),
+        (partial(makers.write_mcs_hdf5, reverse=True), "mea.h5", "mcsh5", {}),
+        (makers.write_tdt, "Block-1", "tdt", {"stream_name": "RSn1"}),
+    ],
+)
+def test_what_is_repaired_of_a_reader_is_so_where_it_was_chosen(
+    write: Callable[..., Path], file_name: str, reader: str, arguments: dict[str, object], tmp_path: Path
+) -> None:
+    counts = np.random.default_rng(3).normal(0, 60, (3072, 4)).round().astype(np.int16)
+    path = write(counts, tmp_path / file_name)
+
+    recording = open_recording(path, config=RecordingConfig(reader=reader, arguments=arguments, gain_to_uv=1.0))
+
+    np.testing.assert_array_equal(recording.get_traces(), counts)

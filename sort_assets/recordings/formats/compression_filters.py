@@ -16,7 +16,7 @@ from sort_assets.errors import MissingPluginError
 if TYPE_CHECKING:
     import h5py
 
-_LACKING = re.compile(r"required filter|can't open directory|plugin", re.IGNORECASE)
+_LACKING = re.compile(r"required filter|can't open directory|can't dlopen|plugin", re.IGNORECASE)
 """What HDF5 says where it finds no plugin for a filter (1.8 to 1.14)."""
 _LACKING_CODEC = re.compile(r"codec not available: '+(?P<codec>[^']+)'")
 _PACKAGES = {"wavpack": "wavpack-numcodecs", "flac": "flac-numcodecs"}

@@ -32,7 +32,7 @@ def _noise() -> BaseRecording:
 
 
 def _too_short() -> BaseRecording:
-    return make_ground_truth(duration_s=0.4, num_units=1)[0]
+    return make_ground_truth(duration_s=0.4, num_units=0)[0]
 
 
 @pytest.mark.parametrize(

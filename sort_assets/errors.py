@@ -202,6 +202,10 @@ class DeviceOutOfMemoryError(OutOfMemoryError):
     """The memory of the device that the sorter computes on: the GPU's, or what torch allocates on the CPU."""
 
 
+GPU_BYTES_OF_OTHERS = "gpu_bytes_of_others"
+"""Diagnostic of a failure: what other programs held of the GPU's memory."""
+
+
 class GpuMemoryTakenError(DeviceOutOfMemoryError):
     """Another program holds so much of the GPU's memory that the sort, which would fit, does not."""
 

@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from sort_assets.backends.failure_rules import Evidence, FailureRule, diagnostics, failure_rule
-from sort_assets.backends.gpu_memory_report import GPU_BYTES_OF_OTHERS, read_memory_report
+from sort_assets.backends.gpu_memory_report import read_memory_report
 from sort_assets.errors import (
+    GPU_BYTES_OF_OTHERS,
     ConfigError,
     DeviceOutOfMemoryError,
     GpuBusyError,

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 
 from sort_assets.backends.failure_rules import num_bytes
 
-GPU_BYTES_OF_OTHERS = "gpu_bytes_of_others"
-"""Diagnostic of a failure: what other programs held of the GPU's memory."""
-
 _SIZE = r"[\d.]+ [KMGT]?i?B|\d+ bytes"
 _CAPACITY = re.compile(rf"has a total capaci?ty of (?P<total>{_SIZE}) of which (?P<free>{_SIZE}) is free")
 _ASKED = re.compile(rf"(?:Tried to allocate|Requested size:) (?P<size>{_SIZE})")

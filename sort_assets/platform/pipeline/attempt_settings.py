@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sort_assets.backends.oom_schedule import BESIDE_THE_SORT, changed_fields, next_oom_params
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.execution.leases import Lease, on_device
 from sort_assets.platform.pipeline.catalog import pipeline_asset, sections_decided_upstream
 from sort_assets.platform.pipeline.config_resolver import RUN_CONFIG
 from sort_assets.platform.pipeline.retries import failures_to_reduce_after
@@ -20,6 +19,7 @@ from sort_assets.platform.store.handles import StoredBinary
 
 if TYPE_CHECKING:
     from sort_assets.config.section import Section
+    from sort_assets.platform.execution.leases import Lease
     from sort_assets.platform.store.manifest import Manifest
     from sort_assets.platform.store.memory_profiles import MemoryProfile
 
@@ -67,7 +67,7 @@ def decide_settings(
     *,
     upstream: "Manifest | None" = None,
     failures: Iterable[SortAssetsError] = (),
-    device: Lease | None = None,
+    device: "Lease | None" = None,
     profile: "MemoryProfile | None" = None,
 ) -> AttemptSettings:
     """Decide what an attempt runs with.
@@ -100,6 +100,8 @@ def decide_settings(
     for out_of_memory in failures_to_reduce_after(failures):
         config = _reduced(config, out_of_memory, asset) or config
     if device is not None:
+        from sort_assets.platform.execution.leases import on_device
+
         config = on_device(config, device)
     before = config
     for failure in profile.errors if profile is not None else ():

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from sort_assets.config import ExecutionConfig, ResolvedConfig
 from sort_assets.errors import OutOfMemoryError, SortAssetsError, StepCrashedError
-from sort_assets.platform.execution.leases import Lease
 from sort_assets.platform.pipeline.attempt_settings import AttemptSettings, decide_settings
 from sort_assets.platform.pipeline.failure_rendering import classified, format_scaled_fields, render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
@@ -21,6 +20,9 @@ from sort_assets.platform.store.layout import LOGS, WORK
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.store import Staging, Store
+
+if TYPE_CHECKING:
+    from sort_assets.platform.execution.leases import Lease
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Attempt:
         """How often to try."""
         return self.settings.configured.config.execution
 
-    def hold(self, device: Lease | None, profile: MemoryProfile | None) -> None:
+    def hold(self, device: "Lease | None", profile: MemoryProfile | None) -> None:
         """Decide the settings anew, with the device that is held and the memory profile that is known for it.
 
         Raises

@@ -19,7 +19,6 @@ from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
-from sort_assets.platform.execution.leases import Lease
 from sort_assets.platform.pipeline.attempt_settings import AttemptSettings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sort_assets.backends import SorterBackend
+    from sort_assets.platform.execution.leases import Lease
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
 GROUP = "spike_sorting"
@@ -83,7 +83,7 @@ class StagedAsset:
         """How SpikeInterface is to share work among workers, as this attempt may."""
         return job_kwargs(self.config.execution)
 
-    def hold(self, device: Lease | None, profile: MemoryProfile | None) -> None:
+    def hold(self, device: "Lease | None", profile: MemoryProfile | None) -> None:
         """Go on with the device that is held and the memory profile that is known for it, and a backend built so.
 
         Raises

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from sort_assets.backends.gpu_memory_report import GPU_BYTES_OF_OTHERS
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import (
+    GPU_BYTES_OF_OTHERS,
     GpuBusyError,
     GpuMemoryTakenError,
     GpuOverheatedError,

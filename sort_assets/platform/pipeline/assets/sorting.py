@@ -11,8 +11,6 @@ import dagster as dg
 
 from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, OutOfMemoryError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
-from sort_assets.platform.execution.leases import LEASED_GPU
-from sort_assets.platform.execution.sort_device import sort_device
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
@@ -66,6 +64,7 @@ def sorting(
 ) -> dg.MaterializeResult:
     with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.curate import check_unit_settings
+        from sort_assets.platform.execution.sort_device import sort_device
         from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import aggregate_sortings
 
@@ -120,6 +119,8 @@ def sorting(
 
 def _gpus_of_last_failure(attempt: Attempt) -> set[str]:
     """The GPU on which this step has just failed, unless that was for want of memory."""
+    from sort_assets.platform.execution.leases import LEASED_GPU
+
     for one in attempt.earlier[-1:]:
         short = isinstance(one.error, OutOfMemoryError) and not isinstance(one.error, GpuMemoryTakenError)
         if LEASED_GPU in one.error.diagnostics and not short:

@@ -82,6 +82,7 @@ def test_a_card_says_what_it_is_and_whether_cuda_starts(driver: FakeDriver) -> N
     assert "usable for sorting: yes" in done.stdout
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_its_rehearsal_looks_at_the_machine(tmp_path: Path) -> None:
     printed = rehearse(tmp_path, only="1")

@@ -36,4 +36,4 @@ Parameters = Annotated[dict[str, Any], AfterValidator(_only_finite)]
 class Section(BaseModel):
     """Base of all parts: unknown keys, NaN and infinite values are errors, and nothing changes afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, defer_build=True)

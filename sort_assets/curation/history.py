@@ -48,7 +48,7 @@ class HistoryStep(BaseModel):
         in milliseconds. None keeps all, as the steps of older versions did.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     title: str
     made_by: dict[str, Any]
@@ -71,7 +71,7 @@ class CurationHistory(BaseModel):
         In their order. The last one labels all units and removes those that are not kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format_version: Literal[1] = 1
     unit_ids: list[UnitId]

@@ -64,7 +64,7 @@ class ManualCuration(BaseModel):
         Sentences on what was left out of what was read.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format_version: Literal[1] = 1
     user: str

@@ -31,7 +31,7 @@ class Job(BaseModel):
         Where modules are looked for, in order; that of the process that gave the job.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     function: str
     arguments: dict[str, Any]
@@ -66,7 +66,7 @@ class Outcome(BaseModel):
         Of any other exception.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None

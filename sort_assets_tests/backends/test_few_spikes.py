@@ -56,11 +56,9 @@ def test_what_stayed_one_unit_is_read_from_the_last_clustering(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.xdist_group("few_spikes")
-@pytest.mark.parametrize(
-    ("divide", "found", "undivided"),
-    [(True, 3, False), pytest.param(False, 0, True, marks=pytest.mark.release)],
-)
+@pytest.mark.parametrize(("divide", "found", "undivided"), [(True, 3, False), (False, 0, True)])
 def test_three_cells_with_260_spikes_together_are_three_units(
     divide: bool, found: int, undivided: bool, tmp_path: Path
 ) -> None:

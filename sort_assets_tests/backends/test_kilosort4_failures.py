@@ -189,6 +189,7 @@ class TestProvoked:
 
         assert isinstance(found, int)
 
+    @pytest.mark.release
     def test_one_channel_sorts_without_common_reference(self, tmp_path: Path) -> None:
         recording = write(with_spikes(noise(1), 300), tmp_path)
 

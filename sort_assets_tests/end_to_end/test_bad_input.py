@@ -259,6 +259,7 @@ def test_a_misspelt_config_field_is_refused_before_there_is_a_run(home: Home, sh
         assert instance.get_runs() == []
 
 
+@pytest.mark.release
 def test_the_command_line_says_it_too(home: Home, short_file: Path, tmp_path: Path) -> None:
     key = _deleted(home, short_file, None)
 

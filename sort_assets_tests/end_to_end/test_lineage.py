@@ -43,6 +43,7 @@ def test_spike_times_begin_where_the_recording_does(
     assert (nearest < 0.001).mean() > 0.9
 
 
+@pytest.mark.release
 def test_waveforms_are_cut_from_the_file_that_was_sorted_though_there_is_a_newer_one(
     module_home: Home, cut: str
 ) -> None:

@@ -90,6 +90,7 @@ def test_an_instance_without_our_settings_is_named_in_the_log_of_each_run(home: 
         assert [line for line in warnings if f"lacks a setting of sort_assets' dagster.yaml: {lack}" in line]
 
 
+@pytest.mark.release
 def test_an_instance_with_our_settings_is_not(home: Home, short_file: Path) -> None:
     key = home.register(home.link(short_file, "day.nwb"))
 

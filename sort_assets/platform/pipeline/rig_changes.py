@@ -68,7 +68,7 @@ class LastVerdict(BaseModel):
         The end of the period that was reported then.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     recording: str
     first_made_at: datetime

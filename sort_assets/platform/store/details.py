@@ -21,7 +21,7 @@ class Details(BaseModel):
         Raised when the meaning of a field changes. Manifests without it have version 1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     newest_format: ClassVar[int] = 1
     """The newest version that this code can read, and the one that it writes."""
@@ -60,7 +60,7 @@ class StoredCheck(BaseModel):
     description : str or None
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     passed: bool
@@ -77,7 +77,7 @@ class AssetDetails(Details):
         The results of its asset checks.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     checks: tuple[StoredCheck, ...] = ()
 
@@ -294,7 +294,7 @@ class ManualCurationDetails(Details):
         Who decided; None when the person went back to the automatic curation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     user: str | None
 
@@ -302,7 +302,7 @@ class ManualCurationDetails(Details):
 class SummaryDetails(Details):
     """Of `units_across_recordings`: counts over all recordings."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     recordings: int
     sorted_recordings: int

@@ -57,7 +57,7 @@ class FailedAttempt(BaseModel):
         Whether another attempt was to follow.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     recording: str
     asset: str

@@ -42,7 +42,7 @@ class InputVersion(BaseModel):
         Its content hash, which is Dagster's data version.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     version: str
     data_version: str
@@ -79,7 +79,7 @@ class Manifest(BaseModel):
         What the asset's handle needs to open it, and numbers worth keeping, as stored; `details_as` reads them.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     asset: str
     recording: str

@@ -35,7 +35,7 @@ class Shape(BaseModel):
     sampling_hz : float
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     sorter: str
     device: str
@@ -65,7 +65,7 @@ class MemoryProfile(BaseModel):
         In UTC.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     shape: Shape
     failures: list[dict[str, Any]]

@@ -94,6 +94,7 @@ def test_what_is_wrong_with_a_clock_is_said_at_once(home: Home) -> None:
         assert "777 samples (0.026 s) are missing before sample 1200" in text
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_several_may_register_the_same_recording_at_once(home: Home, small_file: Path) -> None:
     path = home.link(small_file, "day.nwb")

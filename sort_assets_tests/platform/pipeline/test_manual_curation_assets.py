@@ -118,6 +118,7 @@ def test_work_that_was_not_imported_is_not_overwritten(curated: Curated) -> None
     assert curated.home.invoke("export-phy", curated.key).status == 0
 
 
+@pytest.mark.release
 def test_a_second_round_goes_on_from_the_first(curated: Curated) -> None:
     curated.home.invoke("export-phy", curated.key)
     save_in_phy(curated.folder, merged=(0, 101), groups={2: "noise"})

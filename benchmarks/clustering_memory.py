@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,7 @@ def main() -> None:
         params, replaced = WAYS[name]
         with replaced():
             started = time.perf_counter()
-            run = lambda params=params: cluster(crowded, device, niter=5, **params)  # noqa: E731
-            found, held = peak_bytes_per_spike(run, crowded)
+            found, held = peak_bytes_per_spike(partial(cluster, crowded, device, niter=5, **params), crowded)
             took = time.perf_counter() - started
         first = first or found
         same = np.array_equal(first[0], found[0]) and np.array_equal(first[1], found[1])

@@ -10,13 +10,14 @@ from typing import Any
 import h5py
 import numpy as np
 from probeinterface import Probe
-from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
+from spikeinterface.core import BaseRecording  # noqa: TID253
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import MissingPluginError, MissingProbeError, UnreadableRecordingError
 from sort_assets.recordings.clock import Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.formats.compression_filters import register_filters
+from sort_assets.recordings.formats.hdf5_rows import Hdf5RowsSegment
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.reading import (
     NOT_UNDERSTOOD,
@@ -145,7 +146,7 @@ class MaxwellRecording(BaseRecording):  # type: ignore[misc]
             dtype = file[well.samples_path].dtype
         BaseRecording.__init__(self, well.sampling_hz, [str(channel) for channel in well.channels], dtype)
         self.stream_id = stream_id
-        self.add_recording_segment(_MaxwellSegment(file_path, well))
+        self.add_recording_segment(Hdf5RowsSegment(file_path, well.samples_path, well.sampling_hz, well.rows))
         self.set_channel_gains(well.gain_to_uv)
         # Where the signal is 0, so that no offset is left wherever nothing filters it away.
         self.set_channel_offsets(-COUNTS_AT_ZERO * well.gain_to_uv)
@@ -163,27 +164,6 @@ class MaxwellRecording(BaseRecording):  # type: ignore[misc]
             "rec_name": rec_name,
             "with_probe": with_probe,
         }
-
-
-class _MaxwellSegment(BaseRecordingSegment):  # type: ignore[misc]
-    def __init__(self, file_path: Path, well: Well) -> None:
-        BaseRecordingSegment.__init__(self, sampling_frequency=well.sampling_hz, t_start=None)
-        self._file = h5py.File(file_path, "r")
-        self._samples = self._file[well.samples_path]
-        self._rows = well.rows
-
-    def get_num_samples(self) -> int:
-        return int(self._samples.shape[1])
-
-    def get_traces(self, start_frame: int, end_frame: int, channel_indices: Any = None) -> np.ndarray:
-        rows = self._rows if channel_indices is None else self._rows[channel_indices]
-        if rows.size == 0:
-            return np.empty((end_frame - start_frame, 0), self._samples.dtype)
-        # One block that holds all rows, and the rows out of it: HDF5 is slow at reading scattered ones.
-        first, last = int(rows.min()), int(rows.max())
-        block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
-        wanted = rows - first
-        return (block if np.array_equal(wanted, np.arange(len(block))) else block[wanted]).T
 
 
 def _follow_frame_numbers(recording: BaseRecording, path: Path, name: str) -> None:

@@ -7,15 +7,15 @@ first stretch begins late, and takes the order in which channels are described f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from spikeinterface.core import BaseRecording, BaseRecordingSegment  # noqa: TID253
+from spikeinterface.core import BaseRecording  # noqa: TID253
 
 from sort_assets.errors import UnreadableRecordingError
 from sort_assets.recordings.clock import annotate_clocks
 from sort_assets.recordings.formats.compression_filters import check_filters, register_filters
+from sort_assets.recordings.formats.hdf5_rows import Hdf5RowsSegment
 from sort_assets.recordings.formats.makers_clocks import clock_from_blocks
 from sort_assets.recordings.formats.reading import (
     MIN_SORTABLE_RATE_HZ,
@@ -100,34 +100,15 @@ class McsHdf5Recording(BaseRecording):  # type: ignore[misc]
         rate_hz = _TICKS_PER_S / float(info["Tick"][0])
         ids = unique_names([f"Ch{number}" for number in info["ChannelID"]])
         BaseRecording.__init__(self, rate_hz, ids, dtype)
-        self.add_recording_segment(_McsSegment(file_path, stream_id, rate_hz, info["RowIndex"].astype(int)))
+        self.add_recording_segment(
+            Hdf5RowsSegment(file_path, f"{_STREAMS}/{stream_id}/ChannelData", rate_hz, info["RowIndex"].astype(int))
+        )
         gains = _microvolts(info)
         self.set_channel_gains(gains)
         self.set_channel_offsets(-info["ADZero"].astype(float) * gains)
         self.set_property("channel_name", np.array([_text(label) for label in info["Label"]]))
         self.extra_requirements.append("h5py")
         self._kwargs = {"file_path": str(file_path), "stream_id": stream_id}
-
-
-class _McsSegment(BaseRecordingSegment):  # type: ignore[misc]
-    def __init__(self, file_path: Path, stream_id: str, rate_hz: float, rows: np.ndarray) -> None:
-        BaseRecordingSegment.__init__(self, sampling_frequency=rate_hz, t_start=None)
-        self._file = h5py.File(file_path, "r")
-        self._samples = self._file[f"{_STREAMS}/{stream_id}/ChannelData"]
-        self._rows = rows
-
-    def get_num_samples(self) -> int:
-        return int(self._samples.shape[1])
-
-    def get_traces(self, start_frame: int, end_frame: int, channel_indices: Any = None) -> np.ndarray:
-        rows = self._rows if channel_indices is None else self._rows[channel_indices]
-        if rows.size == 0:
-            return np.empty((end_frame - start_frame, 0), self._samples.dtype)
-        # One block that holds all rows, and the rows out of it: HDF5 is slow at reading scattered ones.
-        first, last = int(rows.min()), int(rows.max())
-        block: np.ndarray = self._samples[first : last + 1, start_frame:end_frame]
-        traces: np.ndarray = block[rows - first].T
-        return traces
 
 
 def _text(value: object) -> str:

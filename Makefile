@@ -68,13 +68,16 @@ test: system test-fast
 test-all: test
 	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
 
-# Some tests need a browser, a clock that can be made to jump, or a compiler for the libraries that stand for a GPU's
-# driver. They are installed only where that is this system's way and we may.
+# Some tests need a browser, a clock that can be made to jump, a compiler for the libraries that stand for a GPU's
+# driver, a PostgreSQL, or a Slurm. They are installed only where that is this system's way and we may.
 system:
 	@missing=; \
 	command -v chromium google-chrome >/dev/null || missing=chromium; \
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	command -v gcc >/dev/null && [ -e /usr/include/stdio.h ] || missing="$$missing gcc libc6-dev"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	for command in slurmctld slurmd munged sbatch; do command -v $$command >/dev/null || [ -x /usr/sbin/$$command ] || \
+		{ missing="$$missing slurmctld slurmd slurm-client munge"; break; }; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \

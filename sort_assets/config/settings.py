@@ -6,6 +6,7 @@ fields. Nothing is read before it is asked for, since `.env` files and tests cha
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +23,12 @@ DIGEST_CRON_VARIABLE = "SORT_ASSETS_DIGEST_CRON"
 UI_URL_VARIABLE = "SORT_ASSETS_UI_URL"
 FIGURES_URL_VARIABLE = "SORT_ASSETS_FIGURES_URL"
 LEASES_VARIABLE = "SORT_ASSETS_LEASES"
+ENGINE_VARIABLE = "SORT_ASSETS_ENGINE"
+POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
+GPUS_VARIABLE = "SORT_ASSETS_GPUS"
+SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
+
+Engine = Literal["local", "slurm", "ray", "kubernetes"]
 
 DEFAULT_FIGURES_URL = "http://127.0.0.1:3838"
 DEFAULT_DIGEST_CRON = "0 7 * * *"
@@ -89,6 +96,32 @@ class Environment(BaseSettings):
         validation_alias=LEASES_VARIABLE,
         description="Folder of the locks by which all sorts on the machine take turns on its devices; by default "
         "/run/lock/sort_assets, or /tmp/sort_assets-leases where not everybody may write to /run/lock.",
+    )
+    engine: Engine = Field(
+        "local",
+        validation_alias=ENGINE_VARIABLE,
+        description="What executes runs and steps: the processes of this machine (`local`), `slurm`, `ray` or "
+        "`kubernetes`.",
+    )
+    postgres_url: SecretStr | None = Field(
+        None,
+        validation_alias=POSTGRES_VARIABLE,
+        description="Address of the PostgreSQL database of the Dagster instance, such as "
+        "`postgresql://user:password@host/database`; without it, SQLite files in the home. A secret: it is never "
+        "printed or stored.",
+    )
+    gpus: int | None = Field(
+        None,
+        ge=0,
+        validation_alias=GPUS_VARIABLE,
+        description="How many sorts run at a time on the GPUs of the engine; by default as many as this machine has "
+        "GPUs.",
+    )
+    scratch: Path | None = Field(
+        None,
+        validation_alias=SCRATCH_VARIABLE,
+        description="Absolute path of a folder on a fast local disk, to which the .dat of a sort is copied while it "
+        "is sorted; by default it is read where it is.",
     )
 
 

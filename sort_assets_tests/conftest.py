@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
 from sort_assets_tests.fixtures.fake_driver import FakeDriver, build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.fixtures.ray_cluster import GPU_NODE, RayCluster, RayNode, running_ray
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 
 
@@ -120,6 +121,20 @@ def ready(ready_template: Home, tmp_path: Path) -> Ready:
 def module_ready(ready_template: Home, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     """The same for all tests of a module."""
     return copy_ready(ready_template, tmp_path_factory.mktemp("module") / "home")
+
+
+@pytest.fixture(scope="session")
+def started_ray() -> Iterator[RayCluster]:
+    """A real Ray: a head with 2 CPUs and no GPU, and a node with 1 CPU and 1 declared GPU."""
+    with running_ray(RayNode(GPU_NODE, 1, 1)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ray_cluster(started_ray: RayCluster) -> RayCluster:
+    """The same, with all that an earlier test has killed started again; mark such tests `xdist_group("ray")`."""
+    started_ray.mend()
+    return started_ray
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sort_assets.platform.automation.digest import morning_digest, send_digest
 from sort_assets.platform.automation.failed_run_notifications import recording_failed
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.automation.summary import results_changed
-from sort_assets.platform.execution.executor import local_executor
+from sort_assets.platform.engines.executor import chosen_executor
 from sort_assets.platform.pipeline.assets import pipeline_assets
 from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, raw_recording, recordings_root
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
@@ -49,5 +49,5 @@ defs = dg.Definitions(
     sensors=[new_recordings, recording_failed, stale_recordings, results_changed],
     schedules=[morning_digest],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},
-    executor=local_executor,
+    executor=chosen_executor(),
 )

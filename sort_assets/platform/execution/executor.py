@@ -7,18 +7,20 @@ detect its death, and its steps die with it.
 
 import functools
 import multiprocessing
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets.platform.execution.pool_polling import paused_pool_polling
+from sort_assets.platform.execution.remote_steps import end_at_once, in_slurm_job
 
 if TYPE_CHECKING:
     # The types in the signature of dg.Executor have no public names.
@@ -35,7 +37,6 @@ GPU_TAGS: Mapping[str, Any] = {"sort_assets/gpu": "1", "dagster-ray/config": {"n
 PRELOADED_MODULES = ["sort_assets.definitions", "sort_assets.platform.execution.preload"]
 
 _GRACE_S = 10.0
-_WORKER_DIED = 70
 
 
 class LockedRunExecutor(dg.Executor):
@@ -65,15 +66,26 @@ class LockedRunExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Execute the steps, after the slots of runs whose worker has died are freed."""
         instance = plan_context.instance
-        try:
-            fail_dead_runs(instance)
-        except Exception:
-            plan_context.log.warning(
-                "Runs whose worker has died could not be looked for; slots that they hold stay taken.",
-                exc_info=True,
-            )
-        with run_worker_lock(instance, plan_context.run_id), paused_pool_polling():
+        with ExitStack() as held:
+            held.enter_context(paused_pool_polling())
+            if _is_watched_by_its_lock(instance):
+                try:
+                    fail_dead_runs(instance)
+                except Exception:
+                    plan_context.log.warning(
+                        "Runs whose worker has died could not be looked for; slots that they hold stay taken.",
+                        exc_info=True,
+                    )
+                held.enter_context(run_worker_lock(instance, plan_context.run_id))
             yield from self._inner.execute(plan_context, execution_plan)
+
+
+def _is_watched_by_its_lock(instance: dg.DagsterInstance) -> bool:
+    """Whether others see the death of this run worker by its lock, in the home.
+
+    Not where Slurm is asked for the run's job, nor on a host that does not have the home.
+    """
+    return not in_slurm_job() and Path(instance.root_directory).is_dir()
 
 
 def _create_locked_executor(init_context: dg.InitExecutorContext) -> LockedRunExecutor:
@@ -112,6 +124,4 @@ def _end_after(sentinel: int) -> None:
     assert main is not None
     signal.pthread_kill(main, signal.SIGTERM)
     time.sleep(_GRACE_S)
-    for child in multiprocessing.active_children():
-        child.kill()  # a forked one has inherited the locks of this process, and would keep them
-    os._exit(_WORKER_DIED)
+    end_at_once()

@@ -19,6 +19,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
+from sort_assets.platform.execution.remote_steps import StepAttempt, end_with_run, refuse_late_publication
 from sort_assets.platform.pipeline.attempt_settings import AttemptSettings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -208,7 +209,8 @@ def staged(
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
     die_with_run_worker()
-    with render_failures(), ExitStack() as held:
+    step = StepAttempt.of(context)
+    with end_with_run(step), render_failures(), ExitStack() as held:
         refuse_temporary_instance(context.instance)
         for lack in missing_settings(context.instance):
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")
@@ -220,7 +222,13 @@ def staged(
         store = Store(roots.store)
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
             held.enter_context(sort_lock(store, recording, run_id=context.run.run_id))
-        with store.stage(recording, asset, run_id=context.run.run_id, attempt=context.retry_number + 1) as staging:
+        with store.stage(
+            recording,
+            asset,
+            run_id=context.run.run_id,
+            attempt=context.retry_number + 1,
+            before_publishing=lambda: refuse_late_publication(step),
+        ) as staging:
             upstream = next(iter(inputs.values()), None)
             manifest = None if upstream is None else upstream.manifest
             attempt = Attempt(store, staging, resolved, manifest, context.log.warning)

@@ -12,7 +12,7 @@ Beside the versions, ``failed/`` remembers failed attempts. Names that no record
 import json
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -70,6 +70,8 @@ class Staging:
         The Dagster run that writes.
     attempt : int
         Which attempt of its step; the first is 1.
+    before_publishing : callable
+        Called when all is written, right before it becomes the current version; an exception prevents that.
     published : Artefact or None
         What `publish` made of it.
     """
@@ -80,6 +82,7 @@ class Staging:
     asset: str
     run_id: str
     attempt: int = 1
+    before_publishing: Callable[[], None] = field(default=lambda: None)
     published: Artefact | None = field(default=None, init=False)
 
     @property
@@ -125,6 +128,7 @@ class Staging:
         manifest_path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         sync(manifest_path)
         sync(self.path)
+        self.before_publishing()
         self.path.rename(self.final_path)
         _replace_link(self.final_path.parent / CURRENT, self.version)
         sync(self.final_path.parent)
@@ -149,7 +153,15 @@ class Store:
         return self.root / recording / asset
 
     @contextmanager
-    def stage(self, recording: str, asset: str, *, run_id: str, attempt: int = 1) -> Iterator[Staging]:
+    def stage(
+        self,
+        recording: str,
+        asset: str,
+        *,
+        run_id: str,
+        attempt: int = 1,
+        before_publishing: Callable[[], None] = lambda: None,
+    ) -> Iterator[Staging]:
         """Write a new version of an artefact.
 
         What is in the staging folder is thrown away unless `Staging.publish` was called, however the block ends; if
@@ -165,6 +177,8 @@ class Store:
             The Dagster run that writes; part of the version's name.
         attempt : int
             Which attempt of the run's step this is; the first is 1.
+        before_publishing : callable
+            Called right before the artefact becomes the current version; an exception prevents that.
         """
         folder = self.asset_folder(recording, asset)
         created = [parent for parent in (folder, folder.parent) if not parent.exists()]
@@ -172,7 +186,9 @@ class Store:
         remove_dead_staging(self, recording, asset, run_id=run_id)
         now = datetime.now(UTC)
         version = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{run_id[:8]}"
-        staging = Staging(folder / f"{STAGING}{version}", folder / version, recording, asset, run_id, attempt)
+        staging = Staging(
+            folder / f"{STAGING}{version}", folder / version, recording, asset, run_id, attempt, before_publishing
+        )
         lock = folder / f"{STAGING}{version}{LOCK_SUFFIX}"
         # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
         with exclusive_lock(lock, wait=True, make_folder=True) as descriptor:

@@ -9,6 +9,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.metrics.columns import Column
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import refuse_temporary_instance
+from sort_assets.platform.execution.remote_steps import StepAttempt, end_with_run, refuse_late_publication
 from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
@@ -62,14 +63,19 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 )
 def units_across_recordings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     die_with_run_worker()
-    with render_failures():
+    step = StepAttempt.of(context)
+    with end_with_run(step), render_failures():
         refuse_temporary_instance(context.instance)
         roots = Roots.from_environment()
         store = Store(roots.store)
         summaries = units_summary(store)
         table = summary_table(summaries)
         with store.stage(
-            ALL_RECORDINGS, SUMMARY, run_id=context.run.run_id, attempt=context.retry_number + 1
+            ALL_RECORDINGS,
+            SUMMARY,
+            run_id=context.run.run_id,
+            attempt=context.retry_number + 1,
+            before_publishing=lambda: refuse_late_publication(step),
         ) as staging:
             table.to_parquet(staging.path / SUMMARY_FILE, engine="pyarrow")
             pictures = _draw(table, summaries, staging, roots, context.log.warning)

@@ -94,6 +94,14 @@ class InstanceError(SortAssetsError, RuntimeError):
     """The Dagster instance can't hold the results safely (temporary, or not set up)."""
 
 
+class EngineError(SortAssetsError, RuntimeError):
+    """The engine that executes runs (Slurm, Ray, Kubernetes) refuses one, or is not set up."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine does not answer now; what it was asked for may be asked again."""
+
+
 class RecordingError(SortAssetsError):
     """The recording itself is the problem; trying again does not help."""
 

@@ -17,6 +17,7 @@ from sort_assets_tests.fixtures.fake_driver import FakeDriver, build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.ray_cluster import GPU_NODE, RayCluster, RayNode, running_ray
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
+from sort_assets_tests.fixtures.slurm_cluster import SlurmCluster, running_slurm
 
 
 def pytest_configure() -> None:
@@ -158,3 +159,10 @@ def plugin(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return install
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """A real Slurm with two nodes; its tests are in the group "slurm", so that one worker has them all."""
+    with running_slurm() as cluster:
+        yield cluster

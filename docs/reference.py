@@ -14,9 +14,11 @@ from sort_assets.backends.failure_rules import Evidence, FailureRule
 from sort_assets.backends.registry import backend_class, registered_backends
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.model import BinaryConfig
+from sort_assets.config.resources import SortingResources, StepResources
 from sort_assets.config.rules_schema import Arrival, DeclaredSettings
 from sort_assets.config.session_facts import SessionFacts, SubjectFacts
 from sort_assets.config.settings import Environment
+from sort_assets.platform.pipeline.catalog import CATALOG
 
 _UNITS = {
     "_hz": "Hz",
@@ -28,6 +30,7 @@ _UNITS = {
     "_minutes": "min",
     "_days": "days",
     "_bytes": "bytes",
+    "_limit_h": "h",
     "_per_min_s": "s per minute of recording",
     "_s": "s",
 }
@@ -45,6 +48,10 @@ def configuration_page() -> str:
     ]
     for name, info in SortingPipelineConfig.model_fields.items():
         parts += _section(name, typing.cast(type[BaseModel], info.annotation), str(info.description))
+        if name == "resources":
+            parts += _section("resources.sorting", SortingResources, "What the sort asks for.")
+            parts += _section("resources of every other step, and of a run", StepResources, "The same without GPUs.")
+            parts += _declared_needs()
         if name == "recording":
             parts += _section("recording.binary", BinaryConfig, "A plain binary file, which says nothing of itself.")
     parts += _section(
@@ -54,6 +61,18 @@ def configuration_page() -> str:
     parts += _section("session", SessionFacts, "Facts about the session, for NWB.")
     parts += _section("subject", SubjectFacts, "Facts about the subject, for NWB.")
     return "\n\n".join(parts) + "\n"
+
+
+def _declared_needs() -> list[str]:
+    """What each step asks for by itself, a line per asset."""
+    rows = [
+        (f"`{asset.name}`", str(asset.needs.gpus), str(asset.needs.cpus), f"{asset.needs.memory_gb:g} GB")
+        for asset in CATALOG
+    ]
+    return [
+        "Where `resources` says nothing and nothing is known of the recording's shape, a step asks for:",
+        _table(("Step", "GPUs", "CPUs", "Memory"), rows),
+    ]
 
 
 def environment_page() -> str:
@@ -147,6 +166,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "see below"
     if isinstance(value, SecretStr) or value in ("", (), {}):
         return "empty"
     return "null" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -218,6 +218,10 @@ class GpuMemoryTakenError(DeviceOutOfMemoryError):
     """Another program holds so much of the GPU's memory that the sort, which would fit, does not."""
 
 
+MEMORY_LIMIT_GB = "memory_limit_gb"
+"""Diagnostic of a failure: how much memory the engine (Slurm, Kubernetes) had given to what ran out of it."""
+
+
 class HostOutOfMemoryError(OutOfMemoryError):
     """The machine's memory, or the limit that a container or a cluster sets on it."""
 

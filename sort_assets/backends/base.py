@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.gpus import visible_gpu
+from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
 from sort_assets.running.in_process import InProcessTerminator, active_log_path
 from sort_assets.running.watchdogs.activity import ProcessActivity
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
-    from sort_assets.backends.shape import ShapeChoices
+    from sort_assets.backends.shape import ShapeChoices, Shaped
     from sort_assets.checks.result import CheckResult
     from sort_assets.running.progress import Progress
 
@@ -109,6 +110,18 @@ class SorterBackend(ABC):
     def batch_samples_for(self, recording: BaseRecording) -> int | None:
         """The same for a recording, or a group of its channels; a sorter may take smaller batches of a short one."""
         return self.batch_samples
+
+    def memory_needed(self, recording: Shaped, *, gpu: bool | None = None) -> MemoryNeeded:
+        """What a sort of a recording of this shape needs at least; by default nothing is known.
+
+        Parameters
+        ----------
+        recording : Shaped
+            A recording, or the shape of one that is not opened: only what `Shaped` names may be asked of it.
+        gpu : bool or None
+            Whether it is to run on a GPU, perhaps of another machine; None asks for this process (`gpu`).
+        """
+        return NO_ESTIMATE
 
     def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
         """The sorter's parameters that the shape of a recording, or of a group of its channels, decides, and why.

@@ -25,7 +25,7 @@ from sort_assets.backends.oom_schedule import (
 )
 from sort_assets.backends.parameter_names import check_parameter_names
 from sort_assets.backends.registry import registered_backends
-from sort_assets.backends.shape import ShapeChoices, values
+from sort_assets.backends.shape import ShapeChoices, Shaped, values
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER, RunnableBackend, SorterRun
 from sort_assets.checks.result import CheckResult, counted, raise_first_error
 from sort_assets.config import SortingPipelineConfig
@@ -34,7 +34,7 @@ from sort_assets.config.model import FILTER_STEPS
 from sort_assets.errors import RecordingError, SortAssetsError, UnsortableRecordingError
 from sort_assets.machine.cores import job_kwargs, resolve_n_jobs
 from sort_assets.machine.cuda_check import inspect_gpu
-from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded, inspect_machine
+from sort_assets.machine.preflight import inspect_machine
 from sort_assets.machine.threads import compute_threads
 from sort_assets.machine.versions import inspect_versions
 from sort_assets.recordings.steps import reference_of_few
@@ -207,10 +207,6 @@ class SpikeInterfaceBackend(RunnableBackend):
     def _inspect(self, recording: BaseRecording) -> list[CheckResult]:
         return inspect_once(recording, self.batch_samples_for(recording), self.minimum_channels, self.needs_probe)
 
-    def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
-        """What the sorter needs at least; by default nothing is known."""
-        return NO_ESTIMATE
-
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
         from spikeinterface.sorters import run_sorter
 
@@ -332,11 +328,11 @@ class SpikeInterfaceBackend(RunnableBackend):
     def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
         return {**self._params_by_shape(recording), **self.input_choices(recording)}
 
-    def _params_by_shape(self, recording: BaseRecording) -> ShapeChoices:
+    def _params_by_shape(self, recording: Shaped) -> ShapeChoices:
         chosen = self.config.sorter.params
         return {name: choice for name, choice in self.shape_defaults(recording).items() if name not in chosen}
 
-    def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
+    def shape_defaults(self, recording: Shaped) -> ShapeChoices:
         """What the recording's shape asks for, whether or not somebody chose otherwise; by default nothing."""
         return {}
 

@@ -13,6 +13,7 @@ from sort_assets.config.model import (
     WaveformConfig,
 )
 from sort_assets.config.presets import PRESETS, preset_overrides
+from sort_assets.config.resources import ResourcesConfig
 from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConfig
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MetricsConfig",
     "RecordingConfig",
     "ResolvedConfig",
+    "ResourcesConfig",
     "SorterConfig",
     "SortingPipelineConfig",
     "WaveformConfig",

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from sort_assets.config.resources import ResourcesConfig
 from sort_assets.config.section import NonNegativeFloat, Parameters, PositiveFloat, Section
 from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConfig
 
@@ -370,3 +371,6 @@ class SortingPipelineConfig(Section):
     curation: CurationConfig = Field(CurationConfig(), description="Which units are kept.")
     delivery: DeliveryConfig = Field(DeliveryConfig(), description="Files with the curated units.")
     execution: ExecutionConfig = Field(ExecutionConfig(), description="Use of the machine.")
+    resources: ResourcesConfig = Field(
+        ResourcesConfig(), description="What the steps ask of the engine that executes them."
+    )

@@ -25,7 +25,7 @@ from sort_assets.backends.kilosort4.missed_spikes import likely_causes
 from sort_assets.backends.kilosort4.shape import BUILT_IN_WAVEFORMS, shape_defaults
 from sort_assets.backends.kilosort4.stages import STAGES
 from sort_assets.backends.oom_schedule import OomSchedule
-from sort_assets.backends.shape import ShapeChoice, ShapeChoices, values
+from sort_assets.backends.shape import ShapeChoice, ShapeChoices, Shaped, values
 from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.checks.result import counted
@@ -92,7 +92,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
                 num_channels=1,
             )
 
-    def shape_defaults(self, recording: BaseRecording) -> ShapeChoices:
+    def shape_defaults(self, recording: Shaped) -> ShapeChoices:
         choices = shape_defaults(recording)
         if not learns_as_by_default(self.config.sorter.params) or waveforms_in_package() is None:
             return {name: choice for name, choice in choices.items() if name != BUILT_IN_WAVEFORMS}
@@ -164,26 +164,25 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     def oom_schedule(self, failure: Exception | None) -> OomSchedule:
         return oom_schedule.oom_schedule(failure)
 
-    def memory_needed(self, recording: BaseRecording) -> MemoryNeeded:
+    def memory_needed(self, recording: Shaped, *, gpu: bool | None = None) -> MemoryNeeded:
+        on_gpu = self.gpu is not None if gpu is None else gpu
+        params = _kilosort_defaults() | values(self._params_by_shape(recording)) | self.config.sorter.params
+        channels, duration_s = recording.get_num_channels(), recording.get_duration()
+        host = memory_needed.START_BYTES + memory_needed.features_bytes(channels, duration_s, params)
         if not recording.has_probe():
-            return NO_ESTIMATE
-        params = _kilosort_defaults() | values(self.shape_choices(recording)) | self.config.sorter.params
-        channels = recording.get_num_channels()
+            return MemoryNeeded(host=host) if on_gpu else NO_ESTIMATE
+        locations = recording.get_channel_locations()[:, :2]
         templates = memory_needed.universal_templates(
-            recording.get_channel_locations()[:, :2],
+            locations,
             recording.get_channel_groups(),
             dmin=params["dmin"],
             dminx=params["dminx"],
             max_channel_distance=params["max_channel_distance"],
         )
         detection = memory_needed.detection_bytes(templates, channels, params)
-        host = memory_needed.START_BYTES + memory_needed.features_bytes(channels, recording.get_duration(), params)
-        if self.gpu is None:
+        if not on_gpu:
             spikes = memory_needed.spikes_of_a_centre(
-                recording.get_channel_locations()[:, :2],
-                recording.get_duration(),
-                dmin=params["dmin"],
-                x_centers=params["x_centers"],
+                locations, duration_s, dmin=params["dmin"], x_centers=params["x_centers"]
             )
             features = min(params["nearest_chans"], channels) * params["n_pcs"]
             return MemoryNeeded(host=host + max(detection, memory_needed.clustering_bytes(spikes, features)))

@@ -58,16 +58,11 @@ corrected.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from sort_assets.backends.shape import ShapeChoice, ShapeChoices
+from sort_assets.backends.shape import ShapeChoice, ShapeChoices, Shaped
 from sort_assets.checks.result import counted
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
-
-if TYPE_CHECKING:
-    from spikeinterface.core import BaseRecording
 
 BUILT_IN_WAVEFORMS = "templates_from_data"
 """Kilosort's parameter that, when it is false, lets it look for spikes with its built-in waveforms."""
@@ -90,7 +85,7 @@ NEAREST_CHANNELS = 10
 """Kilosort's default; it takes fewer where there are fewer, with a warning."""
 
 
-def shape_defaults(recording: BaseRecording) -> ShapeChoices:
+def shape_defaults(recording: Shaped) -> ShapeChoices:
     """The choices for a recording, or for a group of its channels."""
     channels = recording.get_num_channels()
     together = f"{counted(channels, 'channel')} {'is' if channels == 1 else 'are'} sorted together"
@@ -120,7 +115,7 @@ def shape_defaults(recording: BaseRecording) -> ShapeChoices:
     return choices
 
 
-def reference_holds_spikes(recording: BaseRecording) -> bool:
+def reference_holds_spikes(recording: Shaped) -> bool:
     """Whether a spike is on so many of the channels that their median holds it."""
     channels = recording.get_num_channels()
     if channels >= FEWEST_FOR_REFERENCE:
@@ -132,7 +127,7 @@ def reference_holds_spikes(recording: BaseRecording) -> bool:
     return bool(np.median(near.mean(axis=1)) >= SMALLEST_SHARE_IN_MEDIAN)
 
 
-def why_no_drift(recording: BaseRecording) -> str | None:
+def why_no_drift(recording: Shaped) -> str | None:
     """What makes an estimate of drift impossible, as the beginning of a sentence; None where there can be one."""
     channels = recording.get_num_channels()
     if channels < FEWEST_CHANNELS_FOR_DRIFT:

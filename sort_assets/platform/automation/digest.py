@@ -23,6 +23,7 @@ from sort_assets.config.settings import (
 )
 from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_a_class, failures_of_run
 from sort_assets.platform.automation.notifications import Message, destinations, format_undelivered, send
+from sort_assets.platform.execution.step_needs import SMALL_STEP
 from sort_assets.platform.pipeline.assets.observed import raw_recording
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
@@ -260,7 +261,7 @@ def _local(moment: datetime) -> str:
     return f"{moment.astimezone():%A %d %B, %H:%M}"
 
 
-@dg.op(retry_policy=_SEND_RETRIES, out=dg.Out(dg.Nothing))
+@dg.op(retry_policy=_SEND_RETRIES, out=dg.Out(dg.Nothing), tags=SMALL_STEP.op_tags())
 def send_news(context: dg.OpExecutionContext) -> None:
     """Send what happened since the last digest, if anything did."""
     digest = next_digest(context.instance, Store(Roots.from_environment().store))

@@ -1,8 +1,8 @@
 """The executor of a single machine: every step in a process of its own, GPU steps in the `gpu` pool.
 
-GPU steps carry `GPU_TAGS` and take a slot of the pool, which holds across runs; inside, they lease a device. Other
-executors (dagster-ray) read the same tags. The process that executes a run, its worker, holds a lock by which others
-detect its death, and its steps die with it.
+GPU steps take a slot of the pool, which holds across runs; inside, they lease a device. Other engines read what a step
+needs from its tags (`step_needs`). The process that executes a run, its worker, holds a lock by which others detect its
+death, and its steps die with it.
 """
 
 import functools
@@ -10,11 +10,11 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 GPU_POOL = "gpu"
-GPU_TAGS: Mapping[str, Any] = {"sort_assets/gpu": "1", "dagster-ray/config": {"num_gpus": 1}}
 
 # Steps are forked from a server that has already imported these, which saves seconds per step. Torch and kilosort are
 # not among them: most steps don't need them, and CUDA must not be initialised before a device is leased.

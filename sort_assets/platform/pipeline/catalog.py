@@ -12,7 +12,9 @@ This module stays light: the code location and `sort_assets.load` import it, so 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.store.handles import (
     Handle,
     StoredAnalyzer,
@@ -37,6 +39,9 @@ class PipelineAsset:
         Opens its artefacts; names the asset.
     made_from : type of Handle or None
         The result that it reads; None for the first one, which reads the raw recording.
+    needs : StepNeeds
+        What its step asks of the engine where neither the recording's shape nor anybody says otherwise
+        (`pipeline.step_requests`). More than one core means that its work is shared among workers.
     config_sections : tuple of str
         The sections of `SortingPipelineConfig` that take effect here. Whatever is made from this asset keeps them as
         they were.
@@ -51,6 +56,7 @@ class PipelineAsset:
 
     handle: type[Handle]
     made_from: type[Handle] | None
+    needs: StepNeeds
     config_sections: tuple[str, ...] = ()
     calls_backend: bool = False
     versions_kept: int | None = None
@@ -64,25 +70,56 @@ class PipelineAsset:
 
 CATALOG: tuple[PipelineAsset, ...] = (
     PipelineAsset(
-        handle=StoredRecording, made_from=None, config_sections=("recording",), summarized=True, calls_backend=True
+        handle=StoredRecording,
+        made_from=None,
+        needs=StepNeeds(cpus=4, memory_gb=8),
+        config_sections=("recording",),
+        summarized=True,
+        calls_backend=True,
     ),
-    PipelineAsset(handle=StoredBinary, made_from=StoredRecording, versions_kept=1, calls_backend=True, summarized=True),
     PipelineAsset(
-        handle=StoredSorting, made_from=StoredBinary, config_sections=("sorter",), summarized=True, calls_backend=True
+        handle=StoredBinary,
+        made_from=StoredRecording,
+        needs=StepNeeds(cpus=4, memory_gb=8),
+        versions_kept=1,
+        calls_backend=True,
+        summarized=True,
+    ),
+    PipelineAsset(
+        handle=StoredSorting,
+        made_from=StoredBinary,
+        needs=StepNeeds(cpus=4, memory_gb=16, gpus=1),
+        config_sections=("sorter",),
+        summarized=True,
+        calls_backend=True,
     ),
     PipelineAsset(
         handle=StoredAnalyzer,
         made_from=StoredSorting,
+        needs=StepNeeds(cpus=4, memory_gb=8),
         config_sections=("waveform",),
         versions_kept=1,
         calls_backend=True,
     ),
-    PipelineAsset(handle=StoredMetrics, made_from=StoredAnalyzer, config_sections=("metrics",), summarized=True),
-    PipelineAsset(handle=StoredCuration, made_from=StoredMetrics, config_sections=("curation",), summarized=True),
-    PipelineAsset(handle=StoredReport, made_from=StoredCuration),
+    PipelineAsset(
+        handle=StoredMetrics,
+        made_from=StoredAnalyzer,
+        needs=StepNeeds(cpus=4, memory_gb=8),
+        config_sections=("metrics",),
+        summarized=True,
+    ),
+    PipelineAsset(
+        handle=StoredCuration,
+        made_from=StoredMetrics,
+        needs=StepNeeds(cpus=2, memory_gb=8),
+        config_sections=("curation",),
+        summarized=True,
+    ),
+    PipelineAsset(handle=StoredReport, made_from=StoredCuration, needs=StepNeeds(cpus=1, memory_gb=4)),
     PipelineAsset(
         handle=StoredDelivery,
         made_from=StoredCuration,
+        needs=StepNeeds(cpus=1, memory_gb=8),
         config_sections=("delivery",),
         versions_kept=3,
         summarized=True,
@@ -116,6 +153,11 @@ def pipeline_asset(name: str) -> PipelineAsset:
         When it is not in the catalogue.
     """
     return _BY_NAME[name]
+
+
+def step_tags(name: str) -> dict[str, Any]:
+    """The tags by which Dagster's engines are told what the step of an asset needs."""
+    return _BY_NAME[name].needs.op_tags()
 
 
 def from_asset(name: str) -> tuple[str, ...]:

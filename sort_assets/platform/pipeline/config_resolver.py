@@ -72,7 +72,10 @@ class RecordingConfigResolver:
 )
 def backend_resource(context: dg.InitResourceContext) -> RecordingConfigResolver:
     """The `backend` resource of the code location."""
-    config = context.resource_config
-    return RecordingConfigResolver(
-        config.get(_PRESET), {name: value for name, value in config.items() if name != _PRESET}
-    )
+    return resolver_of_config(context.resource_config)
+
+
+def resolver_of_config(config: Mapping[str, Any]) -> RecordingConfigResolver:
+    """The resource that a run's config describes."""
+    overrides = {name: value for name, value in config.items() if name != _PRESET}
+    return RecordingConfigResolver(config.get(_PRESET), overrides)

@@ -10,6 +10,7 @@ import dagster as dg
 
 from sort_assets.checks.result import CheckResult, raise_first_error
 from sort_assets.machine.preflight import inspect_disk
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -41,6 +42,7 @@ _SEED = 0
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=step_tags("binary_dat"),
     retry_policy=CRASH_RETRIES,
     kinds={"python", "binary"},
     check_specs=check_specs("binary_dat", _CHECKS),

@@ -12,6 +12,7 @@ from sort_assets.curation.criteria import criteria_of
 from sort_assets.curation.decisions import DECISIONS, decision_columns
 from sort_assets.errors import ConfigError, MissingRecordingError
 from sort_assets.platform.pipeline.assets.observed import curation_settings, manual_curation
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
@@ -48,6 +49,7 @@ _CHECKS = {
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=step_tags("curated_units"),
     retry_policy=CRASH_RETRIES,
     kinds={"python", "pandas"},
     metadata={"dagster/column_schema": column_schema(DECISIONS)},

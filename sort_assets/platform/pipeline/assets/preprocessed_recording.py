@@ -10,6 +10,7 @@ from sort_assets.checks.result import CheckResult, warning
 from sort_assets.config import RecordingConfig
 from sort_assets.platform.pipeline.assets.binary_dat import inspect_room
 from sort_assets.platform.pipeline.assets.observed import raw_recording, recording_settings
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -42,6 +43,7 @@ _NOISE_CHUNKS = 10
     group_name=GROUP,
     owners=OWNERS,
     code_version=CODE_VERSION,
+    op_tags=step_tags("preprocessed_recording"),
     retry_policy=CRASH_RETRIES,
     kinds={"python"},
     # Not blocking: the asset that can't go on says so itself, with class and remedy, where a blocked one would only be

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, OutOfMemoryError, SortAssetsError
-from sort_assets.platform.execution.executor import GPU_POOL, GPU_TAGS
+from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.attempts import Attempt
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import attempts_table, format_scaled_fields, why_lowered
@@ -54,7 +55,7 @@ _SPIKE_CHECKS = {
     code_version="1",
     kinds={"python", "gpu"},
     pool=GPU_POOL,
-    op_tags=dict(GPU_TAGS),
+    op_tags=step_tags("sorting"),
     retry_policy=CRASH_RETRIES,
     check_specs=check_specs("sorting", {**_RUN_CHECKS, **_SPIKE_CHECKS}, blocking=[INSIDE_CHECK]),
     description="Spike trains found by the configured sorter, with the sorter's own output folder beside them.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.curation.criteria import criteria_of
-from sort_assets.platform.pipeline.catalog import lineage
+from sort_assets.platform.pipeline.catalog import lineage, step_tags
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
@@ -35,6 +35,7 @@ _IN_THE_PAGE = ("kept_fraction_bar", "raster", "unit_positions", "drift")
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=step_tags("sorting_report"),
     retry_policy=CRASH_RETRIES,
     kinds={"python", "html"},
     description=(

@@ -9,6 +9,7 @@ from sort_assets.config import RecordingConfig
 from sort_assets.curation.decisions import decision_columns
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import delivery_settings
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -36,6 +37,7 @@ FOLDER = "delivery"
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=step_tags("spike_data"),
     retry_policy=CRASH_RETRIES,
     kinds={"python", "file"},
     check_specs=check_specs(

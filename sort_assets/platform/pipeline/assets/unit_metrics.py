@@ -6,6 +6,7 @@ import dagster as dg
 
 from sort_assets.metrics.columns import UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import curation_settings
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
@@ -53,6 +54,7 @@ _MEDIANS = {
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=step_tags("unit_metrics"),
     retry_policy=CRASH_RETRIES,
     kinds={"python", "pandas"},
     metadata={"dagster/column_schema": column_schema(UNIT_METRICS)},

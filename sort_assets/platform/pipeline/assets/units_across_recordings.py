@@ -10,6 +10,7 @@ from sort_assets.metrics.columns import Column
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import refuse_temporary_instance
 from sort_assets.platform.execution.remote_steps import StepAttempt, end_with_run, refuse_late_publication
+from sort_assets.platform.execution.step_needs import SMALL_STEP
 from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
@@ -54,6 +55,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
+    op_tags=SMALL_STEP.op_tags(),
     kinds={"python", "pandas"},
     metadata={"dagster/column_schema": _schema(_BY_NAME)},
     description=(

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from sort_assets.platform.pipeline.assets.observed import waveform_settings
+from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, staged
 from sort_assets.platform.pipeline.partitions import recordings
@@ -19,6 +20,7 @@ from sort_assets.platform.store.layout import ANALYZER_FOLDER
     group_name=GROUP,
     owners=OWNERS,
     code_version="2",
+    op_tags=step_tags("waveforms"),
     retry_policy=CRASH_RETRIES,
     kinds={"python"},
     description=(

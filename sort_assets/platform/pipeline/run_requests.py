@@ -1,0 +1,98 @@
+"""What the steps of one Dagster run ask of the engine, with the recording's settings, shape and failures looked up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import dagster as dg
+
+from sort_assets.backends.shape import RecordingShape
+from sort_assets.config import ResolvedConfig, SortingPipelineConfig
+from sort_assets.config.settings import Roots
+from sort_assets.errors import SortAssetsError
+from sort_assets.platform.execution.step_needs import StepNeeds
+from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.config_resolver import resolver_of_config
+from sort_assets.platform.pipeline.partitions import PARTITION_TAG
+from sort_assets.platform.pipeline.recording_rules import RecordingRules
+from sort_assets.platform.pipeline.recording_shape import recording_shape
+from sort_assets.platform.pipeline.step_requests import needs_of_run, needs_of_step
+from sort_assets.platform.store.failures import failed_attempts, was_made_good
+from sort_assets.platform.store.store import Store
+
+
+@dataclass(frozen=True)
+class RunRequests:
+    """What the steps of a run ask for.
+
+    Attributes
+    ----------
+    instance : DagsterInstance
+    run : DagsterRun
+        Its partition is the recording, and its run config counts. A run without a partition asks for little.
+    """
+
+    instance: dg.DagsterInstance
+    run: dg.DagsterRun
+
+    def of_step(self, step_key: str) -> StepNeeds:
+        """What a step asks for now: what earlier attempts ran out of counts, so ask again before each attempt.
+
+        Where the settings can't be resolved, that is what is declared: the step itself says what is wrong.
+        """
+        shape = None if step_key not in PIPELINE else self._shape
+        return needs_of_step(step_key, self._settings, shape, self._failures(step_key))
+
+    def of_run(self) -> StepNeeds:
+        """What the run asks for when it is one job of the engine."""
+        assets = self.assets
+        return needs_of_run(assets, self._settings, self._shape, {asset: self._failures(asset) for asset in assets})
+
+    @property
+    def recording(self) -> str | None:
+        """The key of the recording; None where the run has none."""
+        return self.run.tags.get(PARTITION_TAG)
+
+    @cached_property
+    def assets(self) -> tuple[str, ...]:
+        """The assets of a recording that the run makes, in the order of the pipeline."""
+        if self.recording is None:
+            return ()
+        steps: set[str] = set(self.run.step_keys_to_execute or ())
+        if not steps and self.run.asset_selection:
+            steps = {key.to_user_string() for key in self.run.asset_selection}
+        if not steps and self.run.execution_plan_snapshot_id:
+            plan = self.instance.get_execution_plan_snapshot(self.run.execution_plan_snapshot_id)
+            steps = set(plan.step_keys_to_execute)
+        return tuple(asset for asset in PIPELINE if asset in steps)
+
+    @cached_property
+    def _settings(self) -> ResolvedConfig:
+        resources = cast("dict[str, Any]", self.run.run_config.get("resources") or {})
+        asked = resources.get("backend", {}).get("config") or {}
+        if self.recording is None:
+            return _NO_SETTINGS
+        try:
+            rules = RecordingRules(Roots.from_environment())
+            return resolver_of_config(asked).resolve(self.recording, rules.settings(self.recording))
+        except SortAssetsError:
+            return _NO_SETTINGS
+
+    @property
+    def _shape(self) -> RecordingShape | None:
+        # Not kept: once the .dat is there, it tells more than the header did.
+        if self.recording is None:
+            return None
+        roots = Roots.from_environment()
+        return recording_shape(self.instance, roots, self.recording, self._settings.config.recording)
+
+    def _failures(self, asset: str) -> Sequence[SortAssetsError]:
+        if self.recording is None:
+            return ()
+        store = Store(Roots.from_environment().store)
+        failed = failed_attempts(store, self.recording, asset)
+        return [one.error for one in failed if not was_made_good(store, one)]
+
+
+_NO_SETTINGS = ResolvedConfig(SortingPipelineConfig(), {})

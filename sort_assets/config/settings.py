@@ -27,6 +27,7 @@ ENGINE_VARIABLE = "SORT_ASSETS_ENGINE"
 POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
+CORES_VARIABLE = "SORT_ASSETS_CORES"
 
 Engine = Literal["local", "slurm", "ray", "kubernetes"]
 
@@ -122,6 +123,13 @@ class Environment(BaseSettings):
         validation_alias=SCRATCH_VARIABLE,
         description="Absolute path of a folder on a fast local disk, to which the .dat of a sort is copied while it "
         "is sorted; by default it is read where it is.",
+    )
+    cores: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=CORES_VARIABLE,
+        description="How many cores of a host a step uses at most; an engine that starts steps on other hosts sets it "
+        "for each. By default all that the process may use.",
     )
 
 

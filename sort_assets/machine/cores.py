@@ -5,19 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from sort_assets.config.model import ExecutionConfig
+from sort_assets.config.settings import CORES_VARIABLE
 
 _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Cores of this process: its affinity, cut down by a SLURM allocation and by the container's CPU quota.
+    """Cores of this process: its affinity, cut down by what an engine allotted to it and by the container's CPU quota.
+
+    That is what Slurm says in its jobs, and `SORT_ASSETS_CORES`, which whoever starts a step elsewhere sets.
 
     Sizing by the host's core count instead gets jobs killed on clusters (AllenNeuralDynamics/aind-ephys-pipeline#84).
     """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit():
-        limits.append(int(slurm))
+    # The second is set in every job; without --cpus-per-task, it is what the job got on this node.
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
+    limits += [int(allotted) for allotted in (slurm, os.environ.get(CORES_VARIABLE, "")) if allotted.isdigit()]
     if _CGROUP_CPU_MAX.is_file():
         quota, _, period = _CGROUP_CPU_MAX.read_text().partition(" ")
         if quota.isdigit() and period.strip().isdigit():

@@ -28,6 +28,7 @@ from sort_assets.machine.cuda_reasons import may_pass
 from sort_assets.machine.gpus import Gpu, list_gpus
 from sort_assets.platform.execution.gpu_choice import Choice, choose, lock_file, note_outcome, tell_once
 from sort_assets.platform.execution.lease_folder import lease_folder
+from sort_assets.platform.execution.remote_steps import has_cores_of_its_own
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 CPU = "cpu"
@@ -70,7 +71,8 @@ def device_lease(
     """Hold a device that no other step holds, waiting for one if necessary.
 
     Of several free GPUs it is the one with most free memory. While a device is held, `CUDA_VISIBLE_DEVICES` names only
-    it, for this process and those that it starts; a lease on the CPU hides all GPUs, on which other sorts run.
+    it, for this process and those that it starts; a lease on the CPU hides all GPUs, on which other sorts run. Where an
+    engine has given the step cores of its own, sorts on the CPU do not take turns.
 
     A failure within the block names the GPU in its diagnostics, as `LEASED_GPU`. A GPU on which two sorts in a row
     failed with a `TransientGpuError` is left out for an hour, where there is another.
@@ -118,12 +120,13 @@ def device_lease(
         try:
             yield lease
         except SortAssetsError as error:
-            if lease.device != CPU:
+            if lease.device != CPU and descriptor is not None:
                 error.diagnostics.setdefault(LEASED_GPU, lease.device)
                 if isinstance(error, TransientGpuError):
                     note_outcome(descriptor, f"{lease.name} ({lease.device})", failed=True)
             raise
-        note_outcome(descriptor, lease.name, failed=False)
+        if descriptor is not None:
+            note_outcome(descriptor, lease.name, failed=False)
 
 
 @contextmanager
@@ -163,11 +166,15 @@ def _hold_one(
     folder: Path,
     log: Callable[[str], None],
     check: Callable[[Gpu], SortAssetsError | None] | None,
-) -> Iterator[tuple[Lease, int]]:
-    """Hold the first device that is free; yields it and the descriptor of its lock file."""
+) -> Iterator[tuple[Lease, int | None]]:
+    """Hold the first device that is free; yields it and the descriptor of its lock file, where it has one."""
     tell, refused = tell_once(log), dict[str, SortAssetsError]()
     began, reminded, found = time.monotonic(), float("-inf"), choice()
     on_cpu = not found.gpus
+    if on_cpu and has_cores_of_its_own():
+        tell(found.notes)
+        yield Lease(CPU, "CPU"), None
+        return
     while True:
         tell(found.notes)
         preferred = [gpu for gpu in found.preferred if gpu.uuid not in refused]

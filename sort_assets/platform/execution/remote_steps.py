@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import active_children
@@ -45,6 +45,21 @@ def is_remote_step() -> bool:
 def in_slurm_job() -> bool:
     """Whether this process runs in a job of Slurm, which is the engine."""
     return "SLURM_JOB_ID" in os.environ and read_environment().engine == "slurm"
+
+
+def has_cores_of_its_own() -> bool:
+    """Whether an engine has given this process cores that no other step uses."""
+    return is_remote_step() or in_slurm_job()
+
+
+def run_is_over_in(instance: dg.DagsterInstance) -> Callable[[str], bool | None]:
+    """A function that says of a run of an instance, by its id, whether it is over; None of one that is not known."""
+
+    def is_over(run_id: str) -> bool | None:
+        run = instance.get_run_by_id(run_id)
+        return None if run is None else run.status in _OVER
+
+    return is_over
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,12 @@ from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
-from sort_assets.platform.execution.remote_steps import StepAttempt, end_with_run, refuse_late_publication
+from sort_assets.platform.execution.remote_steps import (
+    StepAttempt,
+    end_with_run,
+    refuse_late_publication,
+    run_is_over_in,
+)
 from sort_assets.platform.pipeline.attempt_settings import AttemptSettings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -221,7 +226,15 @@ def staged(
         resolved = backend.resolve(recording, rules.settings(recording))
         store = Store(roots.store)
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
-            held.enter_context(sort_lock(store, recording, run_id=context.run.run_id))
+            held.enter_context(
+                sort_lock(
+                    store,
+                    recording,
+                    run_id=context.run.run_id,
+                    run_is_over=run_is_over_in(context.instance),
+                    log=context.log.info,
+                )
+            )
         with store.stage(
             recording,
             asset,

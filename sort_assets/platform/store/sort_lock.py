@@ -1,9 +1,10 @@
 """One sort per recording at a time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sort_assets.errors import RecordingBusyError
 from sort_assets.platform.store.files import remove_empty
@@ -13,11 +14,29 @@ from sort_assets.platform.store.store import Store
 
 _PATIENCE_S = 1.0
 _POLL_S = 0.05
+_GIVEN_UP_PATIENCE_S = 300.0
+"""How long to wait for a sort that nobody waits for any more. One that an engine started elsewhere notices that within
+seconds (`remote_steps`); of a host that has died or was cut off, the file server keeps the locks for a lease, 90 s by
+default."""
+_GIVEN_UP_POLL_S = 1.0
+
+RunIsOver = Callable[[str], bool | None]
+"""Whether a Dagster run, by its id, is over; None where that is not known."""
 
 
 @contextmanager
-def sort_lock(store: Store, recording: str, *, run_id: str) -> Iterator[None]:
+def sort_lock(
+    store: Store,
+    recording: str,
+    *,
+    run_id: str,
+    run_is_over: RunIsOver = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
     """Be the only one who sorts a recording; the kernel ends this when the process dies, however it dies.
+
+    A sort of the same run is an earlier attempt that was given up; it is waited for, as is the sort of a run that is
+    over.
 
     Parameters
     ----------
@@ -26,16 +45,24 @@ def sort_lock(store: Store, recording: str, *, run_id: str) -> Iterator[None]:
         The recording's key.
     run_id : str
         The Dagster run that sorts.
+    run_is_over : callable
+        Asked about the run that holds the lock.
+    log : callable
+        Told once what is waited for.
 
     Raises
     ------
     RecordingBusyError
-        When somebody else is sorting it; says who.
+        When somebody else is sorting it, or a sort that was given up has not ended within five minutes; says who.
     """
     lock = store.asset_folder(recording, "sorting") / SORT_LOCK
     try:
         with ExitStack() as held:
-            Owner.this_process(run_id).sign(_take(lock, held, recording))
+
+            def is_given_up(holder: Owner) -> bool:
+                return holder.run_id == run_id or run_is_over(holder.run_id) is True
+
+            Owner.this_process(run_id).sign(_take(lock, held, recording, is_given_up, log))
             try:
                 yield
             finally:
@@ -44,27 +71,60 @@ def sort_lock(store: Store, recording: str, *, run_id: str) -> Iterator[None]:
         remove_empty([lock.parent, lock.parent.parent])
 
 
-def _take(lock: Path, held: ExitStack, recording: str) -> int:
-    deadline = time.monotonic() + _PATIENCE_S
+def _take(
+    lock: Path,
+    held: ExitStack,
+    recording: str,
+    is_given_up: Callable[[Owner], bool],
+    log: Callable[[str], None],
+) -> int:
+    began, told = time.monotonic(), False
     while True:
         try:
             return held.enter_context(exclusive_lock(lock, make_folder=True))
         except Locked as locked:
+            waited_s = time.monotonic() - began
             # Who looks whether the recording is in use holds the lock for a moment; a new holder signs a moment later.
-            if time.monotonic() > deadline:
-                raise _busy(recording, read_owner(lock)) from locked
-        time.sleep(_POLL_S)
+            if waited_s > _PATIENCE_S:
+                holder = read_owner(lock)
+                if holder is None or not is_given_up(holder):
+                    raise _busy(recording, holder) from locked
+                if waited_s > _GIVEN_UP_PATIENCE_S:
+                    raise _not_ended(recording, holder) from locked
+                if not told:
+                    log(
+                        f"Waiting for {_described(holder)}, which nobody waits for any more, to let go of '{recording}'"
+                        f": up to {_GIVEN_UP_PATIENCE_S / 60:g} minutes."
+                    )
+                    told = True
+        time.sleep(_GIVEN_UP_POLL_S if told else _POLL_S)
 
 
-def _busy(recording: str, owner: Owner | None) -> RecordingBusyError:
-    if owner is None:
+def _described(holder: Owner) -> str:
+    return f"the sort of run {holder.run_id} (process {holder.pid} on {holder.host})"
+
+
+def _busy(recording: str, holder: Owner | None) -> RecordingBusyError:
+    if holder is None:
         return RecordingBusyError(
             f"'{recording}' is being sorted by somebody else.", remedy="Wait until that has ended, then try again."
         )
     return RecordingBusyError(
-        f"'{recording}' is being sorted by run {owner.run_id} (process {owner.pid} on {owner.host}).",
+        f"'{recording}' is being sorted by run {holder.run_id} (process {holder.pid} on {holder.host}).",
         remedy="Wait until that run has ended, or terminate it, then materialize again.",
-        host=owner.host,
-        pid=owner.pid,
-        run_id=owner.run_id,
+        **_diagnostics(holder),
     )
+
+
+def _not_ended(recording: str, holder: Owner) -> RecordingBusyError:
+    return RecordingBusyError(
+        f"'{recording}' is still locked by {_described(holder)}, which nobody has waited for since at least "
+        f"{_GIVEN_UP_PATIENCE_S / 60:g} minutes.",
+        remedy=f"End process {holder.pid} on {holder.host}; if that host can't be reached, restart it. Then "
+        "materialize again.",
+        **_diagnostics(holder),
+    )
+
+
+def _diagnostics(holder: Owner) -> dict[str, Any]:
+    return {"host": holder.host, "pid": holder.pid, "run_id": holder.run_id}

@@ -17,14 +17,18 @@ import pytest
 
 from sort_assets.errors import InstanceError
 from sort_assets.machine.gpus import Gpu, select_visible
+from sort_assets.platform.execution.gpu_choice import lock_file
 from sort_assets.platform.execution.leases import device_lease
+from sort_assets.platform.store.locks import is_locked
 
 GPUS = [Gpu("GPU-aaaa", "first", 1), Gpu("GPU-bbbb", "second", 1)]
 HOLDER = """
 import os, sys, time
 from pathlib import Path
 from sort_assets.machine.gpus import Gpu
+from sort_assets.platform.execution.gpu_choice import lock_file
 from sort_assets.platform.execution.leases import device_lease
+from sort_assets.platform.store.locks import is_locked
 with device_lease(print, gpus=[Gpu("GPU-aaaa", "first", 1)], folder=Path(sys.argv[1])):
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     time.sleep(600)
@@ -83,6 +87,27 @@ def test_without_a_gpu_one_sorter_runs_at_a_time(tmp_path: Path) -> None:
 
     assert order == ["first done", "second on cpu"]
     assert waiting == ["Waiting for a free device: CPU in use by another sort."]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"DAGSTER_RUN_STEP_KEY": "sorting"}, {"SORT_ASSETS_ENGINE": "slurm", "SLURM_JOB_ID": "7"}],
+    ids=["a step that an engine started", "a run in a job of Slurm"],
+)
+def test_sorters_with_cores_of_their_own_do_not_take_turns(
+    variables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with (
+        device_lease(_ignore, gpus=[], folder=tmp_path) as first,
+        device_lease(_ignore, gpus=[], folder=tmp_path) as second,
+    ):
+        assert first.device == second.device == "cpu"
+    with device_lease(_ignore, gpus=GPUS[:1], folder=tmp_path) as on_gpu:
+        assert on_gpu.device == "GPU-aaaa"
+        assert is_locked(lock_file(tmp_path, "GPU-aaaa"))
 
 
 def test_a_killed_holder_frees_its_device(tmp_path: Path) -> None:

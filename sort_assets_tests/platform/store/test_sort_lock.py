@@ -37,6 +37,41 @@ def test_a_killed_sort_holds_nobody_up(tmp_path: Path) -> None:
     assert '"run_id":"second"' in owner
 
 
+def test_an_earlier_attempt_of_the_same_run_is_waited_for(tmp_path: Path) -> None:
+    earlier, told = start(SORTER, tmp_path, "run"), list[str]()
+
+    def end(line: str) -> None:
+        told.append(line)
+        kill(earlier)
+
+    with sort_lock(Store(tmp_path), "rec", run_id="run", log=end):
+        pass
+
+    assert len(told) == 1
+    assert f"the sort of run run (process {earlier.pid} on {socket.gethostname()})" in told[0]
+
+
+def test_the_sort_of_a_run_that_is_over_is_waited_for(tmp_path: Path) -> None:
+    orphan = start(SORTER, tmp_path, "failed-run")
+    with sort_lock(
+        Store(tmp_path), "rec", run_id="its-retry", run_is_over={"failed-run": True}.get, log=lambda _: kill(orphan)
+    ):
+        pass
+
+
+def test_a_sort_that_was_given_up_and_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sort_assets.platform.store.sort_lock._GIVEN_UP_PATIENCE_S", 1.5)
+    earlier = start(SORTER, tmp_path, "run")
+    try:
+        with pytest.raises(RecordingBusyError) as caught, sort_lock(Store(tmp_path), "rec", run_id="run"):
+            pytest.fail("two sorts at once")
+    finally:
+        kill(earlier)
+
+    assert "is still locked by the sort of run run" in caught.value.message
+    assert f"End process {earlier.pid} on {socket.gethostname()}" in caught.value.remedy
+
+
 def test_a_sort_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
     store = Store(tmp_path)
 

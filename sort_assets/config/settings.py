@@ -25,6 +25,7 @@ FIGURES_URL_VARIABLE = "SORT_ASSETS_FIGURES_URL"
 LEASES_VARIABLE = "SORT_ASSETS_LEASES"
 ENGINE_VARIABLE = "SORT_ASSETS_ENGINE"
 POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
+RAY_VARIABLE = "SORT_ASSETS_RAY_ADDRESS"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
 CORES_VARIABLE = "SORT_ASSETS_CORES"
@@ -110,6 +111,11 @@ class Environment(BaseSettings):
         description="Address of the PostgreSQL database of the Dagster instance, such as "
         "`postgresql://user:password@host/database`; without it, SQLite files in the home. A secret: it is never "
         "printed or stored.",
+    )
+    ray_address: str = Field(
+        "http://127.0.0.1:8265",
+        validation_alias=RAY_VARIABLE,
+        description="Address of the dashboard of Ray's head, where the engine is `ray`.",
     )
     gpus: int | None = Field(
         None,

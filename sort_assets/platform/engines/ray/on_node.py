@@ -1,0 +1,147 @@
+"""What starts a step on a node of Ray, once the node has what the step needs.
+
+The node's own environment, that of its `ray start`, wins: paths may differ from host to host. What it does not name is
+as on the control host. A password is never told to a node, since Ray's dashboard shows what its jobs are started with.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import runpy
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+
+from sort_assets.config.settings import (
+    DAGSTER_HOME_VARIABLE,
+    LEASES_VARIABLE,
+    POSTGRES_VARIABLE,
+    RECORDINGS_VARIABLE,
+    STORE_VARIABLE,
+    Environment,
+    read_environment,
+)
+from sort_assets.errors import InstanceError, SortAssetsError
+
+CANNOT_RUN_HERE = 78  # EX_CONFIG of sysexits.h
+"""Exit status where the node lacks something; a line of the output says what, as JSON."""
+LACK = "sort_assets lacks: "
+"""How that line begins."""
+CHECKED_PACKAGES = ("sort-assets", "dagster")
+"""Their versions must be those of the control host: results name them, and Dagster's own messages change."""
+
+_OWN_OF_EACH_HOST = {LEASES_VARIABLE}
+
+
+def step_words(cpus: int) -> list[str]:
+    """The command of a job that executes a step; which step, Dagster's own variables say.
+
+    Parameters
+    ----------
+    cpus : int
+        The cores that the step was given.
+    """
+    words = ["python", "-m", __name__, "--cpus", str(cpus)]
+    for package in CHECKED_PACKAGES:
+        words += ["--version", f"{package}={importlib.metadata.version(package)}"]
+    environment = read_environment()
+    for name, value in _told_to_nodes(environment).items():
+        words += ["--default", f"{name}={value}"]
+    secret = environment.postgres_url
+    return [*words, "--needs-password"] if secret and make_url(secret.get_secret_value()).password else words
+
+
+def _told_to_nodes(environment: Environment) -> dict[str, str]:
+    """The variables that are set here and may be known to everybody who sees the dashboard."""
+    told = {}
+    for field, about in Environment.model_fields.items():
+        variable, value = str(about.validation_alias), getattr(environment, field)
+        if field not in environment.model_fields_set or variable in _OWN_OF_EACH_HOST:
+            continue
+        if variable == POSTGRES_VARIABLE:
+            told[variable] = make_url(value.get_secret_value()).set(password=None).render_as_string()
+        elif not isinstance(value, SecretStr):
+            told[variable] = str(value)
+    return told
+
+
+def main(words: Sequence[str]) -> None:
+    """Check this node, then execute the step as `dagster api execute_step` does."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--version", action="append", default=[])
+    parser.add_argument("--default", action="append", default=[])
+    parser.add_argument("--needs-password", action="store_true")
+    asked = parser.parse_args(words)
+    needs_password = asked.needs_password and not os.environ.get(POSTGRES_VARIABLE)
+    for name, value in (pair.split("=", 1) for pair in asked.default):
+        os.environ[name] = os.environ.get(name) or value
+    os.environ["SORT_ASSETS_CPUS"] = str(asked.cpus)
+    try:
+        _check_versions(dict(pair.split("=", 1) for pair in asked.version))
+        _check_folders()
+        _check_database(needs_password=needs_password)
+    except SortAssetsError as lack:
+        print(f"{LACK}{json.dumps(lack.to_dict())}", flush=True)
+        sys.exit(CANNOT_RUN_HERE)
+    sys.argv = ["dagster", "api", "execute_step"]
+    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+
+
+def _check_versions(of_control_host: dict[str, str]) -> None:
+    here = {package: importlib.metadata.version(package) for package in of_control_host}
+    if here != of_control_host:
+        raise InstanceError(
+            f"Node {socket.gethostname()} has {_listed(here)}, the control host {_listed(of_control_host)}.",
+            remedy=f"Install the same versions in the environment of the node's `ray start` ({sys.prefix}), and start "
+            "Ray there again.",
+        )
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return " and ".join(f"{package} {version}" for package, version in versions.items())
+
+
+def _check_folders() -> None:
+    for variable in (RECORDINGS_VARIABLE, STORE_VARIABLE):
+        folder = os.environ.get(variable)
+        if not folder or not Path(folder).is_dir():
+            raise InstanceError(
+                f"Node {socket.gethostname()} has no folder '{folder or ''}', which {variable} names.",
+                remedy=f"Mount it there or, where it has another path on that node, set {variable} in the environment "
+                "of the node's `ray start`.",
+            )
+
+
+def _check_database(*, needs_password: bool) -> None:
+    address = os.environ.get(POSTGRES_VARIABLE)
+    if not address:
+        home = os.environ.get(DAGSTER_HOME_VARIABLE)
+        if not home or not Path(home).is_dir():
+            raise InstanceError(
+                f"Node {socket.gethostname()} can't reach the Dagster instance: its database is files in the home of "
+                "the control host.",
+                remedy=f"Set {POSTGRES_VARIABLE} on the control host, and in the environment of the node's `ray "
+                "start`.",
+            )
+    elif needs_password and not any(_places_of_a_password()):
+        raise InstanceError(
+            f"Node {socket.gethostname()} does not know the password of the database. It is not sent there, since "
+            "Ray's dashboard shows what is sent.",
+            remedy=f"Set {POSTGRES_VARIABLE} in the environment of the node's `ray start`, or write the password into "
+            "~/.pgpass there.",
+        )
+
+
+def _places_of_a_password() -> Iterable[bool]:
+    yield "PGPASSWORD" in os.environ
+    yield Path(os.environ.get("PGPASSFILE", Path.home() / ".pgpass")).is_file()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -34,7 +34,7 @@ def chosen_executor() -> dg.ExecutorDefinition:
     engine = read_environment().engine
     try:
         if engine == "ray":
-            from dagster_ray import ray_executor
+            from sort_assets.platform.engines.ray.executor import ray_executor
 
             return locked(ray_executor)
         if engine == "kubernetes":

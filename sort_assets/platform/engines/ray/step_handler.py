@@ -16,7 +16,6 @@ import dagster as dg
 from dagster._core.events import EngineEventData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandlerContext
-from dagster_ray.configs import RayExecutionConfig
 from dagster_ray.core.executor import RayStepHandler
 from dagster_shared.error import SerializableErrorInfo
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -25,7 +24,9 @@ from sort_assets.config.settings import RAY_VARIABLE
 from sort_assets.errors import InstanceError, SortAssetsError
 from sort_assets.platform.engines.ray.job_end import failure_of, has_waited_too_long, nodes_in_words
 from sort_assets.platform.engines.ray.on_node import step_words
+from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.failure_rendering import render_failure
+from sort_assets.platform.pipeline.run_requests import RunRequests
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import IStepContext
@@ -53,6 +54,8 @@ class _Job:
     ----------
     name : str
         Its id in Ray.
+    needs : StepNeeds
+        What it asks for.
     submitted : bool
         Whether Ray has it.
     times : int
@@ -68,6 +71,7 @@ class _Job:
     """
 
     name: str
+    needs: StepNeeds
     submitted: bool = False
     times: int = 0
     since: float = field(default_factory=time.monotonic)
@@ -103,7 +107,10 @@ class RayJobHandler(RayStepHandler):
         yield dg.DagsterEvent.step_worker_starting(
             self._step_context(step_handler_context),
             message=f"Executing the step in Ray job {job.name}.",
-            metadata={"ray_job": dg.MetadataValue.url(f"{self._address}/#/jobs/{job.name}")},
+            metadata={
+                "ray_job": dg.MetadataValue.url(f"{self._address}/#/jobs/{job.name}"),
+                "asks_for": _in_words(job.needs),
+            },
         )
         self._ask(step_handler_context, job, lambda: self._submit(step_handler_context, job))
 
@@ -132,7 +139,10 @@ class RayJobHandler(RayStepHandler):
         id that it has seen before.
         """
         name = f"{context.execute_step_args.run_id}-{self._get_step_key(context)}-{self._earlier_attempts(context) + 1}"
-        return self._jobs.setdefault(name, _Job(name))
+        if name not in self._jobs:
+            requests = RunRequests(context.instance, context.dagster_run)
+            self._jobs[name] = _Job(name, requests.of_step(self._get_step_key(context)))
+        return self._jobs[name]
 
     def _earlier_attempts(self, context: StepHandlerContext) -> int:
         known = context.execute_step_args.known_state
@@ -171,7 +181,6 @@ class RayJobHandler(RayStepHandler):
 
     def _submit(self, context: StepHandlerContext, job: _Job) -> CheckStepHealthResult:
         run, step_key = context.dagster_run, self._get_step_key(context)
-        needs = _needs(context, step_key)
         variables = {
             "DAGSTER_RUN_JOB_NAME": run.job_name,
             "DAGSTER_RUN_STEP_KEY": step_key,
@@ -180,14 +189,13 @@ class RayJobHandler(RayStepHandler):
         try:
             self.client.submit_job(
                 submission_id=job.name,
-                entrypoint=shlex.join(step_words(max(1, int(needs.num_cpus or 1)))),
+                entrypoint=shlex.join(step_words(job.needs.cpus)),
                 metadata={"dagster/job": run.job_name, "dagster/op": step_key, "dagster/run-id": run.run_id},
-                runtime_env={**(needs.runtime_env or {}), "env_vars": variables},
+                runtime_env={"env_vars": variables},
                 # Without any, Ray would start it on the head, however many run there (ray-project/ray#42432).
-                entrypoint_num_cpus=needs.num_cpus or 1,
-                entrypoint_num_gpus=needs.num_gpus,
-                entrypoint_memory=needs.memory,
-                entrypoint_resources=needs.resources,
+                entrypoint_num_cpus=job.needs.cpus,
+                entrypoint_num_gpus=job.needs.gpus,
+                entrypoint_memory=job.needs.memory_bytes,
             )
         except RuntimeError as error:
             if "already exists" not in str(error):  # Ray has it, and its answer was lost
@@ -232,12 +240,11 @@ class RayJobHandler(RayStepHandler):
         if job.told_that_it_waits or time.monotonic() - job.since < _SAYS_IT_WAITS_S:
             return
         job.told_that_it_waits = True
-        needs = _needs(context, self._get_step_key(context))
-        asked = f"{needs.num_cpus or 1:g} CPUs, {needs.num_gpus or 0:g} GPUs and {(needs.memory or 0) / 1e9:.0f} GB"
         self._tell(
             context,
-            f"The step waits until a node of Ray has {asked} of memory free. In all, "
-            f"{nodes_in_words(self._address) or 'no node is there'}.",
+            f"The step waits until a node of Ray has {_in_words(job.needs)} free. In all, "
+            f"{nodes_in_words(self._address) or 'no node is there'}. The settings "
+            f"resources.{self._get_step_key(context)} can ask for less.",
         )
 
     def _give_up(self, context: StepHandlerContext, job: _Job, error: SortAssetsError) -> None:
@@ -259,5 +266,6 @@ class RayJobHandler(RayStepHandler):
         return context.get_step_context(self._get_step_key(context))
 
 
-def _needs(context: StepHandlerContext, step_key: str) -> RayExecutionConfig:
-    return RayExecutionConfig.from_tags(context.step_tags[step_key])
+def _in_words(needs: StepNeeds) -> str:
+    gpus = f"{needs.gpus} GPUs, " if needs.gpus else ""
+    return f"{gpus}{needs.cpus} CPUs and {needs.memory_gb:g} GB of memory"

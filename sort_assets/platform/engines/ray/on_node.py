@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from sort_assets.config.settings import (
+    CORES_VARIABLE,
     DAGSTER_HOME_VARIABLE,
     LEASES_VARIABLE,
     POSTGRES_VARIABLE,
@@ -35,7 +36,7 @@ LACK = "sort_assets lacks: "
 CHECKED_PACKAGES = ("sort-assets", "dagster")
 """Their versions must be those of the control host: results name them, and Dagster's own messages change."""
 
-_OWN_OF_EACH_HOST = {LEASES_VARIABLE}
+_OWN_OF_EACH_HOST = {CORES_VARIABLE, LEASES_VARIABLE}
 
 
 def step_words(cpus: int) -> list[str]:
@@ -81,7 +82,7 @@ def main(words: Sequence[str]) -> None:
     needs_password = asked.needs_password and not os.environ.get(POSTGRES_VARIABLE)
     for name, value in (pair.split("=", 1) for pair in asked.default):
         os.environ[name] = os.environ.get(name) or value
-    os.environ["SORT_ASSETS_CPUS"] = str(asked.cpus)
+    os.environ[CORES_VARIABLE] = str(asked.cpus)
     try:
         _check_versions(dict(pair.split("=", 1) for pair in asked.version))
         _check_folders()

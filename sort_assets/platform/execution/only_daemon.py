@@ -127,7 +127,7 @@ class DaemonWatch:
         """A sentence about a daemon that was started beside ours, None where there is no news; and renew our entry."""
         beats = _beats(self.instance)
         ids = {beat[0] for kind, beat in beats.items() if self.before.get(kind) != beat}
-        ours = ids - {daemon_id for daemon_id, _ in self.before.values()}
+        ours = ids - {daemon_id for daemon_id, _ in self.before.values()} - self.told
         if self.owner.daemon_id is None and ours:
             self.owner = self.owner.model_copy(update={"daemon_id": min(ours)})
         stored = _stored(self.instance)
@@ -144,6 +144,12 @@ class DaemonWatch:
             f"Another daemon works on this instance too, of a `dagster dev` or `dagster-daemon run` that was started "
             f"after this one. {_END_IT}"
         )
+
+    def expect_another(self) -> None:
+        """Ours has died and is started again: its heartbeats will have another name."""
+        if self.owner.daemon_id is not None:
+            self.told.add(self.owner.daemon_id)
+        self.owner = self.owner.model_copy(update={"daemon_id": None})
 
     def end(self) -> None:
         """Write down that ours has ended, with its last heartbeats: they are in nobody's way."""
@@ -211,7 +217,10 @@ def only_daemon(
         try:
             yield watch
         finally:
-            watch.end()
+            try:
+                watch.end()
+            except Exception as error:  # its database is away: whoever starts the next one waits for a while
+                say(f"That the daemon has ended could not be written down ({type(error).__name__}: {error}).")
 
 
 def daemon_processes(home: Path) -> list[int]:

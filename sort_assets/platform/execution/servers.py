@@ -1,14 +1,12 @@
-"""`sort-assets up`: the webserver, the daemon and the figure server, started and ended together."""
+"""`sort-assets up`: the webserver, the daemon and the figure server, started and ended together.
+
+A webserver or daemon that dies is started again.
+"""
 
 import contextlib
-import ctypes
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 
 import dagster as dg
@@ -19,11 +17,11 @@ from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.platform.execution.home import WORKSPACE, dagster_home, open_instance
 from sort_assets.platform.execution.only_daemon import DaemonWatch, only_daemon
+from sort_assets.platform.execution.supervised_server import SupervisedServer
 
-_GRACE_S = 20.0
 _POLL_S = 0.5
 _DEAD_RUNS_EVERY_S = 10.0
-_PR_SET_PDEATHSIG = 1
+_DAEMON = "dagster-daemon"
 _WEBSERVER = "sort_assets.platform.execution.webserver"
 
 
@@ -32,7 +30,7 @@ class _Stop(BaseException):
 
 
 def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
-    """Serve until interrupted, or until one of the servers ends by itself.
+    """Serve until interrupted, or until one of the servers ends again and again soon after its start.
 
     Parameters
     ----------
@@ -45,7 +43,7 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
     Returns
     -------
     int
-        Exit status: 0 after an interrupt, 1 when a server ended by itself.
+        Exit status: 0 after an interrupt, 1 when a server kept ending by itself.
 
     Raises
     ------
@@ -76,11 +74,11 @@ def _serve(
     workspace = dagster_home() / WORKSPACE
     commands = {
         "dagster-webserver": [_WEBSERVER, "-h", HOST, "-p", str(port), "-w", str(workspace)],
-        "dagster-daemon": ["dagster._daemon", "run", "-w", str(workspace)],
+        _DAEMON: ["dagster._daemon", "run", "-w", str(workspace)],
     }
     with FigureServer(roots.store, figures), contextlib.ExitStack() as started:
         try:
-            servers = {name: started.enter_context(_server(command)) for name, command in commands.items()}
+            servers = {name: _supervised(name, command, started) for name, command in commands.items()}
             say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
             looked = time.monotonic()
             while True:
@@ -88,14 +86,25 @@ def _serve(
                     _fail_dead_runs(instance, say)
                     _tell_of_other_daemons(watch, say)
                     looked = time.monotonic()
-                for name, server in servers.items():
-                    if server.poll() is not None:
-                        say(f"{name} ended by itself with status {server.returncode}; see its output above.")
+                for server in servers.values():
+                    if (problem := server.check()) is None:
+                        continue
+                    if server.has_failed:
+                        say(problem)
                         return 1
+                    say(f"{problem} It is started again; runs in progress go on.")
+                    if server is servers[_DAEMON]:
+                        watch.expect_another()
                 time.sleep(_POLL_S)
         except _Stop:
             say("Stopping the servers; runs in progress are stopped too.")
             return 0
+
+
+def _supervised(name: str, command: list[str], started: contextlib.ExitStack) -> SupervisedServer:
+    server = SupervisedServer(name, command)
+    started.callback(server.end)
+    return server
 
 
 def _fail_dead_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
@@ -118,35 +127,6 @@ def _tell_of_other_daemons(watch: DaemonWatch, say: Callable[[str], None]) -> No
 
 
 @contextlib.contextmanager
-def _server(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    server = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=Path.cwd(),
-        start_new_session=True,  # so that Ctrl-C reaches it once, through us
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-    )
-    try:
-        yield server
-    finally:
-        _end(server)
-
-
-def _end(server: "subprocess.Popen[bytes]") -> None:
-    """End a server with all that it started: code servers, run workers and their steps are in its process group.
-
-    A code server that ends lets its runs go on, with nothing to monitor them.
-    """
-    with contextlib.suppress(ProcessLookupError):  # nobody is left
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(server.pid, how)
-            deadline = time.monotonic() + _GRACE_S
-            while time.monotonic() < deadline:
-                server.poll()  # until it is waited for, a process that has ended counts as a member of its group
-                os.killpg(server.pid, 0)
-                time.sleep(_POLL_S)
-
-
-@contextlib.contextmanager
 def _interrupts() -> Iterator[None]:
     def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise _Stop
@@ -157,7 +137,3 @@ def _interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

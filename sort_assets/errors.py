@@ -262,6 +262,10 @@ class StepCrashedError(OutOfResourcesError):
     """The process of a step ended without a word, more often than is tolerated."""
 
 
+class LostLockError(StepCrashedError):
+    """The file server dropped a lock of this process, in whose place another may work: nothing is published."""
+
+
 class RecordingBusyError(SortAssetsError, RuntimeError):
     """Another run is sorting the same recording."""
 

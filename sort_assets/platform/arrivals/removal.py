@@ -13,6 +13,7 @@ from sort_assets.errors import RecordingBusyError, StorageError, StoreError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.resolver import RecordingMatch
+from sort_assets.platform.execution.remote_steps import run_is_over_in
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
 from sort_assets.platform.store.files import num_bytes
@@ -65,7 +66,7 @@ class RecordingRemover:
     """
 
     def __init__(self, instance: dg.DagsterInstance, roots: Roots) -> None:
-        self._instance, self._store = instance, Store(roots.store)
+        self._instance, self._store = instance, Store(roots.store, run_is_over_in(instance))
         self._catalog = RecordingCatalog(roots.store)
 
     def forget(self, named: RecordingMatch) -> RemovalResult:

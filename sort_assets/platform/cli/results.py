@@ -4,15 +4,18 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
 from rich.filesize import decimal
 
+from sort_assets.errors import InstanceError
 from sort_assets.platform.cli.printing import complain, errors_in_words, name_of, print_json, print_table, say
 
 if TYPE_CHECKING:
     from sort_assets.platform.automation.status import RecordingStatus, UnregisteredStatus
+    from sort_assets.platform.store.living_writers import RunIsOver
 
 _ALL = "all"
 
@@ -182,7 +185,7 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
     from sort_assets.platform.store.store import Store
 
     with errors_in_words():
-        store = Store(Roots.from_environment().store)
+        store = Store(Roots.from_environment().store, _asks_the_instance())
         collected = collect_garbage(store, versions_kept(keep), dry_run=dry_run)
     if as_json:
         print_json({**asdict(collected), "bytes": collected.bytes, "dry_run": dry_run})
@@ -195,6 +198,27 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
     for recording, reason in collected.failed.items():
         complain(f"{recording}: {reason}")
     sys.exit(1 if collected.failed else 0)
+
+
+def _asks_the_instance() -> "RunIsOver":
+    """Opens the Dagster instance once something is found of which only it can say whether its run is over."""
+
+    @cache
+    def opened() -> "RunIsOver | None":
+        from sort_assets.platform.execution.home import open_instance
+        from sort_assets.platform.execution.remote_steps import run_is_over_in
+
+        try:
+            return run_is_over_in(open_instance())
+        except InstanceError as error:
+            complain(f"What writers on other hosts left is kept, since nobody can say whether they live: {error}")
+            return None
+
+    def is_over(run_id: str) -> bool | None:
+        asked = opened()
+        return None if asked is None else asked(run_id)
+
+    return is_over
 
 
 @click.command()

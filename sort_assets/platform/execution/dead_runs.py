@@ -5,7 +5,6 @@ ever, and keeps its slot of the GPU pool. So each worker holds a lock on a file,
 """
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import dagster as dg
 
 from sort_assets.errors import InstanceError
+from sort_assets.machine.file_system import is_local
+from sort_assets.machine.host import HostIdentity
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 _FOLDER = "run_locks"
@@ -24,8 +25,8 @@ _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 def run_worker_lock(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     """Hold the lock that shows that this process is the worker of a run and is alive.
 
-    While it is held, the lock's file names this host. At the end the file is emptied and removed, so that a process
-    which has opened it meanwhile does not mistake an ended worker for a dead one.
+    While it is held, the lock's file says which host this is. At the end the file is emptied and removed, so that a
+    process which has opened it meanwhile does not mistake an ended worker for a dead one.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def run_worker_lock(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]
                 f"Another process is executing run {run_id} (it holds '{path}').",
                 remedy="Let it finish, or terminate it; then launch a new run.",
             ) from None
-        os.write(descriptor, socket.gethostname().encode())
+        os.write(descriptor, HostIdentity.here().model_dump_json().encode())
         try:
             yield
         finally:
@@ -82,7 +83,7 @@ def _report_death(instance: dg.DagsterInstance, run_id: str) -> bool:
     if run is not None and unfinished:
         instance.report_run_failed(
             run,
-            f"The worker of this run, a process on {socket.gethostname()}, has died: it was killed, the memory was "
+            f"The worker of this run, a process on {HostIdentity.here().name}, has died: it was killed, the memory was "
             "used up, or the machine was restarted. Its steps ended with it. Launch the run again.",
         )
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
@@ -90,11 +91,23 @@ def _report_death(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _is_of_this_host(path: Path) -> bool:
-    """Whether the worker that wrote a lock file ran on this host; false before it holds the lock."""
+    """Whether the worker that wrote a lock file ran on this host, which may have been restarted since.
+
+    False before it holds the lock, and where other hosts may have written it: two of them may have the same name.
+    """
     try:
-        return path.read_bytes() == socket.gethostname().encode()
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return False
+    here = HostIdentity.here()
+    try:
+        there = HostIdentity.model_validate_json(text)
+    except ValueError:
+        return text == here.name  # what earlier versions wrote
+    if here.has_kernel_of(there) or here.was_rebooted_since(there):
+        return True
+    # A container that was restarted with its machine is told from another's only by where its home lies.
+    return is_local(path.parent) and here.may_be(there)
 
 
 def _remove(path: Path, descriptor: int) -> None:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE
 from sort_assets.errors import InstanceError
+from sort_assets.machine.host import HostIdentity
 from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 Beat = tuple[str, float]
@@ -312,13 +313,9 @@ def _beats(instance: dg.DagsterInstance) -> dict[str, Beat]:
 
 
 def _machine() -> str:
-    parts = []
-    for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
-        with contextlib.suppress(OSError):
-            parts.append(Path(path).read_text(encoding="utf-8").strip())
-    with contextlib.suppress(OSError):  # containers of a machine don't see each other's processes
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
+    here = HostIdentity.here()
+    # Containers of a machine don't see each other's processes.
+    return " ".join(filter(None, (here.machine_id, here.boot_id, here.pid_namespace)))
 
 
 def _stored(instance: dg.DagsterInstance) -> DaemonOwner | None:

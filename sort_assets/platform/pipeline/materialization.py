@@ -33,6 +33,7 @@ from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.store.details import Details, StoredCheck
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.layout import FIGURES
+from sort_assets.platform.store.locks import HeldLock
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
@@ -224,9 +225,10 @@ def staged(
         rules = RecordingRules(roots)
         _warn_if_rules_are_broken(rules, context.log.warning)
         resolved = backend.resolve(recording, rules.settings(recording))
-        store = Store(roots.store)
+        store = Store(roots.store, run_is_over_in(context.instance))
+        locks: dict[Path, HeldLock] = {}
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
-            held.enter_context(
+            locks = held.enter_context(
                 sort_lock(
                     store,
                     recording,
@@ -241,6 +243,7 @@ def staged(
             run_id=context.run.run_id,
             attempt=context.retry_number + 1,
             before_publishing=lambda: refuse_late_publication(step),
+            locks=locks,
         ) as staging:
             upstream = next(iter(inputs.values()), None)
             manifest = None if upstream is None else upstream.manifest

@@ -1,6 +1,7 @@
 """What killed writers leave in the store: found by their locks, turned into the record of a failure, and removed.
 
 A writer works in ``.staging-<version>`` and holds ``.staging-<version>.lock``, which the kernel releases when it dies.
+Whether one lives, everybody decides by `living_writers.writes`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sort_assets.errors import SortAssetsError, SorterTimeoutError, StepCrashedE
 from sort_assets.platform.store.failures import failure_folder, record_failure
 from sort_assets.platform.store.files import entries
 from sort_assets.platform.store.layout import FAILURE_NAME, FRESH_LINK, LOCK_SUFFIX, STAGING
+from sort_assets.platform.store.living_writers import RunIsOver, is_dead, nobody_knows, writes
 from sort_assets.platform.store.locks import Locked, Owner, exclusive_lock, is_locked, read_owner
 from sort_assets.running.audit import AUDIT_LOG, HANG_TRACEBACK
 from sort_assets.running.job import OUTPUT_FILE
@@ -49,16 +51,16 @@ def logs_of_a_sort(staging: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix == ".log" or path.name in (AUDIT_LOG, HANG_TRACEBACK))
 
 
-def living_staging(folder: Path) -> bool:
+def living_staging(folder: Path, run_is_over: RunIsOver = nobody_knows) -> bool:
     """Whether somebody writes a version of the asset whose folder this is."""
-    return any(is_locked(path) for path in entries(folder, STAGING) if path.name.endswith(LOCK_SUFFIX))
+    return any(writes(_lock_of(path), run_is_over) for path in entries(folder, STAGING))
 
 
-def leftovers(folder: Path) -> list[Path]:
+def leftovers(folder: Path, run_is_over: RunIsOver = nobody_knows) -> list[Path]:
     """Staging folders, locks and links of dead writers in an asset's folder."""
     # A writer makes its lock first and removes it last.
     found = [*entries(folder, STAGING), *entries(folder, FRESH_LINK)]
-    return [path for path in found if not is_locked(_lock_of(path))]
+    return [path for path in found if not writes(_lock_of(path), run_is_over)]
 
 
 def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str | None = None) -> None:
@@ -69,11 +71,14 @@ def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str
     run_id : str or None
         The run that is about to write the asset: its own dead attempts were retried.
     """
-    for version in {_version_of(path) for path in leftovers(store.asset_folder(recording, asset))}:
-        staging = store.asset_folder(recording, asset) / f"{STAGING}{version}"
+    folder = store.asset_folder(recording, asset)
+    for version in {_version_of(path) for path in leftovers(folder, store.run_is_over)}:
+        staging = folder / f"{STAGING}{version}"
         lock = _lock_of(staging)
         try:
             with exclusive_lock(lock):
+                if not is_dead(lock, store.run_is_over):
+                    continue
                 if staging.is_dir():
                     _salvage(store, recording, asset, staging, read_owner(lock), run_id)
                     shutil.rmtree(staging, ignore_errors=True)
@@ -81,10 +86,28 @@ def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str
                 lock.unlink(missing_ok=True)
         except Locked:
             continue
+    if run_id is not None:
+        _record_lost_attempts(store, recording, asset, run_id)
+
+
+def _record_lost_attempts(store: Store, recording: str, asset: str, run_id: str) -> None:
+    """Record earlier attempts of a run that are on hosts which can't be reached: they may live, and are not removed."""
+    for staging in entries(store.asset_folder(recording, asset), STAGING):
+        lock = _lock_of(staging)
+        owner = read_owner(lock)
+        if owner is not None and owner.run_id == run_id and staging.is_dir() and not is_locked(lock):
+            _salvage(store, recording, asset, staging, owner, run_id, remove=False)
 
 
 def _salvage(
-    store: Store, recording: str, asset: str, staging: Path, owner: Owner | None, next_run_id: str | None
+    store: Store,
+    recording: str,
+    asset: str,
+    staging: Path,
+    owner: Owner | None,
+    next_run_id: str | None,
+    *,
+    remove: bool = True,
 ) -> None:
     version = _version_of(staging)
     if owner is None or (failure_folder(store, recording, asset, version) / FAILURE_NAME).exists():
@@ -93,7 +116,8 @@ def _salvage(
         logs = logs_of_a_sort(staging)
         # Of a folder, the time at which something in it was last made or removed.
         died = max(path.stat().st_mtime for path in (staging, *logs))
-        _remove_all_but(logs, staging)
+        if remove:
+            _remove_all_but(logs, staging)
         record_failure(
             store,
             recording,

@@ -109,7 +109,7 @@ def _clean_asset(
     store: Store, recording: str, asset: str, number: int | None, collected: Collected, *, dry_run: bool
 ) -> None:
     folder = store.asset_folder(recording, asset)
-    dead = leftovers(folder)
+    dead = leftovers(folder, store.run_is_over)
     for path in dead:
         _note(collected, store, LEFTOVERS, path)
     if dead and not dry_run:

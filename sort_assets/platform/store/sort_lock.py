@@ -9,7 +9,8 @@ from typing import Any
 from sort_assets.errors import RecordingBusyError
 from sort_assets.platform.store.files import remove_empty
 from sort_assets.platform.store.layout import SORT_LOCK
-from sort_assets.platform.store.locks import Locked, Owner, exclusive_lock, read_owner
+from sort_assets.platform.store.living_writers import RunIsOver
+from sort_assets.platform.store.locks import HeldLock, Locked, Owner, exclusive_lock, read_owner
 from sort_assets.platform.store.store import Store
 
 _PATIENCE_S = 1.0
@@ -20,9 +21,6 @@ seconds (`remote_steps`); of a host that has died or was cut off, the file serve
 default."""
 _GIVEN_UP_POLL_S = 1.0
 
-RunIsOver = Callable[[str], bool | None]
-"""Whether a Dagster run, by its id, is over; None where that is not known."""
-
 
 @contextmanager
 def sort_lock(
@@ -32,7 +30,7 @@ def sort_lock(
     run_id: str,
     run_is_over: RunIsOver = lambda _: None,
     log: Callable[[str], None] = lambda _: None,
-) -> Iterator[None]:
+) -> Iterator[dict[Path, HeldLock]]:
     """Be the only one who sorts a recording; the kernel ends this when the process dies, however it dies.
 
     A sort of the same run is an earlier attempt that was given up; it is waited for, as is the sort of a run that is
@@ -50,6 +48,11 @@ def sort_lock(
     log : callable
         Told once what is waited for.
 
+    Yields
+    ------
+    dict of Path to HeldLock
+        The lock file, for `Store.stage`: whoever publishes the sorting must still hold it.
+
     Raises
     ------
     RecordingBusyError
@@ -62,11 +65,13 @@ def sort_lock(
             def is_given_up(holder: Owner) -> bool:
                 return holder.run_id == run_id or run_is_over(holder.run_id) is True
 
-            Owner.this_process(run_id).sign(_take(lock, held, recording, is_given_up, log))
+            mine = Owner.this_process(run_id).sign(_take(lock, held, recording, is_given_up, log))
             try:
-                yield
+                yield {lock: mine}
             finally:
-                lock.unlink(missing_ok=True)
+                # Where the file server dropped the lock, the file may be another's.
+                if mine.is_held(lock):
+                    lock.unlink(missing_ok=True)
     finally:
         remove_empty([lock.parent, lock.parent.parent])
 

@@ -13,13 +13,13 @@ import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sort_assets.errors import MissingArtefactError
+from sort_assets.errors import LostLockError, MissingArtefactError, RecordingBusyError
 from sort_assets.platform.store.dead_staging import living_staging, remove_dead_staging
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.files import entries, remove_empty, sync
@@ -34,7 +34,16 @@ from sort_assets.platform.store.layout import (
     SORT_LOCK,
     STAGING,
 )
-from sort_assets.platform.store.locks import Owner, exclusive_lock, is_locked
+from sort_assets.platform.store.living_writers import RunIsOver, nobody_knows
+from sort_assets.platform.store.locks import (
+    DEAD_HOSTS_LOCK_S,
+    HeldLock,
+    Locked,
+    Owner,
+    exclusive_lock,
+    is_locked,
+    words_for_holder,
+)
 from sort_assets.platform.store.manifest import InputVersion, Manifest, file_sizes, package_versions, read_manifest
 
 
@@ -72,6 +81,8 @@ class Staging:
         Which attempt of its step; the first is 1.
     before_publishing : callable
         Called when all is written, right before it becomes the current version; an exception prevents that.
+    locks : dict of Path to HeldLock
+        The lock files that must still be this process's for the artefact to be published.
     published : Artefact or None
         What `publish` made of it.
     """
@@ -83,6 +94,7 @@ class Staging:
     run_id: str
     attempt: int = 1
     before_publishing: Callable[[], None] = field(default=lambda: None)
+    locks: dict[Path, HeldLock] = field(default_factory=dict)
     published: Artefact | None = field(default=None, init=False)
 
     @property
@@ -106,7 +118,13 @@ class Staging:
         inputs: Mapping[str, InputVersion],
         details: Details,
     ) -> Artefact:
-        """Complete the artefact with its manifest and make it the current version, atomically."""
+        """Complete the artefact with its manifest and make it the current version, atomically.
+
+        Raises
+        ------
+        LostLockError
+            When the file server has dropped a lock of this process, and others may have taken its place.
+        """
         manifest = Manifest(
             asset=self.asset,
             recording=self.recording,
@@ -129,11 +147,24 @@ class Staging:
         sync(manifest_path)
         sync(self.path)
         self.before_publishing()
+        self._refuse_if_replaced()
         self.path.rename(self.final_path)
         _replace_link(self.final_path.parent / CURRENT, self.version)
         sync(self.final_path.parent)
         self.published = Artefact(self.final_path, manifest)
         return self.published
+
+    def _refuse_if_replaced(self) -> None:
+        for path, lock in self.locks.items():
+            if not lock.is_held(path):
+                raise LostLockError(
+                    f"The lock '{path}' is no longer this process's: {lock.owner.host} was cut off from the file "
+                    "server, or stood still, for so long that the server dropped it. Another process may work in its "
+                    "place, so that nothing is published.",
+                    remedy="See whether another attempt has made the result; if not, materialize again. If it happens "
+                    "again, check the connection to the file server, and look into `dmesg`.",
+                    path=str(path),
+                )
 
 
 class Store:
@@ -143,10 +174,13 @@ class Store:
     ----------
     root : Path
         Absolute; made when the first artefact is written.
+    run_is_over : callable
+        Tells of a Dagster run whether it is over, for what writers on other hosts left.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, run_is_over: RunIsOver = nobody_knows) -> None:
         self.root = root
+        self.run_is_over = run_is_over
 
     def asset_folder(self, recording: str, asset: str) -> Path:
         """Where the versions of an asset of a recording are."""
@@ -161,6 +195,7 @@ class Store:
         run_id: str,
         attempt: int = 1,
         before_publishing: Callable[[], None] = lambda: None,
+        locks: Mapping[Path, HeldLock] | None = None,
     ) -> Iterator[Staging]:
         """Write a new version of an artefact.
 
@@ -179,6 +214,8 @@ class Store:
             Which attempt of the run's step this is; the first is 1.
         before_publishing : callable
             Called right before the artefact becomes the current version; an exception prevents that.
+        locks : Mapping[Path, HeldLock] or None
+            Locks that this process must still hold when it publishes, besides the one of its staging folder.
         """
         folder = self.asset_folder(recording, asset)
         created = [parent for parent in (folder, folder.parent) if not parent.exists()]
@@ -190,10 +227,17 @@ class Store:
             folder / f"{STAGING}{version}", folder / version, recording, asset, run_id, attempt, before_publishing
         )
         lock = folder / f"{STAGING}{version}{LOCK_SUFFIX}"
-        # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
-        with exclusive_lock(lock, wait=True, make_folder=True) as descriptor:
+        with ExitStack() as held:
             try:
-                Owner.this_process(run_id, attempt).sign(descriptor)
+                # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
+                descriptor = held.enter_context(exclusive_lock(lock, patience_s=DEAD_HOSTS_LOCK_S, make_folder=True))
+            except Locked as locked:
+                raise RecordingBusyError(
+                    f"{words_for_holder(lock).capitalize()} was not given back for {DEAD_HOSTS_LOCK_S:.0f} s.",
+                    remedy="Look for a `sort-assets gc` that stands still, end it, then materialize again.",
+                ) from locked
+            try:
+                staging.locks |= {**(locks or {}), lock: Owner.this_process(run_id, attempt).sign(descriptor)}
                 staging.path.mkdir()
                 yield staging
             finally:
@@ -268,7 +312,7 @@ class Store:
     def in_use(self, recording: str) -> bool:
         """Whether somebody writes any asset of a recording, or sorts it: a running sort may read an old `.dat`."""
         return is_locked(self.asset_folder(recording, "sorting") / SORT_LOCK) or any(
-            living_staging(self.asset_folder(recording, asset)) for asset in self.assets(recording)
+            living_staging(self.asset_folder(recording, asset), self.run_is_over) for asset in self.assets(recording)
         )
 
 

@@ -9,7 +9,12 @@ from sort_assets.config.settings import Roots
 from sort_assets.metrics.columns import Column
 from sort_assets.platform.execution.executor import die_with_run_worker
 from sort_assets.platform.execution.instance import refuse_temporary_instance
-from sort_assets.platform.execution.remote_steps import StepAttempt, end_with_run, refuse_late_publication
+from sort_assets.platform.execution.remote_steps import (
+    StepAttempt,
+    end_with_run,
+    refuse_late_publication,
+    run_is_over_in,
+)
 from sort_assets.platform.execution.step_needs import SMALL_STEP
 from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.failure_rendering import render_failures
@@ -69,7 +74,7 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
     with end_with_run(step), render_failures():
         refuse_temporary_instance(context.instance)
         roots = Roots.from_environment()
-        store = Store(roots.store)
+        store = Store(roots.store, run_is_over_in(context.instance))
         summaries = units_summary(store)
         table = summary_table(summaries)
         with store.stage(

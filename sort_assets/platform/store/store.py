@@ -10,6 +10,7 @@ Beside the versions, ``failed/`` remembers failed attempts. Names that no record
 """
 
 import json
+import logging
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +46,8 @@ from sort_assets.platform.store.locks import (
     words_for_holder,
 )
 from sort_assets.platform.store.manifest import InputVersion, Manifest, file_sizes, package_versions, read_manifest
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -230,7 +233,8 @@ class Store:
         with ExitStack() as held:
             try:
                 # Nobody else writes this version; another writer's clean-up may hold the lock for a moment.
-                descriptor = held.enter_context(exclusive_lock(lock, patience_s=DEAD_HOSTS_LOCK_S, make_folder=True))
+                taken = exclusive_lock(lock, patience_s=DEAD_HOSTS_LOCK_S, waiting=_log.warning, make_folder=True)
+                descriptor = held.enter_context(taken)
             except Locked as locked:
                 raise RecordingBusyError(
                     f"{words_for_holder(lock).capitalize()} was not given back for {DEAD_HOSTS_LOCK_S:.0f} s.",

@@ -27,10 +27,12 @@ ENGINE_VARIABLE = "SORT_ASSETS_ENGINE"
 POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
 RAY_VARIABLE = "SORT_ASSETS_RAY_ADDRESS"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
+SLURM_JOBS_VARIABLE = "SORT_ASSETS_SLURM_JOBS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
 CORES_VARIABLE = "SORT_ASSETS_CORES"
 
 Engine = Literal["local", "slurm", "ray", "kubernetes"]
+SlurmJobs = Literal["runs", "runs_and_gpu_steps", "gpu_steps"]
 
 DEFAULT_FIGURES_URL = "http://127.0.0.1:3838"
 DEFAULT_DIGEST_CRON = "0 7 * * *"
@@ -129,6 +131,13 @@ class Environment(BaseSettings):
         validation_alias=SCRATCH_VARIABLE,
         description="Absolute path of a folder on a fast local disk, to which the .dat of a sort is copied while it "
         "is sorted; by default it is read where it is.",
+    )
+    slurm_jobs: SlurmJobs = Field(
+        "runs",
+        validation_alias=SLURM_JOBS_VARIABLE,
+        description="What becomes a job of Slurm: each run, with a GPU for all of its steps (`runs`); each run without "
+        "one, and each step that needs a GPU as a job of its own (`runs_and_gpu_steps`); only these steps, while the "
+        "others run on the control host (`gpu_steps`).",
     )
     cores: int | None = Field(
         None,

@@ -44,7 +44,7 @@ def chosen_executor() -> dg.ExecutorDefinition:
     except ImportError as missing:
         raise InstanceError(
             f"{ENGINE_VARIABLE} is '{engine}', and a package that this engine needs is not installed: {missing}.",
-            remedy=f"Install it, on every host: pip install 'sort_assets[{engine}]'.",
+            remedy=f"Install it, on every host: pip install 'sort-assets[{engine}]'.",
         ) from missing
     return local_executor  # with Slurm, a run is one job, whose steps are processes on its node
 

@@ -95,8 +95,11 @@ class StepAttempt:
 
     def is_given_up(self) -> bool:
         """Whether the executor has reported the end of this attempt, and may have started a later one."""
-        ends = self.instance.all_logs(self.run_id, of_type=_GIVEN_UP_BY)
-        return sum(entry.step_key == self.step_key for entry in ends) > self.retry_number
+        logged = self.instance.all_logs(self.run_id, of_type=_GIVEN_UP_BY)
+        kinds = [one.dagster_event.event_type for one in logged if one.dagster_event and one.step_key == self.step_key]
+        retries = kinds.count(dg.DagsterEventType.STEP_UP_FOR_RETRY)
+        # A failure before a retry was that of an attempt which said so itself, before the executor decided otherwise.
+        return retries > self.retry_number or kinds[-1:] == [dg.DagsterEventType.STEP_FAILURE]
 
 
 @dataclass

@@ -216,7 +216,7 @@ def staged(
 
     die_with_run_worker()
     step = StepAttempt.of(context)
-    with end_with_run(step), render_failures(), ExitStack() as held:
+    with render_failures(), end_with_run(step), ExitStack() as held:
         refuse_temporary_instance(context.instance)
         for lack in missing_settings(context.instance):
             context.log.warning(f"The Dagster instance lacks a setting of sort_assets' dagster.yaml: {lack}.")

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy.exc
 from dagster._core.errors import raise_execution_interrupts
-from dagster._core.events import StepRetryData
+from dagster._core.events import StepFailureData, StepRetryData
 from dagster._core.execution.context_creation_job import create_context_free_log_manager
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import SerializableErrorInfo
@@ -26,6 +26,7 @@ from sort_assets.platform.execution.remote_steps import (
     refuse_late_publication,
 )
 
+NODE_DOWN = SerializableErrorInfo("its node is down", [], None)
 CLEANED_UP = 3
 """Exit code of a step of these tests that was interrupted and has cleaned up."""
 
@@ -55,15 +56,18 @@ def _fail_run(attempt: StepAttempt) -> None:
 
 def _retry_step(attempt: StepAttempt) -> None:
     """Report as the executor does that an attempt is dead for it."""
+    _end_step(attempt, dg.DagsterEventType.STEP_UP_FOR_RETRY, StepRetryData(NODE_DOWN))
+
+
+def _fail_step(attempt: StepAttempt) -> None:
+    _end_step(attempt, dg.DagsterEventType.STEP_FAILURE, StepFailureData(NODE_DOWN, None))
+
+
+def _end_step(attempt: StepAttempt, event_type: dg.DagsterEventType, data: StepRetryData | StepFailureData) -> None:
     run = attempt.instance.get_run_by_id(attempt.run_id)
     assert run is not None
-    event = dg.DagsterEvent(
-        dg.DagsterEventType.STEP_UP_FOR_RETRY.value,
-        "sort",
-        step_key=attempt.step_key,
-        event_specific_data=StepRetryData(SerializableErrorInfo("its node is down", [], None)),
-    )
-    create_context_free_log_manager(attempt.instance, run).log_dagster_event(20, "up for retry", event)
+    event = dg.DagsterEvent(event_type.value, "sort", step_key=attempt.step_key, event_specific_data=data)
+    create_context_free_log_manager(attempt.instance, run).log_dagster_event(20, event_type.value, event)
 
 
 def _start(work: Callable[[], None]) -> multiprocessing.process.BaseProcess:
@@ -133,6 +137,19 @@ def test_the_next_attempt_goes_on(attempt: StepAttempt) -> None:
     assert not second.is_given_up()
     assert not other_step.is_given_up()
     refuse_late_publication(second)
+
+
+def test_an_attempt_of_which_the_executor_says_that_it_failed_is_given_up(attempt: StepAttempt) -> None:
+    _fail_step(attempt)
+
+    assert attempt.is_given_up()
+
+
+def test_a_failure_that_was_retried_is_no_failure_of_the_next_attempt(attempt: StepAttempt) -> None:
+    _fail_step(attempt)
+    _retry_step(attempt)
+
+    assert not StepAttempt(attempt.instance, attempt.run_id, attempt.step_key, 1).is_given_up()
 
 
 def test_a_step_outlives_a_database_that_is_away(attempt: StepAttempt, monkeypatch: pytest.MonkeyPatch) -> None:

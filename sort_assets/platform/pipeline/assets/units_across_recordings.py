@@ -71,7 +71,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 def units_across_recordings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     die_with_run_worker()
     step = StepAttempt.of(context)
-    with end_with_run(step), render_failures():
+    with render_failures(), end_with_run(step):
         refuse_temporary_instance(context.instance)
         roots = Roots.from_environment()
         store = Store(roots.store, run_is_over_in(context.instance))

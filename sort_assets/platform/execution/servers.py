@@ -22,7 +22,7 @@ from sort_assets.platform.execution.supervised_server import SupervisedServer
 _POLL_S = 0.5
 _DEAD_RUNS_EVERY_S = 10.0
 _DAEMON = "dagster-daemon"
-_WEBSERVER = "sort_assets.platform.execution.webserver"
+_WEBSERVER = "dagster-webserver"
 
 
 class _Stop(BaseException):
@@ -73,7 +73,7 @@ def _serve(
             )
     workspace = dagster_home() / WORKSPACE
     commands = {
-        "dagster-webserver": [_WEBSERVER, "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        _WEBSERVER: ["sort_assets.platform.execution.webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
         _DAEMON: ["dagster._daemon", "run", "-w", str(workspace)],
     }
     with FigureServer(roots.store, figures), contextlib.ExitStack() as started:
@@ -102,7 +102,7 @@ def _serve(
 
 
 def _supervised(name: str, command: list[str], started: contextlib.ExitStack) -> SupervisedServer:
-    server = SupervisedServer(name, command)
+    server = SupervisedServer(name, command, needs_code_server=name == _WEBSERVER)
     started.callback(server.end)
     return server
 

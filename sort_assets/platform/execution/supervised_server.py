@@ -1,8 +1,8 @@
 """A server that is started again when it dies, without harm to the runs in progress.
 
 Run workers and their steps are in the process group of the daemon that launched them, and go on when it dies; so the
-group is ended only at the end. A daemon whose code server has died is of no use either, and Dagster does not start
-another one: every tick of a sensor fails, and every queued run at its launch.
+group is ended only at the end. A webserver whose code server has died is of no use either: until a person reloads it,
+the UI shows an error in place of assets and jobs. The daemon replaces its code server every minute by itself.
 """
 
 import contextlib
@@ -35,10 +35,13 @@ class SupervisedServer:
         For messages.
     command : list of str
         Module and arguments, for this Python.
+    needs_code_server : bool
+        Whether it is started again too when its code server has died.
     """
 
-    def __init__(self, name: str, command: list[str]) -> None:
+    def __init__(self, name: str, command: list[str], *, needs_code_server: bool = False) -> None:
         self.name = name
+        self._needs_code_server = needs_code_server
         self._command = command
         self._groups: list[subprocess.Popen[bytes]] = []
         self._has_served = False
@@ -87,7 +90,7 @@ class SupervisedServer:
         if server.poll() is not None:
             self._quick_deaths = self._quick_deaths + 1 if lived_s < _QUICK_S else 0
             return f"{self.name} ended by itself with status {server.returncode}; see its output above."
-        if time.monotonic() - self._looked < _CODE_SERVER_EVERY_S:
+        if not self._needs_code_server or time.monotonic() - self._looked < _CODE_SERVER_EVERY_S:
             return None
         self._looked = time.monotonic()
         has_code_server = _has_code_server(server.pid)

@@ -32,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def serving(*command: str) -> Iterator[SupervisedServer]:
-    server = SupervisedServer("the server", list(command))
+def serving(*command: str, needs_code_server: bool = False) -> Iterator[SupervisedServer]:
+    server = SupervisedServer("the server", list(command), needs_code_server=needs_code_server)
     try:
         yield server
     finally:
@@ -65,7 +65,7 @@ def test_what_a_server_started_outlives_its_death_and_ends_with_the_end(folder: 
 
 def test_a_server_whose_code_server_has_died_is_started_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervised_server, "_CODE_SERVER_EVERY_S", 0.1)
-    with serving("soon_killed", "dagster", "api", "grpc") as server:
+    with serving("soon_killed", "dagster", "api", "grpc", needs_code_server=True) as server:
         wait_for(lambda: (folder / "child").exists() and (folder / "child").read_text())
         first = server.pid
         before = []

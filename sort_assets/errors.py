@@ -102,6 +102,10 @@ class EngineUnavailableError(EngineError):
     """The engine does not answer now; what it was asked for may be asked again."""
 
 
+class DatabaseError(InstanceError, ConnectionError):
+    """The PostgreSQL database of the Dagster instance can't be used: out of reach, or access is refused."""
+
+
 class RecordingError(SortAssetsError):
     """The recording itself is the problem; trying again does not help."""
 

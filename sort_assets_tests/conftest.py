@@ -15,6 +15,7 @@ from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
 from sort_assets_tests.fixtures.fake_driver import FakeDriver, build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.fixtures.postgres import PostgresServer, postgres_server
 from sort_assets_tests.fixtures.ray_cluster import GPU_NODE, RayCluster, RayNode, running_ray
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 from sort_assets_tests.fixtures.slurm_cluster import SlurmCluster, running_slurm
@@ -136,6 +137,12 @@ def ray_cluster(started_ray: RayCluster) -> RayCluster:
     """The same, with all that an earlier test has killed started again; mark such tests `xdist_group("ray")`."""
     started_ray.mend()
     return started_ray
+
+
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this session; whoever stops it starts it again."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture

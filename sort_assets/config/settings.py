@@ -26,6 +26,7 @@ LEASES_VARIABLE = "SORT_ASSETS_LEASES"
 ENGINE_VARIABLE = "SORT_ASSETS_ENGINE"
 POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
 RAY_VARIABLE = "SORT_ASSETS_RAY_ADDRESS"
+DATABASE_WAIT_VARIABLE = "SORT_ASSETS_DATABASE_WAIT_S"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
 SLURM_JOBS_VARIABLE = "SORT_ASSETS_SLURM_JOBS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
@@ -118,6 +119,13 @@ class Environment(BaseSettings):
         "http://127.0.0.1:8265",
         validation_alias=RAY_VARIABLE,
         description="Address of the dashboard of Ray's head, where the engine is `ray`.",
+    )
+    database_wait_s: int = Field(
+        900,
+        ge=0,
+        validation_alias=DATABASE_WAIT_VARIABLE,
+        description="Seconds for which runs and the daemon wait for a PostgreSQL that can't be reached; commands wait "
+        "for ten seconds.",
     )
     gpus: int | None = Field(
         None,

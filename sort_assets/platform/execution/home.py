@@ -17,6 +17,7 @@ from sort_assets.config.settings import (
 )
 from sort_assets.errors import GpuDriverError, InstanceError
 from sort_assets.machine.gpus import find_gpus
+from sort_assets.platform.execution.database_wait import wait_shortly_for_database
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.execution.gpu_choice import large_enough
@@ -185,9 +186,12 @@ def open_instance() -> dg.DagsterInstance:
         raise InstanceError(
             f"{DAGSTER_HOME_VARIABLE} is '{home}', which does not exist.", remedy="Run `sort-assets init`."
         )
+    wait_shortly_for_database()
     try:
         instance = dg.DagsterInstance.get()
         _ = instance.run_coordinator  # Dagster loads it late; a class that is gone would only fail the first run
+    except InstanceError:
+        raise  # of our storage
     except Exception as error:  # Dagster's own classes for what may be wrong with the file have no public names
         raise InstanceError(
             f"Dagster can't open the instance of '{home}': {error}",

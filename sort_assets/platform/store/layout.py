@@ -4,6 +4,7 @@
 
     <store>/
       @all/units_across_recordings/   the summary over all recordings, versioned like any asset
+      @compute_logs/                  what steps print, when an engine runs them on other hosts than the home's
       @lessons/                       memory profiles, one JSON file for each shape of a recording
       @recordings.sqlite              the recording catalogue
       @rules/                         the last rules file without mistakes
@@ -31,6 +32,7 @@ from typing import Final
 ALL_RECORDINGS: Final = "@all"
 """In place of a recording's key, for what is made of all recordings."""
 LESSONS: Final = "@lessons"
+COMPUTE_LOGS: Final = "@compute_logs"
 RULES_FOLDER: Final = "@rules"
 
 CURRENT: Final = "current"

@@ -1,0 +1,34 @@
+"""Where run workers start: in Slurm jobs where the environment asks for them, else beside the code server."""
+
+import importlib
+from typing import Any, cast
+
+import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
+
+# Without a public name, though every run launcher is made of it.
+from dagster._core.launcher import RunLauncher
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from sort_assets.config.settings import read_environment
+
+
+class EngineRunLauncher(RunLauncher, ConfigurableClass):
+    """Never instantiated: `from_config_value` gives the launcher of the engine that the environment names."""
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """No configuration."""
+        return {}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Any,  # noqa: ARG003
+    ) -> RunLauncher:
+        """The launcher of the engine; that of `ray` and `kubernetes` is Dagster's own, for the executor finds nodes."""
+        if read_environment().engine != "slurm":
+            return dg.DefaultRunLauncher(inst_data)
+        slurm = importlib.import_module("sort_assets.platform.engines.slurm.run_launcher")
+        return cast(RunLauncher, slurm.SlurmRunLauncher(inst_data))

@@ -27,8 +27,9 @@ class EngineRunLauncher(RunLauncher, ConfigurableClass):
         inst_data: ConfigurableClassData | None,
         config_value: Any,  # noqa: ARG003
     ) -> RunLauncher:
-        """The launcher of the engine; that of `ray` and `kubernetes` is Dagster's own, for the executor finds nodes."""
-        if read_environment().engine != "slurm":
+        """Slurm's launcher where runs are its jobs; else Dagster's own, and the executor starts steps on the nodes."""
+        environment = read_environment()
+        if environment.engine != "slurm" or environment.slurm_jobs == "gpu_steps":
             return dg.DefaultRunLauncher(inst_data)
         slurm = importlib.import_module("sort_assets.platform.engines.slurm.run_launcher")
         return cast(RunLauncher, slurm.SlurmRunLauncher(inst_data))

@@ -4,6 +4,7 @@ import click
 
 from sort_assets.platform.cli.curation import export_phy, import_curation
 from sort_assets.platform.cli.instance import demo, doctor, init, up
+from sort_assets.platform.cli.needs import needs
 from sort_assets.platform.cli.recordings import forget, purge, register, retry_failed, scan
 from sort_assets.platform.cli.results import digest, gc, lessons, status
 
@@ -20,7 +21,7 @@ def main() -> None:
 for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
-    *(status, digest, gc, lessons),
+    *(status, needs, digest, gc, lessons),
     *(export_phy, import_curation),
 ):
     main.add_command(_command)

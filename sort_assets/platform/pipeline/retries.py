@@ -14,6 +14,7 @@ import dagster as dg
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import (
     GPU_BYTES_OF_OTHERS,
+    MEMORY_LIMIT_GB,
     GpuBusyError,
     GpuMemoryTakenError,
     GpuOverheatedError,
@@ -81,10 +82,13 @@ def decide_retry(
     if isinstance(error, _OTHERS) and not _began(error):
         return RetryDecision(False, "The other program did not leave the GPU.")
     if isinstance(error, OutOfMemoryError):
-        tried, most = len(failures_to_reduce_after(earlier)), execution.oom_retry_max
+        ended = sum(MEMORY_LIMIT_GB in one.diagnostics for one in earlier)
+        tried, most = len(failures_to_reduce_after(earlier)) + ended, execution.oom_retry_max
         if tried >= most:
             reason = f"{_times('Memory ran out', tried + 1)}, and execution.oom_retry_max is {most}."
             return RetryDecision(False, reason)
+        if MEMORY_LIMIT_GB in error.diagnostics:
+            return RetryDecision(True, f"Memory ran out; retry {tried + 1} of {most} asks the engine for more.")
         if not reduced:
             return RetryDecision(False, "No parameter is left that could take less memory in this stage.")
         return RetryDecision(True, f"Memory ran out; retry {tried + 1} of {most} takes less.")
@@ -122,13 +126,14 @@ def wait_for_others_s(error: SortAssetsError, earlier: Sequence[SortAssetsError]
 def failures_to_reduce_after(errors: Iterable[SortAssetsError]) -> list[OutOfMemoryError]:
     """Those of a run's failures, oldest first, after which the next attempt took less memory.
 
-    Not those that only waited for another program, nor those before which the sort could not even begin.
+    Not those that only waited for another program, nor those before which the sort could not even begin; and not where
+    an engine ended the step at the memory that it had asked for, since the next attempt asks for more.
     """
     before: list[SortAssetsError] = []
     reducing: list[OutOfMemoryError] = []
     for error in errors:
         waited = wait_for_others_s(error, before) is not None or (isinstance(error, _OTHERS) and not _began(error))
-        if isinstance(error, OutOfMemoryError) and not waited:
+        if isinstance(error, OutOfMemoryError) and not waited and MEMORY_LIMIT_GB not in error.diagnostics:
             reducing.append(error)
         before.append(error)
     return reducing

@@ -14,8 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from sort_assets.errors import SortAssetsError, SorterTimeoutError, StepCrashedError
-from sort_assets.platform.store.failures import failure_folder, record_failure
+from sort_assets.errors import (
+    MEMORY_LIMIT_GB,
+    HostOutOfMemoryError,
+    SortAssetsError,
+    SorterCrashedError,
+    SorterTimeoutError,
+    StepCrashedError,
+)
+from sort_assets.platform.store.failures import (
+    FailedAttempt,
+    failed_attempts,
+    failure_folder,
+    record_failure,
+    replace_error,
+)
 from sort_assets.platform.store.files import entries
 from sort_assets.platform.store.layout import FAILURE_NAME, FRESH_LINK, LOCK_SUFFIX, STAGING
 from sort_assets.platform.store.living_writers import RunIsOver, is_dead, nobody_knows, writes
@@ -97,6 +110,39 @@ def _record_lost_attempts(store: Store, recording: str, asset: str, run_id: str)
         owner = read_owner(lock)
         if owner is not None and owner.run_id == run_id and staging.is_dir() and not is_locked(lock):
             _salvage(store, recording, asset, staging, owner, run_id, remove=False)
+
+
+def record_out_of_memory(
+    store: Store, recording: str, asset: str, *, run_id: str, limit_gb: float, said: str
+) -> FailedAttempt | None:
+    """Record that an engine ended a run's attempt at an asset because it took more memory than it had asked for.
+
+    The next attempt then asks for more (`pipeline.step_requests`), where it would only have learned of a crash.
+
+    Parameters
+    ----------
+    run_id : str
+        The run that the engine ended, or whose step it ended.
+    limit_gb : float
+        Memory that the attempt had, in GB.
+    said : str
+        What the engine said, as a sentence.
+
+    Returns
+    -------
+    FailedAttempt or None
+        The record; None where that run has left no attempt that ended without a word.
+    """
+    error = HostOutOfMemoryError(
+        f"{said} It had {limit_gb:g} GB.",
+        remedy=f"Launch it again: it asks for more. To ask for more at once, set resources.{asset}.memory_gb.",
+        **{MEMORY_LIMIT_GB: limit_gb},
+    )
+    remove_dead_staging(store, recording, asset, run_id=run_id)
+    record = next(reversed(failed_attempts(store, recording, asset, run_id=run_id)), None)
+    if record is None or not isinstance(record.error, SorterCrashedError | StepCrashedError | HostOutOfMemoryError):
+        return None
+    return replace_error(store, record, error)
 
 
 def _salvage(

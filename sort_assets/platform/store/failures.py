@@ -162,6 +162,21 @@ def failed_attempts(store: Store, recording: str, asset: str, *, run_id: str | N
     return sorted(found, key=lambda record: (record.attempt if run_id else 0, record.version))
 
 
+def replace_error(store: Store, record: FailedAttempt, error: SortAssetsError) -> FailedAttempt:
+    """Correct what a failed attempt died of, where somebody else knows better; its log excerpt stays.
+
+    Raises
+    ------
+    OSError
+        When the record can't be written.
+    """
+    error.log_excerpt = error.log_excerpt or record.error.log_excerpt
+    corrected = record.model_copy(update={"failure": error.to_dict()})
+    folder = failure_folder(store, record.recording, record.asset, record.version)
+    write_atomically(folder / FAILURE_NAME, corrected.model_dump_json(indent=1))
+    return corrected
+
+
 def was_made_good(store: Store, failed: FailedAttempt) -> bool:
     """Whether a success of the same asset followed: of the same run, which ends with its success, or begun later."""
     current = store.summary(failed.recording, failed.asset)

@@ -4,6 +4,7 @@ import pytest
 
 from sort_assets.config import ExecutionConfig
 from sort_assets.errors import (
+    MEMORY_LIMIT_GB,
     BadChannelsError,
     DeviceOutOfMemoryError,
     DiskFullError,
@@ -33,6 +34,7 @@ def of(kind: type[SortAssetsError]) -> SortAssetsError:
 
 
 GPU, HOST = of(DeviceOutOfMemoryError), of(HostOutOfMemoryError)
+ENDED = HostOutOfMemoryError("Slurm job 7 is OUT_OF_MEMORY.", remedy="Launch it again.", **{MEMORY_LIMIT_GB: 16})
 TIMEOUT, CRASH, STEP = of(SorterTimeoutError), of(SorterCrashedError), of(StepCrashedError)
 
 
@@ -133,3 +135,16 @@ def test_no_retries_are_no_retries() -> None:
 
     assert not decide_retry(GPU, [], none, reduced=True).retry
     assert not decide_retry(CRASH, [], none, reduced=True).retry
+
+
+def test_after_an_engine_ended_it_for_memory_a_step_gets_more_instead_of_taking_less() -> None:
+    decision = decide_retry(ENDED, [], EXECUTION, reduced=False)
+
+    assert decision.retry
+    assert "asks the engine for more" in decision.reason
+    assert failures_to_reduce_after([ENDED, HOST]) == [HOST]
+
+
+def test_more_memory_is_asked_for_as_often_as_less_is_taken() -> None:
+    assert decide_retry(ENDED, [ENDED], EXECUTION, reduced=True).retry
+    assert not decide_retry(ENDED, [ENDED, HOST], EXECUTION, reduced=True).retry

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sort_assets.errors import HostOutOfMemoryError, SorterTimeoutError, StepCrashedError
-from sort_assets.platform.store.dead_staging import leftovers, living_staging, remove_dead_staging
+from sort_assets.errors import MEMORY_LIMIT_GB, HostOutOfMemoryError, SorterTimeoutError, StepCrashedError
+from sort_assets.platform.store.dead_staging import (
+    leftovers,
+    living_staging,
+    record_out_of_memory,
+    remove_dead_staging,
+)
 from sort_assets.platform.store.failures import failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.store import Store
 from sort_assets.running.audit import AuditLog
@@ -35,6 +40,31 @@ def test_a_killed_sort_is_remembered_by_the_next_attempt_of_its_run(tmp_path: Pa
     assert error.remedy
     assert (attempt.attempt, attempt.retried, attempt.scaled) == (2, True, {})
     assert before - timedelta(seconds=1) <= attempt.time <= datetime.now(UTC)
+
+
+def test_what_an_engine_says_of_the_end_counts_more_than_that_it_was_sudden(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    killed_writer(store, "sorting", tmp_path / "files", SORT, run_id="run", attempt=1)
+
+    record_out_of_memory(store, "rec", "sorting", run_id="run", limit_gb=16, said="Slurm job 7 is OUT_OF_MEMORY.")
+
+    (attempt,) = failed_attempts(store, "rec", "sorting", run_id="run")
+    assert type(attempt.error) is HostOutOfMemoryError
+    assert attempt.error.message == "Slurm job 7 is OUT_OF_MEMORY. It had 16 GB."
+    assert attempt.error.diagnostics == {MEMORY_LIMIT_GB: 16}
+    assert (attempt.attempt, attempt.retried) == (1, True)
+    assert attempt.error.log_excerpt == "starting\nclustering"
+
+
+def test_other_runs_and_other_failures_are_not_said_to_be_of_memory(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    killed_writer(store, "sorting", tmp_path / "files", SORT, run_id="another", attempt=1)
+
+    said = record_out_of_memory(store, "rec", "sorting", run_id="run", limit_gb=16, said="Its job is OUT_OF_MEMORY.")
+
+    assert said is None
+    (attempt,) = failed_attempts(store, "rec", "sorting")
+    assert type(attempt.error) is StepCrashedError
 
 
 def test_its_logs_are_kept_and_the_rest_is_not(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sort_assets.errors import (
-    MEMORY_LIMIT_GB,
     HostOutOfMemoryError,
     SortAssetsError,
     SorterCrashedError,
@@ -136,7 +135,7 @@ def record_out_of_memory(
     error = HostOutOfMemoryError(
         f"{said} It had {limit_gb:g} GB.",
         remedy=f"Launch it again: it asks for more. To ask for more at once, set resources.{asset}.memory_gb.",
-        **{MEMORY_LIMIT_GB: limit_gb},
+        memory_limit_gb=limit_gb,
     )
     remove_dead_staging(store, recording, asset, run_id=run_id)
     record = next(reversed(failed_attempts(store, recording, asset, run_id=run_id)), None)

@@ -155,6 +155,11 @@ class Environment(BaseSettings):
         "for each. By default all that the process may use.",
     )
 
+    @property
+    def runs_are_slurm_jobs(self) -> bool:
+        """Whether run workers start in jobs of Slurm."""
+        return self.engine == "slurm" and self.slurm_jobs != "gpu_steps"
+
 
 def read_environment() -> Environment:
     """What the environment says now.

@@ -28,8 +28,7 @@ class EngineRunLauncher(RunLauncher, ConfigurableClass):
         config_value: Any,  # noqa: ARG003
     ) -> RunLauncher:
         """Slurm's launcher where runs are its jobs; else Dagster's own, and the executor starts steps on the nodes."""
-        environment = read_environment()
-        if environment.engine != "slurm" or environment.slurm_jobs == "gpu_steps":
+        if not read_environment().runs_are_slurm_jobs:
             return dg.DefaultRunLauncher(inst_data)
         slurm = importlib.import_module("sort_assets.platform.engines.slurm.run_launcher")
         return cast(RunLauncher, slurm.SlurmRunLauncher(inst_data))

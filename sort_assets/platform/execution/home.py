@@ -21,12 +21,16 @@ from sort_assets.platform.execution.database_wait import wait_shortly_for_databa
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.execution.gpu_choice import large_enough
-from sort_assets.platform.execution.instance import refuse_temporary_instance
+from sort_assets.platform.execution.instance import SETTINGS, refuse_other_engine, refuse_temporary_instance
 
-SETTINGS = "dagster.yaml"
 WORKSPACE = "workspace.yaml"
 _RECORDINGS_PER_GPU = 2
-_GENERATED = "# Written by `sort-assets up` for the GPUs of this machine; without this line, it is left as it is.\n"
+_GENERATED = "# Written by `sort-assets up`"
+_FIRST_LINE = f"{_GENERATED} for the GPUs and the engine; without this line, it is left as it is.\n"
+_RETRIES_ELSEWHERE = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
+"""Of runs whose worker or node has died; a step that fails is retried by rules of its own."""
+_IN_SLURMS_QUEUE_S = 60 * 24 * 3600
+"""Two months: how long a job waits is Slurm's affair, and waiting is no failure."""
 
 
 def load_environment() -> None:
@@ -77,7 +81,8 @@ def prepare_home() -> Roots:
     Raises
     ------
     InstanceError
-        When a variable is missing, or recordings and results are to lie within each other.
+        When a variable is missing, recordings and results are to lie within each other, or a person's settings in the
+        home don't allow what the environment asks for.
     """
     roots = Roots.from_environment()
     _refuse_overlap(roots)
@@ -89,7 +94,9 @@ def prepare_home() -> Roots:
             continue
         (home / name).unlink(missing_ok=True)  # a link to a checkout or an environment that is gone
         (home / name).symlink_to(settings_file(name))
+    _follow_engine(home / SETTINGS)
     with open_instance() as instance:
+        refuse_other_engine(instance)
         instance.get_runs(limit=1)
         instance.get_dynamic_partitions("")  # any name: this opens the database of partitions
         instance.event_log_storage.get_pool_limits()
@@ -131,13 +138,21 @@ def dagster_home() -> Path:
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
-    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number."""
-    try:
-        slots = max(1, len(large_enough(find_gpus(), ExecutionConfig().min_gpu_memory_gb)))
-    except GpuDriverError:
-        slots = 1
+    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number.
+
+    `SORT_ASSETS_GPUS` says how many there are where an engine has them.
+    """
+    asked = read_environment().gpus
+    slots = max(1, _usable_gpus() if asked is None else asked)
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
     return slots
+
+
+def _usable_gpus() -> int:
+    try:
+        return len(large_enough(find_gpus(), ExecutionConfig().min_gpu_memory_gb))
+    except GpuDriverError:
+        return 0
 
 
 def allow_runs_for(sorts: int) -> None:
@@ -151,24 +166,52 @@ def allow_runs_for(sorts: int) -> None:
     sorts : int
         How many run at the same time, as `size_gpu_pool` returned it.
     """
+    settings = dagster_home() / SETTINGS
+    if _is_ours(settings):
+        of_recordings, _ = _runs_allowed(settings_file(SETTINGS))
+        _write_settings(settings, max(0, _RECORDINGS_PER_GPU * (sorts + 1) - of_recordings))
+
+
+def _is_ours(settings: Path) -> bool:
+    """Whether the settings in a home are a link to ours, or a copy that we wrote."""
+    return settings.samefile(settings_file(SETTINGS)) or settings.read_text(encoding="utf-8").startswith(_GENERATED)
+
+
+def _follow_engine(settings: Path) -> None:
+    """Give a home what the engine needs, or what this version has; how many runs it allows stays."""
+    if _is_ours(settings) and (not settings.is_symlink() or read_environment().engine != "local"):
+        _, allowed = _runs_allowed(settings)
+        _, usual = _runs_allowed(settings_file(SETTINGS))
+        _write_settings(settings, max(0, allowed - usual))
+
+
+def _runs_allowed(settings: Path) -> tuple[int, int]:
+    """How many runs settings of ours allow at a time: of recordings, and in all."""
     from ruamel.yaml import YAML
 
-    settings, installed, yaml = dagster_home() / SETTINGS, settings_file(SETTINGS), YAML()
-    ours = settings.samefile(installed) or settings.read_text(encoding="utf-8").startswith(_GENERATED)
-    if not ours:
-        return
-    content = yaml.load(installed.read_text(encoding="utf-8"))
-    runs = content["concurrency"]["runs"]
-    (of_recordings,) = runs["tag_concurrency_limits"]
-    more = _RECORDINGS_PER_GPU * (sorts + 1) - of_recordings["limit"]
+    runs = YAML(typ="safe").load(settings.read_text(encoding="utf-8"))["concurrency"]["runs"]
+    return int(runs["tag_concurrency_limits"][0]["limit"]), int(runs["max_concurrent_runs"])
+
+
+def _write_settings(settings: Path, more_runs: int) -> None:
+    """Put a link to our settings into a home, or a copy where it has to differ."""
+    from ruamel.yaml import YAML
+
+    yaml, installed, environment = YAML(), settings_file(SETTINGS), read_environment()
     written = settings.with_name(f".{SETTINGS}.{os.getpid()}")
-    if more <= 0:
+    if not more_runs and environment.engine == "local":
         written.symlink_to(installed)
     else:
-        of_recordings["limit"] += more
-        runs["max_concurrent_runs"] += more
+        content = yaml.load(installed.read_text(encoding="utf-8"))
+        runs = content["concurrency"]["runs"]
+        runs["tag_concurrency_limits"][0]["limit"] += more_runs
+        runs["max_concurrent_runs"] += more_runs
+        if environment.engine != "local":
+            content["run_retries"] = _RETRIES_ELSEWHERE
+        if environment.runs_are_slurm_jobs:
+            content["run_monitoring"]["start_timeout_seconds"] = _IN_SLURMS_QUEUE_S
         with written.open("w", encoding="utf-8") as file:
-            file.write(_GENERATED)
+            file.write(_FIRST_LINE)
             yaml.dump(content, file)
     written.replace(settings)
 

@@ -1,12 +1,18 @@
 """What a Dagster instance must provide before results are entrusted to it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from sort_assets.config.settings import ENGINE_VARIABLE, POSTGRES_VARIABLE, read_environment
 from sort_assets.errors import InstanceError
 from sort_assets.platform.execution.executor import GPU_POOL
 
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData  # what an instance's reference consists of, without a public name
+
+SETTINGS = "dagster.yaml"
 _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
@@ -26,9 +32,43 @@ def refuse_temporary_instance(instance: dg.DagsterInstance) -> None:
         )
 
 
+def refuse_other_engine(instance: dg.DagsterInstance) -> None:
+    """Refuse an instance with which runs would go elsewhere than the environment says.
+
+    Raises
+    ------
+    InstanceError
+        When a person's `dagster.yaml` names other classes than ours.
+    """
+    lacking = _missing_for_engine(instance)
+    if lacking:
+        raise InstanceError(
+            f"The {SETTINGS} of '{instance.root_directory}' lacks what the environment asks for: {'; '.join(lacking)}.",
+            remedy=f"Replace it by sort_assets' {SETTINGS}, or add its entries `storage`, `run_launcher` and "
+            f"`compute_logs`; or unset {ENGINE_VARIABLE} and {POSTGRES_VARIABLE}.",
+        )
+
+
+def _missing_for_engine(instance: dg.DagsterInstance) -> list[str]:
+    """The entries of sort_assets' `dagster.yaml` that an instance lacks for the engine, each with its consequence."""
+    environment, reference = read_environment(), instance.get_ref()
+    missing = []
+    if environment.postgres_url is not None and _is(reference.storage_data, "DagsterSqliteStorage"):
+        missing.append(f"it has no `storage` of sort_assets, so that {POSTGRES_VARIABLE} is not used")
+    if environment.runs_are_slurm_jobs and _is(reference.run_launcher_data, "DefaultRunLauncher"):
+        missing.append("it has no `run_launcher` of sort_assets, so that all runs would start on this host")
+    if environment.engine != "local" and _is(reference.compute_logs_data, "LocalComputeLogManager"):
+        missing.append("it has no `compute_logs` of sort_assets, so that the output of steps would stay on other hosts")
+    return missing
+
+
+def _is(part: "ConfigurableClassData | None", class_name: str) -> bool:
+    return part is not None and part.class_name == class_name
+
+
 def missing_settings(instance: dg.DagsterInstance) -> list[str]:
     """The settings of sort_assets' `dagster.yaml` that an instance lacks, each with its consequence."""
-    missing = []
+    missing = _missing_for_engine(instance)
     limited = {info.name for info in instance.event_log_storage.get_pool_limits()}
     if GPU_POOL not in limited and instance.global_op_concurrency_default_limit is None:
         missing.append(f"the pool '{GPU_POOL}' has no limit, so sorts of several runs would start at once")

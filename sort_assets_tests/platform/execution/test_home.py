@@ -86,6 +86,98 @@ def test_as_many_recordings_are_in_progress_as_the_gpus_need(checkout: Path) -> 
     assert limits() == (4, 6)
 
 
+def test_gpus_that_an_engine_has_are_those_that_the_environment_names(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    monkeypatch.setenv("SORT_ASSETS_GPUS", "7")
+
+    with open_instance() as instance:
+        slots = size_gpu_pool(instance)
+        pools = instance.event_log_storage.get_pool_limits()
+
+    assert slots == 7
+    assert [(pool.name, pool.limit) for pool in pools] == [("gpu", 7)]
+
+
+def test_a_home_follows_the_engine_and_comes_back(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    allow_runs_for(4)
+    settings = checkout / "data/dagster/dagster.yaml"
+
+    monkeypatch.setenv("SORT_ASSETS_ENGINE", "slurm")
+    prepare_home()
+
+    with open_instance() as instance:
+        assert instance.run_monitoring_start_timeout_seconds > 30 * 24 * 3600  # a job waits in Slurm's queue for days
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 2
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+    assert limits() == (10, 12)
+
+    monkeypatch.setenv("SORT_ASSETS_SLURM_JOBS", "gpu_steps")  # run workers start on this host
+    prepare_home()
+
+    with open_instance() as instance:
+        assert instance.run_monitoring_start_timeout_seconds == 180
+
+    monkeypatch.delenv("SORT_ASSETS_ENGINE")
+    prepare_home()
+
+    with open_instance() as instance:
+        assert not instance.run_retries_enabled
+    assert limits() == (10, 12)
+    allow_runs_for(1)
+    assert settings.is_symlink()
+
+
+def test_a_copy_that_an_earlier_version_wrote_follows_this_one(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    settings = checkout / "data/dagster/dagster.yaml"
+    old = settings.read_text().replace("_runs: 6", "_runs: 12").replace("limit: 4", "limit: 10")
+    begin, end = old.index("storage:\n"), old.index("concurrency:")
+    settings.unlink()
+    first = "# Written by `sort-assets up` for the GPUs of this machine; without this line, it is left as it is.\n"
+    settings.write_text(first + old[:begin] + old[end:])
+
+    prepare_home()
+
+    assert "InstanceStorage" in settings.read_text()
+    assert limits() == (10, 12)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "lack"),
+    [
+        ("SORT_ASSETS_POSTGRES_URL", "postgresql://lab:hunter2@localhost/dagster", "no `storage`"),
+        ("SORT_ASSETS_ENGINE", "slurm", "no `run_launcher`"),
+        ("SORT_ASSETS_ENGINE", "ray", "no `compute_logs`"),
+    ],
+)
+def test_settings_of_a_person_that_lack_what_the_environment_asks_for_are_refused(
+    variable: str, value: str, lack: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    (checkout / "data/dagster").mkdir(parents=True)
+    (checkout / "data/dagster/dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    prepare_home()  # without an engine, such settings are valid
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(InstanceError, match=rf"{lack} of sort_assets.*Remedy: Replace it by") as caught:
+        prepare_home()
+
+    assert "hunter2" not in str(caught.value)
+    with open_instance() as instance:
+        assert any(lack in one for one in missing_settings(instance))
+
+
 def test_settings_of_a_person_are_left_alone(checkout: Path) -> None:
     write_environment(checkout, checkout / "data")
     load_environment()

@@ -14,7 +14,7 @@ from sort_assets.platform.automation.digest import morning_digest, send_digest
 from sort_assets.platform.automation.failed_run_notifications import recording_failed
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.automation.summary import results_changed
-from sort_assets.platform.engines.executor import chosen_executor
+from sort_assets.platform.engines.executor import chosen_executor, engine_sensors
 from sort_assets.platform.pipeline.assets import pipeline_assets
 from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, raw_recording, recordings_root
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
@@ -46,7 +46,7 @@ defs = dg.Definitions(
         *map(_linked_to_code, [*pipeline_assets(), units_across_recordings]),
     ],
     jobs=[sort_recording, sort_again, curate_again, send_digest, summarize_units],
-    sensors=[new_recordings, recording_failed, stale_recordings, results_changed],
+    sensors=[new_recordings, recording_failed, stale_recordings, results_changed, *engine_sensors()],
     schedules=[morning_digest],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},
     executor=chosen_executor(),

@@ -106,6 +106,10 @@ class DatabaseError(InstanceError, ConnectionError):
     """The PostgreSQL database of the Dagster instance can't be used: out of reach, or access is refused."""
 
 
+class NodeSetupError(EngineError):
+    """A node lacks what a job needs: the store, the environment, the right versions, or the database."""
+
+
 class RecordingError(SortAssetsError):
     """The recording itself is the problem; trying again does not help."""
 
@@ -268,6 +272,14 @@ class StepCrashedError(OutOfResourcesError):
 
 class LostLockError(StepCrashedError):
     """The file server dropped a lock of this process, in whose place another may work: nothing is published."""
+
+
+class JobLostError(OutOfResourcesError):
+    """The job of a run ended without a word: its node was lost, it was preempted, or its process was killed."""
+
+
+class TimeLimitError(OutOfResourcesError, TimeoutError):
+    """The engine ended a job at its time limit."""
 
 
 class RecordingBusyError(SortAssetsError, RuntimeError):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sort_assets.config.section import PositiveFloat, Section
+from sort_assets.config.section import Parameters, PositiveFloat, Section
 
 
 class StepResources(Section):
@@ -46,4 +46,9 @@ class ResourcesConfig(Section):
     run: StepResources = Field(
         StepResources(),
         description="What a run asks for that is one job of the engine (Slurm), in place of what its steps need.",
+    )
+    slurm: Parameters = Field(
+        {},
+        description="Options of `sbatch` by their long names, such as `{partition: gpu}`; they take precedence over "
+        "those of SORT_ASSETS_SLURM_OPTIONS.",
     )

@@ -30,6 +30,9 @@ DATABASE_WAIT_VARIABLE = "SORT_ASSETS_DATABASE_WAIT_S"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
 SLURM_JOBS_VARIABLE = "SORT_ASSETS_SLURM_JOBS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
+SLURM_OPTIONS_VARIABLE = "SORT_ASSETS_SLURM_OPTIONS"
+SLURM_SETUP_VARIABLE = "SORT_ASSETS_SLURM_SETUP"
+SLURM_PREFIX_VARIABLE = "SORT_ASSETS_SLURM_PREFIX"
 CORES_VARIABLE = "SORT_ASSETS_CORES"
 
 Engine = Literal["local", "slurm", "ray", "kubernetes"]
@@ -153,6 +156,23 @@ class Environment(BaseSettings):
         validation_alias=CORES_VARIABLE,
         description="How many cores of a host a step uses at most; an engine that starts steps on other hosts sets it "
         "for each. By default all that the process may use.",
+    )
+    slurm_options: str = Field(
+        "",
+        validation_alias=SLURM_OPTIONS_VARIABLE,
+        description="Options of `sbatch` for every job, such as `--partition=gpu --account=neuro`.",
+    )
+    slurm_setup: Path | None = Field(
+        None,
+        validation_alias=SLURM_SETUP_VARIABLE,
+        description="Path, on the nodes, of a file that the shell of every Slurm job sources first: it may load "
+        "modules, and set variables such as SORT_ASSETS_STORE where a node has other paths, or SORT_ASSETS_PYTHON "
+        "where its Python is elsewhere.",
+    )
+    slurm_prefix: str = Field(
+        "",
+        validation_alias=SLURM_PREFIX_VARIABLE,
+        description="Words before each of Slurm's commands, such as `ssh login`, where they are not on this host.",
     )
 
     @property

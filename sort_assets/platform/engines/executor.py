@@ -41,12 +41,25 @@ def chosen_executor() -> dg.ExecutorDefinition:
             from dagster_k8s import k8s_job_executor
 
             return locked(k8s_job_executor)
+        if engine == "slurm":
+            from sort_assets.platform.engines.slurm.run_worker import run_worker_executor
+
+            return run_worker_executor
     except ImportError as missing:
         raise InstanceError(
             f"{ENGINE_VARIABLE} is '{engine}', and a package that this engine needs is not installed: {missing}.",
             remedy=f"Install it, on every host: pip install 'sort-assets[{engine}]'.",
         ) from missing
-    return local_executor  # with Slurm, a run is one job, whose steps are processes on its node
+    return local_executor
+
+
+def engine_sensors() -> list[dg.SensorDefinition]:
+    """The sensors that the engine needs which the environment names: one that follows jobs, with Slurm."""
+    if os.environ.get(ENGINE_VARIABLE) != "slurm":
+        return []
+    from sort_assets.platform.engines.slurm.run_watch import slurm_jobs
+
+    return [slurm_jobs]
 
 
 class _RemoteStepsExecutor(LockedRunExecutor):

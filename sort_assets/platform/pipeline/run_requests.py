@@ -42,12 +42,12 @@ class RunRequests:
         Where the settings can't be resolved, that is what is declared: the step itself says what is wrong.
         """
         shape = None if step_key not in PIPELINE else self._shape
-        return needs_of_step(step_key, self._settings, shape, self._failures(step_key))
+        return needs_of_step(step_key, self.settings, shape, self._failures(step_key))
 
     def of_run(self) -> StepNeeds:
         """What the run asks for when it is one job of the engine."""
         assets = self.assets
-        return needs_of_run(assets, self._settings, self._shape, {asset: self._failures(asset) for asset in assets})
+        return needs_of_run(assets, self.settings, self._shape, {asset: self._failures(asset) for asset in assets})
 
     @property
     def recording(self) -> str | None:
@@ -68,7 +68,8 @@ class RunRequests:
         return tuple(asset for asset in PIPELINE if asset in steps)
 
     @cached_property
-    def _settings(self) -> ResolvedConfig:
+    def settings(self) -> ResolvedConfig:
+        """The recording's; the defaults where they can't be resolved, for the step itself says what is wrong."""
         resources = cast("dict[str, Any]", self.run.run_config.get("resources") or {})
         asked = resources.get("backend", {}).get("config") or {}
         if self.recording is None:
@@ -85,7 +86,7 @@ class RunRequests:
         if self.recording is None:
             return None
         roots = Roots.from_environment()
-        return recording_shape(self.instance, roots, self.recording, self._settings.config.recording)
+        return recording_shape(self.instance, roots, self.recording, self.settings.config.recording)
 
     def _failures(self, asset: str) -> Sequence[SortAssetsError]:
         if self.recording is None:

@@ -10,7 +10,7 @@ from sort_assets.errors import EngineError, EngineUnavailableError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands
 from sort_assets_tests.fixtures.slurm_cluster import SlurmCluster
 
-SCRIPT = "#!/bin/bash\nsleep 30\n"
+SCRIPT = "#!/bin/bash\n#SBATCH --output=/dev/null\nsleep 30\n"
 
 
 @pytest.fixture

@@ -1,0 +1,205 @@
+"""What the end of a job means for its run: which failure it is, what to do about it, and whether to try again."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sort_assets.errors import (
+    MEMORY_LIMIT_GB,
+    HostOutOfMemoryError,
+    JobLostError,
+    NodeSetupError,
+    SortAssetsError,
+    TimeLimitError,
+)
+from sort_assets.platform.engines.slurm.commands import SlurmJob
+from sort_assets.platform.engines.slurm.job_script import NodeLack
+
+_EXCERPT_LINES = 25
+_ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
+}  # fmt: skip
+"""The states in which a job is over; any other one, also of a later version of Slurm, may still change."""
+_LOST = {
+    "BOOT_FAIL": "its node could not be started",
+    "LAUNCH_FAILED": "its node could not start it",
+    "NODE_FAIL": "its node failed, or was cut off from Slurm",
+    "PREEMPTED": "a job with a higher priority took its place",
+    "RECONFIG_FAIL": "its node could not be configured",
+    "REVOKED": "another cluster of the federation took it over",
+}
+_SIGKILL = 9
+_LACKS: Mapping[int, tuple[str, str]] = {
+    NodeLack.SETUP: (
+        "the setup script is not there, can't be read, or failed",
+        "Put the file that SORT_ASSETS_SLURM_SETUP names at the same path on every node, and try `. FILE` there.",
+    ),
+    NodeLack.STORE: (
+        "the store is not mounted, or another folder is in its place",
+        "Mount it there. Where it has another path on the node, set SORT_ASSETS_STORE in the setup script "
+        "(SORT_ASSETS_SLURM_SETUP).",
+    ),
+    NodeLack.LOG: (
+        "the store can't be written to",
+        "Mount it for writing, and let the user of the job write to it.",
+    ),
+    NodeLack.RECORDINGS: (
+        "the recordings are not mounted",
+        "Mount them there. Where they have another path on the node, set SORT_ASSETS_RECORDINGS in the setup script "
+        "(SORT_ASSETS_SLURM_SETUP).",
+    ),
+    NodeLack.ENVIRONMENT: (
+        "there is no Python with sort_assets",
+        "Install sort_assets there as on the control host. Where its Python has another path on the node, set "
+        "SORT_ASSETS_PYTHON in the setup script (SORT_ASSETS_SLURM_SETUP).",
+    ),
+    NodeLack.VERSION: (
+        "sort_assets or Dagster has another version than on the control host",
+        "Install the same versions on every node.",
+    ),
+    NodeLack.DATABASE: (
+        "the database of the Dagster instance is not named",
+        "Set SORT_ASSETS_POSTGRES_URL on the control host and, when Slurm's commands go through "
+        "SORT_ASSETS_SLURM_PREFIX, in the setup script: files in the home can't be reached from a node.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended whose run has not.
+
+    Attributes
+    ----------
+    error : SortAssetsError or None
+        The failure; None where somebody cancelled the job.
+    message : str
+        What happened, with the remedy.
+    try_again : bool
+        Whether the run may succeed when it is tried again.
+    unfit_node : str
+        A node on which it must not be tried again; empty where there is none.
+    """
+
+    error: SortAssetsError | None
+    message: str
+    try_again: bool = False
+    unfit_node: str = ""
+
+
+def is_over(job: SlurmJob) -> bool:
+    """Whether a job has ended for good."""
+    return job.state in _ENDED
+
+
+def end_of_job(
+    job: SlurmJob, details: Mapping[str, str], *, log: str, made_progress: bool, forgotten: bool = False
+) -> JobEnd:
+    """How a job ended.
+
+    Parameters
+    ----------
+    job : SlurmJob
+        As `squeue` shows it; when Slurm has forgotten it, with what is known of it.
+    details : mapping of str to str
+        What `scontrol` says of it, by field.
+    log : str
+        What the job wrote.
+    made_progress : bool
+        Whether a step of the run succeeded.
+    forgotten : bool
+        Whether Slurm remembers the job no more.
+    """
+    where = f"Slurm job {job.job}{f' on {job.node}' if job.node else ''}"
+    excerpt = "\n".join(log.splitlines()[-_EXCERPT_LINES:])
+    if job.state == "CANCELLED" and not forgotten:
+        return JobEnd(None, f"{where} was cancelled from outside (scancel).")
+    if forgotten:
+        return _failure(_forgotten(where, excerpt), try_again=True)
+    if job.state in ("TIMEOUT", "DEADLINE"):
+        return _failure(_too_long(where, details, excerpt), try_again=made_progress)
+    status, killed_by = _exit_code(details)
+    if job.state == "OUT_OF_MEMORY" or (job.state == "FAILED" and killed_by == _SIGKILL):
+        return _failure(_out_of_memory(where, job, details, excerpt), try_again=True)
+    if job.state in _LOST or status == NodeLack.FIRST_START:
+        reason = _LOST.get(job.state, "Slurm had ended it and started it again, which this job does not do")
+        return _failure(_lost(where, reason, job, excerpt), try_again=True)
+    if job.state == "FAILED" and status in _LACKS:
+        return _failure(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
+    ended = f"its process was ended by signal {status - 128}" if status > 128 else f"it ended with status {status}"
+    return _failure(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
+
+
+def _failure(error: SortAssetsError, *, try_again: bool, unfit_node: str = "") -> JobEnd:
+    return JobEnd(error, f"{type(error).__name__}: {error}", try_again, unfit_node)
+
+
+def _forgotten(where: str, excerpt: str) -> JobLostError:
+    return JobLostError(
+        f"{where}: Slurm does not know the job any more, and the run has not ended.",
+        remedy="Look at the end of the job's log. Slurm forgets a job MinJobAge seconds after its end (slurm.conf), "
+        "and all jobs when its controller lost its state.",
+        log_excerpt=excerpt,
+    )
+
+
+def _too_long(where: str, details: Mapping[str, str], excerpt: str) -> TimeLimitError:
+    limit = details.get("TimeLimit", "")
+    return TimeLimitError(
+        f"{where} was ended at its time limit{f' of {limit}' if limit else ''}.",
+        remedy="Raise resources.run.time_limit_h for this recording, its rule or preset, or `--time` in "
+        "SORT_ASSETS_SLURM_OPTIONS, up to what the partition allows (`sinfo -o '%P %l'`); then re-execute the run from "
+        "failure, which keeps the steps that succeeded.",
+        log_excerpt=excerpt,
+        time_limit=limit,
+    )
+
+
+def _out_of_memory(where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str) -> HostOutOfMemoryError:
+    limit_gb = _memory_gb(details)
+    diagnostics: dict[str, Any] = {MEMORY_LIMIT_GB: limit_gb} if limit_gb else {}
+    amount = f" of {limit_gb:.3g} GB" if limit_gb else ""
+    happened = (
+        f"{where} took more memory than its request{amount}"
+        if job.state == "OUT_OF_MEMORY"
+        else f"{where} was killed by signal 9, as Slurm and the kernel do with a job that takes more memory than its "
+        f"request{amount}"
+    )
+    return HostOutOfMemoryError(
+        f"{happened}.",
+        remedy="The next attempt asks for twice as much. Where it needs still more, raise resources.run.memory_gb for "
+        "this recording, its rule or preset, or lower execution.n_jobs.",
+        log_excerpt=excerpt,
+        **diagnostics,
+    )
+
+
+def _lost(where: str, reason: str, job: SlurmJob, excerpt: str) -> JobLostError:
+    said = f" Slurm's reason is {job.reason}." if job.reason and job.reason != "None" else ""
+    return JobLostError(
+        f"{where} is lost ({job.state}): {reason}.{said}",
+        remedy="Look at the job's log, and whether the node is up (`sinfo -R`). The run is tried again by itself, "
+        "unless it was tried too often.",
+        log_excerpt=excerpt,
+    )
+
+
+def _unfit(where: str, lack: str, remedy: str, excerpt: str) -> NodeSetupError:
+    return NodeSetupError(f"{where} could not begin: {lack}.", remedy=remedy, log_excerpt=excerpt)
+
+
+def _exit_code(details: Mapping[str, str]) -> tuple[int, int]:
+    """Exit status of the script, and the signal that ended it."""
+    match = re.fullmatch(r"(\d+):(\d+)", details.get("ExitCode", ""))
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _memory_gb(details: Mapping[str, str]) -> float | None:
+    """The job's memory on its node in GB of 1e9 bytes."""
+    for field in ("ReqTRES", "AllocTRES", "TRES"):
+        match = re.search(r"\bmem=([\d.]+)([KMGT]?)", details.get(field, ""))
+        if match:
+            return float(match[1]) * float(1024 ** ("KMGT".index(match[2] or "M") + 1)) / 1e9
+    return None

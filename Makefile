@@ -19,7 +19,7 @@ export OMP_NUM_THREADS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := demo
-.PHONY: install demo up lint docs test-fast test test-all system
+.PHONY: install demo up lint docs test-fast test test-all soak system
 
 install: $(STAMP) $(TORCH_STAMP)
 
@@ -67,6 +67,12 @@ test: system test-fast
 # Before a release, or before an issue is called resolved: also every sorter on every format, and the rarest faults.
 test-all: test
 	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
+
+# Recordings arrive for an hour while processes are killed and the database is cut, at random. What became of them is in
+# the table that it prints at the end, also after Ctrl-C. SOAK_OPTIONS: see `python -m sort_assets_tests.soak --help`.
+soak: SOAK_MINUTES ?= 60
+soak: system install
+	$(BIN)/python -m sort_assets_tests.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED)) $(SOAK_OPTIONS)
 
 # Some tests need a browser, a clock that can be made to jump, a compiler for the libraries that stand for a GPU's
 # driver, a PostgreSQL, or a Slurm. They are installed only where that is this system's way and we may.

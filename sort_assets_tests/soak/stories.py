@@ -1,0 +1,106 @@
+"""What the event log tells of each run of a soak."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
+from sort_assets.platform.pipeline.partitions import PARTITION_TAG
+
+_ENDS = {
+    dg.DagsterEventType.RUN_SUCCESS: dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterEventType.RUN_FAILURE: dg.DagsterRunStatus.FAILURE,
+    dg.DagsterEventType.RUN_CANCELED: dg.DagsterRunStatus.CANCELED,
+}
+_TROUBLE = {
+    dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.RUN_CANCELING,
+    dg.DagsterEventType.RUN_CANCELED,
+}
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """A materialization of a run.
+
+    Attributes
+    ----------
+    asset, version : str
+    at : float
+    after_end : bool
+        Whether the run had ended before.
+    """
+
+    asset: str
+    version: str
+    at: float
+    after_end: bool
+
+
+@dataclass
+class RunStory:
+    """What the event log tells of a run.
+
+    Attributes
+    ----------
+    run_id, key : str
+    job : str
+    status : dg.DagsterRunStatus
+    starts : int
+        How often it started.
+    ends : list of dg.DagsterRunStatus
+        What each of its ends says, in their order.
+    ended_at : float or None
+        When it ended first.
+    trouble : list of float
+        When something was noticed: a retry, a failure, a cancellation.
+    retries : int
+        How often a step was tried again.
+    materialized : list of Materialized
+    """
+
+    run_id: str
+    key: str
+    job: str
+    status: dg.DagsterRunStatus
+    starts: int = 0
+    ends: list[dg.DagsterRunStatus] = field(default_factory=list)
+    ended_at: float | None = None
+    trouble: list[float] = field(default_factory=list)
+    retries: int = 0
+    materialized: list[Materialized] = field(default_factory=list)
+
+
+def read_stories(instance: dg.DagsterInstance) -> dict[str, RunStory]:
+    """The stories of all runs, by run id, oldest first."""
+    return {run.run_id: _story(instance, run) for run in reversed(instance.get_runs())}
+
+
+def _story(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunStory:
+    story = RunStory(run.run_id, run.tags.get(PARTITION_TAG, ""), run.job_name, run.status)
+    for entry in instance.all_logs(run.run_id):
+        event = entry.dagster_event
+        if event is None:
+            continue
+        if event.event_type == dg.DagsterEventType.RUN_START:
+            story.starts += 1
+        if event.event_type in _TROUBLE:
+            story.trouble.append(entry.timestamp)
+        if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
+            story.retries += 1
+        if event.event_type in _ENDS:
+            story.ends.append(_ENDS[event.event_type])
+            story.ended_at = story.ended_at or entry.timestamp
+        if event.is_step_materialization:
+            story.materialized += _materialized(event, entry.timestamp, after_end=story.ended_at is not None)
+    return story
+
+
+def _materialized(event: dg.DagsterEvent, at: float, *, after_end: bool) -> Iterator[Materialized]:
+    one = event.step_materialization_data.materialization
+    version = one.metadata.get(VERSION_METADATA)
+    if version is not None:
+        yield Materialized(one.asset_key.to_user_string(), str(version.value), at, after_end)

@@ -1,0 +1,191 @@
+"""A soak from beginning to end: the storm, the calm after it, `retry-failed` once, and the table."""
+
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+
+from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
+from sort_assets.platform.execution.home import prepare_home
+from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.soak import soak_sorter
+from sort_assets_tests.soak.arrivals import Arrivals
+from sort_assets_tests.soak.checks import check_all
+from sort_assets_tests.soak.databases import Database, database
+from sort_assets_tests.soak.disk import SmallDisk, small_disk
+from sort_assets_tests.soak.faults import Injector
+from sort_assets_tests.soak.plan import CUT, EVERY_S, LOCAL_FAULTS, FaultKind, Plan, make_plan
+from sort_assets_tests.soak.recordings import Outcome, nothing_to_do, outcomes, sorts
+from sort_assets_tests.soak.service import Operator
+from sort_assets_tests.soak.soak_sorter import JOURNAL_VARIABLE
+from sort_assets_tests.soak.stories import read_stories
+from sort_assets_tests.soak.table import Results, first_lines
+
+_POLL_S = 0.5
+_CALM_S = 5.0
+_CALMS = 3
+"""Looks in a row at which there must be nothing to do."""
+_ENTRY_POINT = "[sort_assets.backends]\nsoak = soak_sorter:SoakBackend\n"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a soak does.
+
+    Attributes
+    ----------
+    minutes : float
+        How long recordings arrive and faults are injected.
+    recordings : int
+    seed : int
+    database : {"sqlite", "postgres"}
+    every_s : float
+        Mean time from one fault to the next.
+    sort_s : float
+        How long each sort takes.
+    settle_s : float
+        How long to wait, after the storm and again after `retry-failed`, until there is nothing to do.
+    kinds : tuple of FaultKind or None
+        Other faults than the engine's.
+    fill_disk : bool
+        Whether the store gets a small disk of its own.
+    """
+
+    minutes: float
+    recordings: int
+    seed: int
+    database: str = "sqlite"
+    every_s: float = EVERY_S
+    sort_s: float = 2.0
+    settle_s: float = 1200.0
+    kinds: tuple[FaultKind, ...] | None = None
+    fill_disk: bool = True
+
+    @property
+    def title(self) -> str:
+        """For the table."""
+        return (
+            f"local engine, {self.database}, seed {self.seed}, {self.recordings} recordings, {self.minutes:g} minutes"
+        )
+
+
+class Soak:
+    """A soak.
+
+    Parameters
+    ----------
+    options : Options
+    folder : Path
+        For its home, its logs and its table.
+    """
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self._options, self._folder = options, folder
+        self._began = time.monotonic()
+        self._log = (folder / "soak.log").open("a", encoding="utf-8")
+
+    def run(self) -> Results:
+        """Run it; also after an interrupt (Ctrl-C) there are results, and the table is written."""
+        with ExitStack() as held:
+            home = self._home(held)
+            data = held.enter_context(database(self._options.database, home))
+            home = replace(home, variables={**home.variables, **data.variables})
+            with home.environment():
+                prepare_home()
+            disk = held.enter_context(small_disk(home.roots.store, wanted=self._options.fill_disk))
+            plan = self._plan(data, disk)
+            arrivals = Arrivals(home.roots.recordings, len(plan.arrivals), self._options.sort_s)
+            instance = held.enter_context(home.instance())
+            operator = Operator(home, self._folder, self._plugin(), self._say)
+            injector = Injector(home, instance, plan.faults, data, disk, self._say)
+            before: list[Outcome] = []
+            is_whole = False
+            try:
+                self._weather(plan, operator, injector, arrivals)
+                self._say("the storm is over")
+                self._settle(home, instance, operator)
+                before = outcomes(home, instance, plan.arrivals)
+                self._say(home.command("sort-assets", "retry-failed").output.strip())
+                self._settle(home, instance, operator)
+                is_whole = True
+            except KeyboardInterrupt:
+                self._say("interrupted")
+            injector.end()
+            arrivals.end()
+            operator.end()
+            self._say(home.command("sort-assets", "gc").output.strip())
+            injector.write(self._folder)
+            stories, after = read_stories(instance), outcomes(home, instance, plan.arrivals)
+            results = Results(
+                title=self._options.title,
+                is_whole=is_whole,
+                injected=injector.injected,
+                stories=stories,
+                before=before,
+                after=after,
+                sorts=sorts(home, "start"),
+                restarts=operator.ended,
+                checks=check_all(home, instance, stories, after, injector.injected),
+            )
+            (self._folder / "table.md").write_text(first_lines(results.lines()), encoding="utf-8")
+            return results
+
+    def _home(self, held: ExitStack) -> Home:
+        home = make_home(self._folder / "home")
+        variables = {SCAN_INTERVAL_VARIABLE: "2", JOURNAL_VARIABLE: str(home.folder / "journal.tsv")}
+        return replace(home, variables={**home.variables, **variables})
+
+    def _plan(self, data: Database, disk: SmallDisk) -> Plan:
+        kinds = self._options.kinds if self._options.kinds is not None else LOCAL_FAULTS
+        kinds = (*kinds, CUT) if data.can_cut and self._options.kinds is None else kinds
+        kinds = tuple(kind for kind in kinds if kind.role != "disk" or disk.can_be_filled)
+        kinds = tuple(replace(kind, lasts_s=data.away_s) if kind.act == "away" else kind for kind in kinds)
+        seconds = 60.0 * self._options.minutes
+        plan = make_plan(self._options.seed, seconds, self._options.recordings, kinds, every_s=self._options.every_s)
+        plan.write(self._folder)
+        self._say(f"{self._options.title}: {len(plan.faults)} faults")
+        return plan
+
+    def _plugin(self) -> Path:
+        """The soak's sorter as an installed package of another lab."""
+        folder = self._folder / "site-packages"
+        info = folder / "soak_sorter-1.0.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        shutil.copy(soak_sorter.__file__, folder)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: soak-sorter\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(_ENTRY_POINT, encoding="utf-8")
+        return folder
+
+    def _weather(self, plan: Plan, operator: Operator, injector: Injector, arrivals: Arrivals) -> None:
+        """Let everything happen that the plan says."""
+        began, due = time.monotonic(), list(plan.arrivals)
+        while due or not injector.is_done or time.monotonic() - began < plan.seconds:
+            now_s = time.monotonic() - began
+            operator.tick()
+            while due and due[0].at_s <= now_s:
+                arrival = due.pop(0)
+                self._say(f"{arrival.name} arrives ({arrival.how})")
+                arrivals.arrive(arrival)
+            injector.tick(now_s)
+            time.sleep(_POLL_S)
+
+    def _settle(self, home: Home, instance: dg.DagsterInstance, operator: Operator) -> None:
+        """Wait until there is nothing to do, or for as long as the options say."""
+        deadline, calms = time.monotonic() + self._options.settle_s, 0
+        looks_at = time.monotonic()
+        while time.monotonic() < deadline and calms < _CALMS:
+            operator.tick()
+            if time.monotonic() >= looks_at:
+                calms = calms + 1 if nothing_to_do(home, instance) else 0
+                looks_at = time.monotonic() + _CALM_S
+            time.sleep(_POLL_S)
+        self._say("there is nothing to do" if calms >= _CALMS else f"not settled after {self._options.settle_s:.0f} s")
+
+    def _say(self, text: str) -> None:
+        line = f"{time.monotonic() - self._began:7.1f} s  {text}"
+        print(line, flush=True)
+        self._log.write(line + "\n")
+        self._log.flush()

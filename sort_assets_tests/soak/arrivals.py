@@ -1,7 +1,6 @@
 """Recordings that arrive: plain binary files of some seconds, cut from one synthetic recording."""
 
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +48,17 @@ class Arrivals:
         How many different ones there are going to be.
     sort_s : float
         How long each sort takes.
+
+    Attributes
+    ----------
+    arrived : list of Arrival
     """
 
     def __init__(self, folder: Path, recordings: int, sort_s: float) -> None:
         self._folder = folder
         self._writers: list[threading.Thread] = []
         self._ended = threading.Event()
+        self.arrived: list[Arrival] = []
         recording, _ = make_ground_truth(SECONDS + _SHIFT_S * recordings, CHANNELS, 4, RATE_HZ, seed=1)
         self._samples: np.ndarray = recording.get_traces()
         write_probeinterface(folder / "probe.json", recording.get_probegroup())
@@ -63,6 +67,7 @@ class Arrivals:
     def arrive(self, arrival: Arrival) -> None:
         """Let a recording arrive, in the background where that takes time."""
         path = self._folder / arrival.name
+        self.arrived.append(arrival)
         if arrival.how == "broken":
             path.write_bytes(_BROKEN)
         elif arrival.how == "slow":
@@ -107,8 +112,3 @@ def write_times(journal: Path) -> list[tuple[float, str, int, str]]:
         return []
     rows = [line.split("\t") for line in journal.read_text(encoding="utf-8").splitlines()]
     return [(float(at), what, int(pid), key) for at, what, pid, key in rows]
-
-
-def seconds_since(began: float) -> float:
-    """Seconds since a monotonic time."""
-    return time.monotonic() - began

@@ -39,6 +39,8 @@ class Injected:
         What was hit; empty where there was nothing to hit.
     runs : list of str
         The runs that it may have disturbed.
+    ends_up : bool
+        Whether `sort-assets up` ends with it.
     taken_back_at : float or None
         When it was taken back.
     """
@@ -47,6 +49,7 @@ class Injected:
     at: float
     target: str
     runs: list[str]
+    ends_up: bool = False
     taken_back_at: float | None = None
 
 
@@ -160,7 +163,7 @@ class Injector:
             process.send_signal(number)
 
     def _note(self, fault: Fault, target: str, runs: list[str], now_s: float, undo: Callable[[], None]) -> None:
-        injected = Injected(fault.kind.name, time.time(), target, runs)
+        injected = Injected(fault.kind.name, time.time(), target, runs, fault.kind.ends_all)
         self.injected.append(injected)
         lasts = f" for {fault.lasts_s:.0f} s" if fault.lasts_s else ""
         self._say(f"{injected.name}: {target}{lasts}; runs {', '.join(run[:8] for run in runs) or 'none'}")

@@ -107,7 +107,7 @@ class Soak:
                 self._weather(plan, operator, injector, arrivals)
                 self._say("the storm is over")
                 self._settle(home, instance, operator)
-                before = outcomes(home, instance, plan.arrivals)
+                before = outcomes(home, instance, arrivals.arrived)
                 self._say(home.command("sort-assets", "retry-failed").output.strip())
                 self._settle(home, instance, operator)
                 is_whole = True
@@ -118,7 +118,7 @@ class Soak:
             operator.end()
             self._say(home.command("sort-assets", "gc").output.strip())
             injector.write(self._folder)
-            stories, after = read_stories(instance), outcomes(home, instance, plan.arrivals)
+            stories, after = read_stories(instance), outcomes(home, instance, arrivals.arrived)
             results = Results(
                 title=self._options.title,
                 is_whole=is_whole,

@@ -1,5 +1,6 @@
 """The table of a soak: faults by kind, recordings, what was left."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,20 +103,29 @@ class Results:
 
     def _noticed_after(self, one: Injected) -> float | None:
         """Seconds until something was noticed: in a run that was hit, or by the end of `sort-assets up`."""
-        troubles = (self.stories[run].trouble for run in one.runs if run in self.stories)
-        times = [at for some in (*troubles, self.restarts) for at in some]
-        later = [at - one.at for at in times if 0 <= at - one.at < _NOTICED_WITHIN_S]
-        return min(later, default=None)
+        times = [
+            at
+            for run in one.runs
+            if run in self.stories
+            for at in self.stories[run].trouble
+            if one.at <= at < self._next_hit(run, one.at)
+        ]
+        times += [at for at in self.restarts if one.ends_up and one.at <= at]
+        return min((at - one.at for at in times if at - one.at < _NOTICED_WITHIN_S), default=None)
+
+    def _next_hit(self, run: str, after: float) -> float:
+        """When a later fault hit the same run, which is then to blame for what follows."""
+        return min((one.at for one in self.injected if run in one.runs and one.at > after), default=math.inf)
 
     def _fate(self, one: Injected, run: str) -> str:
         story = self.stories.get(run)
         if story is None:
             return "unknown"
-        troubled = [at for at in story.trouble if at >= one.at]
+        troubled = [at for at in story.trouble if one.at <= at < self._next_hit(run, one.at)]
         status = story.status.value.lower()
         if not troubled:
-            return "undisturbed" if status == "success" else status
-        return "tried again, success" if status == "success" else status
+            return "went on"
+        return "tried again, success" if status == "success" else f"tried again or {status}"
 
 
 def first_lines(lines: Iterable[str]) -> str:

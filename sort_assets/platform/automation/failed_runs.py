@@ -14,6 +14,8 @@ UNCLASSIFIED = "the run itself"
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 _WRAPPER = "DagsterExecutionStepExecutionError"
+_INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
+_INTERRUPTED_MESSAGE = "Execution was interrupted unexpectedly"
 _LINES_LISTED = 10
 
 
@@ -71,9 +73,13 @@ class RunFailure:
 
 
 def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[RunFailure]:
-    """What went wrong in a failed run: a failure for each failed step, or else one for the run as a whole."""
+    """What went wrong in a failed run: a failure for each failed step, or else one for the run as a whole.
+
+    A step that was interrupted has not failed: the process of its run was asked to end.
+    """
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=_EVENTS)]
-    steps = [_step_failure(run, event) for event in events if event and event.is_step_failure]
+    failed = [event for event in events if event and event.is_step_failure and not _was_interrupted(event)]
+    steps = [_step_failure(run, event) for event in failed]
     return steps or [_failure_as_a_whole(run, [event for event in events if event])]
 
 
@@ -128,6 +134,13 @@ def _step_failure(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunFailure:
     )
 
 
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    while error is not None and error.cls_name != _INTERRUPTED:
+        error = error.cause
+    return error is not None
+
+
 def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -> RunFailure:
     last = events[-1] if events else None
     return RunFailure(
@@ -136,6 +149,15 @@ def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -
         recording=recording_of(run),
         step="",
         failure_class=UNCLASSIFIED,
-        message=(last.message if last else None) or "No message.",
+        message=_message_of_run(last.message if last else None),
         remedy="See the run, then launch it again.",
     )
+
+
+def _message_of_run(message: str | None) -> str:
+    if message and _INTERRUPTED_MESSAGE in message:
+        return (
+            "The run's process was asked to end, and nobody had terminated the run: `sort-assets up` was stopped, the "
+            "machine was shut down, or somebody ended the process."
+        )
+    return message or "No message."

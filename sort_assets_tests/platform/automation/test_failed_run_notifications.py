@@ -17,7 +17,7 @@ from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.errors import DiskFullError, SorterTimeoutError
 from sort_assets.platform.automation import failed_run_notifications
 from sort_assets.platform.automation.failed_run_notifications import QUIET_S, recording_failed
-from sort_assets.platform.automation.failed_runs import failures_of_run
+from sort_assets.platform.automation.failed_runs import UNCLASSIFIED, failures_of_run
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets_tests.fixtures.home import Home
@@ -77,6 +77,9 @@ def daemon(module_home: Home, hook: Webhook) -> Iterator[Daemon]:
 @dg.op
 def sorting(context: dg.OpExecutionContext) -> None:
     """Fail as an asset of sort_assets does."""
+    if context.run.tags["kind"] == "interrupted":
+        with render_failures():
+            raise dg.DagsterExecutionInterruptedError  # as at a SIGTERM
     kind = {"disk": DiskFullError, "hang": SorterTimeoutError}[context.run.tags["kind"]]
     with render_failures():
         raise kind(f"'/store' is full ({context.run.tags['kind']}).", remedy="Free some space.", stage="copying")
@@ -144,6 +147,17 @@ def test_the_stage_and_the_place_of_the_logs_are_told(daemon: Daemon, tmp_path: 
     assert failure.message == "'/store' is full (disk)."
     assert failure.stage == "copying"
     assert "Failure: DiskFullError in copying\n" in failure.in_full
+
+
+def test_a_run_whose_process_was_asked_to_end_has_failed_as_a_whole_and_not_in_its_step(daemon: Daemon) -> None:
+    run_id = _fail(daemon.instance, "day.nwb", "interrupted")
+    run = daemon.instance.get_run_by_id(run_id)
+    assert run is not None
+
+    (failure,) = failures_of_run(daemon.instance, run)
+
+    assert (failure.step, failure.failure_class) == ("", UNCLASSIFIED)
+    assert failure.recording == "day.nwb"
 
 
 def test_a_failure_is_told_once(daemon: Daemon, hook: Webhook) -> None:

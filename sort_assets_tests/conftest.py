@@ -139,6 +139,7 @@ def ray_cluster(started_ray: RayCluster) -> RayCluster:
     return started_ray
 
 
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this session; whoever stops it starts it again."""
     with postgres_server() as server:

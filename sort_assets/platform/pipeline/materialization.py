@@ -228,15 +228,7 @@ def staged(
         store = Store(roots.store, run_is_over_in(context.instance))
         locks: dict[Path, HeldLock] = {}
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
-            locks = held.enter_context(
-                sort_lock(
-                    store,
-                    recording,
-                    run_id=context.run.run_id,
-                    run_is_over=run_is_over_in(context.instance),
-                    log=context.log.info,
-                )
-            )
+            locks = held.enter_context(sort_lock(store, recording, run_id=context.run.run_id, log=context.log.info))
         with store.stage(
             recording,
             asset,

@@ -15,6 +15,7 @@ from sort_assets.errors import (
 )
 from sort_assets.platform.engines.slurm.commands import SlurmJob
 from sort_assets.platform.engines.slurm.job_script import NodeLack
+from sort_assets.platform.pipeline.step_requests import RUN
 
 _EXCERPT_LINES = 25
 _ENDED = {
@@ -95,7 +96,13 @@ def is_over(job: SlurmJob) -> bool:
 
 
 def end_of_job(
-    job: SlurmJob, details: Mapping[str, str], *, log: str, made_progress: bool, forgotten: bool = False
+    job: SlurmJob,
+    details: Mapping[str, str],
+    *,
+    log: str,
+    made_progress: bool,
+    forgotten: bool = False,
+    step_key: str = "",
 ) -> JobEnd:
     """How a job ended.
 
@@ -111,6 +118,8 @@ def end_of_job(
         Whether a step of the run succeeded.
     forgotten : bool
         Whether Slurm remembers the job no more.
+    step_key : str
+        The step that the job executes, where it is not that of a run.
     """
     where = f"Slurm job {job.job}{f' on {job.node}' if job.node else ''}"
     excerpt = "\n".join(log.splitlines()[-_EXCERPT_LINES:])
@@ -119,10 +128,10 @@ def end_of_job(
     if forgotten:
         return _failure(_forgotten(where, excerpt), try_again=True)
     if job.state in ("TIMEOUT", "DEADLINE"):
-        return _failure(_too_long(where, details, excerpt), try_again=made_progress)
+        return _failure(_too_long(where, details, excerpt, step_key), try_again=made_progress)
     status, killed_by = _exit_code(details)
     if job.state == "OUT_OF_MEMORY" or (job.state == "FAILED" and killed_by == _SIGKILL):
-        return _failure(_out_of_memory(where, job, details, excerpt), try_again=True)
+        return _failure(_out_of_memory(where, job, details, excerpt, step_key or RUN), try_again=True)
     if job.state in _LOST or status == NodeLack.FIRST_START:
         reason = _LOST.get(job.state, "Slurm had ended it and started it again, which this job does not do")
         return _failure(_lost(where, reason, job, excerpt), try_again=True)
@@ -145,19 +154,23 @@ def _forgotten(where: str, excerpt: str) -> JobLostError:
     )
 
 
-def _too_long(where: str, details: Mapping[str, str], excerpt: str) -> TimeLimitError:
+def _too_long(where: str, details: Mapping[str, str], excerpt: str, step_key: str) -> TimeLimitError:
     limit = details.get("TimeLimit", "")
+    then = (
+        "launch the run again" if step_key else "re-execute the run from failure, which keeps the steps that succeeded"
+    )
     return TimeLimitError(
         f"{where} was ended at its time limit{f' of {limit}' if limit else ''}.",
-        remedy="Raise resources.run.time_limit_h for this recording, its rule or preset, or `--time` in "
-        "SORT_ASSETS_SLURM_OPTIONS, up to what the partition allows (`sinfo -o '%P %l'`); then re-execute the run from "
-        "failure, which keeps the steps that succeeded.",
+        remedy=f"Raise resources.{step_key or RUN}.time_limit_h for this recording, its rule or preset, or `--time` in "
+        f"SORT_ASSETS_SLURM_OPTIONS, up to what the partition allows (`sinfo -o '%P %l'`); then {then}.",
         log_excerpt=excerpt,
         time_limit=limit,
     )
 
 
-def _out_of_memory(where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str) -> HostOutOfMemoryError:
+def _out_of_memory(
+    where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str, scope: str
+) -> HostOutOfMemoryError:
     limit_gb = _memory_gb(details)
     diagnostics: dict[str, Any] = {MEMORY_LIMIT_GB: limit_gb} if limit_gb else {}
     amount = f" of {limit_gb:.3g} GB" if limit_gb else ""
@@ -169,8 +182,8 @@ def _out_of_memory(where: str, job: SlurmJob, details: Mapping[str, str], excerp
     )
     return HostOutOfMemoryError(
         f"{happened}.",
-        remedy="The next attempt asks for twice as much. Where it needs still more, raise resources.run.memory_gb for "
-        "this recording, its rule or preset, or lower execution.n_jobs.",
+        remedy=f"The next attempt asks for twice as much. Where it needs still more, raise resources.{scope}.memory_gb "
+        "for this recording, its rule or preset, or lower execution.n_jobs.",
         log_excerpt=excerpt,
         **diagnostics,
     )

@@ -60,7 +60,7 @@ class RunJobs:
         log = prepare_log(roots.store, run.run_id)
         requests = RunRequests(self.instance, run)
         chosen = {name: str(value) for name, value in requests.settings.config.resources.slurm.items()}
-        needs = requests.of_run()
+        needs = requests.of_run(without_gpu_steps=read_environment().slurm_jobs == "runs_and_gpu_steps")
         options = {**job_options(needs, run, chosen), "output": "/dev/null", "no-requeue": "", "chdir": "/"}
         assert run.job_code_origin is not None  # Dagster submits no run without it
         words = ExecuteRunArgs(

@@ -27,7 +27,6 @@ LEFTOVERS = "remains of a dead writer"
 VERSION = "old version"
 FAILURE = "old failure record"
 LESSON = "expired lesson"
-SCRATCH = "scratch of a dead sort"
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +38,9 @@ class Removal:
     Attributes
     ----------
     what : str
-        `LEFTOVERS`, `VERSION`, `FAILURE`, `LESSON` or `SCRATCH`.
+        `LEFTOVERS`, `VERSION`, `FAILURE` or `LESSON`.
     path : str
-        Relative to the store; of a scratch, absolute.
+        Relative to the store.
     bytes : int
         Freed by it.
     """

@@ -22,8 +22,7 @@ PYTHON_VARIABLE = "SORT_ASSETS_PYTHON"
 """May be set by the setup script: the Python of the node, where it is not at the place of the control host's."""
 CANCEL_SIGNAL = "USR1"
 """Tells the batch script that a person cancels the run, so that the work ends by itself."""
-LOG = "slurm_job.log"
-"""Of the job of a run."""
+_LOG = "slurm_job.log"
 _MARK = "slurm_job"
 CHECKED_PACKAGES = ("sort-assets", "dagster")
 """Their versions must be those of the control host: results name them, and Dagster's own messages change."""
@@ -81,9 +80,7 @@ exit "$status"
 """
 
 
-def job_script(
-    run_id: str, command: Sequence[str], *, variables: Mapping[str, str] | None = None, log_name: str = LOG
-) -> str:
+def job_script(run_id: str, command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> str:
     """The script of a job that executes a command of Dagster.
 
     Parameters
@@ -93,8 +90,6 @@ def job_script(
         Words after `python -m dagster`.
     variables : mapping of str to str or None
         Further environment variables of the job.
-    log_name : str
-        The file for what the job writes.
     """
     environment = read_environment()
     known = {**_told_to_nodes(environment), **(variables or {})}
@@ -108,7 +103,7 @@ def job_script(
         store=STORE_VARIABLE,
         logs=COMPUTE_LOGS,
         mark=_MARK,
-        log=log_name,
+        log=_LOG,
         python_variable=PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),
         module=on_node.__name__,
@@ -117,12 +112,12 @@ def job_script(
     )
 
 
-def prepare_log(store: Path, run_id: str, name: str = LOG) -> Path:
+def prepare_log(store: Path, run_id: str) -> Path:
     """Make the folder by which a node recognises the store; returns the file that the job's output goes to."""
     folder = store / COMPUTE_LOGS / run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    return folder / name
+    return folder / _LOG
 
 
 def _told_to_nodes(environment: Environment) -> dict[str, str]:

@@ -28,6 +28,7 @@ POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
 RAY_VARIABLE = "SORT_ASSETS_RAY_ADDRESS"
 DATABASE_WAIT_VARIABLE = "SORT_ASSETS_DATABASE_WAIT_S"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
+KUBERNETES_VARIABLE = "SORT_ASSETS_KUBERNETES"
 SLURM_JOBS_VARIABLE = "SORT_ASSETS_SLURM_JOBS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
 SLURM_OPTIONS_VARIABLE = "SORT_ASSETS_SLURM_OPTIONS"
@@ -122,6 +123,12 @@ class Environment(BaseSettings):
         "http://127.0.0.1:8265",
         validation_alias=RAY_VARIABLE,
         description="Address of the dashboard of Ray's head, where the engine is `ray`.",
+    )
+    kubernetes: Path | None = Field(
+        None,
+        validation_alias=KUBERNETES_VARIABLE,
+        description="Absolute path of the file that says how the pods of runs and steps are made, where the engine is "
+        "`kubernetes`: the settings of dagster-k8s' `K8sRunLauncher`.",
     )
     database_wait_s: int = Field(
         900,

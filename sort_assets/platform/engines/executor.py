@@ -38,9 +38,9 @@ def chosen_executor() -> dg.ExecutorDefinition:
 
             return locked(ray_executor)
         if engine == "kubernetes":
-            from dagster_k8s import k8s_job_executor
+            from sort_assets.platform.engines.kubernetes.executor import kubernetes_executor
 
-            return locked(k8s_job_executor)
+            return locked(kubernetes_executor)
         if engine == "slurm":
             from sort_assets.platform.engines.slurm.run_worker import run_worker_executor
 

@@ -1,4 +1,4 @@
-"""Where run workers start: in Slurm jobs where the environment asks for them, else beside the code server."""
+"""Where run workers start: in jobs of Slurm or Kubernetes where the environment says so, or beside the code server."""
 
 import importlib
 from typing import Any, cast
@@ -27,8 +27,13 @@ class EngineRunLauncher(RunLauncher, ConfigurableClass):
         inst_data: ConfigurableClassData | None,
         config_value: Any,  # noqa: ARG003
     ) -> RunLauncher:
-        """Slurm's launcher where runs are its jobs; else Dagster's own, and the executor starts steps on the nodes."""
-        if not read_environment().runs_are_slurm_jobs:
+        """The launcher of Slurm or Kubernetes where runs are their jobs; else Dagster's own."""
+        environment = read_environment()
+        if environment.engine == "kubernetes":
+            from sort_assets.platform.engines.kubernetes.run_launcher import kubernetes_run_launcher
+
+            return kubernetes_run_launcher(inst_data)
+        if not environment.runs_are_slurm_jobs:
             return dg.DefaultRunLauncher(inst_data)
         slurm = importlib.import_module("sort_assets.platform.engines.slurm.run_launcher")
         return cast(RunLauncher, slurm.SlurmRunLauncher(inst_data))

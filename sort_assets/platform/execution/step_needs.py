@@ -51,6 +51,13 @@ class StepNeeds:
         """Memory of the host in bytes."""
         return math.ceil(self.memory_gb * 1e9)
 
+    @property
+    def in_words(self) -> str:
+        """For people, as part of a sentence."""
+        gpus = {0: "", 1: "1 GPU, "}.get(self.gpus, f"{self.gpus} GPUs, ")
+        limit = "" if self.time_limit_h is None else f", for at most {self.time_limit_h:g} h"
+        return f"{gpus}{self.cpus} CPU{'' if self.cpus == 1 else 's'} and {self.memory_gb:g} GB of memory{limit}"
+
     def op_tags(self) -> dict[str, Any]:
         """The tags of Dagster's op by which engines are told."""
         return {

@@ -1,0 +1,1 @@
+"""Runs and steps as jobs of Kubernetes, by dagster-k8s."""

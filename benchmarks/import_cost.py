@@ -1,49 +1,58 @@
-"""How long importing the code location takes, beside importing Dagster alone.
+"""How much longer importing the code location takes than importing Dagster alone.
 
     python benchmarks/import_cost.py
 
-The UI, the daemon and every run import `sort_assets.definitions` again. Prints seconds of the processor's time of each
-pair of fresh processes, and the ratio of the fastest: what takes longer was held up by others, as Python's `timeit`
-says of its repetitions. Both import compiled bytecode, as an installation does. Where the time goes,
-`python -X importtime -c "import sort_assets.definitions"` shows.
+The UI, the daemon and every run import `sort_assets.definitions` again. Each fresh process imports Dagster and then the
+definitions, and compares its own two times: a machine that is busy, or slower for a while, slows both. Prints the
+seconds of each process and the median of the ratios, which one lucky or unlucky process does not move. Compiled
+bytecode is imported, as in an installation. Where the time goes, `python -X importtime -c "import
+sort_assets.definitions"` shows.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 
-PAIRS = 9
+PROCESSES = 15
+# Time of the processor, not of the clock, which on a busy machine measures the others.
+_IMPORTS = """
+import time
+start = time.process_time()
+import dagster
+imported_dagster = time.process_time()
+import sort_assets.definitions
+print(imported_dagster - start, time.process_time() - imported_dagster)
+"""
 
 
 def main() -> None:
-    """Print each pair and the ratio."""
-    pairs = []
-    for ours, dagsters in measured_pairs(PAIRS):
-        pairs.append((ours, dagsters))
-        print(f"sort_assets.definitions {ours:.3f} s, dagster {dagsters:.3f} s")
-    print(f"ratio of the fastest of {PAIRS}: {ratio_of_fastest(pairs):.2f}")
+    """Print the seconds of each process, and the ratio."""
+    measured = []
+    for dagsters, ours in import_seconds(PROCESSES):
+        measured.append((dagsters, ours))
+        print(f"dagster {dagsters:.3f} s, sort_assets.definitions {ours:.3f} s more")
+    print(f"ratio, median of {PROCESSES}: {ratio(measured):.3f}")
 
 
-def ratio_of_fastest(pairs: Iterable[tuple[float, float]]) -> float:
-    """The shortest import of the definitions, by the shortest of Dagster."""
-    ours, dagsters = zip(*pairs, strict=True)
-    return min(ours) / min(dagsters)
+def ratio(measured: Iterable[tuple[float, float]]) -> float:
+    """The import of the definitions with Dagster, by that of Dagster."""
+    return statistics.median((dagsters + ours) / dagsters for dagsters, ours in measured)
 
 
-def measured_pairs(number: int) -> Iterator[tuple[float, float]]:
-    """Seconds of both imports, one after the other, so that both find the machine in the same state."""
-    import_seconds("sort_assets.definitions")  # leaves the bytecode
-    for _ in range(number):
-        yield import_seconds("sort_assets.definitions"), import_seconds("dagster")
+def import_seconds(processes: int) -> Iterator[tuple[float, float]]:
+    """Of each process, the seconds for Dagster, and those that the definitions took after it."""
+    _import()  # leaves the bytecode
+    for _ in range(processes):
+        yield _import()
 
 
-def import_seconds(module: str) -> float:
-    """Time of the processor, not of the clock, which on a busy machine measures the others."""
-    code = f"import time; start = time.process_time(); import {module}; print(time.process_time() - start)"
+def _import() -> tuple[float, float]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    return float(done.stdout)
+    done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True, env=environment)
+    dagsters, ours = map(float, done.stdout.split())
+    return dagsters, ours
 
 
 if __name__ == "__main__":

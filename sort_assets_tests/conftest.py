@@ -13,10 +13,11 @@ from spikeinterface.core import BaseRecording, BaseSorting
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.backends import threshold_sorter
+from sort_assets_tests.faults import misbehaving_sorter
 from sort_assets_tests.fixtures.fake_driver import FakeDriver, build_fake_driver
 from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.postgres import PostgresServer, postgres_server
-from sort_assets_tests.fixtures.ray_cluster import GPU_NODE, RayCluster, RayNode, running_ray
+from sort_assets_tests.fixtures.ray_cluster import GPU_NODE, RayCluster, RayNode, node_environment, running_ray
 from sort_assets_tests.fixtures.ready import Ready, copy_ready, make_ready
 from sort_assets_tests.fixtures.slurm_cluster import SlurmCluster, running_slurm
 
@@ -126,9 +127,24 @@ def module_ready(ready_template: Home, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def started_ray() -> Iterator[RayCluster]:
+def misbehaving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH that holds the installed package of the misbehaving sorter."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    info = folder / "misbehaving_sorter-1.0.dist-info"
+    info.mkdir()
+    (folder / "misbehaving_sorter.py").write_text(Path(misbehaving_sorter.__file__).read_text())
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving-sorter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[sort_assets.backends]\nmisbehaving = misbehaving_sorter:MisbehavingBackend\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def started_ray(misbehaving: Path) -> Iterator[RayCluster]:
     """A real Ray: a head with 2 CPUs and no GPU, and a node with 1 CPU and 1 declared GPU."""
-    with running_ray(RayNode(GPU_NODE, 1, 1)) as cluster:
+    environment = node_environment(misbehaving)
+    with running_ray(RayNode(GPU_NODE, 1, 1, environment), head_environment=environment) as cluster:
         yield cluster
 
 

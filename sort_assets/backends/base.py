@@ -74,6 +74,9 @@ class SorterBackend(ABC):
     frozen_folder : Path or None
         Set when a recording is opened with a configuration that `freeze_recording` returned: the folder it was given,
         wherever that is now.
+    work_folder : Path or None
+        An existing folder on a fast disk, in which the sorter may work; what it leaves there has to be moved to
+        `output_folder` at the end of `sort`. None has it work in `output_folder`.
     """
 
     name: ClassVar[str]
@@ -86,6 +89,7 @@ class SorterBackend(ABC):
         self.config = config
         self.observer = Observer()
         self.frozen_folder: Path | None = None
+        self.work_folder: Path | None = None
 
     @property
     def takes_gpu(self) -> bool:
@@ -122,6 +126,10 @@ class SorterBackend(ABC):
             Whether it is to run on a GPU, perhaps of another machine; None asks for this process (`gpu`).
         """
         return NO_ESTIMATE
+
+    def bytes_to_write(self, recording: BaseRecording) -> int:
+        """What the sorter writes at most while it runs, beside its result; by default nothing is known of any."""
+        return 0
 
     def shape_choices(self, recording: BaseRecording) -> ShapeChoices:
         """The sorter's parameters that the shape of a recording, or of a group of its channels, decides, and why.

@@ -82,17 +82,22 @@ class SorterRun:
     recording : BaseRecording
         To be sorted; JSON can describe it.
     output_folder : Path
-        An existing folder. It receives the output of the sorter's process, the watchdogs' audit log, and the folder
-        of SpikeInterface.
+        An existing folder. It receives the output of the sorter's process and the watchdogs' audit log: what is known
+        of a sort that was killed.
+    work_folder : Path
+        An existing folder, perhaps the same. It receives the folder of SpikeInterface.
     """
 
-    def __init__(self, backend: RunnableBackend, recording: BaseRecording, output_folder: Path) -> None:
+    def __init__(
+        self, backend: RunnableBackend, recording: BaseRecording, output_folder: Path, work_folder: Path
+    ) -> None:
         self._backend = backend
         self._recording = recording
         self._folder = output_folder
+        self._work = work_folder
         self._output_path = output_folder / OUTPUT_FILE
         own_log = backend.log_name
-        self._log_path = output_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / own_log if own_log else None
+        self._log_path = work_folder / SPIKEINTERFACE_FOLDER / SORTER_FOLDER / own_log if own_log else None
         self._audit = AuditLog(output_folder / AUDIT_LOG)
         self._stages = StageReader(self._log_path, backend.stages)
         self._next_report = 0.0
@@ -123,7 +128,7 @@ class SorterRun:
             "backend": importable_name(type(self._backend)),
             "config": self._backend.config.model_dump(mode="json"),
             "recording_path": str(recording_path),
-            "folder": str(self._folder / SPIKEINTERFACE_FOLDER),
+            "folder": str(self._work / SPIKEINTERFACE_FOLDER),
         }
         try:
             with isolated(
@@ -147,7 +152,7 @@ class SorterRun:
 
         A signal is the cause itself, whatever was noted.
         """
-        return "" if process.returncode < 0 else read_error_trace(self._folder / SPIKEINTERFACE_FOLDER)
+        return "" if process.returncode < 0 else read_error_trace(self._work / SPIKEINTERFACE_FOLDER)
 
     def _in_this_process(self, kills: int) -> None:
         backend = self._backend
@@ -159,7 +164,7 @@ class SorterRun:
             terminator = InProcessTerminator(grace_s, audit=self._audit) if silence is None else silence.terminator
             with self._watchdogs(os.getpid(), terminator, None, logs=silence is None), silence or nullcontext():
                 try:
-                    backend.run_here(self._recording, self._folder / SPIKEINTERFACE_FOLDER)
+                    backend.run_here(self._recording, self._work / SPIKEINTERFACE_FOLDER)
                 except SortAssetsError:
                     raise
                 except Exception as error:
@@ -172,7 +177,7 @@ class SorterRun:
             self._backend.config.execution,
             pid=pid,
             log_paths=[path for path in (self._output_path, self._log_path) if path is not None and logs],
-            output_folder=self._folder,
+            output_folder=self._work,
             tolerance_s=tolerance_s,
             terminator=terminator,
             audit=self._audit,

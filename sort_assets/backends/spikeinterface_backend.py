@@ -193,8 +193,8 @@ class SpikeInterfaceBackend(RunnableBackend):
             *inspect_gpu(self.gpu),
             *self._inspect(recording),
             *inspect_machine(
-                output_folder=output_folder,
-                expected_bytes=self._bytes_to_write(recording) + reserve,
+                output_folder=self.work_folder or output_folder,
+                expected_bytes=self.bytes_to_write(recording) + reserve,
                 memory=self.memory_needed(recording),
                 gpu=self.gpu,
             ),
@@ -215,10 +215,17 @@ class SpikeInterfaceBackend(RunnableBackend):
             run_sorter(self.name, self.sorter_input(recording), folder=folder, verbose=False, **params)
 
     def _run(self, recording: BaseRecording, output_folder: Path) -> None:
+        work = output_folder if self.work_folder is None else self.work_folder / output_folder.name
+        work.mkdir(exist_ok=True)
         try:
-            SorterRun(self, recording, output_folder).run()
-        finally:
-            self._clean_up(output_folder)
+            SorterRun(self, recording, output_folder, work).run()
+        except BaseException:
+            self._clean_up(work)
+            with contextlib.suppress(OSError):  # what went wrong first is what people must hear
+                _move_result(work, output_folder)
+            raise
+        self._clean_up(work)
+        _move_result(work, output_folder)
 
     def _sort_canary(self, recording: BaseRecording, output_folder: Path) -> None:
         """Sort the beginning first if configured: what can't work is known in minutes instead of hours."""
@@ -232,8 +239,8 @@ class SpikeInterfaceBackend(RunnableBackend):
             self._run(beginning, folder)
         shutil.rmtree(folder)
 
-    def _bytes_to_write(self, recording: BaseRecording) -> int:
-        """What the sorter writes at most while it runs: a copy as float32, if any."""
+    def bytes_to_write(self, recording: BaseRecording) -> int:
+        """A copy as float32, if any."""
         return 4 * recording.get_num_samples() * recording.get_num_channels() if self.copies_recording else 0
 
     def check_recording(self, recording: BaseRecording, rec_path: Path) -> None:
@@ -376,6 +383,13 @@ class SpikeInterfaceBackend(RunnableBackend):
             shutil.rmtree(copied)
         else:
             copied.unlink(missing_ok=True)
+
+
+def _move_result(work: Path, output_folder: Path) -> None:
+    """Move what SpikeInterface and the sorter left to where it is to stay, perhaps on another disk."""
+    if work != output_folder and (work / SPIKEINTERFACE_FOLDER).exists():
+        shutil.move(work / SPIKEINTERFACE_FOLDER, output_folder / SPIKEINTERFACE_FOLDER)
+        shutil.rmtree(work)
 
 
 def _read_result(recording: BaseRecording, output_folder: Path) -> BaseSorting:

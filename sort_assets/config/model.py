@@ -364,13 +364,15 @@ class SortingPipelineConfig(Section):
     Every sorter backend is built from one of these and reads its parts. It is not to be changed: a change makes a copy.
     """
 
-    recording: RecordingConfig = Field(RecordingConfig(), description="From the raw file to the filtered recording.")
-    sorter: SorterConfig = Field(SorterConfig(), description="The sorter and its parameters.")
-    waveform: WaveformConfig = Field(WaveformConfig(), description="Waveforms around the spikes.")
-    metrics: MetricsConfig = Field(MetricsConfig(), description="Quality metrics of the units.")
-    curation: CurationConfig = Field(CurationConfig(), description="Which units are kept.")
-    delivery: DeliveryConfig = Field(DeliveryConfig(), description="Files with the curated units.")
-    execution: ExecutionConfig = Field(ExecutionConfig(), description="Use of the machine.")
+    recording: RecordingConfig = Field(
+        default_factory=RecordingConfig, description="From the raw file to the filtered recording."
+    )
+    sorter: SorterConfig = Field(default_factory=SorterConfig, description="The sorter and its parameters.")
+    waveform: WaveformConfig = Field(default_factory=WaveformConfig, description="Waveforms around the spikes.")
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Quality metrics of the units.")
+    curation: CurationConfig = Field(default_factory=CurationConfig, description="Which units are kept.")
+    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig, description="Files with the curated units.")
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="Use of the machine.")
     resources: ResourcesConfig = Field(
-        ResourcesConfig(), description="What the steps ask of the engine that executes them."
+        default_factory=ResourcesConfig, description="What the steps ask of the engine that executes them."
     )

@@ -4,12 +4,12 @@ A variable is a field of `Environment`; the page of environment variables in the
 fields. Nothing is read before it is asked for, since `.env` files and tests change the environment.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from sort_assets.errors import InstanceError
 
@@ -43,16 +43,14 @@ DEFAULT_FIGURES_URL = "http://127.0.0.1:3838"
 DEFAULT_DIGEST_CRON = "0 7 * * *"
 
 
-class Environment(BaseSettings):
+class Environment(BaseModel):
     """What the environment says; a variable that is empty counts as not set.
 
     An environment variable is added here: as a field with its name, type, default and a description in one sentence.
     """
 
     # Messages must not quote a value, which may be a secret.
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     recordings: Path | None = Field(
         None,
@@ -142,7 +140,7 @@ class Environment(BaseSettings):
         ge=0,
         validation_alias=GPUS_VARIABLE,
         description="How many sorts run at a time on the GPUs of the engine; by default as many as this machine has "
-        "GPUs and, where runs are jobs of Slurm, 16.",
+        "GPUs.",
     )
     scratch: Path | None = Field(
         None,
@@ -197,7 +195,7 @@ def read_environment() -> Environment:
         When a variable can't be understood; it names the variable, and not its value.
     """
     try:
-        return Environment()
+        return Environment.model_validate({name: value for name, value in os.environ.items() if value})
     except ValidationError as error:
         problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors(include_input=False)]
         raise InstanceError(

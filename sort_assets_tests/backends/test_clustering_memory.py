@@ -74,6 +74,7 @@ def test_the_same_clusters_are_found_in_a_third_of_the_memory(monkeypatch: pytes
     assert bounded - 4 * FEATURES <= CLUSTERING_SPIKE_BYTES
 
 
+@pytest.mark.release
 def test_a_centre_that_takes_long_says_so_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_centre_that_takes_long_says_so_in_the_log(
     assert "Centre of 1000 spikes: they are assigned to clusters." in caplog.messages
 
 
+@pytest.mark.release
 def test_of_more_spikes_than_torch_draws_from_some_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clustering_memory, "_MOST_TO_DRAW_FROM", 700)
 

@@ -148,6 +148,7 @@ def test_a_canary_as_long_as_the_recording_is_left_out(dat: BaseRecording, tmp_p
     assert (tmp_path / "sorter" / SPIKEINTERFACE_FOLDER).is_dir()
 
 
+@pytest.mark.release
 def test_a_beginning_in_which_there_is_nothing_to_sort_says_nothing_of_the_rest(tmp_path: Path) -> None:
     from sort_assets_tests.recordings.files import recording_of
 
@@ -162,6 +163,7 @@ def test_a_beginning_in_which_there_is_nothing_to_sort_says_nothing_of_the_rest(
     assert len(sorting.unit_ids) >= 6
 
 
+@pytest.mark.release
 def test_the_failure_of_a_sorter_inside_this_process_is_classified_too(dat: BaseRecording, tmp_path: Path) -> None:
     sorter = MountainSort5Backend(config(params=NO_SUCH_SCHEME, isolation="in_process"))
 

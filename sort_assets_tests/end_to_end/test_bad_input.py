@@ -216,6 +216,7 @@ def test_a_bad_input_fails_its_run_once_in_words_and_leaves_only_its_record(
         assert home.store.recordings() == []
 
 
+@pytest.mark.release
 def test_a_file_that_is_replaced_halfway_is_not_mixed_with_what_was_seen_of_it(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -2,17 +2,22 @@
 
 import os
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
+from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets_tests.fixtures.browser import find_chromium, visitor
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.servers import up
 
 # One thread: two of torch's are many times slower on a busy machine.
 RULES = """
+arrival: {quiet_s: 2}
 rules:
   - match: "*.nwb"
     sort: false
@@ -51,10 +56,11 @@ def chromium() -> str:
 def test_a_person_sorts_a_recording_in_the_ui_and_sees_what_came_out(
     chromium: str, home: Home, short_file: Path, tmp_path: Path
 ) -> None:
+    home = replace(home, variables={**home.variables, SCAN_INTERVAL_VARIABLE: "2"})
     (home.roots.recordings / "sort_assets.yaml").write_text(RULES, encoding="utf-8")
-    key = home.register(home.link(short_file, "mouse1/day2.nwb"))
     with up(home, tmp_path / "up.log") as (server, _), visitor(chromium, server) as person:
-        page = person.page
+        home.link(short_file, "mouse1/day2.nwb")
+        page, key = person.page, _registered_by_the_sensor(home)
 
         # From the report's page to the job that makes it, with all that it is made from.
         person.open("sorting_report")
@@ -104,6 +110,17 @@ def test_a_person_sorts_a_recording_in_the_ui_and_sees_what_came_out(
         expect(page.get_by_role("row", name="bombcell_label").first).to_contain_text("good, mua, noise or non_soma")
         expect(page.get_by_role("link", name=re.compile("Open curated_units.py .*in editor"))).to_be_visible()
         person.keep("curated_units-overview")
+
+
+def _registered_by_the_sensor(home: Home) -> str:
+    """The key of the recording that arrived."""
+    deadline = time.monotonic() + 120
+    with home.instance() as instance:
+        while not (keys := instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)):
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.5)
+    (key,) = keys
+    return key
 
 
 def _rows(table: Locator) -> int:

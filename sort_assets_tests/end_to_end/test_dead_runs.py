@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from sort_assets.platform.execution import dead_runs
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
 from sort_assets_tests.fixtures.home import Home, materialize_words
 from sort_assets_tests.fixtures.ready import Ready
@@ -146,6 +148,26 @@ def test_a_dead_run_is_reported_once_however_many_look_for_it_at_once(home: Home
     assert _locks(home) == []
 
 
+def test_a_run_whose_code_server_lives_is_left_to_it_for_a_while(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "socket")
+    with home.instance() as instance, socket.socket(socket.AF_UNIX) as code_server:
+        code_server.bind(address)
+        code_server.listen()
+        tags = {".dagster/grpc_info": json.dumps({"host": "localhost", "socket": address})}
+        run_ids = [_dead_run(instance, home, tags) for _ in range(2)]
+
+        while_it_listens = fail_dead_runs(instance)
+        monkeypatch.setattr(dead_runs, "_first_seen_dead", {run_ids[0]: time.monotonic() - 60})
+        when_it_says_nothing = fail_dead_runs(instance)
+        code_server.close()
+        when_it_is_gone = fail_dead_runs(instance)
+
+    assert (while_it_listens, when_it_says_nothing, when_it_is_gone) == ([], [run_ids[0]], [run_ids[1]])
+    assert _locks(home) == []
+
+
 @contextmanager
 def _running(home: Home, words: tuple[str, ...], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A command whose first process is the run worker; nothing of its process group is left afterwards."""
@@ -189,6 +211,17 @@ def _newest_run(home: Home) -> dg.DagsterRun:
 def _started_run(instance: dg.DagsterInstance) -> str:
     run = dg.DagsterRun(job_name="sort_recording", status=dg.DagsterRunStatus.STARTED)
     return instance.add_run(run).run_id
+
+
+def _dead_run(instance: dg.DagsterInstance, home: Home, tags: dict[str, str]) -> str:
+    """A run whose worker was killed."""
+    run = dg.DagsterRun(job_name="sort_recording", status=dg.DagsterRunStatus.STARTED, tags=tags)
+    run_id = instance.add_run(run).run_id
+    lock = _lock_folder(home) / f"{run_id}.lock"
+    with run_worker_lock(instance, run_id):
+        left_by_a_kill = lock.read_bytes()
+    lock.write_bytes(left_by_a_kill)
+    return run_id
 
 
 def _locks(home: Home) -> list[Path]:

@@ -6,14 +6,13 @@ import sys
 
 import pytest
 
-from benchmarks.import_cost import measured_pairs, ratio_of_fastest
+from benchmarks.import_cost import PROCESSES, import_seconds, ratio
 from sort_assets.platform.execution.executor import PRELOADED_MODULES
 
 HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib", "numpy", "pandas", "scipy"}
 ENGINES = {"ray", "dagster_ray", "kubernetes", "dagster_k8s", "dagster_postgres", "psycopg2"}
 ALLOWED_RATIO = 1.25
-"""Measured: 1.20."""
-PAIRS = 9
+"""Measured: 1.16 to 1.18, on an idle and on a busy machine."""
 
 
 def _python(code: str, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -45,6 +44,6 @@ def test_what_steps_are_forked_from_imports_neither_torch_nor_kilosort() -> None
 
 @pytest.mark.alone
 def test_importing_the_definitions_takes_little_longer_than_importing_dagster() -> None:
-    pairs = list(measured_pairs(PAIRS))
+    measured = list(import_seconds(PROCESSES))
 
-    assert ratio_of_fastest(pairs) <= ALLOWED_RATIO, f"seconds of the processor: {pairs}"
+    assert ratio(measured) <= ALLOWED_RATIO, f"seconds of the processor, Dagster and ours: {measured}"

@@ -14,6 +14,7 @@ from sort_assets_tests.recordings.writers import write_spikeglx
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.release
 def test_what_is_missing_reaches_status_report_and_delivery(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -9,13 +9,14 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.platform.store.handles import StoredAnalyzer, StoredBinary, StoredRecording, StoredSorting
 from sort_assets.testing.nwb import write_nwb
-from sort_assets_tests.fixtures.home import IN_PROCESS, Home, cheap
+from sort_assets_tests.fixtures.home import IN_PROCESS, SORT, Home, cheap
 from sort_assets_tests.fixtures.ready import Ready
 from sort_assets_tests.recordings.writers import write_spikeinterface_binary
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lineage")]
 
 START_S = 3.0
+FROM_START_S = {**IN_PROCESS, "recording": {"start_s": START_S}}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def cut(module_home: Home, short: tuple[BaseRecording, BaseSorting], tmp_path_fa
     recording, _ = short
     file = write_nwb(recording, tmp_path_factory.mktemp("late") / "late.nwb", starting_time_s=100.0)
     key = module_home.register(module_home.link(file, "late.nwb"))
-    assert module_home.materialize(key, config={**IN_PROCESS, "recording": {"start_s": START_S}}).success
+    assert module_home.materialize(key, config=FROM_START_S).success
     return key
 
 
@@ -83,6 +84,16 @@ def test_the_sorting_says_which_device_and_which_parameters_it_ran_with(module_h
     assert params["scheme"] == "1"  # chosen by the run
     assert params["filter"] is False  # sort_assets' own default
     assert params["detect_threshold"] == 5.5  # the sorter's
+
+
+def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Home, cut: str) -> None:
+    before = {asset: module_home.store.artefact(cut, asset).manifest for asset in SORT}
+
+    assert module_home.materialize(cut, config=FROM_START_S).success
+
+    after = {asset: module_home.store.artefact(cut, asset).manifest for asset in SORT}
+    assert [asset for asset in SORT if after[asset].data_version != before[asset].data_version] == []
+    assert all(after[asset].version != before[asset].version for asset in SORT)
 
 
 def test_a_raw_file_that_was_replaced_is_not_taken_for_the_one_that_was_preprocessed(

@@ -43,7 +43,7 @@ def _wait(what: Callable[[], Any], timeout_s: float = 240.0) -> Any:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_recording_that_is_copied_into_the_folder_is_sorted_by_itself(
     home: Home, short_file: Path, tmp_path: Path
 ) -> None:

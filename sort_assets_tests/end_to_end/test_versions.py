@@ -1,4 +1,4 @@
-"""Versions: the same work gives the same content, other settings another, and readers keep what they opened."""
+"""Versions: other settings give other content, and readers keep what they opened."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from sort_assets.platform.store.handles import StoredBinary
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.home import IN_PROCESS, SORT, Home
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("versions")]
+pytestmark = [pytest.mark.release, pytest.mark.xdist_group("versions")]
 
 FREQ_MIN = 600.0
 
@@ -26,17 +26,6 @@ def sorted_once(module_home: Home, short_file: Path) -> str:
     return key
 
 
-def test_the_same_run_again_gives_new_versions_of_the_same_data(module_home: Home, sorted_once: str) -> None:
-    versions, data_versions = _current(module_home, sorted_once)
-
-    assert module_home.materialize(sorted_once).success
-
-    versions_after, data_versions_after = _current(module_home, sorted_once)
-    assert data_versions_after == data_versions
-    assert all(versions_after[asset] != versions[asset] for asset in SORT)
-
-
-@pytest.mark.release
 def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_home: Home, sorted_once: str) -> None:
     _, before = _current(module_home, sorted_once)
 
@@ -48,7 +37,6 @@ def test_another_filter_gives_other_data_everywhere_and_dagster_knows(module_hom
     assert _dagsters_data_versions(module_home, sorted_once) == after
 
 
-@pytest.mark.release
 def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: Home, short_file: Path) -> None:
     home = module_home
     key = home.register(home.link(short_file, "pinned.nwb"))
@@ -68,7 +56,6 @@ def test_a_handle_on_an_old_version_still_reads_it_after_a_new_one(module_home: 
     assert home.store.versions(key, "binary_dat") == [old.manifest.version, new.manifest.version]
 
 
-@pytest.mark.release
 def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_home: Home, sorted_once: str) -> None:
     home, key = module_home, sorted_once
     filtered_from = home.store.artefact(key, "binary_dat").manifest.config["recording"]["freq_min"]
@@ -84,7 +71,6 @@ def test_a_sort_alone_names_the_recording_settings_that_it_really_had(module_hom
     assert "Materialize binary_dat too" in warning
 
 
-@pytest.mark.release
 def test_a_replaced_file_gives_another_data_version(
     module_home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -43,6 +43,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin"
 
 
+@pytest.mark.release
 def test_a_lab_is_set_up_and_a_recording_sorted_without_a_checkout(installed: Path, tmp_path: Path) -> None:
     _run(installed / "sort-assets", "init", "lab", cwd=tmp_path)
 
@@ -59,9 +60,22 @@ def test_a_lab_is_set_up_and_a_recording_sorted_without_a_checkout(installed: Pa
     assert not (tmp_path / ".env").exists()
 
 
-def test_the_wheel_holds_settings_types_and_no_tests(installed: Path) -> None:
+def test_a_lab_is_set_up_without_a_checkout(installed: Path, tmp_path: Path) -> None:
+    _run(installed / "sort-assets", "init", "lab", cwd=tmp_path)
+
+    status = _run(installed / "sort-assets", "status", "--json", cwd=tmp_path / "lab")
+
+    assert status.strip() == "[]"
+    assert not (tmp_path / ".env").exists()
+
+
+def test_the_wheel_holds_every_file_of_the_package_settings_types_and_no_tests(installed: Path) -> None:
     (package,) = installed.parent.glob("lib/python*/site-packages/sort_assets")
 
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT / "sort_assets", capture_output=True, check=True)
+    ours = [name for name in listed.stdout.decode().split("\0") if name]
+    assert [name for name in ours if not (package / name).is_file()] == []
+    assert len(ours) > 200
     assert (package / "py.typed").is_file()
     assert (package / "platform/execution/dagster.yaml").read_text() == (CHECKOUT / "dagster.yaml").read_text()
     assert (package / "platform/execution/workspace.yaml").is_file()

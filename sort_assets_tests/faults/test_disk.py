@@ -94,6 +94,7 @@ def test_a_sort_does_not_start_without_room(small_store: Ready) -> None:
     assert home.store.versions(key, "sorting") == []
 
 
+@pytest.mark.release
 def test_a_sort_is_ended_when_the_disk_fills_up_and_the_next_goes_on(
     small_store: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:

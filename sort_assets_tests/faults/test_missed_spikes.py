@@ -126,6 +126,7 @@ def test_a_group_whose_spikes_are_missed_does_not_take_the_others_with_it(
     assert key not in dict(digest.sorted_)
 
 
+@pytest.mark.release
 def test_spikes_that_the_chosen_settings_take_away_are_a_failure_that_counts(
     module_home: Home, tetrodes: tuple[BaseRecording, BaseSorting]
 ) -> None:

@@ -21,8 +21,7 @@ from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works, insp
 from sort_assets.machine.cuda_reasons import CudaStart, explain, find_reason, may_pass
 from sort_assets.machine.gpus import Gpu
 from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
-
-CU126 = "make TORCH_BUILD=cu126"
+from sort_assets_tests.machine.cards_by_drivers import CU126, DRIVERS, ROWS, Row
 
 
 def card(
@@ -31,45 +30,19 @@ def card(
     return Gpu(f"GPU-{name}", name, 16 * 2**30, 15 * 2**30, capability, driver, cuda, "default", False)
 
 
-# The cards by the drivers of laboratories (R470 knows CUDA 11.4, 535: 12.2, 550: 12.4, 570: 12.8, 580: 13.0), with the
-# build of torch that PyPI has, for CUDA 13.0: what is said, and the cure.
-DRIVERS = {"470.256": 11040, "535.183": 12020, "550.54.14": 12040, "570.86": 12080, "580.95.05": 13000}
-TOO_OLD, NO_CODE = "needs CUDA 13.0, and the driver knows CUDA", "has no code for this card, only for 7.5, 8.0,"
-TABLE: list[tuple[str, tuple[int, int], str, str | None, str]] = [
-    ("GTX 1080 Ti", (6, 1), "580.95.05", NO_CODE, CU126),
-    ("GTX 1080 Ti", (6, 1), "550.54.14", TOO_OLD, CU126),
-    ("GTX 1080 Ti", (6, 1), "470.256", TOO_OLD, f"driver of version 525 or newer, without which .* Then: .*{CU126}"),
-    ("Titan V", (7, 0), "580.95.05", NO_CODE, CU126),
-    ("V100", (7, 0), "535.183", TOO_OLD, CU126),
-    ("RTX 2080 Ti", (7, 5), "580.95.05", None, ""),
-    ("RTX 2080 Ti", (7, 5), "535.183", TOO_OLD, CU126),
-    ("RTX A4000", (8, 6), "580.95.05", None, ""),
-    ("RTX A4000", (8, 6), "570.86", TOO_OLD, CU126),
-    ("RTX 4090", (8, 9), "580.95.05", None, ""),
-    ("H200", (9, 0), "580.95.05", None, ""),
-    ("H100", (9, 0), "550.54.14", TOO_OLD, CU126),
-    ("RTX 5090", (12, 0), "580.95.05", None, ""),
-    ("RTX 5090", (12, 0), "570.86", TOO_OLD, "make TORCH_BUILD=cu129"),
-    ("Tesla K80", (3, 7), "470.256", TOO_OLD, "No build of torch 2.13.0 has code for this card"),
-]
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.card}-{row.driver}") for row in ROWS])
+def test_each_card_with_each_driver_works_or_names_reason_and_cure(row: Row, driver: FakeDriver) -> None:
+    row.in_slot(driver)
 
+    reason = check_gpu(card(row.card, row.capability, DRIVERS[row.driver], row.driver))
 
-@pytest.mark.parametrize(("name", "capability", "version", "says", "cure"), TABLE)
-def test_each_card_with_each_driver_works_or_names_reason_and_cure(
-    name: str, capability: tuple[int, int], version: str, says: str | None, cure: str, driver: FakeDriver
-) -> None:
-    cuda = DRIVERS[version]
-    driver.answer(A4000, driver=cuda, capability="{}{}".format(*capability))
-
-    reason = check_gpu(card(name, capability, cuda, version))
-
-    if says is None:
+    if row.reason is None:
         assert reason is None
         return
     assert type(reason) is GpuDriverError
-    assert f"{name} (driver {version}, compute capability" in reason.message
-    assert says in reason.message
-    with pytest.raises(GpuDriverError, match=cure):
+    assert f"{row.card} (driver {row.driver}, compute capability" in reason.message
+    assert row.reason in reason.message
+    with pytest.raises(GpuDriverError, match=row.cure):
         raise reason
     assert "sorter.device to cpu" in reason.remedy
 

@@ -58,7 +58,7 @@ def test_channels_without_groups_are_judged(microvolts: BaseRecording) -> None:
     assert detect_bad_channels(recording, seed=0) == {"0": "dead", "9": "noise"}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_threads_find_the_same_channels(microvolts: BaseRecording) -> None:
     recording = _with(microvolts, dead=(2, 7), noisy=(12,))
 

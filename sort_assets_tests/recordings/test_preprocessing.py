@@ -268,7 +268,7 @@ def _last_second(recording: BaseRecording) -> np.ndarray:
     return recording.get_traces(start_frame=150000, end_frame=180000)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_frozen_recording_is_the_same_after_its_folder_has_moved_and_with_more_threads(
     drifting: BaseRecording, frozen_motion: tuple[RecordingConfig, np.ndarray]
 ) -> None:

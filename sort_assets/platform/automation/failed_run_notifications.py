@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sort_assets.config.settings import NOTIFY_VARIABLE
 from sort_assets.platform.automation.failed_runs import UNCLASSIFIED, RunFailure, failures_of_a_class, failures_of_run
@@ -46,9 +46,11 @@ class Suppression(BaseModel):
         Number of all runs that failed meanwhile.
     """
 
+    model_config = ConfigDict(defer_build=True)
+
     until: float
     length_s: float
-    runs: list[str] = Field(default_factory=list)
+    runs: list[str] = []
     count: int = 0
 
 
@@ -63,8 +65,10 @@ class SensorState(BaseModel):
         The suppressions, by class of failures.
     """
 
+    model_config = ConfigDict(defer_build=True)
+
     after: int
-    quiet: dict[str, Suppression] = Field(default_factory=dict)
+    quiet: dict[str, Suppression] = {}
 
 
 @dg.sensor(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.jobs import UNFINISHED, summarize_units
@@ -52,8 +52,10 @@ class SummaryState(BaseModel):
         When changes that no summary covers were first and last noticed, in seconds since 1970.
     """
 
-    covered: dict[str, int] = Field(default_factory=dict)
-    seen: dict[str, int] = Field(default_factory=dict)
+    model_config = ConfigDict(defer_build=True)
+
+    covered: dict[str, int] = {}
+    seen: dict[str, int] = {}
     first_change: float | None = None
     last_change: float | None = None
 

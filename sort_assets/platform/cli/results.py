@@ -173,20 +173,24 @@ def digest(is_sent: bool, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
-    """Clean the store: leftovers of killed steps, old versions, old failure records, expired lessons.
+    """Clean the store, and this node's scratch: leftovers of killed steps, old versions and failure records, lessons.
 
     By default the newest versions of large assets are kept (of .dat and waveforms one), and all versions of other
     assets; SORT_ASSETS_KEEP, like "binary_dat=2,waveforms=all", and --keep change that. A recording that is being
     written or sorted is skipped.
     """
     from sort_assets.config.settings import Roots
+    from sort_assets.platform.execution.scratch import remove_leftovers, scratch_root
     from sort_assets.platform.pipeline.retention import versions_kept
-    from sort_assets.platform.store.garbage import collect_garbage
+    from sort_assets.platform.store.garbage import SCRATCH, Removal, collect_garbage
     from sort_assets.platform.store.store import Store
 
     with errors_in_words():
         store = Store(Roots.from_environment().store, _asks_the_instance())
         collected = collect_garbage(store, versions_kept(keep), dry_run=dry_run)
+        if (scratch := scratch_root()) is not None:
+            left = remove_leftovers(scratch, dry_run=dry_run)
+            collected.removed += [Removal(SCRATCH, str(path), size) for path, size in left]
     if as_json:
         print_json({**asdict(collected), "bytes": collected.bytes, "dry_run": dry_run})
     else:

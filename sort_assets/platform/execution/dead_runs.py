@@ -4,10 +4,14 @@ Dagster's default run launcher can't ask whether a run worker is alive: a run wh
 ever, and keeps its slot of the GPU pool. So each worker holds a lock on a file, which the kernel releases at its death.
 """
 
+import json
 import os
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -18,6 +22,11 @@ from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 _FOLDER = "run_locks"
 _SUFFIX = ".lock"
+_CODE_SERVER_TAG = ".dagster/grpc_info"
+"""With the address of the code server that launched a run."""
+_CODE_SERVER_S = 30.0
+_first_seen_dead: dict[str, float] = {}
+"""When this process first saw that the worker of a run was dead, by the run's id."""
 _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
@@ -69,24 +78,51 @@ def _fail_if_dead(instance: dg.DagsterInstance, path: Path) -> bool:
     try:
         with exclusive_lock(path) as descriptor:
             # Empty: meanwhile the worker has ended by itself, or another process has reported its death.
-            reported = bool(os.pread(descriptor, 1, 0)) and _report_death(instance, path.stem)
+            run = instance.get_run_by_id(path.stem) if os.pread(descriptor, 1, 0) else None
+            if run is not None and _is_left_to_its_code_server(run):
+                return False
+            reported = run is not None and _report_death(instance, run)
             _remove(path, descriptor)
+            _first_seen_dead.pop(path.stem, None)
             return reported
     except Locked:
         return False  # the worker lives, or another process is reporting its death
 
 
-def _report_death(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _is_left_to_its_code_server(run: dg.DagsterRun) -> bool:
+    """Whether the code server that launched a run is there to report it, which it does within seconds as a rule.
+
+    Reported by both, a run would end twice.
+    """
+    launched_by = run.tags.get(_CODE_SERVER_TAG)
+    if launched_by is None or run.status not in _AT_WORK:
+        return False
+    first_seen = _first_seen_dead.setdefault(run.run_id, time.monotonic())
+    return time.monotonic() - first_seen < _CODE_SERVER_S and _listens(json.loads(launched_by))
+
+
+def _listens(server: Mapping[str, Any]) -> bool:
+    try:
+        if "socket" in server:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(server["socket"])
+        else:
+            socket.create_connection((server["host"], server["port"]), timeout=1).close()
+    except (OSError, KeyError):
+        return False
+    return True
+
+
+def _report_death(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Free the slots of a run whose worker has died, reporting the run as failed unless it has ended."""
-    run = instance.get_run_by_id(run_id)
-    unfinished = run is not None and run.status in _AT_WORK
-    if run is not None and unfinished:
+    unfinished = run.status in _AT_WORK
+    if unfinished:
         instance.report_run_failed(
             run,
             f"The worker of this run, a process on {HostIdentity.here().name}, has died: it was killed, the memory was "
             "used up, or the machine was restarted. Its steps ended with it. Launch the run again.",
         )
-    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return unfinished
 
 

@@ -101,9 +101,9 @@ class StagedAsset:
         from sort_assets.backends import create_backend
 
         self.attempt.hold(device, profile)
-        observer = self.backend.observer
+        observer, work_folder = self.backend.observer, self.backend.work_folder
         self.backend = create_backend(self.config)
-        self.backend.observer = observer
+        self.backend.observer, self.backend.work_folder = observer, work_folder
 
     def figure(self, title: str, draw: "Callable[[], Figure | None]") -> None:
         """Draw a figure into the artefact; one that fails is logged, and does not fail the asset.
@@ -228,15 +228,7 @@ def staged(
         store = Store(roots.store, run_is_over_in(context.instance))
         locks: dict[Path, HeldLock] = {}
         if alone:  # before this counts as an attempt: that somebody else is at work is no failure of the recording
-            locks = held.enter_context(
-                sort_lock(
-                    store,
-                    recording,
-                    run_id=context.run.run_id,
-                    run_is_over=run_is_over_in(context.instance),
-                    log=context.log.info,
-                )
-            )
+            locks = held.enter_context(sort_lock(store, recording, run_id=context.run.run_id, log=context.log.info))
         with store.stage(
             recording,
             asset,

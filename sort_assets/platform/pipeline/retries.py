@@ -2,8 +2,9 @@
 
 Dagster counts all attempts of a step alike, crashes too. Here they are counted by what went wrong: running out of
 memory, as often as the configuration says and only while something can take less; silence and passing trouble of a GPU,
-once; crashes, as often as the configuration says. Where another program uses the GPU, the sort waits before anything is
-lowered. Everything else would go wrong again.
+once; crashes, as often as the configuration says; the time limit of an engine, once, with more time; a node that was
+lost, a few times. Where another program uses the GPU, the sort waits before anything is lowered. Everything else would
+go wrong again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,14 @@ from sort_assets.errors import (
     GpuBusyError,
     GpuMemoryTakenError,
     GpuOverheatedError,
+    JobLostError,
+    NodeSetupError,
     OutOfMemoryError,
     SortAssetsError,
     SorterCrashedError,
     SorterTimeoutError,
     StepCrashedError,
+    TimeLimitError,
     TransientGpuError,
 )
 
@@ -33,6 +37,9 @@ attempt that should not have followed ends as it starts (`Attempt.run`). All els
 _CRASHES = (SorterCrashedError, StepCrashedError)
 _ONCE = (SorterTimeoutError, TransientGpuError, GpuOverheatedError)
 _OTHERS = (GpuBusyError, GpuMemoryTakenError)
+_LOST = (JobLostError, NodeSetupError)
+_LOST_MOST = 5
+"""How often a step is tried on another node: what befell it there is no fault of its own, nor of the recording."""
 _COOLING_S = 300.0
 _WAITS_FOR_OTHERS_S = (300.0, 1200.0)
 """How long to wait, one after the other, for a program of somebody else to leave the GPU. Meanwhile neither a GPU nor a
@@ -98,6 +105,15 @@ def decide_retry(
                 return RetryDecision(False, "It went wrong in the same way before.")
             wait_s = _COOLING_S if isinstance(error, GpuOverheatedError) else 0.0
             return RetryDecision(True, "This may pass; it is tried once more.", wait_s)
+    if isinstance(error, TimeLimitError):
+        if _count(earlier, TimeLimitError):
+            return RetryDecision(False, "Twice the time was not enough.")
+        return RetryDecision(True, "It is tried once more, with twice the time.")
+    if isinstance(error, _LOST):
+        lost = _count(earlier, _LOST)
+        if lost >= _LOST_MOST:
+            return RetryDecision(False, f"Its job was lost {lost + 1} times.")
+        return RetryDecision(True, f"That was the node's fault or Slurm's; retry {lost + 1} of {_LOST_MOST}.")
     if isinstance(error, _CRASHES):
         crashes, most = _count(earlier, _CRASHES), execution.crash_retry_max
         if crashes >= most:

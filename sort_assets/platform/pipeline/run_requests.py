@@ -44,9 +44,17 @@ class RunRequests:
         shape = None if step_key not in PIPELINE else self._shape
         return needs_of_step(step_key, self.settings, shape, self._failures(step_key))
 
-    def of_run(self) -> StepNeeds:
-        """What the run asks for when it is one job of the engine."""
+    def of_run(self, *, without_gpu_steps: bool = False) -> StepNeeds:
+        """What the run asks for when it is one job of the engine.
+
+        Parameters
+        ----------
+        without_gpu_steps : bool
+            Whether its steps that need a GPU are jobs of their own.
+        """
         assets = self.assets
+        if without_gpu_steps:
+            assets = tuple(asset for asset in assets if not self.of_step(asset).gpus)
         return needs_of_run(assets, self.settings, self._shape, {asset: self._failures(asset) for asset in assets})
 
     @property

@@ -27,6 +27,7 @@ LEFTOVERS = "remains of a dead writer"
 VERSION = "old version"
 FAILURE = "old failure record"
 LESSON = "expired lesson"
+SCRATCH = "scratch of a dead sort"
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ class Removal:
     Attributes
     ----------
     what : str
-        `LEFTOVERS`, `VERSION`, `FAILURE` or `LESSON`.
+        `LEFTOVERS`, `VERSION`, `FAILURE`, `LESSON` or `SCRATCH`.
     path : str
-        Relative to the store.
+        Relative to the store; of a scratch, absolute.
     bytes : int
         Freed by it.
     """

@@ -242,7 +242,7 @@ class Owner(BaseModel):
         When the process began, as `process_start` counts.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     host: str
     pid: int

@@ -9,7 +9,6 @@ from typing import Any
 from sort_assets.errors import RecordingBusyError
 from sort_assets.platform.store.files import remove_empty
 from sort_assets.platform.store.layout import SORT_LOCK
-from sort_assets.platform.store.living_writers import RunIsOver
 from sort_assets.platform.store.locks import HeldLock, Locked, Owner, exclusive_lock, read_owner
 from sort_assets.platform.store.store import Store
 
@@ -28,7 +27,6 @@ def sort_lock(
     recording: str,
     *,
     run_id: str,
-    run_is_over: RunIsOver = lambda _: None,
     log: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[Path, HeldLock]]:
     """Be the only one who sorts a recording; the kernel ends this when the process dies, however it dies.
@@ -43,8 +41,6 @@ def sort_lock(
         The recording's key.
     run_id : str
         The Dagster run that sorts.
-    run_is_over : callable
-        Asked about the run that holds the lock.
     log : callable
         Told once what is waited for.
 
@@ -63,7 +59,7 @@ def sort_lock(
         with ExitStack() as held:
 
             def is_given_up(holder: Owner) -> bool:
-                return holder.run_id == run_id or run_is_over(holder.run_id) is True
+                return holder.run_id == run_id or store.run_is_over(holder.run_id) is True
 
             mine = Owner.this_process(run_id).sign(_take(lock, held, recording, is_given_up, log))
             try:

@@ -185,6 +185,7 @@ def test_a_result_that_somebody_reported_by_hand_is_stale_when_what_it_is_made_f
     assert _stale(lab) == {FIRST: {"sorting": ("binary_dat",), "waveforms": ("sorting",)}}
 
 
+@pytest.mark.release
 def test_a_recording_without_results_has_none_that_are_stale(lab: Lab, small_file: Path) -> None:
     shutil.copy(small_file, lab.root / "c.nwb")
     lab.arrive()

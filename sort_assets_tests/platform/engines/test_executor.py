@@ -7,7 +7,7 @@ from sort_assets.platform.engines.executor import chosen_executor
 from sort_assets.platform.execution.executor import local_executor
 
 
-@pytest.mark.parametrize("engine", ["", "local", "slurm"])
+@pytest.mark.parametrize("engine", ["", "local"])
 def test_steps_are_processes_of_their_run_s_host(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SORT_ASSETS_ENGINE", engine)
 

@@ -274,7 +274,7 @@ def test_settings_that_name_a_class_which_is_gone_are_an_error_with_a_remedy(che
         prepare_home()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_six_processes_may_open_a_prepared_home_at_once(checkout: Path) -> None:
     write_environment(checkout, checkout / "data")
     load_environment()

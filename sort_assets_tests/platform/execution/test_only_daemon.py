@@ -253,7 +253,7 @@ def test_a_plain_dagster_daemon_is_refused_with_its_pid(home: Home, tmp_path: Pa
     assert f"process {daemon.pid} on host {socket.gethostname()}" in refused.output
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_up_is_refused_beside_up_on_any_port(home: Home, tmp_path: Path) -> None:
     with up(home, tmp_path / "up.log") as (server, servers):
         refused = home.invoke("up", "--port", str(free_port()))

@@ -103,7 +103,7 @@ def test_a_verdict_from_before_checks_were_partitioned_is_no_recordings_verdict(
     assert (now["FAILED"], now["SUCCEEDED"]) == ({first}, {second})
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_ui_shows_each_recordings_verdict(judged: tuple[Home, str, str], tmp_path: Path) -> None:
     home, first, second = judged
     with up(home, tmp_path / "up.log") as (server, _):

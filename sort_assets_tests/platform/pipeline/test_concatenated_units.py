@@ -60,6 +60,7 @@ def test_files_are_delivered_on_their_own_clocks_and_one_of_them_can_decide(
     assert "1: part_1.nwb, 2: part_2.nwb" in failure["remedy"]
 
 
+@pytest.mark.release
 def test_every_delivery_has_the_times_of_a_clock_with_a_gap_and_another_rate(
     home: Home, short: tuple[BaseRecording, BaseSorting]
 ) -> None:

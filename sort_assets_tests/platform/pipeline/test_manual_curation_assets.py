@@ -81,10 +81,12 @@ def test_what_a_person_does_in_phy_comes_back_as_a_new_version(curated: Curated)
     assert len(read_phy(curated.folder).unit_ids) == len(curated.units.unit_ids)
 
     save_in_phy(curated.folder, merged=(0, 101), groups={2: "noise", 100: "good"}, merged_is="good")
+    not_over_it = curated.home.invoke("export-phy", curated.key)
     back = curated.imports("--user", "Ada")
     run_id = curated.curate()
 
-    assert back.status == 0, back.output
+    assert (not_over_it.status, back.status) == (1, 0), back.output
+    assert "not imported" in not_over_it.stderr
     decisions = curated.stored.decisions()
     by_person = decisions[decisions["decided_by"] == "person"]
     (new,) = set(by_person.index) - {"2", "100"}
@@ -101,6 +103,7 @@ def test_what_a_person_does_in_phy_comes_back_as_a_new_version(curated: Curated)
     assert rest == ("curated_units", "sorting_report", "spike_data")
 
 
+@pytest.mark.release
 def test_work_that_was_not_imported_is_not_overwritten(curated: Curated) -> None:
     curated.home.invoke("export-phy", curated.key)
     again = curated.home.invoke("export-phy", curated.key)
@@ -156,6 +159,7 @@ def test_a_curation_in_spikeinterfaces_format_is_read_and_one_about_other_units_
     assert not {"1", "102"} & set(decisions.index)
 
 
+@pytest.mark.release
 def test_a_person_goes_on_in_the_same_folder(curated: Curated) -> None:
     curated.home.invoke("export-phy", curated.key)
     save_in_phy(curated.folder, merged=(), groups={2: "noise"})
@@ -171,6 +175,7 @@ def test_a_person_goes_on_in_the_same_folder(curated: Curated) -> None:
     assert dict(decisions.loc[["2", "3"], "kept"]) == {"2": True, "3": False}
 
 
+@pytest.mark.release
 def test_a_corrected_file_takes_the_place_of_the_one_before_and_a_label_brings_a_removed_unit_back(
     curated: Curated, tmp_path: Path
 ) -> None:

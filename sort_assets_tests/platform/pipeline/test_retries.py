@@ -12,6 +12,7 @@ from sort_assets.errors import (
     GpuMemoryTakenError,
     GpuOverheatedError,
     HostOutOfMemoryError,
+    JobLostError,
     RecordingBusyError,
     SortAssetsError,
     SorterCrashedError,
@@ -20,6 +21,7 @@ from sort_assets.errors import (
     SorterTimeoutError,
     StalledIoError,
     StepCrashedError,
+    TimeLimitError,
     TransientGpuError,
     UnexpectedError,
 )
@@ -148,3 +150,17 @@ def test_after_an_engine_ended_it_for_memory_a_step_gets_more_instead_of_taking_
 def test_more_memory_is_asked_for_as_often_as_less_is_taken() -> None:
     assert decide_retry(ENDED, [ENDED], EXECUTION, reduced=True).retry
     assert not decide_retry(ENDED, [ENDED, HOST], EXECUTION, reduced=True).retry
+
+
+def test_a_lost_node_is_no_crash_of_the_step() -> None:
+    lost, no_crashes = of(JobLostError), EXECUTION.model_copy(update={"crash_retry_max": 0})
+
+    assert decide_retry(lost, [lost] * 4, no_crashes, reduced=False).retry
+    assert not decide_retry(lost, [lost] * 5, no_crashes, reduced=False).retry
+
+
+def test_after_the_time_limit_of_an_engine_one_attempt_gets_more_time() -> None:
+    limit = of(TimeLimitError)
+
+    assert decide_retry(limit, [TIMEOUT], EXECUTION, reduced=False).retry
+    assert not decide_retry(limit, [limit], EXECUTION, reduced=False).retry

@@ -53,9 +53,8 @@ def test_an_earlier_attempt_of_the_same_run_is_waited_for(tmp_path: Path) -> Non
 
 def test_the_sort_of_a_run_that_is_over_is_waited_for(tmp_path: Path) -> None:
     orphan = start(SORTER, tmp_path, "failed-run")
-    with sort_lock(
-        Store(tmp_path), "rec", run_id="its-retry", run_is_over={"failed-run": True}.get, log=lambda _: kill(orphan)
-    ):
+    store = Store(tmp_path, run_is_over={"failed-run": True}.get)
+    with sort_lock(store, "rec", run_id="its-retry", log=lambda _: kill(orphan)):
         pass
 
 

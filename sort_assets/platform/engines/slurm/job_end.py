@@ -15,6 +15,7 @@ from sort_assets.errors import (
 )
 from sort_assets.platform.engines.slurm.commands import SlurmJob
 from sort_assets.platform.engines.slurm.job_script import NodeLack
+from sort_assets.platform.pipeline.step_requests import RUN
 
 _EXCERPT_LINES = 25
 _ENDED = {
@@ -88,11 +89,6 @@ class JobEnd:
     try_again: bool = False
     unfit_node: str = ""
 
-    @classmethod
-    def by(cls, error: SortAssetsError, *, try_again: bool = False, unfit_node: str = "") -> "JobEnd":
-        """By a failure."""
-        return cls(error, f"{type(error).__name__}: {error}", try_again, unfit_node)
-
 
 def is_over(job: SlurmJob) -> bool:
     """Whether a job has ended for good."""
@@ -100,7 +96,13 @@ def is_over(job: SlurmJob) -> bool:
 
 
 def end_of_job(
-    job: SlurmJob, details: Mapping[str, str], *, log: str, made_progress: bool, forgotten: bool = False
+    job: SlurmJob,
+    details: Mapping[str, str],
+    *,
+    log: str,
+    made_progress: bool,
+    forgotten: bool = False,
+    step_key: str = "",
 ) -> JobEnd:
     """How a job ended.
 
@@ -116,25 +118,31 @@ def end_of_job(
         Whether a step of the run succeeded.
     forgotten : bool
         Whether Slurm remembers the job no more.
+    step_key : str
+        The step that the job executes, where it is not that of a run.
     """
     where = f"Slurm job {job.job}{f' on {job.node}' if job.node else ''}"
     excerpt = "\n".join(log.splitlines()[-_EXCERPT_LINES:])
     if job.state == "CANCELLED" and not forgotten:
         return JobEnd(None, f"{where} was cancelled from outside (scancel).")
     if forgotten:
-        return JobEnd.by(_forgotten(where, excerpt), try_again=True)
+        return _failure(_forgotten(where, excerpt), try_again=True)
     if job.state in ("TIMEOUT", "DEADLINE"):
-        return JobEnd.by(_too_long(where, details, excerpt), try_again=made_progress)
+        return _failure(_too_long(where, details, excerpt, step_key), try_again=made_progress)
     status, killed_by = _exit_code(details)
     if job.state == "OUT_OF_MEMORY" or (job.state == "FAILED" and killed_by == _SIGKILL):
-        return JobEnd.by(_out_of_memory(where, job, details, excerpt), try_again=True)
+        return _failure(_out_of_memory(where, job, details, excerpt, step_key or RUN), try_again=True)
     if job.state in _LOST or status == NodeLack.FIRST_START:
         reason = _LOST.get(job.state, "Slurm had ended it and started it again, which this job does not do")
-        return JobEnd.by(_lost(where, reason, job, excerpt), try_again=True)
+        return _failure(_lost(where, reason, job, excerpt), try_again=True)
     if job.state == "FAILED" and status in _LACKS:
-        return JobEnd.by(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
+        return _failure(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
     ended = f"its process was ended by signal {status - 128}" if status > 128 else f"it ended with status {status}"
-    return JobEnd.by(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
+    return _failure(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
+
+
+def _failure(error: SortAssetsError, *, try_again: bool, unfit_node: str = "") -> JobEnd:
+    return JobEnd(error, f"{type(error).__name__}: {error}", try_again, unfit_node)
 
 
 def _forgotten(where: str, excerpt: str) -> JobLostError:
@@ -146,19 +154,23 @@ def _forgotten(where: str, excerpt: str) -> JobLostError:
     )
 
 
-def _too_long(where: str, details: Mapping[str, str], excerpt: str) -> TimeLimitError:
+def _too_long(where: str, details: Mapping[str, str], excerpt: str, step_key: str) -> TimeLimitError:
     limit = details.get("TimeLimit", "")
+    then = (
+        "launch the run again" if step_key else "re-execute the run from failure, which keeps the steps that succeeded"
+    )
     return TimeLimitError(
         f"{where} was ended at its time limit{f' of {limit}' if limit else ''}.",
-        remedy="Raise resources.run.time_limit_h for this recording, its rule or preset, or `--time` in "
-        "SORT_ASSETS_SLURM_OPTIONS, up to what the partition allows (`sinfo -o '%P %l'`); then re-execute the run from "
-        "failure, which keeps the steps that succeeded.",
+        remedy=f"Raise resources.{step_key or RUN}.time_limit_h for this recording, its rule or preset, or `--time` in "
+        f"SORT_ASSETS_SLURM_OPTIONS, up to what the partition allows (`sinfo -o '%P %l'`); then {then}.",
         log_excerpt=excerpt,
         time_limit=limit,
     )
 
 
-def _out_of_memory(where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str) -> HostOutOfMemoryError:
+def _out_of_memory(
+    where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str, scope: str
+) -> HostOutOfMemoryError:
     limit_gb = _memory_gb(details)
     diagnostics: dict[str, Any] = {MEMORY_LIMIT_GB: limit_gb} if limit_gb else {}
     amount = f" of {limit_gb:.3g} GB" if limit_gb else ""
@@ -170,8 +182,8 @@ def _out_of_memory(where: str, job: SlurmJob, details: Mapping[str, str], excerp
     )
     return HostOutOfMemoryError(
         f"{happened}.",
-        remedy="The next attempt asks for twice as much. Where it needs still more, raise resources.run.memory_gb for "
-        "this recording, its rule or preset, or lower execution.n_jobs.",
+        remedy=f"The next attempt asks for twice as much. Where it needs still more, raise resources.{scope}.memory_gb "
+        "for this recording, its rule or preset, or lower execution.n_jobs.",
         log_excerpt=excerpt,
         **diagnostics,
     )

@@ -22,7 +22,8 @@ PYTHON_VARIABLE = "SORT_ASSETS_PYTHON"
 """May be set by the setup script: the Python of the node, where it is not at the place of the control host's."""
 CANCEL_SIGNAL = "USR1"
 """Tells the batch script that a person cancels the run, so that the work ends by itself."""
-_LOG = "slurm_job.log"
+LOG = "slurm_job.log"
+"""Of the job of a run."""
 _MARK = "slurm_job"
 CHECKED_PACKAGES = ("sort-assets", "dagster")
 """Their versions must be those of the control host: results name them, and Dagster's own messages change."""
@@ -80,7 +81,9 @@ exit "$status"
 """
 
 
-def job_script(run_id: str, command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> str:
+def job_script(
+    run_id: str, command: Sequence[str], *, variables: Mapping[str, str] | None = None, log_name: str = LOG
+) -> str:
     """The script of a job that executes a command of Dagster.
 
     Parameters
@@ -90,6 +93,8 @@ def job_script(run_id: str, command: Sequence[str], *, variables: Mapping[str, s
         Words after `python -m dagster`.
     variables : mapping of str to str or None
         Further environment variables of the job.
+    log_name : str
+        The file for what the job writes.
     """
     environment = read_environment()
     known = {**_told_to_nodes(environment), **(variables or {})}
@@ -103,7 +108,7 @@ def job_script(run_id: str, command: Sequence[str], *, variables: Mapping[str, s
         store=STORE_VARIABLE,
         logs=COMPUTE_LOGS,
         mark=_MARK,
-        log=_LOG,
+        log=log_name,
         python_variable=PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),
         module=on_node.__name__,
@@ -112,12 +117,12 @@ def job_script(run_id: str, command: Sequence[str], *, variables: Mapping[str, s
     )
 
 
-def prepare_log(store: Path, run_id: str) -> Path:
+def prepare_log(store: Path, run_id: str, name: str = LOG) -> Path:
     """Make the folder by which a node recognises the store; returns the file that the job's output goes to."""
     folder = store / COMPUTE_LOGS / run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    return folder / _LOG
+    return folder / name
 
 
 def _told_to_nodes(environment: Environment) -> dict[str, str]:

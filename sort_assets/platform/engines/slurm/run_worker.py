@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from sort_assets.config.settings import read_environment
+from sort_assets.platform.engines.slurm.step_executor import GpuStepJobsExecutor
 from sort_assets.platform.execution.executor import PRELOADED_MODULES, LockedRunExecutor
 from sort_assets.platform.execution.pool_polling import paused_pool_polling
 from sort_assets.platform.execution.remote_steps import GIVEN_UP, in_slurm_job, run_is_over_in
@@ -65,7 +67,10 @@ def _ending_with_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None
 def _create(init_context: dg.InitExecutorContext) -> dg.Executor:
     create = dg.multiprocess_executor.executor_creation_fn
     assert create is not None
-    return _RunWorkerExecutor(create(init_context))
+    inner = create(init_context)
+    if read_environment().slurm_jobs != "runs":
+        inner = GpuStepJobsExecutor(inner)
+    return _RunWorkerExecutor(inner)
 
 
 run_worker_executor = dg.ExecutorDefinition(

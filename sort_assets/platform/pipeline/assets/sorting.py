@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
 
     from sort_assets.backends.shape import ShapeChoices
+    from sort_assets.platform.execution.scratch import SortScratch
 PREFLIGHT_CHECK = "preflight"
 UNITS_CHECK = "units_found"
 INSIDE_CHECK = "spikes_inside_recording"
@@ -63,7 +64,10 @@ _SPIKE_CHECKS = {
 def sorting(
     context: dg.AssetExecutionContext, binary_dat: StoredBinary, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
-    with staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
+    from sort_assets.platform.execution.scratch import SortScratch
+
+    scratch = SortScratch(context.log.info, context.log.warning)
+    with scratch, staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.curate import check_unit_settings
         from sort_assets.platform.execution.sort_device import sort_device
         from sort_assets.platform.pipeline.progress import StepObserver
@@ -75,7 +79,7 @@ def sorting(
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {asset.backend.name}")
         asset.backend.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path
-        parts = _what_to_sort(binary_dat)
+        parts = _what_to_sort(binary_dat, _on_scratch(scratch, asset, binary_dat))
         folders = {
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
@@ -97,6 +101,7 @@ def sorting(
                 try:
                     with _naming(group):
                         found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])
+                    scratch.name_originals(folders[group])
                 except MissedSpikesError as error:
                     context.log.error(str(error))
                     missed[group], found[group] = error, _no_units(recording)
@@ -147,12 +152,31 @@ def _naming(group: str) -> Iterator[None]:
         raise
 
 
-def _what_to_sort(binary_dat: StoredBinary) -> "dict[str, tuple[BaseRecording, Path | None]]":
+def _on_scratch(scratch: "SortScratch", asset: StagedAsset, binary_dat: StoredBinary) -> dict[str, Path]:
+    """By group, the `.dat` that is sorted: on the node's scratch where there is one."""
+    from sort_assets.platform.pipeline.progress import StepObserver
+
+    copying = StepObserver(
+        asset.context.log.info, asset.context.log.warning, f"copying the .dat of {binary_dat.recording} to scratch"
+    )
+    written = sum(asset.backend.bytes_to_write(part) for part in binary_dat.load_groups().values())
+    reserve = int((asset.config.execution.min_free_disk_gb or 0) * 1e9)
+    dat_paths = scratch.take(
+        binary_dat.recording, binary_dat.dat_paths, beside_bytes=written + reserve, progress=copying.writing
+    )
+    asset.backend.work_folder = scratch.work_folder
+    return dat_paths
+
+
+def _what_to_sort(
+    binary_dat: StoredBinary, dat_paths: dict[str, Path]
+) -> "dict[str, tuple[BaseRecording, Path | None]]":
     """By group, what is sorted, and its `.dat` where there is one."""
     from sort_assets.recordings import split_recording
+    from sort_assets.recordings.dat_file import read_dat
 
-    if binary_dat.dat_paths:
-        return {group: (part, binary_dat.dat_paths[group]) for group, part in binary_dat.load_groups().items()}
+    if dat_paths:
+        return {group: (read_dat(path), path) for group, path in dat_paths.items()}
     preprocessed = binary_dat.preprocessed_recording
     recording, split_by = preprocessed.load(), preprocessed.config.recording.split_by
     groups = split_recording(recording, split_by) if split_by else {UNGROUPED: recording}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 127
 """Exit status of a shell that does not find a command."""
-_MODULE_MISSING = re.compile(r"No module named '?(sort_assets|dagster|ray)\b")
+_MODULE_MISSING = re.compile(r"No module named '?([\w.]+)")
 _EXCERPT_LINES = 15
 
 

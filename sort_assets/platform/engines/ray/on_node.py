@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from sort_assets.config.settings import (
     CORES_VARIABLE,
@@ -36,6 +36,8 @@ LACK = "sort_assets lacks: "
 CHECKED_PACKAGES = ("sort-assets", "dagster")
 """Their versions must be those of the control host: results name them, and Dagster's own messages change."""
 
+_SECRETS = {"password", "sslpassword"}
+"""Parts of a query in an address of PostgreSQL that nobody may see."""
 _OWN_OF_EACH_HOST = {CORES_VARIABLE, LEASES_VARIABLE}
 
 
@@ -54,7 +56,10 @@ def step_words(cpus: int) -> list[str]:
     for name, value in _told_to_nodes(environment).items():
         words += ["--default", f"{name}={value}"]
     secret = environment.postgres_url
-    return [*words, "--needs-password"] if secret and make_url(secret.get_secret_value()).password else words
+    address = None if secret is None else make_url(secret.get_secret_value())
+    if address is not None and (address.password is not None or not _SECRETS.isdisjoint(address.query)):
+        words.append("--needs-password")
+    return words
 
 
 def _told_to_nodes(environment: Environment) -> dict[str, str]:
@@ -65,10 +70,17 @@ def _told_to_nodes(environment: Environment) -> dict[str, str]:
         if field not in environment.model_fields_set or variable in _OWN_OF_EACH_HOST:
             continue
         if variable == POSTGRES_VARIABLE:
-            told[variable] = make_url(value.get_secret_value()).set(password=None).render_as_string()
+            told[variable] = _without_secrets(make_url(value.get_secret_value()))
         elif not isinstance(value, SecretStr):
             told[variable] = str(value)
     return told
+
+
+def _without_secrets(address: URL) -> str:
+    public = URL.create(
+        address.drivername, address.username, None, address.host, address.port, address.database, address.query
+    )
+    return public.difference_update_query(_SECRETS).render_as_string(hide_password=False)
 
 
 def main(words: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """Sorters that hang, in their own process or in the step's, deaf or holding the interpreter; or that only seem to."""
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from sort_assets_tests.faults.runs import (
     note,
     sorting,
 )
+from sort_assets_tests.fixtures.faketime import libfaketime
 from sort_assets_tests.fixtures.home import Home, cheap
 from sort_assets_tests.fixtures.ready import Ready
 
@@ -147,7 +147,7 @@ def test_a_clock_that_jumps_meanwhile_disturbs_nothing(
     clock.write_text("+0\n")
     # Every clock of the run's processes jumps, also the monotonic one, as libfaketime can't do otherwise here.
     below = (
-        *("env", f"LD_PRELOAD={_libfaketime()}", f"FAKETIME_TIMESTAMP_FILE={clock}"),
+        *("env", f"LD_PRELOAD={libfaketime()}", f"FAKETIME_TIMESTAMP_FILE={clock}"),
         *("FAKETIME_CACHE_DURATION=1", "NO_FAKE_STAT=1"),
     )
     config = {"seconds": 2.5 * PATIENCE_S, "done": tmp_path / "done"}
@@ -161,14 +161,6 @@ def test_a_clock_that_jumps_meanwhile_disturbs_nothing(
     manifest = home.store.artefact(key, "sorting").manifest
     assert manifest.details["failed_attempts"] == []
     assert abs(manifest.created.timestamp() - time.time()) > 3600, "the clock did not jump"
-
-
-def _libfaketime() -> Path:
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not found:
-        missing = "no libfaketime: `apt-get install libfaketime`"
-        (pytest.fail if os.environ.get("SORT_ASSETS_REQUIRE_ALL") else pytest.skip)(missing)
-    return found[0]
 
 
 def _misbehaving(

@@ -12,6 +12,7 @@ from sort_assets.errors import SortAssetsError, StoreError
 from sort_assets.machine.cores import usable_cores
 from sort_assets.machine.versions import inspect_maxwell_plugin, inspect_versions
 from sort_assets.platform.cli.doctor_gpus import examine_gpus
+from sort_assets.platform.engines.status import inspect_database, inspect_engine
 from sort_assets.platform.execution.home import dagster_home, open_instance
 from sort_assets.platform.execution.instance import missing_settings
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -22,9 +23,10 @@ _LITTLE_SPACE_BYTES = 50e9
 
 
 def examine() -> list[CheckResult]:
-    """Look at packages, sorters, GPUs, folders and the Dagster instance; nothing is changed."""
+    """Look at packages, sorters, GPUs, the engine, folders and the Dagster instance; nothing is changed."""
     cpu = ok("cpu", f"{usable_cores()} cores usable")
-    return [*_packages(), *_sorters(), cpu, *examine_gpus(), *_folders(), *_instance()]
+    engine = [*inspect_engine(), *inspect_database()]
+    return [*_packages(), *_sorters(), cpu, *examine_gpus(), *engine, *_folders(), *_instance()]
 
 
 def _packages() -> Iterator[CheckResult]:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -91,8 +91,11 @@ def up(port: int) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+@click.option("--cluster", is_flag=True, help="Ask every node of the engine, through the engine; takes up to minutes.")
+def doctor(as_json: bool, cluster: bool) -> None:
     """Show what is installed and set up, and what is wrong with it."""
+    if cluster:
+        _doctor_of_nodes(as_json=as_json)
     from sort_assets.platform.automation.notifications import inspect_notifications
     from sort_assets.platform.cli.doctor import examine
 
@@ -102,6 +105,21 @@ def doctor(as_json: bool) -> None:
     else:
         print_check_results(results)
     sys.exit(1 if any(result.level == "error" for result in results) else 0)
+
+
+def _doctor_of_nodes(*, as_json: bool) -> NoReturn:
+    from sort_assets.platform.cli.doctor_cluster import examine_cluster
+
+    rows = examine_cluster()
+    if as_json:
+        print_json([{"node": node, **result.to_dict()} for node, result in rows])
+    else:
+        cells = [
+            (one.level, node, one.name, f"{one.description}\nRemedy: {one.remedy}" if one.remedy else one.description)
+            for node, one in rows
+        ]
+        print_table(("level", "node", "what", "found"), cells, wrapped={"found"}, styles=_COLOURS)
+    sys.exit(1 if any(result.level == "error" for _, result in rows) else 0)
 
 
 def print_check_results(results: "Iterable[CheckResult]") -> None:

@@ -6,6 +6,7 @@
       @all/units_across_recordings/   the summary over all recordings, versioned like any asset
       @compute_logs/                  what steps print, when an engine runs them on other hosts than the home's
       @lessons/                       memory profiles, one JSON file for each shape of a recording
+      @node_checks/                   files by which `doctor --cluster` tries the store; removed at its end
       @recordings.sqlite              the recording catalogue
       @rules/                         the last rules file without mistakes
       <recording's key>/
@@ -33,6 +34,7 @@ ALL_RECORDINGS: Final = "@all"
 """In place of a recording's key, for what is made of all recordings."""
 LESSONS: Final = "@lessons"
 COMPUTE_LOGS: Final = "@compute_logs"
+NODE_CHECKS: Final = "@node_checks"
 RULES_FOLDER: Final = "@rules"
 
 CURRENT: Final = "current"

@@ -39,7 +39,7 @@ _SAYS_IT_WAITS_S = 30.0
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY}
 
 
-class _Client(JobSubmissionClient):
+class RayClient(JobSubmissionClient):
     """Ray's client, whose requests end. Ray 2.60 waits for ever for a head that has stopped to answer."""
 
     def _do_request(self, method: str, endpoint: str, **kwargs: Any) -> "Response":
@@ -99,7 +99,7 @@ class RayJobHandler(RayStepHandler):
     @cached_property
     def client(self) -> JobSubmissionClient:  # type: ignore[override]
         """The connection, made when it is first needed: that fails while the head is away."""
-        return _Client(self._address)
+        return RayClient(self._address)
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[dg.DagsterEvent]:
         """Submit the job; while Ray can't be reached, that is left to `check_step_health`."""

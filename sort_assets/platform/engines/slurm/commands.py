@@ -119,7 +119,7 @@ class SlurmCommands:
             When Slurm refuses the job, or there is no Slurm.
         """
         flags = [f"--{key}={value}" if value else f"--{key}" for key, value in (options or {}).items()]
-        output = self._call(["sbatch", "--parsable", f"--job-name={name}", *flags], script)
+        output = self.call(["sbatch", "--parsable", f"--job-name={name}", *flags], script)
         # The shell of a login host may say more than what was asked for.
         found = [match for line in output.splitlines() if (match := _JOB_ID.fullmatch(line.strip()))]
         if not found:
@@ -145,7 +145,7 @@ class SlurmCommands:
             When there is no Slurm.
         """
         named = [f"--name={name}"] if name else []
-        output = self._call(["squeue", "--me", "--noheader", "--states=all", f"--format={_JOBS_FORMAT}", *named])
+        output = self.call(["squeue", "--me", "--noheader", "--states=all", f"--format={_JOBS_FORMAT}", *named])
         found = (_JOB.fullmatch(line.strip()) for line in output.splitlines())
         return {match["job"]: SlurmJob(**match.groupdict()) for match in found if match}
 
@@ -163,7 +163,7 @@ class SlurmCommands:
             When Slurm does not answer.
         """
         try:
-            output = self._call(["scontrol", "show", "job", job])
+            output = self.call(["scontrol", "show", "job", job])
         except EngineUnavailableError:
             raise
         except EngineError as error:
@@ -182,26 +182,44 @@ class SlurmCommands:
         """
         signals = ["--batch", f"--signal={with_signal}"] if with_signal else []
         try:
-            self._call(["scancel", *signals, job])
+            self.call(["scancel", *signals, job])
         except EngineUnavailableError:
             raise
         except EngineError as error:
             if not re.search(r"invalid job id|already complet", error.message, re.IGNORECASE):
                 raise
 
-    def _call(self, words: Sequence[str], script: str = "") -> str:
+    def call(self, words: Sequence[str], script: str = "", *, timeout_s: float | None = None) -> str:
+        """What one of Slurm's commands prints.
+
+        Parameters
+        ----------
+        words : sequence of str
+        script : str
+            Its input.
+        timeout_s : float or None
+            How long it may take, where that is not as long as usual.
+
+        Raises
+        ------
+        EngineUnavailableError
+            When Slurm does not answer.
+        EngineError
+            When the command fails, or is not there.
+        """
+        timeout_s = timeout_s or self.timeout_s
         command, given = [*self.prefix, "bash", "-l", "-s"] if self.prefix else list(words), script
         if self.prefix:
             mark = f"end-{secrets.token_hex(8)}"
             given = f"{shlex.join(words)} <<'{mark}'\n{script}\n{mark}\n" if script else f"{shlex.join(words)}\n"
         shown = shlex.join([*self.prefix, words[0]])
         try:
-            status, output, errors = _run(command, given, self.timeout_s)
+            status, output, errors = _run(command, given, timeout_s)
         except FileNotFoundError as missing:
             raise _not_installed(shown, bool(self.prefix)) from missing
         except subprocess.TimeoutExpired as timeout:
             raise EngineUnavailableError(
-                f"`{shown}` did not answer within {self.timeout_s:g} s.",
+                f"`{shown}` did not answer within {timeout_s:g} s.",
                 remedy="See whether `scontrol ping` shows the controller as UP, and whether the host reaches it. "
                 "Nothing is lost meanwhile: runs stay as they are.",
             ) from timeout

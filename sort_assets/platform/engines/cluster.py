@@ -126,7 +126,8 @@ class ThisMachine:
 
     def ask(self, node: Node, request: str, *, gpu: bool) -> str:
         """Run it in a process of this host."""
-        command = [sys.executable, "-c", Path(node_report.__file__).read_text(encoding="utf-8"), request]
+        # -P: the folder in which the command was given holds no packages.
+        command = [sys.executable, "-P", "-c", Path(node_report.__file__).read_text(encoding="utf-8"), request]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             try:
                 return process.communicate(timeout=LIMIT_S)[0]

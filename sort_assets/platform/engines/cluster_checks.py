@@ -75,7 +75,7 @@ def _of_node(answer: Answer, control: Mapping[str, Any], names: Mapping[str, str
             "node",
             NodeSetupError(
                 f"It did not come to an end: it was looking at {_PARTS.get(part, part)}.",
-                remedy="Try it by hand there (`ls`, `nvidia-smi`): a server or a driver that does not answer hangs them.",
+                remedy="Try it there by hand (`ls`, `nvidia-smi`): what does not answer makes them hang.",
             ),
         )
     else:
@@ -112,10 +112,10 @@ def _packages(found: Mapping[str, Any], control: Mapping[str, Any]) -> Iterator[
     needed, others = list(filter(None, needed)), list(filter(None, others))
     remedy = f"Install the versions of the control host in {found['environment']}."
     if needed:
-        error = NodeSetupError(f"{'; '.join([*needed, *others])}.", remedy=f"{remedy} Steps refuse to run there.")
-        yield failed("versions", error)
+        text = f"No step runs there: {'; '.join([*needed, *others])}."
+        yield failed("versions", NodeSetupError(text, remedy=remedy))
     elif others:
-        yield warning("versions", f"{'; '.join(others)}.", f"{remedy} Until then results depend on the node.")
+        yield warning("versions", f"Results may depend on the node: {'; '.join(others)}.", remedy)
     elif found["code"] != control.get("code"):
         yield warning(
             "versions",
@@ -134,7 +134,9 @@ def _folder(name: str, variable: str, found: Mapping[str, Any], at: str) -> Iter
         "not absolute": (f"{variable} is '{path}', which is not absolute.", f"Correct it {at}."),
         "missing": (
             f"There is no folder '{path}'.",
-            f"Mount it there or, where it has another path on that node, set {variable} {at}.",
+            f"Make it there, or set {variable} {at}."
+            if variable == SCRATCH_VARIABLE
+            else f"Mount it there or, where it has another path on that node, set {variable} {at}.",
         ),
         "other folder": (
             f"'{path}' is not the folder that the control host has: what is in that one is not in it.",

@@ -102,14 +102,14 @@ def _of_node(answer: Answer, control: Mapping[str, Any], names: Mapping[str, str
 
 def _packages(found: Mapping[str, Any], control: Mapping[str, Any]) -> Iterator[CheckResult]:
     here, there = found["versions"], control.get("versions", {})
-    needed, others = [], []
+    needed: list[str] = []
+    others: list[str] = []
     for package, version in there.items():
-        if here.get(package) != version:
-            line = f"{package} {here.get(package, 'is missing')} (the control host has {version})"
-            # Of Python, the last number changes nothing.
-            same = package == "python" and here[package].split(".")[:2] == version.split(".")[:2]
-            (needed if package in _NEEDED else others).append("" if same else line)
-    needed, others = list(filter(None, needed)), list(filter(None, others))
+        mine = here.get(package, "is missing")
+        # Of Python, the last number changes nothing.
+        same = mine.split(".")[:2] == version.split(".")[:2] if package == "python" else mine == version
+        if not same:
+            (needed if package in _NEEDED else others).append(f"{package} {mine} (the control host has {version})")
     remedy = f"Install the versions of the control host in {found['environment']}."
     if needed:
         text = f"No step runs there: {'; '.join([*needed, *others])}."

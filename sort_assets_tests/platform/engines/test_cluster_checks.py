@@ -151,6 +151,7 @@ def test_a_lock_that_is_held_is_noticed_and_one_that_only_is_said_to_be_is_not(t
     (tmp_path / "inquiry").mkdir()
     # As on a mount whose locks stay on one host: the file says that its lock is held, and here it is free.
     (tmp_path / "inquiry" / "2.lock").write_bytes(HELD)
+    (tmp_path / "inquiry" / "2.tried").touch()
     request = {"folder": "inquiry", "peers": ["0", "1", "2"], "meet_s": 8}
     command = [sys.executable, "-P", "-c", PROGRAM, json.dumps({**request, "me": "0"})]
     environment = {"SORT_ASSETS_STORE": str(tmp_path)}

@@ -34,6 +34,7 @@ SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
 SLURM_OPTIONS_VARIABLE = "SORT_ASSETS_SLURM_OPTIONS"
 SLURM_SETUP_VARIABLE = "SORT_ASSETS_SLURM_SETUP"
 SLURM_PREFIX_VARIABLE = "SORT_ASSETS_SLURM_PREFIX"
+SLURM_PYTHON_VARIABLE = "SORT_ASSETS_PYTHON"
 CORES_VARIABLE = "SORT_ASSETS_CORES"
 
 Engine = Literal["local", "slurm", "ray", "kubernetes"]
@@ -173,6 +174,12 @@ class Environment(BaseModel):
         description="Path, on the nodes, of a file that the shell of every Slurm job sources first: it may load "
         "modules, and set variables such as SORT_ASSETS_STORE where a node has other paths, or SORT_ASSETS_PYTHON "
         "where its Python is elsewhere.",
+    )
+    slurm_python: Path | None = Field(
+        None,
+        validation_alias=SLURM_PYTHON_VARIABLE,
+        description="Path, on the nodes, of the Python of Slurm jobs, where it is not at the place of the control "
+        "host's.",
     )
     slurm_prefix: str = Field(
         "",

@@ -14,12 +14,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sort_assets.config.settings import STORE_VARIABLE, Environment, read_environment
+from sort_assets.config.settings import SLURM_PYTHON_VARIABLE, STORE_VARIABLE, Environment, read_environment
 from sort_assets.platform.engines.slurm import on_node
 from sort_assets.platform.store.layout import COMPUTE_LOGS
 
-PYTHON_VARIABLE = "SORT_ASSETS_PYTHON"
-"""May be set by the setup script: the Python of the node, where it is not at the place of the control host's."""
 CANCEL_SIGNAL = "USR1"
 """Tells the batch script that a person cancels the run, so that the work ends by itself."""
 LOG = "slurm_job.log"
@@ -109,7 +107,7 @@ def job_script(
         logs=COMPUTE_LOGS,
         mark=_MARK,
         log=log_name,
-        python_variable=PYTHON_VARIABLE,
+        python_variable=SLURM_PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),
         module=on_node.__name__,
         words=shlex.join([*versions, *database, "--", *command]),

@@ -7,12 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from sort_assets.config.settings import Environment, read_environment
+from sort_assets.config.settings import SLURM_PYTHON_VARIABLE, Environment, read_environment
 from sort_assets.errors import EngineError, EngineUnavailableError
 from sort_assets.platform.engines import node_report
 from sort_assets.platform.engines.cluster import LIMIT_S, WAIT_S, Node, NodeBusyError, told_to_nodes
 from sort_assets.platform.engines.slurm.commands import SlurmCommands
-from sort_assets.platform.engines.slurm.job_script import PYTHON_VARIABLE
 from sort_assets.platform.engines.slurm.options import options_of_environment
 
 _FORMAT = "%N|%T|%c|%m|%G|%E"
@@ -134,7 +133,7 @@ def _script(request: str) -> str:
     return _SCRIPT.format(
         exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in told_to_nodes(environment).items()),
         setup=shlex.quote(str(environment.slurm_setup or "")),
-        python_variable=PYTHON_VARIABLE,
+        python_variable=SLURM_PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),
         request=shlex.quote(request),
         limit=LIMIT_S,

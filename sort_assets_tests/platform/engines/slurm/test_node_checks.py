@@ -72,6 +72,12 @@ def test_each_node_is_asked_and_what_is_wrong_with_one_is_said(lab: Home, slurm:
             "gpu": "warning",  # it is declared, and there is none
         }
 
+    plain = lab.invoke("doctor", "--json")
+    shown = {row["subject"]: row["detail"] for row in json.loads(plain.stdout)}
+    assert shown["engine"] == "slurm: 2 of 2 nodes take jobs, with 2 GPUs in all"
+    assert shown["database"].startswith("PostgreSQL 15")
+    assert PASSWORD_IN_ADDRESS not in plain.output
+
     info = tmp_path / "sort_assets-9.9.9.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sort-assets\nVersion: 9.9.9\n")

@@ -141,7 +141,7 @@ class Environment(BaseModel):
         ge=0,
         validation_alias=GPUS_VARIABLE,
         description="How many sorts run at a time on the GPUs of the engine; by default as many as this machine has "
-        "GPUs.",
+        "GPUs and, where runs are jobs of Slurm, 16.",
     )
     scratch: Path | None = Field(
         None,

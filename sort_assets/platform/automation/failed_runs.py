@@ -13,6 +13,7 @@ UNCLASSIFIED = "the run itself"
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+_REMEDY = " Remedy: "
 _WRAPPER = "DagsterExecutionStepExecutionError"
 _INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 _INTERRUPTED_MESSAGE = "Execution was interrupted unexpectedly"
@@ -77,10 +78,12 @@ def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Ru
 
     A step that was interrupted has not failed: the process of its run was asked to end.
     """
-    events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=_EVENTS)]
-    failed = [event for event in events if event and event.is_step_failure and not _was_interrupted(event)]
-    steps = [_step_failure(run, event) for event in failed]
-    return steps or [_failure_as_a_whole(run, [event for event in events if event])]
+    events = [event for entry in instance.all_logs(run.run_id, of_type=_EVENTS) if (event := entry.dagster_event)]
+    of_engine = _failure_of_engine(run, events)
+    if of_engine is not None:  # steps that were ended with the job say no more than that
+        return [of_engine]
+    failed = [event for event in events if event.is_step_failure and not _was_interrupted(event)]
+    return [_step_failure(run, event) for event in failed] or [_failure_as_a_whole(run, events)]
 
 
 def failures_of_a_class(failures: Sequence[RunFailure], more: int = 0) -> str:
@@ -139,6 +142,23 @@ def _was_interrupted(event: dg.DagsterEvent) -> bool:
     while error is not None and error.cls_name != _INTERRUPTED:
         error = error.cause
     return error is not None
+
+
+def _failure_of_engine(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -> RunFailure | None:
+    """The failure that an engine has classified, as that of a Slurm job which was lost; None where there is none."""
+    for event in reversed(events):
+        error = None if event.is_step_failure else getattr(event.event_specific_data, "error", None)
+        if error is not None and error.cls_name and (parts := error.message.partition(_REMEDY))[1]:
+            return RunFailure(
+                run_id=run.run_id,
+                job=run.job_name,
+                recording=recording_of(run),
+                step="",
+                failure_class=error.cls_name,
+                message=parts[0],
+                remedy=parts[2].strip(),
+            )
+    return None
 
 
 def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -> RunFailure:

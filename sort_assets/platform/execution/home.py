@@ -25,6 +25,8 @@ from sort_assets.platform.execution.instance import SETTINGS, refuse_other_engin
 
 WORKSPACE = "workspace.yaml"
 _RECORDINGS_PER_GPU = 2
+_GPUS_OF_SLURM = 16
+"""For how many GPUs jobs are submitted while nobody says how many there are; Slurm hands out those that are free."""
 _GENERATED = "# Written by `sort-assets up`"
 _FIRST_LINE = f"{_GENERATED} for the GPUs and the engine; without this line, it is left as it is.\n"
 _RETRIES_ELSEWHERE = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
@@ -140,12 +142,16 @@ def dagster_home() -> Path:
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
     """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number.
 
-    `SORT_ASSETS_GPUS` says how many there are where an engine has them.
+    `SORT_ASSETS_GPUS` says how many there are where an engine has them. Where runs are jobs of Slurm, the pool has room
+    for all of them, since a job that waits for a slot would keep its GPU idle.
     """
-    asked = read_environment().gpus
-    slots = max(1, _usable_gpus() if asked is None else asked)
+    environment = read_environment()
+    of_engine = _GPUS_OF_SLURM if environment.runs_are_slurm_jobs else None
+    asked = of_engine if environment.gpus is None else environment.gpus
+    sorts = max(1, _usable_gpus() if asked is None else asked)
+    slots = _RECORDINGS_PER_GPU * (sorts + 1) if environment.runs_are_slurm_jobs else sorts
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
-    return slots
+    return sorts
 
 
 def _usable_gpus() -> int:

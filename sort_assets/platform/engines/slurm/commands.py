@@ -29,6 +29,8 @@ _UNAVAILABLE = re.compile(
     r"could not resolve host|temporarily|backup controller|unexpected message received|protocol authentication",
     re.IGNORECASE,
 )
+_TOO_MANY_JOBS = re.compile(r"MaxSubmitJob|MaxJobCount|resource temporarily unavailable", re.IGNORECASE)
+"""Refusals that pass when other jobs have ended."""
 _UNKNOWN_JOB = re.compile(r"invalid job id", re.IGNORECASE)
 _REFUSALS = (
     (r"invalid partition", "Name a partition that `sinfo` shows: the option `partition` of {options}."),
@@ -233,6 +235,11 @@ class SlurmCommands:
                 f"`{shown}` failed: {said}",
                 remedy="See whether `scontrol ping` shows the controller as UP. Nothing is lost meanwhile: runs stay "
                 "as they are.",
+            )
+        if _TOO_MANY_JOBS.search(said):
+            raise EngineUnavailableError(
+                f"`{shown}` takes no further job now: {said}",
+                remedy="Wait until other jobs have ended, or let fewer recordings be in progress (SORT_ASSETS_GPUS).",
             )
         raise EngineError(f"`{shown}` failed: {said}", remedy=_remedy(said))
 

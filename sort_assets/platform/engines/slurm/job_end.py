@@ -89,6 +89,11 @@ class JobEnd:
     try_again: bool = False
     unfit_node: str = ""
 
+    @classmethod
+    def by(cls, error: SortAssetsError, *, try_again: bool = False, unfit_node: str = "") -> "JobEnd":
+        """By a failure."""
+        return cls(error, f"{type(error).__name__}: {error}", try_again, unfit_node)
+
 
 def is_over(job: SlurmJob) -> bool:
     """Whether a job has ended for good."""
@@ -126,23 +131,19 @@ def end_of_job(
     if job.state == "CANCELLED" and not forgotten:
         return JobEnd(None, f"{where} was cancelled from outside (scancel).")
     if forgotten:
-        return _failure(_forgotten(where, excerpt), try_again=True)
+        return JobEnd.by(_forgotten(where, excerpt), try_again=True)
     if job.state in ("TIMEOUT", "DEADLINE"):
-        return _failure(_too_long(where, details, excerpt, step_key), try_again=made_progress)
+        return JobEnd.by(_too_long(where, details, excerpt, step_key), try_again=made_progress)
     status, killed_by = _exit_code(details)
     if job.state == "OUT_OF_MEMORY" or (job.state == "FAILED" and killed_by == _SIGKILL):
-        return _failure(_out_of_memory(where, job, details, excerpt, step_key or RUN), try_again=True)
+        return JobEnd.by(_out_of_memory(where, job, details, excerpt, step_key or RUN), try_again=True)
     if job.state in _LOST or status == NodeLack.FIRST_START:
         reason = _LOST.get(job.state, "Slurm had ended it and started it again, which this job does not do")
-        return _failure(_lost(where, reason, job, excerpt), try_again=True)
+        return JobEnd.by(_lost(where, reason, job, excerpt), try_again=True)
     if job.state == "FAILED" and status in _LACKS:
-        return _failure(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
+        return JobEnd.by(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
     ended = f"its process was ended by signal {status - 128}" if status > 128 else f"it ended with status {status}"
-    return _failure(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
-
-
-def _failure(error: SortAssetsError, *, try_again: bool, unfit_node: str = "") -> JobEnd:
-    return JobEnd(error, f"{type(error).__name__}: {error}", try_again, unfit_node)
+    return JobEnd.by(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
 
 
 def _forgotten(where: str, excerpt: str) -> JobLostError:

@@ -6,13 +6,16 @@ from pathlib import Path
 import dagster as dg
 
 # Without public names, though every run launcher is made of them (dagster-docker, dagster-k8s).
-from dagster._core.events import EngineEventData
+from dagster._core.events import EngineEventData, JobFailureData, RunFailureReason
 from dagster._grpc.types import ExecuteRunArgs
+from dagster_shared.error import SerializableErrorInfo
 
 from sort_assets.config.settings import Roots, read_environment
-from sort_assets.errors import EngineUnavailableError
+from sort_assets.errors import EngineUnavailableError, HostOutOfMemoryError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
+from sort_assets.platform.engines.slurm.job_end import JobEnd
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
+from sort_assets.platform.engines.slurm.lost_attempts import record_out_of_memory
 from sort_assets.platform.engines.slurm.options import EXCLUDED_NODES_TAG, job_options
 from sort_assets.platform.pipeline.run_requests import RunRequests
 
@@ -109,7 +112,28 @@ class RunJobs:
         """Remember what Slurm says of a job."""
         self._note(run, job.job, state)
 
-    def leave_out(self, run: dg.DagsterRun, node: str) -> None:
+    def fail(self, run: dg.DagsterRun, end: JobEnd, *, node: str = "") -> None:
+        """Report the failure of a run, and remember what its retries should know.
+
+        Parameters
+        ----------
+        run : dg.DagsterRun
+        end : JobEnd
+            With a failure.
+        node : str
+            Where the job ran.
+        """
+        assert end.error is not None
+        if isinstance(end.error, HostOutOfMemoryError):
+            record_out_of_memory(self.instance, run, end.error, node=node)
+        if end.unfit_node:
+            self._leave_out(run, end.unfit_node)
+        # Dagster tries no run again that failed because of a step, whatever else it tries again.
+        reason = RunFailureReason.UNKNOWN if end.try_again else RunFailureReason.STEP_FAILURE
+        error = SerializableErrorInfo(str(end.error), [], type(end.error).__name__)
+        self.instance.report_run_failed(run, end.message, JobFailureData(error=error, failure_reason=reason))
+
+    def _leave_out(self, run: dg.DagsterRun, node: str) -> None:
         """Let the retries of a run, which inherit its tags, not start on a node."""
         nodes = [one for one in run.tags.get(EXCLUDED_NODES_TAG, "").split(",") if one]
         self.instance.add_run_tags(run.run_id, {EXCLUDED_NODES_TAG: ",".join(sorted({*nodes, node}))})

@@ -10,7 +10,8 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._core.launcher import LaunchRunContext, RunLauncher
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from sort_assets.errors import EngineUnavailableError
+from sort_assets.errors import EngineUnavailableError, SortAssetsError
+from sort_assets.platform.engines.slurm.job_end import JobEnd
 from sort_assets.platform.engines.slurm.run_jobs import RunJobs, job_name, state_of
 
 
@@ -47,12 +48,13 @@ class SlurmRunLauncher(RunLauncher, ConfigurableClass):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Submit the job of a run; where Slurm does not answer, the sensor tries it again.
 
-        Raises
-        ------
-        SortAssetsError
-            When Slurm refuses the job.
+        A run whose job Slurm refuses has failed, with what Slurm said. Dagster would not say that.
         """
-        RunJobs.of(self._instance).submit(context.dagster_run)
+        jobs = RunJobs.of(self._instance)
+        try:
+            jobs.submit(context.dagster_run)
+        except SortAssetsError as error:
+            jobs.fail(context.dagster_run, JobEnd.by(error))
 
     def terminate(self, run_id: str) -> bool:
         """Cancel a run: a job that runs is told to end its run, one that waits is taken out of the queue."""

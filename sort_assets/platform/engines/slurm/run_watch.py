@@ -12,15 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-# Without public names, though run monitoring is made of them.
-from dagster._core.events import JobFailureData, RunFailureReason
-from dagster_shared.error import SerializableErrorInfo
-
 from sort_assets.config.settings import Roots
-from sort_assets.errors import HostOutOfMemoryError, SortAssetsError
+from sort_assets.errors import SortAssetsError
 from sort_assets.platform.engines.slurm.commands import SlurmJob
 from sort_assets.platform.engines.slurm.job_end import JobEnd, end_of_job, is_over
-from sort_assets.platform.engines.slurm.lost_attempts import record_out_of_memory
 from sort_assets.platform.engines.slurm.run_jobs import (
     BEING_CANCELLED,
     BEING_SUBMITTED,
@@ -149,7 +144,7 @@ class RunWatch:
         try:
             self._said["submitted" if self.jobs.submit(run) else "not taken"] += 1
         except SortAssetsError as error:
-            self._fail(run, JobEnd(error, f"{type(error).__name__}: {error}"))
+            self.jobs.fail(run, JobEnd.by(error))
 
     def _follow(self, run: dg.DagsterRun, job: SlurmJob, updated: datetime) -> None:
         self._said[job.state.lower()] += 1
@@ -197,19 +192,8 @@ class RunWatch:
         if end.error is None or fresh.status == dg.DagsterRunStatus.CANCELING:
             self._instance.report_run_canceled(fresh, end.message if end.error is None else "The run was cancelled.")
         else:
-            self._fail(fresh, end, known.node)
+            self.jobs.fail(fresh, end, node=known.node)
         self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-    def _fail(self, run: dg.DagsterRun, end: JobEnd, node: str = "") -> None:
-        assert end.error is not None
-        if isinstance(end.error, HostOutOfMemoryError):
-            record_out_of_memory(self._instance, run, end.error, node=node)
-        if end.unfit_node:
-            self.jobs.leave_out(run, end.unfit_node)
-        # Dagster retries no run that failed because of a step, whatever else it retries.
-        reason = RunFailureReason.UNKNOWN if end.try_again else RunFailureReason.STEP_FAILURE
-        error = SerializableErrorInfo(str(end.error), [], type(end.error).__name__)
-        self._instance.report_run_failed(run, end.message, JobFailureData(error=error, failure_reason=reason))
 
 
 def _seconds_since(moment: datetime) -> float:

@@ -10,8 +10,9 @@ from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.postgres import PostgresServer
+from sort_assets_tests.fixtures.ready import UPSTREAM
 from sort_assets_tests.fixtures.slurm_cluster import SlurmCluster
-from sort_assets_tests.fixtures.slurm_lab import SlurmLab, make_lab
+from sort_assets_tests.fixtures.slurm_lab import SlurmLab, make_lab, timed
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,11 @@ def brief_file(short: tuple[BaseRecording, BaseSorting], tmp_path_factory: pytes
     recording, _ = short
     brief = recording.frame_slice(0, round(3 * recording.sampling_frequency))
     return write_nwb(brief, tmp_path_factory.mktemp("recordings") / "brief.nwb")
+
+
+@pytest.fixture(scope="session")
+def ready_key(lab: SlurmLab, brief_file: Path) -> str:
+    """A recording that is ready to be sorted."""
+    key = lab.add(brief_file, "ready.nwb")
+    assert lab.home.materialize(key, *UPSTREAM, config=timed()).success
+    return key

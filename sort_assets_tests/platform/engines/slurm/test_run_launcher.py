@@ -13,21 +13,12 @@ from sort_assets.platform.engines.slurm import commands, job_script
 from sort_assets.platform.engines.slurm.options import EXCLUDED_NODES_TAG
 from sort_assets.platform.engines.slurm.run_jobs import NOT_ANSWERED, STATE_TAG
 from sort_assets_tests.fixtures.home import staging_of
-from sort_assets_tests.fixtures.ready import UPSTREAM
 from sort_assets_tests.fixtures.slurm_lab import SlurmLab, timed
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
 STATUS = dg.DagsterRunStatus
 LONG = timed(600)
-
-
-@pytest.fixture(scope="session")
-def ready_key(lab: SlurmLab, brief_file: Path) -> str:
-    """A recording that is ready to be sorted."""
-    key = lab.add(brief_file, "ready.nwb")
-    assert lab.home.materialize(key, *UPSTREAM, config=timed()).success
-    return key
 
 
 @pytest.fixture

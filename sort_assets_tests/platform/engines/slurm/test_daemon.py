@@ -1,0 +1,66 @@
+"""Runs as jobs of a real Slurm, launched by the real daemon and followed by its sensor."""
+
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from sort_assets.platform.automation.failed_runs import failures_of_run
+from sort_assets.platform.engines.slurm.run_jobs import STATE_TAG
+from sort_assets_tests.fixtures.servers import up
+from sort_assets_tests.fixtures.slurm_lab import SlurmLab, timed
+
+_LAUNCH = """
+mutation Launch($parameters: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $parameters) { __typename ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+
+
+def _sort(recording: str, seconds: float) -> dict[str, object]:
+    location = {"repositoryLocationName": "sort_assets", "repositoryName": "__repository__"}
+    return {
+        "selector": {**location, "pipelineName": "sort_recording", "assetSelection": [{"path": ["sorting"]}]},
+        "runConfigData": {"resources": {"backend": {"config": timed(seconds)}}},
+        "mode": "default",
+        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": recording}]},
+    }
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("slurm")
+def test_the_run_of_a_node_that_is_cut_off_is_tried_again_on_another(
+    lab: SlurmLab, instance: dg.DagsterInstance, ready_key: str, tmp_path: Path
+) -> None:
+    with up(lab.home, tmp_path / "up.log") as (server, _):
+        first = server.ask(_LAUNCH, parameters=_sort(ready_key, 900))["launchPipelineExecution"]["run"]["runId"]
+
+        def state(run_id: str) -> str:
+            run = instance.get_run_by_id(run_id)
+            return "" if run is None else run.tags.get(STATE_TAG, "")
+
+        lab.cluster.wait_for(lambda: state(first).startswith("RUNNING on "), "the start of the job", 300)
+        node = state(first).removeprefix("RUNNING on ")
+        lab.cluster.wait_for(lambda: instance.get_run_stats(first).start_time is not None, "the run's start", 300)
+        lab.cluster.cut_off(node)
+        cut = time.monotonic()
+        try:
+            assert server.wait_for(first, 300) == "FAILURE"
+            print(f"noticed after {time.monotonic() - cut:.0f} s")
+            (failure,) = failures_of_run(instance, instance.get_run_by_id(first))  # type: ignore[arg-type]
+            assert failure.failure_class == "JobLostError"
+            assert f"on {node} is lost (NODE_FAIL)" in failure.message
+
+            def retries() -> list[dg.DagsterRun]:
+                return list(instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": first})))
+
+            lab.cluster.wait_for(lambda: bool(retries()), "the retry", 120)
+            (retry,) = retries()
+            other = "n2" if node == "n1" else "n1"
+            lab.cluster.wait_for(lambda: state(retry.run_id) == f"RUNNING on {other}", "the retry's job", 300)
+            print(f"on the other node after {time.monotonic() - cut:.0f} s")
+            server.terminate(retry.run_id)
+            assert server.wait_for(retry.run_id, 300) == "CANCELED"
+        finally:
+            lab.cluster.restore(node)

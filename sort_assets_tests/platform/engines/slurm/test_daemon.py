@@ -60,7 +60,5 @@ def test_the_run_of_a_node_that_is_cut_off_is_tried_again_on_another(
             other = "n2" if node == "n1" else "n1"
             lab.cluster.wait_for(lambda: state(retry.run_id) == f"RUNNING on {other}", "the retry's job", 300)
             print(f"on the other node after {time.monotonic() - cut:.0f} s")
-            server.terminate(retry.run_id)
-            assert server.wait_for(retry.run_id, 300) == "CANCELED"
         finally:
             lab.cluster.restore(node)

@@ -64,7 +64,7 @@ def failure_of(job: "JobDetails") -> tuple[SortAssetsError, bool]:
 
 def has_waited_too_long(job: "JobDetails") -> bool:
     """Whether Ray has given the job up because nothing was free for it within RAY_JOB_START_TIMEOUT_SECONDS."""
-    return job.status == JobStatus.FAILED and job.error_type == JobErrorType.JOB_SUPERVISOR_ACTOR_START_TIMEOUT
+    return bool(job.status == JobStatus.FAILED and job.error_type == JobErrorType.JOB_SUPERVISOR_ACTOR_START_TIMEOUT)
 
 
 def nodes_in_words(address: str) -> str:

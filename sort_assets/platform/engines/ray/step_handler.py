@@ -39,11 +39,12 @@ _SAYS_IT_WAITS_S = 30.0
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY}
 
 
-class RayClient(JobSubmissionClient):
+class RayClient(JobSubmissionClient):  # type: ignore[misc]
     """Ray's client, whose requests end. Ray 2.60 waits for ever for a head that has stopped to answer."""
 
     def _do_request(self, method: str, endpoint: str, **kwargs: Any) -> "Response":
-        return super()._do_request(method, endpoint, **{"timeout": _REQUEST_TIMEOUT_S, **kwargs})
+        response: Response = super()._do_request(method, endpoint, **{"timeout": _REQUEST_TIMEOUT_S, **kwargs})
+        return response
 
 
 @dataclass
@@ -97,7 +98,7 @@ class RayJobHandler(RayStepHandler):
         self._jobs: dict[str, _Job] = {}
 
     @cached_property
-    def client(self) -> JobSubmissionClient:  # type: ignore[override]
+    def client(self) -> JobSubmissionClient:
         """The connection, made when it is first needed: that fails while the head is away."""
         return RayClient(self._address)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 900.0
 """For how long a Ray that can't be reached is waited for."""
 _REQUEST_TIMEOUT_S = 30.0
+_SERVER_ERROR = "status code 5"
 _SAYS_IT_WAITS_S = 30.0
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY}
 
@@ -164,11 +165,12 @@ class RayJobHandler(RayStepHandler):
 
     def _wait_for_ray(self, context: StepHandlerContext, job: _Job, error: OSError) -> CheckStepHealthResult:
         now = time.monotonic()
-        what = f"Ray at {self._address} can't be reached"
-        remedy = f"Start its head (`ray start --head …`), or correct {RAY_VARIABLE}"
+        what = f"Ray at {self._address} can't be reached or takes no jobs"
+        remedy = f"Look whether its nodes are up (`ray status`), start those that are not, or correct {RAY_VARIABLE}"
         if job.away_since is None:
             job.away_since = now
-            self._tell(context, f"{what}; it is waited for, for up to {self._patience_s / 60:g} minutes. {remedy}.")
+            minutes = self._patience_s / 60
+            self._tell(context, f"{what}; it is waited for, for up to {minutes:g} minutes. {remedy}. {error}")
         elif now - job.away_since > self._patience_s:
             self._give_up(
                 context,
@@ -199,7 +201,11 @@ class RayJobHandler(RayStepHandler):
                 entrypoint_memory=job.needs.memory_bytes,
             )
         except RuntimeError as error:
-            if "already exists" not in str(error):  # Ray has it, and its answer was lost
+            if "already exists" in str(error):
+                pass  # Ray has it, and its answer was lost
+            elif _SERVER_ERROR in str(error):
+                raise OSError(str(error)) from error  # the head is up, and takes no jobs yet
+            else:
                 raise
         job.submitted = True
         job.times += 1

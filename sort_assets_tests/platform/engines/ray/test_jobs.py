@@ -98,7 +98,7 @@ def test_a_run_waits_for_a_head_that_is_away(home: Home, ray_cluster: RayCluster
     (tmp_path / "done").touch()
 
     with waiting_run(on_ray(home, ray_cluster), tmp_path / "done") as (instance, run_id):
-        (told,) = wait_for(lambda: _told(instance, run_id, "can't be reached"), "that Ray is away")
+        (told,) = wait_for(lambda: _told(instance, run_id, "can't be reached or takes no jobs"), "that Ray is away")
         ray_cluster.mend()
         started = time.monotonic()
         wait_for(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")

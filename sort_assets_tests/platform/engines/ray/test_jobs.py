@@ -112,7 +112,25 @@ def test_a_run_waits_for_a_head_that_is_away(home: Home, ray_cluster: RayCluster
 
 
 @pytest.mark.release
-def test_a_step_is_started_again_after_the_head_has_forgotten_it(
+def test_a_run_waits_for_a_head_that_takes_no_jobs(home: Home, ray_cluster: RayCluster, tmp_path: Path) -> None:
+    for process in ray_cluster.processes():
+        if process.name() == "raylet":
+            process.kill()
+            process.wait(timeout=10)
+    (tmp_path / "done").touch()
+
+    with waiting_run(on_ray(home, ray_cluster), tmp_path / "done") as (instance, run_id):
+        (told,) = wait_for(lambda: _told(instance, run_id, "takes no jobs"), "that Ray takes no jobs")
+        ray_cluster.end_node(HEAD)
+        ray_cluster.mend()
+        wait_for(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
+
+        assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS
+    assert "ray status" in told
+
+
+@pytest.mark.release
+def test_a_step_that_the_head_has_forgotten_is_said_to_have_ended(
     home: Home, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     with waiting_run(on_ray(home, ray_cluster), tmp_path / "done") as (instance, run_id):

@@ -113,10 +113,7 @@ def test_a_run_waits_for_a_head_that_is_away(home: Home, ray_cluster: RayCluster
 
 @pytest.mark.release
 def test_a_run_waits_for_a_head_that_takes_no_jobs(home: Home, ray_cluster: RayCluster, tmp_path: Path) -> None:
-    for process in ray_cluster.processes():
-        if process.name() == "raylet":
-            process.kill()
-            process.wait(timeout=10)
+    ray_cluster.kill_raylets()
     (tmp_path / "done").touch()
 
     with waiting_run(on_ray(home, ray_cluster), tmp_path / "done") as (instance, run_id):

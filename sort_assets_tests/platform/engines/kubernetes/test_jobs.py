@@ -32,20 +32,11 @@ from sort_assets.platform.engines.kubernetes.step_handler import KubernetesJobHa
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.store.failures import failed_attempts, forget_failure, record_failure
-from sort_assets_tests.fixtures.home import CHECKOUT
 from sort_assets_tests.fixtures.kubernetes_api import KubernetesApi, check, kubernetes_api
 from sort_assets_tests.fixtures.ready import Ready
+from sort_assets_tests.platform.engines.kubernetes.settings_file import EXAMPLES, settings_file
 
-EXAMPLES = CHECKOUT / "examples" / "kubernetes"
 PASSWORD = "very secret"
-
-
-def _settings_file(folder: Path, **changed: Any) -> Path:
-    """The example, for a control host outside of the cluster."""
-    content = YAML(typ="safe").load((EXAMPLES / "pods.yaml").read_text(encoding="utf-8"))
-    path = folder / "pods.yaml"
-    path.write_text(json.dumps(content | {"load_incluster_config": False} | changed), encoding="utf-8")
-    return path
 
 
 def _choose_kubernetes(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -57,7 +48,7 @@ def _choose_kubernetes(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A control host with this engine; returns its file of settings."""
-    path = _settings_file(tmp_path)
+    path = settings_file(tmp_path)
     _choose_kubernetes(monkeypatch, path)
     return path
 
@@ -138,7 +129,7 @@ def one_cluster(module_ready: Ready, tmp_path_factory: pytest.TempPathFactory) -
         module_ready.home.instance() as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
-        _choose_kubernetes(patch, _settings_file(folder, kubeconfig_file=str(kubeconfig)))
+        _choose_kubernetes(patch, settings_file(folder, kubeconfig_file=str(kubeconfig)))
         launcher = kubernetes_run_launcher(None)
         launcher.register_instance(instance)
         run = instance.create_run_for_job(_job(), tags={PARTITION_TAG: module_ready.key})
@@ -362,7 +353,7 @@ def test_a_job_that_is_refused_says_what_kubernetes_said(cluster: Cluster) -> No
     ],
 )
 def test_settings_that_can_not_be_used_say_why(environment: Path, changed: dict[str, Any], said: str) -> None:
-    _settings_file(environment.parent, **changed)
+    settings_file(environment.parent, **changed)
 
     with pytest.raises(InstanceError, match="(?is)" + said.replace('"', ".")):
         launcher_settings()

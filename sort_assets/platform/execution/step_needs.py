@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sort_assets.config.settings import CORES_VARIABLE
+
 LOCAL_GPU_TAG: Final = "sort_assets/gpu"
 """For limits by tag, which people may configure."""
 RAY_TAG: Final = "dagster-ray/config"
@@ -72,12 +74,15 @@ class StepNeeds:
         return {**asked, "num_gpus": self.gpus} if self.gpus else asked
 
     def _for_kubernetes(self) -> dict[str, Any]:
-        # The same as request and as limit: the memory that is asked for is there, and the cores that a step counts are
-        # those it was given.
+        # The same as request and as limit: the memory that is asked for is there. A step counts the cores that it was
+        # given, which it would not see where nodes have cgroups of version 1.
         amounts = {"cpu": str(self.cpus), "memory": f"{math.ceil(self.memory_gb * 1000)}M"}
         gpus = {GPU_RESOURCE: str(self.gpus)} if self.gpus else {}
         config: dict[str, Any] = {
-            "container_config": {"resources": {"requests": amounts, "limits": {**amounts, **gpus}}},
+            "container_config": {
+                "resources": {"requests": amounts, "limits": {**amounts, **gpus}},
+                "env": [{"name": CORES_VARIABLE, "value": str(self.cpus)}],
+            },
         }
         if self.gpus:
             config["pod_spec_config"] = {

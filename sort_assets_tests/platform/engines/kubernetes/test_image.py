@@ -2,7 +2,10 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
+
+import pytest
 
 from sort_assets_tests.fixtures.home import CHECKOUT
 from sort_assets_tests.platform.engines.kubernetes.settings_file import EXAMPLES
@@ -24,14 +27,27 @@ def test_what_is_copied_is_there_and_is_all_that_the_package_is_built_from() -> 
     assert {*included, PROJECT["project"]["readme"], "pyproject.toml", "sort_assets"} <= copied
 
 
-def test_every_package_of_python_is_pinned_and_torch_comes_first() -> None:
+def test_every_package_of_python_is_pinned() -> None:
     installs = [words for words in _commands("RUN") if words[:2] == ["pip", "install"]]
 
     assert all(words[words.index("--constraint") + 1] == "constraints.txt" for words in installs)
-    (torch, ours) = (words[-1] for words in installs)
-    assert torch == "$TORCH"
-    extras = set(ours.removeprefix(".[").removesuffix("]").split(","))
+    extras = set(installs[-1][-1].removeprefix(".[").removesuffix("]").split(","))
     assert {"postgres", "kubernetes"} <= extras <= set(PROJECT["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize(("build", "asked"), [("", "torch"), ("cu126", "torch=={}+cu126")])
+def test_torch_comes_first_and_as_the_build_that_is_asked_for(build: str, asked: str) -> None:
+    (install, *_) = (line for line in RECIPE.splitlines() if line.startswith("RUN pip"))
+    command = install.removeprefix("RUN").split("&&")[0].replace("pip install", "printf '%s\n'")
+
+    words = subprocess.run(  # by the shell of the image
+        ["/bin/sh", "-c", command], env={"TORCH_BUILD": build}, cwd=CHECKOUT, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    pinned = re.search(r"^torch==(.*)$", (CHECKOUT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert pinned is not None
+    assert words[-1] == asked.format(pinned[1])
+    assert ("https://download.pytorch.org/whl/cu126" in words) is bool(build)
 
 
 def test_python_is_one_that_the_package_allows_and_jobs_go_through_tini() -> None:

@@ -173,6 +173,7 @@ def test_pods_have_folders_environment_and_secrets_and_nothing_secret_in_clear(c
     container, pod = _container(job), job["spec"]["template"]["spec"]
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert given["SORT_ASSETS_ENGINE"] == "kubernetes"
+    assert given["SORT_ASSETS_CORES"] == "4"
     assert given["SORT_ASSETS_STORE"] == str(cluster.ready.home.roots.store)
     assert given["DAGSTER_RUN_STEP_KEY"] == "binary_dat"  # by which a step ends with its run
     assert given["DAGSTER_HOME"] != str(cluster.ready.home.folder / "dagster")

@@ -27,7 +27,7 @@ _LONGEST_PAUSE_S = 5.0
 _TOLD_EVERY_S = 60.0
 _LOG = logging.getLogger(__name__)
 
-_PASSWORDS: dict[str, str] = {}
+_PASSWORDS: dict[str, str | None] = {}
 """Of this process: the password for each address without one."""
 
 _PARAMETERS: Mapping[str, int] = {
@@ -107,8 +107,7 @@ def prepare_address(secret: SecretStr) -> str:
         raise _no_address("it names no database")
     without = URL.create(_SCHEME, url.username, None, url.host, url.port, url.database, url.query)
     address = without.render_as_string()
-    if url.password is not None:
-        _PASSWORDS[address] = str(url.password)
+    _PASSWORDS[address] = None if url.password is None else str(url.password)
     return address
 
 

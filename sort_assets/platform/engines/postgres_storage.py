@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,9 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
+from sort_assets.errors import DatabaseError
 from sort_assets.platform.engines.postgres_connection import prepare_address
+from sort_assets.platform.execution.database_wait import database_wait_s
 
 _READING = ("get_", "has_", "fetch_", "check_", "all_", "can_read_")
 _WRITING_WHAT_MAY_BE_WRITTEN_TWICE = {
@@ -28,6 +32,9 @@ _WRITING_WHAT_MAY_BE_WRITTEN_TWICE = {
     *("update_instigator_state", "update_tick"),
 }
 _TRIES = 5
+_DISK_FULL = "53100"
+_PAUSE_S = 2.0
+_LOG = logging.getLogger(__name__)
 
 
 class PostgresStorage(DagsterStorage, ConfigurableClass):
@@ -110,12 +117,34 @@ def _asking_again(storage: type) -> Any:
 def _asked_again(ask: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(ask)
     def asked(*args: Any, **kwargs: Any) -> Any:
-        for _ in range(_TRIES - 1):
+        began, cut = time.monotonic(), 0
+        while True:
             try:
                 return ask(*args, **kwargs)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if error.connection_invalidated and cut < _TRIES:
+                    cut += 1  # the next connection waits until the server is back
+                elif getattr(error.orig, "pgcode", None) == _DISK_FULL:
+                    _wait_for_space(time.monotonic() - began)
+                else:
                     raise
-        return ask(*args, **kwargs)
 
     return asked
+
+
+def _wait_for_space(waited_s: float) -> None:
+    """Wait for a moment; the statement that had no room has written nothing.
+
+    Raises
+    ------
+    DatabaseError
+        When the disk has been full for too long.
+    """
+    if waited_s + _PAUSE_S > database_wait_s():
+        raise DatabaseError(
+            f"The disk of the PostgreSQL server has been full for {waited_s:.0f} s, so that nothing can be recorded.",
+            remedy="Free space on the disk of its data folder (`SHOW data_directory`); old runs are removed with "
+            "`sort-assets gc --runs-older-than DAYS`. Then launch what failed again with `sort-assets retry-failed`.",
+        ) from None
+    _LOG.warning("The disk of the PostgreSQL server is full; waiting for space.")
+    time.sleep(_PAUSE_S)

@@ -171,15 +171,24 @@ def digest(is_sent: bool, as_json: bool) -> None:
 @click.option(
     "--keep", multiple=True, metavar="ASSET=N", help="Number of versions of an asset to keep, or 'all'; repeatable."
 )
+@click.option(
+    "--logs-older-than",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Also remove the logs of runs that ended so many days ago, from Dagster's database and what steps printed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
+def gc(dry_run: bool, keep: tuple[str, ...], logs_older_than: float | None, as_json: bool) -> None:
     """Clean the store, and this node's scratch: leftovers of killed steps, old versions and failure records, lessons.
 
     By default the newest versions of large assets are kept (of .dat and waveforms one), and all versions of other
     assets; SORT_ASSETS_KEEP, like "binary_dat=2,waveforms=all", and --keep change that. A recording that is being
-    written or sorted is skipped.
+    written or sorted is skipped. Logs of runs stay, unless --logs-older-than is given; materializations, verdicts of
+    checks, failures and the runs themselves stay in any case.
     """
     from sort_assets.config.settings import Roots
+    from sort_assets.platform.automation.run_logs import RemovedLogs, remove_logs
+    from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.execution.scratch import remove_leftovers, scratch_root
     from sort_assets.platform.pipeline.retention import versions_kept
     from sort_assets.platform.store.garbage import SCRATCH, Removal, collect_garbage
@@ -191,13 +200,19 @@ def gc(dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
         if (scratch := scratch_root()) is not None:
             left = remove_leftovers(scratch, dry_run=dry_run)
             collected.removed += [Removal(SCRATCH, str(path), size) for path, size in left]
+        logs = RemovedLogs(0, 0)
+        if logs_older_than is not None:
+            with open_instance() as instance:
+                logs = remove_logs(instance, logs_older_than, dry_run=dry_run)
     if as_json:
-        print_json({**asdict(collected), "bytes": collected.bytes, "dry_run": dry_run})
+        print_json({**asdict(collected), "bytes": collected.bytes, "logs": asdict(logs), "dry_run": dry_run})
     else:
         for removal in collected.removed:
             say(f"{removal.what}: {removal.path} ({decimal(removal.bytes)})")
         for recording in collected.in_use:
             say(f"skipped, in use: {recording}")
+        if logs_older_than is not None:
+            say(f"logs of {logs.runs} runs {'would be removed' if dry_run else f'removed, {logs.lines} lines'}")
         say(f"{'Would free' if dry_run else 'Freed'} {decimal(collected.bytes)}.")
     for recording, reason in collected.failed.items():
         complain(f"{recording}: {reason}")

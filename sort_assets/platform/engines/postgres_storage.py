@@ -143,8 +143,9 @@ def _wait_for_space(waited_s: float) -> None:
     if waited_s + _PAUSE_S > database_wait_s():
         raise DatabaseError(
             f"The disk of the PostgreSQL server has been full for {waited_s:.0f} s, so that nothing can be recorded.",
-            remedy="Free space on the disk of its data folder (`SHOW data_directory`); old runs are removed with "
-            "`sort-assets gc --runs-older-than DAYS`. Then launch what failed again with `sort-assets retry-failed`.",
+            remedy="Free space on the disk of its data folder (`SHOW data_directory`); "
+            "`sort-assets gc --logs-older-than DAYS` removes logs of old runs. "
+            "Then launch what failed again with `sort-assets retry-failed`.",
         ) from None
     _LOG.warning("The disk of the PostgreSQL server is full; waiting for space.")
     time.sleep(_PAUSE_S)

@@ -1,7 +1,7 @@
 """How many runs an instance bears at once, in SQLite files and in PostgreSQL.
 
     python benchmarks/many_runs.py --runs 30 60
-    python benchmarks/many_runs.py --runs 30 60 --postgres postgresql://user:password@host/database
+    SORT_ASSETS_POSTGRES_URL=postgresql://user:password@host/empty python benchmarks/many_runs.py --runs 30 60
 
 Each run is whole and tiny, in a process of its own that has imported everything before: one asset in the pool `gpu`,
 which waits for its slot, writes twenty lines into the log and gives a materialization and a check. Together they write
@@ -72,12 +72,11 @@ class Measured:
 
 
 def main() -> None:
-    """Measure SQLite, and PostgreSQL where an address is given."""
+    """Measure SQLite, and PostgreSQL where the environment names a database."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[30, 60])
-    parser.add_argument("--postgres", help="address of an empty database")
     arguments = parser.parse_args()
-    for where, address in (("SQLite", None), ("PostgreSQL", arguments.postgres)):
+    for where, address in (("SQLite", None), ("PostgreSQL", os.environ.get(POSTGRES_VARIABLE))):
         if where == "SQLite" or address:
             with tempfile.TemporaryDirectory() as folder, environment(Path(folder), address):
                 for measured in measure(arguments.runs):
@@ -103,10 +102,10 @@ def environment(folder: Path, address: str | None) -> Iterator[None]:
 
 def measure(numbers: list[int]) -> Iterator[Measured]:
     """Measure each number of runs that begin together, one after the other in the same instance."""
-    prepare_home()
-    with open_instance() as instance:
-        instance.event_log_storage.set_concurrency_slots(GPU_POOL, max(numbers))
-        instance.add_dynamic_partitions(PARTITIONS.name, [f"r{number}" for number in range(max(numbers))])
+    # In a process of its own: whoever sets up waits for a database for seconds only, and runs wait for minutes.
+    preparing = multiprocessing.get_context("fork").Process(target=_prepare, args=(max(numbers),))
+    preparing.start()
+    preparing.join()
     for number in numbers:
         yield _together(number)
 
@@ -121,6 +120,13 @@ def in_words(where: str, measured: Measured) -> str:
         f"{''.join(f'; {count} x {why}' for why, count in measured.failures.items())} "
         f"[load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores]"
     )
+
+
+def _prepare(number: int) -> None:
+    prepare_home()
+    with open_instance() as instance:
+        instance.event_log_storage.set_concurrency_slots(GPU_POOL, number)
+        instance.add_dynamic_partitions(PARTITIONS.name, [f"r{one}" for one in range(number)])
 
 
 def _together(number: int) -> Measured:
@@ -146,7 +152,7 @@ def _run(partition: str, barrier: Any, queue: Any) -> None:
     barrier.wait(PATIENCE_S)
     start, why = time.perf_counter(), ""
     try:
-        with open_instance() as instance:
+        with dg.DagsterInstance.get() as instance:
             job = DEFINITIONS.resolve_job_def("tiny_runs")
             result = job.execute_in_process(instance=instance, partition_key=partition)
             claimed = instance.event_log_storage.claim_concurrency_slot(GPU_POOL, result.run_id, "again")

@@ -78,7 +78,9 @@ def _remove_lines(instance: dg.DagsterInstance, run_id: str) -> int:
     kind = table.dagster_event_type
     removed = or_(kind.is_(None), kind.in_([one.value for one in _REMOVED]))
     with storage.run_connection(run_id) as connection:
+        engine = connection.engine
         result = connection.execute(delete(SqlEventLogStorageTable).where(table.run_id == run_id, removed))
-        if result.rowcount and connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("VACUUM")  # a file of its own for each run, which would keep its size
+    if result.rowcount and engine.dialect.name == "sqlite":  # a file of its own for each run, which would keep its size
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM")
     return int(result.rowcount)

@@ -30,6 +30,8 @@ rules:
     gain_to_uv: {GAIN_TO_UV}
     probe_file: probe.json
     bad_channels: none
+  waveform: {{max_spikes_per_unit: 50}}
+  metrics: {{skip: [synchrony, sliding_rp_violation, velocity_fits]}}
   curation: {{merge_preset: null}}
   delivery: {{formats: [npz]}}
 - match: "*.nwb"

@@ -17,6 +17,7 @@ _RECORDINGS_PER_MINUTE = 200 / 60
 @click.option("--minutes", type=float, default=60.0, show_default=True, help="How long the storm lasts.")
 @click.option("--recordings", type=int, help="How many recordings arrive; by default 200 in an hour.")
 @click.option("--seed", type=int, default=lambda: int.from_bytes(os.urandom(2)), help="By default another each time.")
+@click.option("--engine", type=click.Choice(["local", "slurm"]), default="local", show_default=True)
 @click.option("--database", type=click.Choice(["sqlite", "postgres"]), default="sqlite", show_default=True)
 @click.option(
     "--every", "every_s", type=float, default=15.0, show_default=True, help="Seconds between faults, on average."
@@ -24,12 +25,20 @@ _RECORDINGS_PER_MINUTE = 200 / 60
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="For its home, logs and table; by default a temporary one."
 )
-def main(minutes: float, recordings: int | None, seed: int, database: str, every_s: float, folder: Path | None) -> None:
+def main(
+    minutes: float,
+    recordings: int | None,
+    seed: int,
+    engine: str,
+    database: str,
+    every_s: float,
+    folder: Path | None,
+) -> None:
     folder = folder or Path(tempfile.mkdtemp(prefix="sort_assets-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     count = recordings if recordings is not None else round(minutes * _RECORDINGS_PER_MINUTE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it with its table
-    results = Soak(Options(minutes, count, seed, database, every_s), folder).run()
+    results = Soak(Options(minutes, count, seed, engine, database, every_s), folder).run()
     click.echo(first_lines(results.lines()))
     click.echo(f"Everything is in {folder}")
     raise SystemExit(1 if results.wrong else 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, LEASES_VARIABLE
+from sort_assets.config.settings import DAGSTER_HOME_VARIABLE
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.store.dead_staging import leftovers
@@ -17,6 +17,7 @@ from sort_assets.platform.store.layout import SORT_LOCK
 from sort_assets.platform.store.locks import is_locked
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.soak.faults import Injected
+from sort_assets_tests.soak.places import Place
 from sort_assets_tests.soak.processes import processes_of
 from sort_assets_tests.soak.recordings import SORTED, Outcome, sorts
 from sort_assets_tests.soak.stories import RunStory
@@ -38,14 +39,14 @@ class Check:
 
 
 def check_all(
-    home: Home,
+    place: Place,
     instance: dg.DagsterInstance,
     stories: Mapping[str, RunStory],
     found: Collection[Outcome],
     injected: Collection[Injected],
 ) -> list[Check]:
     """Everything that can be asked while the instance is open and its servers have ended."""
-    runs = list(stories.values())
+    home, runs = place.home, list(stories.values())
     asked: dict[str, Callable[[], Iterable[str]]] = {
         "every recording is sorted or has one classified failure": lambda: _unclassified(found),
         "every run has ended": lambda: _unfinished(runs),
@@ -53,10 +54,11 @@ def check_all(
         "nothing was materialized after the end of its run": lambda: _late(runs),
         "every materialization is a version of the store, made by that run": lambda: _materializations(home, runs),
         "the UI shows what the store has": lambda: _tables(home, instance, found),
-        "no recording was sorted more often than its faults explain": lambda: _needless(home, runs, injected),
+        "no recording was sorted more often than its faults explain": lambda: _needless(place.journal, runs, injected),
         "no slot of a pool is held": lambda: _slots(instance),
-        "no lock is held": lambda: _locks(home),
+        "no lock is held": lambda: _locks(place),
         "no process is left": lambda: _processes(home),
+        "no job of Slurm is left": lambda: [] if place.cluster is None else place.cluster.unfinished(),
         "no half artefact is left": lambda: _halves(home),
     }
     return [Check(name, sorted(ask())) for name, ask in asked.items()]
@@ -116,10 +118,10 @@ def _tables(home: Home, instance: dg.DagsterInstance, found: Iterable[Outcome]) 
             yield f"{key} is said to be sorted, and the store lacks {', '.join(missing)}"
 
 
-def _needless(home: Home, runs: Iterable[RunStory], injected: Iterable[Injected]) -> Iterator[str]:
+def _needless(journal: Path, runs: Iterable[RunStory], injected: Iterable[Injected]) -> Iterator[str]:
     key_of = {run.run_id: run.key for run in runs}
     hits = Counter(key for one in injected for key in {key_of.get(run, "") for run in one.runs})
-    for key, number in sorts(home, "start").items():
+    for key, number in sorts(journal, "start").items():
         if number > 1 + hits[key]:
             yield f"{key} was sorted {number} times, and {hits[key]} faults hit its runs"
 
@@ -131,10 +133,10 @@ def _slots(instance: dg.DagsterInstance) -> Iterator[str]:
             yield f"pool {pool}: {slot.run_id}, {slot.step_key}"
 
 
-def _locks(home: Home) -> Iterator[str]:
-    folders = [Path(home.variables[LEASES_VARIABLE]), Path(home.variables[DAGSTER_HOME_VARIABLE]) / "run_locks"]
+def _locks(place: Place) -> Iterator[str]:
+    folders = [*place.lease_folders, Path(place.home.variables[DAGSTER_HOME_VARIABLE]) / "run_locks"]
     files = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
-    files += home.roots.store.glob(f"*/*/{SORT_LOCK}")
+    files += place.home.roots.store.glob(f"*/*/{SORT_LOCK}")
     yield from (f"{path} is held" for path in files if is_locked(path))
     yield from (f"{path} is left" for path in files if path.parent.name == "run_locks")
 

@@ -95,9 +95,10 @@ class Postgres:
 
 
 @contextmanager
-def database(name: str, home: Home) -> Iterator[Database]:
-    """The database of that name: "sqlite" or "postgres"."""
+def database(name: str, home: Home | None) -> Iterator[Database]:
+    """The database of that name: "postgres", or "sqlite" of a home."""
     if name == "sqlite":
+        assert home is not None
         yield SqliteFiles(home)
         return
     with postgres_server() as server:

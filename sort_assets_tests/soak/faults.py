@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +13,7 @@ import psutil
 
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets_tests.fixtures.home import Home
-from sort_assets_tests.soak.databases import Database
-from sort_assets_tests.soak.disk import SmallDisk
+from sort_assets_tests.soak.places import Disturb
 from sort_assets_tests.soak.plan import Fault
 from sort_assets_tests.soak.processes import Found, found_processes
 
@@ -62,8 +61,8 @@ class Injector:
     instance : dg.DagsterInstance
         Asked which runs are unfinished.
     faults : iterable of Fault
-    database : Database
-    disk : SmallDisk
+    disturb : Mapping[str, Disturb]
+        How to inject those that hit no process of the home, by their role.
     say : callable
         Told of each.
 
@@ -77,11 +76,10 @@ class Injector:
         home: Home,
         instance: dg.DagsterInstance,
         faults: Iterable[Fault],
-        database: Database,
-        disk: SmallDisk,
+        disturb: Mapping[str, Disturb],
         say: Callable[[str], None],
     ) -> None:
-        self._home, self._instance, self._database, self._disk, self._say = home, instance, database, disk, say
+        self._home, self._instance, self._disturb, self._say = home, instance, disturb, say
         self._due = sorted(faults, key=lambda fault: fault.at_s)
         self._looked = 0.0
         self._to_take_back: list[tuple[float, Injected, Callable[[], None]]] = []
@@ -95,7 +93,7 @@ class Injector:
     @property
     def database_is_away(self) -> bool:
         """Whether nobody can be asked about runs."""
-        return any(one.name.endswith("away database") for _, one, _ in self._to_take_back)
+        return any(one.name == "away database" for _, one, _ in self._to_take_back)
 
     def tick(self, now_s: float) -> None:
         """Inject what is due and take back what has lasted long enough; `now_s` counts from the storm's beginning."""
@@ -130,40 +128,36 @@ class Injector:
         (folder / "faults.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
     def _inject(self, fault: Fault, now_s: float) -> bool:
-        role, act = fault.kind.role, fault.kind.act
-        if role == "database":
-            undo: Callable[[], None] = self._database.bring_back
-            target, runs = "the database", self._unfinished()
-            self._note(fault, target, runs, now_s, undo)
-            (self._database.cut if act == "cut" else self._database.take_away)()
-        elif role == "disk":
-            self._note(fault, "the store's disk", self._unfinished(), now_s, self._disk.clear)
-            self._disk.fill()
-        else:
-            found = [one for one in found_processes(self._home) if one.role == role]
-            if role in _ONE_RUN:
-                found = [one for one in found if one.runs]
-            if not found:
-                return False
-            chosen = found[int(fault.choice * len(found))]
-            self._signal(fault, chosen, now_s)
+        role = fault.kind.role
+        if role in self._disturb:
+            runs, at = self._unfinished(), time.time()
+            target, undo = self._disturb[role](fault)
+            self._note(fault, target, runs, at, now_s, undo)
+            return True
+        found = [one for one in found_processes(self._home) if one.role == role]
+        if role in _ONE_RUN:
+            found = [one for one in found if one.runs]
+        if not found:
+            return False
+        self._signal(fault, found[int(fault.choice * len(found))], now_s)
         return True
 
     def _signal(self, fault: Fault, chosen: Found, now_s: float) -> None:
         process = chosen.process
-        number = signal.Signals[fault.kind.act]
         runs = list(chosen.runs) if fault.kind.role in _ONE_RUN else self._unfinished()
 
         def go_on() -> None:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
-        self._note(fault, f"process {process.pid}", runs, now_s, go_on)
+        self._note(fault, f"process {process.pid}", runs, time.time(), now_s, go_on)
         with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+            process.send_signal(signal.Signals[fault.kind.act])
 
-    def _note(self, fault: Fault, target: str, runs: list[str], now_s: float, undo: Callable[[], None]) -> None:
-        injected = Injected(fault.kind.name, time.time(), target, runs, fault.kind.ends_all)
+    def _note(
+        self, fault: Fault, target: str, runs: list[str], at: float, now_s: float, undo: Callable[[], None]
+    ) -> None:
+        injected = Injected(fault.kind.name, at, target, runs, fault.kind.ends_all)
         self.injected.append(injected)
         lasts = f" for {fault.lasts_s:.0f} s" if fault.lasts_s else ""
         self._say(f"{injected.name}: {target}{lasts}; runs {', '.join(run[:8] for run in runs) or 'none'}")

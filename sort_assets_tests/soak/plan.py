@@ -22,9 +22,9 @@ class FaultKind:
     Attributes
     ----------
     role : str
-        Of the process that is hit, as `processes` names it; or "database", "disk".
-    act : {"SIGKILL", "SIGTERM", "SIGSTOP", "cut", "away", "full"}
-        The signal; the database's connections cut, the database away, the disk full.
+        Of the process that is hit, as `processes` names it; or "database", "disk", "node", "controller".
+    act : str
+        The signal; or connections "cut", "away", "full", "cut off", "slurmd killed".
     weight : int
         How often, relative to the others.
     lasts_s : tuple of float
@@ -66,6 +66,23 @@ LOCAL_FAULTS: tuple[FaultKind, ...] = (
     FaultKind("up", "SIGTERM", 1, ends_all=True),
     FaultKind("database", "away", 2, (20.0, 60.0)),
     FaultKind("disk", "full", 1, (20.0, 60.0)),
+)
+SLURM_FAULTS: tuple[FaultKind, ...] = (
+    FaultKind("sorter", "SIGKILL", 4),
+    FaultKind("step", "SIGKILL", 4),
+    FaultKind("step", "SIGTERM", 1),
+    FaultKind("forkserver", "SIGKILL", 1),
+    FaultKind("run worker", "SIGKILL", 3),
+    FaultKind("run worker", "SIGTERM", 1),
+    FaultKind("daemon", "SIGKILL", 1),
+    FaultKind("code server", "SIGKILL", 1),
+    FaultKind("up", "SIGKILL", 1, ends_all=True),
+    FaultKind("up", "SIGTERM", 1, ends_all=True),
+    FaultKind("database", "away", 2, (20.0, 60.0)),
+    FaultKind("database", "cut", 2),
+    FaultKind("node", "cut off", 3, (40.0, 60.0)),
+    FaultKind("node", "slurmd killed", 2, (5.0, 60.0)),
+    FaultKind("controller", "away", 2, (20.0, 60.0)),
 )
 CUT = FaultKind("database", "cut", 3)
 """Only a server has connections that can be cut."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import psutil
 
-from sort_assets.config.settings import DAGSTER_HOME_VARIABLE
 from sort_assets_tests.fixtures.home import Home
 
+MARK_VARIABLE = "SOAK_HOME"
+"""Names the home's folder, also in jobs on nodes that don't have it."""
 _FORKSERVER = "multiprocessing.forkserver"
 _STAGING = ".staging-"
 _RUN_LOCKS = "run_locks"
+_RUN_ID = re.compile(r'"run_id": "([0-9a-f-]{36})"')
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,10 @@ class Found:
 
 def processes_of(home: Home) -> list[psutil.Process]:
     """All processes with the home's environment, this one aside."""
-    folder = home.variables[DAGSTER_HOME_VARIABLE]
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(DAGSTER_HOME_VARIABLE) == folder:
+            if process.pid != os.getpid() and process.environ().get(MARK_VARIABLE) == str(home.folder):
                 found.append(process)
     return found
 
@@ -69,36 +71,52 @@ def _found(process: psutil.Process) -> Found:
     if "sort_assets.running.worker" in line:
         parent = process.parent()
         is_guard = parent is not None and "sort_assets.running.worker" in " ".join(parent.cmdline())
-        return Found(process, "guard" if is_guard else "sorter", tuple(_runs_of_sorter(words)))
+        return Found(process, "guard" if is_guard else "sorter", tuple(_runs_of_sorter(process, words)))
     if _FORKSERVER in line:
         parent = process.parent()
         if parent is None or _FORKSERVER not in " ".join(parent.cmdline()):
             return Found(process, "forkserver", _runs_of_worker(parent))
         return Found(process, "step", tuple(_runs_of_step(process)))
     runs = _runs_of_worker(process)
-    return Found(process, "run worker" if runs else "other", runs)
+    # A batch script has the same words in it, and is no Python.
+    return Found(process, "run worker" if runs and "python" in process.name() else "other", runs)
 
 
 def _runs_of_worker(process: psutil.Process | None) -> tuple[str, ...]:
     """The run whose lock a process holds open."""
     if process is None:
         return ()
-    opened = [Path(file.path) for file in process.open_files()]
-    return tuple(path.stem for path in opened if path.parent.name == _RUN_LOCKS)
+    words = process.cmdline()
+    if "execute_run" in words:  # on a node of a cluster
+        return tuple(dict.fromkeys(_RUN_ID.findall(" ".join(words))))
+    return tuple(path.stem for path in _opened(process) if path.parent.name == _RUN_LOCKS)
 
 
 def _runs_of_step(process: psutil.Process) -> Iterator[str]:
-    for file in process.open_files():
-        path = Path(file.path)
+    for path in _opened(process):
         if path.name.startswith(_STAGING):
-            with suppress(OSError, ValueError, KeyError):
-                yield json.loads(path.read_text(encoding="utf-8"))["run_id"]
+            yield from _owner(process, path)
 
 
-def _runs_of_sorter(words: list[str]) -> Iterator[str]:
+def _runs_of_sorter(process: psutil.Process, words: list[str]) -> Iterator[str]:
     staging = next(
         (parent for word in words for parent in Path(word).parents if parent.name.startswith(_STAGING)), None
     )
     if staging is not None:
-        with suppress(OSError, ValueError, KeyError):
-            yield json.loads(staging.with_name(f"{staging.name}.lock").read_text(encoding="utf-8"))["run_id"]
+        yield from _owner(process, staging.with_name(f"{staging.name}.lock"))
+
+
+def _opened(process: psutil.Process) -> list[Path]:
+    """The files that a process has open, by the names that it has for them: a node has mounts of its own."""
+    found = []
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(OSError):
+            found.append(descriptor.readlink())
+    return found
+
+
+def _owner(process: psutil.Process, lock: Path) -> Iterator[str]:
+    """The run that has signed a lock file, whose name is the one that the process has for it."""
+    with suppress(OSError, ValueError, KeyError):
+        text = Path(f"/proc/{process.pid}/root{lock}").read_text(encoding="utf-8")
+        yield json.loads(text)["run_id"]

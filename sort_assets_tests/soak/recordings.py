@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -69,9 +70,9 @@ def nothing_to_do(home: Home, instance: dg.DagsterInstance) -> bool:
     return not busy and all(one.state is not State.WAITING for one in unregistered_statuses(home.store))
 
 
-def sorts(home: Home, what: str) -> Mapping[str, int]:
+def sorts(journal: Path, what: str) -> Mapping[str, int]:
     """By recording, how often its sorter did "start" or "finish"."""
-    return Counter(key for _, done, _, key in write_times(home.folder / "journal.tsv") if done == what)
+    return Counter(key for _, done, _, key in write_times(journal) if done == what)
 
 
 def _is_sorted(status: RecordingStatus) -> bool:

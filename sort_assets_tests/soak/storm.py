@@ -2,25 +2,21 @@
 
 import shutil
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
-from sort_assets.platform.execution.home import prepare_home
-from sort_assets_tests.fixtures.home import Home, make_home
+from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.soak import soak_sorter
 from sort_assets_tests.soak.arrivals import Arrivals
 from sort_assets_tests.soak.checks import check_all
-from sort_assets_tests.soak.databases import Database, database
-from sort_assets_tests.soak.disk import SmallDisk, small_disk
 from sort_assets_tests.soak.faults import Injector
-from sort_assets_tests.soak.plan import CUT, EVERY_S, LOCAL_FAULTS, FaultKind, Plan, make_plan
+from sort_assets_tests.soak.places import Place, local_place, slurm_place
+from sort_assets_tests.soak.plan import EVERY_S, FaultKind, Plan, make_plan
 from sort_assets_tests.soak.recordings import Outcome, nothing_to_do, outcomes, sorts
 from sort_assets_tests.soak.service import Operator
-from sort_assets_tests.soak.soak_sorter import JOURNAL_VARIABLE
 from sort_assets_tests.soak.stories import read_stories
 from sort_assets_tests.soak.table import Results, first_lines
 
@@ -41,7 +37,9 @@ class Options:
         How long recordings arrive and faults are injected.
     recordings : int
     seed : int
+    engine : {"local", "slurm"}
     database : {"sqlite", "postgres"}
+        Of the local engine; Slurm needs PostgreSQL.
     every_s : float
         Mean time from one fault to the next.
     sort_s : float
@@ -57,6 +55,7 @@ class Options:
     minutes: float
     recordings: int
     seed: int
+    engine: str = "local"
     database: str = "sqlite"
     every_s: float = EVERY_S
     sort_s: float = 2.0
@@ -67,9 +66,8 @@ class Options:
     @property
     def title(self) -> str:
         """For the table."""
-        return (
-            f"local engine, {self.database}, seed {self.seed}, {self.recordings} recordings, {self.minutes:g} minutes"
-        )
+        where = "Slurm" if self.engine == "slurm" else f"local engine, {self.database}"
+        return f"{where}, seed {self.seed}, {self.recordings} recordings, {self.minutes:g} minutes"
 
 
 class Soak:
@@ -89,64 +87,62 @@ class Soak:
 
     def run(self) -> Results:
         """Run it; also after an interrupt (Ctrl-C) there are results, and the table is written."""
-        with ExitStack() as held:
-            home = self._home(held)
-            data = held.enter_context(database(self._options.database, home))
-            home = replace(home, variables={**home.variables, **data.variables})
-            with home.environment():
-                prepare_home()
-            disk = held.enter_context(small_disk(home.roots.store, wanted=self._options.fill_disk))
-            plan = self._plan(data, disk)
+        with self._place() as place:
+            home, plan = place.home, self._plan(place)
             arrivals = Arrivals(home.roots.recordings, len(plan.arrivals), self._options.sort_s)
-            instance = held.enter_context(home.instance())
-            operator = Operator(home, self._folder, self._plugin(), self._say)
-            injector = Injector(home, instance, plan.faults, data, disk, self._say)
-            before: list[Outcome] = []
-            is_whole = False
-            try:
-                self._weather(plan, operator, injector, arrivals)
-                self._say("the storm is over")
-                self._settle(home, instance, operator)
-                before = outcomes(home, instance, arrivals.arrived)
-                self._say(home.command("sort-assets", "retry-failed").output.strip())
-                self._settle(home, instance, operator)
-                is_whole = True
-            except KeyboardInterrupt:
-                self._say("interrupted")
-            injector.end()
-            arrivals.end()
-            operator.end()
-            self._say(home.command("sort-assets", "gc").output.strip())
-            injector.write(self._folder)
-            stories, after = read_stories(instance), outcomes(home, instance, arrivals.arrived)
-            results = Results(
-                title=self._options.title,
-                is_whole=is_whole,
-                injected=injector.injected,
-                stories=stories,
-                before=before,
-                after=after,
-                sorts=sorts(home, "start"),
-                restarts=operator.ended,
-                checks=check_all(home, instance, stories, after, injector.injected),
-            )
-            (self._folder / "table.md").write_text(first_lines(results.lines()), encoding="utf-8")
-            return results
+            with home.instance() as instance:
+                return self._run(place, plan, arrivals, instance)
 
-    def _home(self, held: ExitStack) -> Home:
-        home = make_home(self._folder / "home")
-        variables = {SCAN_INTERVAL_VARIABLE: "2", JOURNAL_VARIABLE: str(home.folder / "journal.tsv")}
-        return replace(home, variables={**home.variables, **variables})
+    def _run(self, place: Place, plan: Plan, arrivals: Arrivals, instance: dg.DagsterInstance) -> Results:
+        home, plugin = place.home, self._plugin()
+        operator = Operator(home, self._folder, plugin, self._say)
+        injector = Injector(home, instance, plan.faults, place.disturb, self._say)
+        before: list[Outcome] = []
+        is_whole = False
+        try:
+            self._weather(plan, operator, injector, arrivals)
+            self._say("the storm is over")
+            self._settle(home, instance, operator)
+            before = outcomes(home, instance, arrivals.arrived)
+            self._say(home.command("sort-assets", "retry-failed", python_path=plugin).output.strip())
+            self._settle(home, instance, operator)
+            is_whole = True
+        except KeyboardInterrupt:
+            self._say("interrupted")
+        finally:
+            with ExitStack() as at_end:
+                at_end.callback(operator.end)
+                at_end.callback(arrivals.end)
+                at_end.callback(injector.end)
+        self._say(home.command("sort-assets", "gc", python_path=plugin).output.strip())
+        injector.write(self._folder)
+        stories, after = read_stories(instance), outcomes(home, instance, arrivals.arrived)
+        results = Results(
+            title=self._options.title,
+            is_whole=is_whole,
+            injected=injector.injected,
+            stories=stories,
+            before=before,
+            after=after,
+            sorts=sorts(place.journal, "start"),
+            restarts=operator.ended,
+            checks=check_all(place, instance, stories, after, injector.injected),
+        )
+        (self._folder / "table.md").write_text(first_lines(results.lines()), encoding="utf-8")
+        return results
 
-    def _plan(self, data: Database, disk: SmallDisk) -> Plan:
-        kinds = self._options.kinds if self._options.kinds is not None else LOCAL_FAULTS
-        kinds = (*kinds, CUT) if data.can_cut and self._options.kinds is None else kinds
-        kinds = tuple(kind for kind in kinds if kind.role != "disk" or disk.can_be_filled)
-        kinds = tuple(replace(kind, lasts_s=data.away_s) if kind.act == "away" else kind for kind in kinds)
-        seconds = 60.0 * self._options.minutes
-        plan = make_plan(self._options.seed, seconds, self._options.recordings, kinds, every_s=self._options.every_s)
+    def _place(self) -> AbstractContextManager[Place]:
+        options = self._options
+        if options.engine == "slurm":
+            return slurm_place()
+        return local_place(self._folder, options.database, fill_disk=options.fill_disk)
+
+    def _plan(self, place: Place) -> Plan:
+        options = self._options
+        kinds = options.kinds if options.kinds is not None else place.kinds
+        plan = make_plan(options.seed, 60.0 * options.minutes, options.recordings, kinds, every_s=options.every_s)
         plan.write(self._folder)
-        self._say(f"{self._options.title}: {len(plan.faults)} faults")
+        self._say(f"{options.title}: {len(plan.faults)} faults")
         return plan
 
     def _plugin(self) -> Path:

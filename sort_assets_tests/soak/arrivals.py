@@ -33,6 +33,7 @@ rules:
   waveform: {{max_spikes_per_unit: 50}}
   metrics: {{skip: [synchrony, sliding_rp_violation, velocity_fits]}}
   curation: {{merge_preset: null}}
+  resources: {{run: {{cpus: 1, memory_gb: 3}}}}
   delivery: {{formats: [npz]}}
 - match: "*.nwb"
   recording: {{binary: null, gain_to_uv: null, probe_file: null}}

@@ -76,13 +76,14 @@ class RunFailure:
 def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[RunFailure]:
     """What went wrong in a failed run: a failure for each failed step, or else one for the run as a whole.
 
-    A step that was interrupted has not failed: the process of its run was asked to end.
+    A step that was interrupted with its run has not failed: the run's process was asked to end.
     """
     events = [event for entry in instance.all_logs(run.run_id, of_type=_EVENTS) if (event := entry.dagster_event)]
     of_engine = _failure_of_engine(run, events)
     if of_engine is not None:  # steps that were ended with the job say no more than that
         return [of_engine]
-    failed = [event for event in events if event.is_step_failure and not _was_interrupted(event)]
+    with_run = any(_INTERRUPTED_MESSAGE in (event.message or "") for event in events if event.is_run_failure)
+    failed = [event for event in events if event.is_step_failure and not (with_run and _was_interrupted(event))]
     return [_step_failure(run, event) for event in failed] or [_failure_as_a_whole(run, events)]
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import dagster as dg
 
-from sort_assets.errors import GpuMemoryTakenError, HostOutOfMemoryError, SortAssetsError, UnexpectedError, os_failure
+from sort_assets.errors import (
+    GpuMemoryTakenError,
+    HostOutOfMemoryError,
+    SortAssetsError,
+    StepCrashedError,
+    UnexpectedError,
+    os_failure,
+)
 from sort_assets.platform.pipeline.retries import failures_to_reduce_after
 from sort_assets.platform.store.failures import FailedAttempt
 
@@ -27,9 +34,17 @@ def render_failures() -> Iterator[None]:
         raise
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interrupt:
         # With a retry policy, Dagster would take an interrupt for a reason to try again.
-        raise dg.Failure(description="The step was interrupted.", allow_retries=False) from interrupt
+        raise render_failure(_interrupted()) from interrupt
     except Exception as error:
         raise render_failure(classified(error, "")) from error
+
+
+def _interrupted() -> StepCrashedError:
+    return StepCrashedError(
+        "The step was interrupted: its process was asked to end (SIGTERM or SIGINT).",
+        remedy="If nobody meant to end it, see in the journal whether a program that watches the memory (earlyoom, "
+        "systemd-oomd) chose this process; then launch again.",
+    )
 
 
 def classified(error: Exception, stage: str) -> SortAssetsError:

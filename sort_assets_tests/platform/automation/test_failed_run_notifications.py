@@ -154,10 +154,13 @@ def test_a_run_whose_process_was_asked_to_end_has_failed_as_a_whole_and_not_in_i
     run = daemon.instance.get_run_by_id(run_id)
     assert run is not None
 
-    (failure,) = failures_of_run(daemon.instance, run)
+    (step_alone,) = failures_of_run(daemon.instance, run)
+    daemon.instance.report_run_failed(run, "Execution was interrupted unexpectedly.")  # as Dagster words it
+    (with_its_run,) = failures_of_run(daemon.instance, run)
 
-    assert (failure.step, failure.failure_class) == ("", UNCLASSIFIED)
-    assert failure.recording == "day.nwb"
+    assert (step_alone.step, step_alone.failure_class) == ("sorting", "StepCrashedError")
+    assert (with_its_run.step, with_its_run.failure_class) == ("", UNCLASSIFIED)
+    assert with_its_run.message.startswith("The run's process was asked to end")
 
 
 def test_a_failure_is_told_once(daemon: Daemon, hook: Webhook) -> None:

@@ -17,7 +17,7 @@ MARK_VARIABLE = "SOAK_HOME"
 _FORKSERVER = "multiprocessing.forkserver"
 _STAGING = ".staging-"
 _RUN_LOCKS = "run_locks"
-_RUN_ID = re.compile(r'"run_id": "([0-9a-f-]{36})"')
+_RUN_ID = re.compile(r'"(?:pipeline_)?run_id": "([0-9a-f-]{36})"')
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from sort_assets_tests.soak.stories import read_stories
 from sort_assets_tests.soak.table import Results, first_lines
 
 _POLL_S = 0.5
-_CALM_S = 5.0
 _CALMS = 3
 """Looks in a row at which there must be nothing to do."""
 _ENTRY_POINT = "[sort_assets.backends]\nsoak = soak_sorter:SoakBackend\n"
@@ -46,6 +45,8 @@ class Options:
         How long each sort takes.
     settle_s : float
         How long to wait, after the storm and again after `retry-failed`, until there is nothing to do.
+    calm_s : float
+        Pause between two looks whether there is something to do.
     kinds : tuple of FaultKind or None
         Other faults than the engine's.
     fill_disk : bool
@@ -60,6 +61,7 @@ class Options:
     every_s: float = EVERY_S
     sort_s: float = 2.0
     settle_s: float = 1200.0
+    calm_s: float = 5.0
     kinds: tuple[FaultKind, ...] | None = None
     fill_disk: bool = True
 
@@ -98,15 +100,17 @@ class Soak:
         operator = Operator(home, self._folder, plugin, self._say)
         injector = Injector(home, instance, plan.faults, place.disturb, self._say)
         before: list[Outcome] = []
-        is_whole = False
+        interrupted_in: str | None = "the storm"
         try:
             self._weather(plan, operator, injector, arrivals)
             self._say("the storm is over")
+            interrupted_in = "the calm after the storm, before `retry-failed`"
             self._settle(home, instance, operator)
             before = outcomes(home, instance, arrivals.arrived)
+            interrupted_in = "the calm after `retry-failed`"
             self._say(home.command("sort-assets", "retry-failed", python_path=plugin).output.strip())
             self._settle(home, instance, operator)
-            is_whole = True
+            interrupted_in = None
         except KeyboardInterrupt:
             self._say("interrupted")
         finally:
@@ -119,7 +123,7 @@ class Soak:
         stories, after = read_stories(instance), outcomes(home, instance, arrivals.arrived)
         results = Results(
             title=self._options.title,
-            is_whole=is_whole,
+            interrupted_in=interrupted_in,
             injected=injector.injected,
             stories=stories,
             before=before,
@@ -176,7 +180,7 @@ class Soak:
             operator.tick()
             if time.monotonic() >= looks_at:
                 calms = calms + 1 if nothing_to_do(home, instance) else 0
-                looks_at = time.monotonic() + _CALM_S
+                looks_at = time.monotonic() + self._options.calm_s
             time.sleep(_POLL_S)
         self._say("there is nothing to do" if calms >= _CALMS else f"not settled after {self._options.settle_s:.0f} s")
 

@@ -23,8 +23,8 @@ class Results:
     ----------
     title : str
         Engine, database, seed, duration.
-    is_whole : bool
-        Whether it ran to its end.
+    interrupted_in : str or None
+        What was going on when it was interrupted; None where it ran to its end.
     injected : list of Injected
     stories : Mapping[str, RunStory]
     before, after : list of Outcome
@@ -37,7 +37,7 @@ class Results:
     """
 
     title: str
-    is_whole: bool
+    interrupted_in: str | None
     injected: Sequence[Injected]
     stories: Mapping[str, RunStory]
     before: Sequence[Outcome]
@@ -55,8 +55,8 @@ class Results:
         """The table as Markdown."""
         yield f"# Soak: {self.title}"
         yield ""
-        if not self.is_whole:
-            yield "It was interrupted: what follows is how things stood then."
+        if self.interrupted_in:
+            yield f"It was interrupted in {self.interrupted_in}: what follows is how things stood then."
             yield ""
         yield from self._faults()
         yield ""

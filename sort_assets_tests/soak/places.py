@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE
+from sort_assets.config.settings import SCAN_INTERVAL_VARIABLE, SCRATCH_VARIABLE
 from sort_assets.platform.execution.home import prepare_home
 from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.slurm_cluster import NODES, SlurmCluster, running_slurm
@@ -70,7 +70,8 @@ def slurm_place() -> Iterator[Place]:
         lab = make_lab(cluster, next(iter(data.variables.values())), _LAB)
         journal = cluster.shared / _LAB / "journal.tsv"
         with lab.setup.open("a", encoding="utf-8") as setup:
-            setup.write(f"export {JOURNAL_VARIABLE}=$SHARED/{_LAB}/journal.tsv\n")
+            # The soak's sorter knows its recording by the store's folder, in which it works without a scratch folder.
+            setup.write(f"export {JOURNAL_VARIABLE}=$SHARED/{_LAB}/journal.tsv\nunset {SCRATCH_VARIABLE}\n")
         home = _with_variables(lab.home, journal)
         leases = (home.folder / "leases", *(cluster.own_disk(node) / "leases" for node in NODES))
         disturb = {"database": _of_database(data), **_of_cluster(cluster)}

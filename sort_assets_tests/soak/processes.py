@@ -16,6 +16,7 @@ MARK_VARIABLE = "SOAK_HOME"
 """Names the home's folder, also in jobs on nodes that don't have it."""
 _FORKSERVER = "multiprocessing.forkserver"
 _STAGING = ".staging-"
+_CLUSTER = ("unshare", "slurmd", "slurmctld", "slurmstepd", "munged")
 _RUN_LOCKS = "run_locks"
 _RUN_ID = re.compile(r'"(?:pipeline_)?run_id": "([0-9a-f-]{36})"')
 
@@ -43,9 +44,18 @@ def processes_of(home: Home) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK_VARIABLE) == str(home.folder):
+            if (
+                process.pid != os.getpid()
+                and not _is_of_cluster(process)
+                and process.environ().get(MARK_VARIABLE) == str(home.folder)
+            ):
                 found.append(process)
     return found
+
+
+def _is_of_cluster(process: psutil.Process) -> bool:
+    """Whether it is a part of a node or of Slurm, which the fixture starts and ends."""
+    return process.name() in _CLUSTER or " ".join(process.cmdline()).startswith("bash -ec hostname")
 
 
 def found_processes(home: Home) -> list[Found]:

@@ -17,8 +17,6 @@ from sort_assets_tests.soak.places import Disturb
 from sort_assets_tests.soak.plan import Fault
 from sort_assets_tests.soak.processes import Found, found_processes
 
-_PATIENCE_S = 60.0
-"""How long a fault waits for a process of its role."""
 _PAUSE_S = 2.0
 """Least time between two."""
 _ONE_RUN = ("sorter", "step", "forkserver", "run worker")
@@ -65,6 +63,8 @@ class Injector:
         How to inject those that hit no process of the home, by their role.
     say : callable
         Told of each.
+    patience_s : float
+        How long a fault waits for a process of its role.
 
     Attributes
     ----------
@@ -78,9 +78,11 @@ class Injector:
         faults: Iterable[Fault],
         disturb: Mapping[str, Disturb],
         say: Callable[[str], None],
+        patience_s: float,
     ) -> None:
         self._home, self._instance, self._disturb, self._say = home, instance, disturb, say
         self._due = sorted(faults, key=lambda fault: fault.at_s)
+        self._patience_s = patience_s
         self._looked = 0.0
         self._to_take_back: list[tuple[float, Injected, Callable[[], None]]] = []
         self.injected: list[Injected] = []
@@ -110,7 +112,7 @@ class Injector:
             self._looked = now_s
             if self._inject(fault, now_s):
                 self._due.pop(0)
-            elif now_s - fault.at_s > _PATIENCE_S:
+            elif now_s - fault.at_s > self._patience_s:
                 self._due.pop(0)
                 self.injected.append(Injected(fault.kind.name, time.time(), "", []))
             else:

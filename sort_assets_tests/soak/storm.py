@@ -47,6 +47,8 @@ class Options:
         How long to wait, after the storm and again after `retry-failed`, until there is nothing to do.
     calm_s : float
         Pause between two looks whether there is something to do.
+    patience_s : float
+        How long a fault waits for something to hit.
     kinds : tuple of FaultKind or None
         Other faults than the engine's.
     fill_disk : bool
@@ -62,6 +64,7 @@ class Options:
     sort_s: float = 2.0
     settle_s: float = 1200.0
     calm_s: float = 5.0
+    patience_s: float = 60.0
     kinds: tuple[FaultKind, ...] | None = None
     fill_disk: bool = True
 
@@ -98,7 +101,7 @@ class Soak:
     def _run(self, place: Place, plan: Plan, arrivals: Arrivals, instance: dg.DagsterInstance) -> Results:
         home, plugin = place.home, self._plugin()
         operator = Operator(home, self._folder, plugin, self._say)
-        injector = Injector(home, instance, plan.faults, place.disturb, self._say)
+        injector = Injector(home, instance, plan.faults, place.disturb, self._say, self._options.patience_s)
         before: list[Outcome] = []
         interrupted_in: str | None = "the storm"
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from sort_assets import errors
 from sort_assets.platform.automation.notifications import run_link
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 
@@ -149,7 +150,9 @@ def _failure_of_engine(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) ->
     """The failure that an engine has classified, as that of a Slurm job which was lost; None where there is none."""
     for event in reversed(events):
         error = None if event.is_step_failure else getattr(event.event_specific_data, "error", None)
-        if error is not None and error.cls_name and (parts := error.message.partition(_REMEDY))[1]:
+        if error is None or error.cls_name is None or not hasattr(errors, error.cls_name):
+            continue  # an executor within one process says of a failed step, with Dagster's class, that the run failed
+        if (parts := error.message.partition(_REMEDY))[1]:
             return RunFailure(
                 run_id=run.run_id,
                 job=run.job_name,

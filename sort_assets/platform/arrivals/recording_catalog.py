@@ -1,4 +1,8 @@
-"""The recording catalogue: everything that was ever found below the recordings root, in one SQLite file of the store.
+"""The recording catalogue: everything that was ever found below the recordings root, in one SQLite file of the home.
+
+SQLite wants a disk of one machine, and only the sensors and commands of the control host use the catalogue: so it lies
+beside Dagster's own files. Steps, which may run on other hosts, do not need it. Earlier versions kept it in the store;
+that one is copied once, and stays as it is for those who still use it.
 
 For each file or folder that may be a recording it says whether it is complete, unchanged, registered, or why not, so
 that a scan of 50,000 known recordings opens none of them. Results do not depend on it: when it is lost, all recordings
@@ -14,12 +18,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sort_assets.config.settings import read_environment
 from sort_assets.errors import SortAssetsError, StorageError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.store.files import sync
 from sort_assets.platform.store.locks import exclusive_lock
 
-CATALOG_NAME = "@recordings.sqlite"
-_LOCK_NAME = "@recordings.lock"
+CATALOG_NAME = "recordings.sqlite"
+_LOCK_NAME = "recordings.lock"
+NAME_IN_STORE = "@recordings.sqlite"
+"""Of earlier versions, and where there is no Dagster home."""
+_LOCK_IN_STORE = "@recordings.lock"
+_MOVE_LOCK = "recordings.move.lock"
 _LAYOUT = 2
 _WALK_POSITION = "walked_to"
 _BUSY_TIMEOUT_S = 20.0
@@ -68,13 +78,17 @@ class RecordingCatalog:
     Parameters
     ----------
     store : Path
-        The store's root.
+        The store's root, where earlier versions kept the catalogue.
+    home : Path or None
+        The Dagster home, where it is kept; None asks the environment.
     read_only : bool
         Whether nothing is to be written; where the file is missing, the catalogue is empty.
     """
 
-    def __init__(self, store: Path, *, read_only: bool = False) -> None:
-        self.file = store / CATALOG_NAME
+    def __init__(self, store: Path, *, home: Path | None = None, read_only: bool = False) -> None:
+        home = home or read_environment().dagster_home
+        self._in_store = store / NAME_IN_STORE
+        self.file = self._in_store if home is None else home / CATALOG_NAME
         self._read_only = read_only
 
     @contextmanager
@@ -86,7 +100,8 @@ class RecordingCatalog:
         Locked
             When another process holds it, and `wait` is off.
         """
-        with exclusive_lock(self.file.with_name(_LOCK_NAME), wait=wait, make_folder=True):
+        name = _LOCK_IN_STORE if self.file == self._in_store else _LOCK_NAME
+        with exclusive_lock(self.file.with_name(name), wait=wait, make_folder=True):
             yield
 
     def all(self) -> dict[str, CatalogEntry]:
@@ -288,11 +303,31 @@ class RecordingCatalog:
     def _connect(self) -> sqlite3.Connection:
         if not self._read_only:
             self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._copy_from_store()
             return sqlite3.connect(self.file, timeout=_BUSY_TIMEOUT_S)
-        # An empty file is about to be filled by another process.
-        if self.file.exists() and self.file.stat().st_size > 0:
-            return sqlite3.connect(f"{self.file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
+        for file in (self.file, self._in_store):
+            # An empty file is about to be filled by another process.
+            if file.exists() and file.stat().st_size > 0:
+                return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
         return sqlite3.connect(":memory:")
+
+    def _copy_from_store(self) -> None:
+        """Begin with the catalogue that an earlier version kept in the store: what is forgotten stays forgotten."""
+        if self.file == self._in_store or self.file.exists() or not self._in_store.exists():
+            return
+        with exclusive_lock(self.file.with_name(_MOVE_LOCK), wait=True):
+            if self.file.exists():
+                return
+            fresh = self.file.with_name(f"{self.file.name}.fresh")
+            fresh.unlink(missing_ok=True)
+            with (
+                closing(sqlite3.connect(self._in_store, timeout=_BUSY_TIMEOUT_S)) as before,
+                closing(sqlite3.connect(fresh)) as after,
+            ):
+                before.backup(after)
+            sync(fresh)
+            fresh.replace(self.file)
+            sync(self.file.parent)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -315,7 +350,7 @@ class RecordingCatalog:
                 raise
             raise StorageError(
                 f"'{self.file}' can't be used: {error}.",
-                remedy="Check that the store's disk is mounted, writable and not full. If the file is damaged, remove "
+                remedy="Check that its disk is mounted, writable and not full. If the file is damaged, remove "
                 "it: recordings are then read once more, and what was forgotten has to be forgotten again.",
             ) from error
 

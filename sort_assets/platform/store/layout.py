@@ -7,7 +7,7 @@
       @compute_logs/                  what steps print, when an engine runs them on other hosts than the home's
       @lessons/                       memory profiles, one JSON file for each shape of a recording
       @node_checks/                   files by which `doctor --cluster` tries the store; removed at its end
-      @recordings.sqlite              the recording catalogue
+      @recordings.sqlite              the recording catalogue of earlier versions, which is in the Dagster home now
       @rules/                         the last rules file without mistakes
       <recording's key>/
         <asset>/

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from os import getpid
 from pathlib import Path
 
 from sort_assets.machine.user_cache import user_cache
@@ -84,7 +84,8 @@ def _kept(key: _Key) -> Clock | None:
 
 def _keep(key: _Key, found: Clock) -> None:
     file = _file(key)
-    part = file.with_suffix(f".{getpid()}")
+    # Not by the process's number: hosts may share the user's home.
+    part = file.with_suffix(f".{uuid.uuid4().hex}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(found.to_dict()), encoding="utf-8")

@@ -5,7 +5,6 @@ import dagster as dg
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.observations import RAW
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.arrivals.tick import Limits, ScanResult
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -20,7 +19,7 @@ class Lab:
     def __init__(self, home: Home, instance: dg.DagsterInstance, reader: HeaderReader) -> None:
         self.home, self.instance, self.reader = home, instance, reader
         self.root = home.roots.recordings
-        self.catalog = RecordingCatalog(home.roots.store)
+        self.catalog = home.catalog()
         self.now = 1_000_000.0
         self.tick = 0
         self.limits = Limits(walk_s=60.0, read_s=120.0)

@@ -13,7 +13,7 @@ ROOT = dg.AssetKey("recordings_root")
 
 
 def _filled(home: Home) -> RecordingCatalog:
-    catalog = RecordingCatalog(home.roots.store)
+    catalog = home.catalog()
     catalog.put(
         CatalogEntry("a.nwb", State.REGISTERED, since=10.0),
         CatalogEntry("b.nwb", State.PROBLEM, since=20.0, problem=PROBLEM),
@@ -54,7 +54,7 @@ def test_the_digest_tells_only_what_is_new(home: Home) -> None:
 
 
 def test_names_that_are_not_utf8_are_reported(home: Home) -> None:
-    catalog = RecordingCatalog(home.roots.store)
+    catalog = home.catalog()
     catalog.put(CatalogEntry("caf\udce9\n.nwb", State.PROBLEM, problem=PROBLEM))
 
     with home.instance() as instance:

@@ -8,7 +8,6 @@ import pytest
 
 from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import RecordingScanner
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.testing.ground_truth import make_ground_truth
@@ -23,7 +22,7 @@ def _keys(home: Home) -> set[str]:
 
 
 def _state(home: Home, path: str) -> State | None:
-    entry = RecordingCatalog(home.roots.store).get(path)
+    entry = home.catalog().get(path)
     return None if entry is None else entry.state
 
 

@@ -25,7 +25,6 @@ from sort_assets.platform.arrivals.dry_run import (
     PlannedRecording,
 )
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.scanner import WITHOUT_LIMITS, RecordingScanner
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
@@ -104,7 +103,7 @@ def test_it_writes_nothing_at_all(home: Home, reader: HeaderReader, small_file: 
     _dry_run(home, reader)
 
     assert _everything(home.folder) == before
-    assert not RecordingCatalog(home.roots.store).file.exists()
+    assert not home.catalog().file.exists()
 
 
 def test_a_recording_that_was_copied_long_ago_need_not_be_looked_at_twice(
@@ -157,7 +156,7 @@ def test_the_commands_preview_and_register_what_is_complete(home: Home, small_fi
     assert sorted(result["registered"]) == ["day.nwb", "two=0Alines=20=1B=5B31m.nwb"]
     assert (result["waiting"], result["runs_wanted"]) == (0, 2)
     assert "daemon does not run" in result["not_launched_because"]
-    known = RecordingCatalog(home.roots.store)
+    known = home.catalog()
     assert known.counts() == {State.REGISTERED: 2, State.PROBLEM: 1}
     assert [one.key for one in known.pending_runs(10)] == sorted(result["registered"])
 
@@ -190,7 +189,7 @@ def test_an_interrupt_while_it_waits_does_no_harm(home: Home, small_file: Path) 
     home.link(small_file, "day.nwb")
 
     scan = home.start("sort-assets", "scan", output=home.folder / "scan.log")
-    known = RecordingCatalog(home.roots.store, read_only=True)
+    known = home.catalog(read_only=True)
     deadline = time.monotonic() + 60
     while not known.all() and time.monotonic() < deadline:
         time.sleep(0.1)

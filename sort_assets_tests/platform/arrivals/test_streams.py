@@ -12,7 +12,6 @@ from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.dry_run import NEW, PROBLEM, REGISTERED, DryRun
 from sort_assets.platform.arrivals.folder_report import Notice
 from sort_assets.platform.arrivals.header_reader import HeaderReader
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.status import Filters, recording_statuses, select, unregistered_statuses
 from sort_assets.platform.store.store import Store
 from sort_assets.testing.ground_truth import make_ground_truth
@@ -143,12 +142,12 @@ def test_all_streams_broken_is_one_problem_that_names_each(lab: Lab, run: Path) 
 
 
 def test_a_catalogue_of_an_older_version_is_read_and_completed(home: Home, run: Path) -> None:
-    catalog = RecordingCatalog(home.roots.store)
+    catalog = home.catalog()
     assert home.invoke("register", str(run)).status == 1
     with sqlite3.connect(catalog.file) as connection:
         connection.executescript("DROP TABLE stream_problems; PRAGMA user_version = 1;")
 
-    before = RecordingCatalog(home.roots.store, read_only=True).all()
+    before = home.catalog(read_only=True).all()
     assert home.invoke("register", str(run)).status == 1
 
     assert before[run.name].stream_problems == {}

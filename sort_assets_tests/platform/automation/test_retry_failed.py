@@ -27,7 +27,7 @@ FULL = DiskFullError("The disk is full.", remedy="Empty it.")
 
 def _known(home: Home, *keys: str) -> RecordingCatalog:
     """Recordings that the sensor has registered."""
-    known = RecordingCatalog(home.roots.store)
+    known = home.catalog()
     for key in keys:
         home.add_partition(key)
         known.put(CatalogEntry(key, State.REGISTERED, stamp="s", read_stamp="s", fingerprint=f"of-{key}"))
@@ -220,7 +220,7 @@ def test_a_recording_of_which_nobody_kept_a_list_is_known_from_then_on(home: Hom
 
     done = home.invoke("retry-failed")
 
-    known = RecordingCatalog(home.roots.store)
+    known = home.catalog()
     assert done.status == 1
     assert "gone.nwb' does not exist" in done.stderr
     (wanted,) = known.pending_runs(10)

@@ -9,7 +9,6 @@ import pytest
 
 from sort_assets.errors import RecordingError, SortAssetsError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.stale_results.requests import RefreshLimits, RefreshPlan, RefreshPlanner
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.pipeline.catalog import PIPELINE
@@ -35,7 +34,7 @@ class Lab:
 
     def __init__(self, home: Home, instance: dg.DagsterInstance) -> None:
         self.home, self.instance = home, instance
-        self.catalog = RecordingCatalog(home.roots.store)
+        self.catalog = home.catalog()
         self.planner = RefreshPlanner("s")
 
     def fill(self) -> None:

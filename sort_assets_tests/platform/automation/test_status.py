@@ -9,7 +9,6 @@ import pytest
 
 from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssetsError, UnreadableRecordingError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -220,7 +219,7 @@ def _known(home: Home) -> None:
         publish(home.store, "sorting", recording=key, details=details)
     _failure(home.store, DiskFullError("Full.", remedy="Empty it."), recording="failed.nwb")
     damaged = UnreadableRecordingError("Truncated.", remedy="Copy it again.")
-    known = RecordingCatalog(home.roots.store)
+    known = home.catalog()
     known.put(
         CatalogEntry("weak.nwb", State.REGISTERED, fingerprint="old"),
         CatalogEntry("silent.nwb", State.REGISTERED, fingerprint="new"),

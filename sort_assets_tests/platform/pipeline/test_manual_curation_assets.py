@@ -12,7 +12,6 @@ import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 from spikeinterface.extractors import read_phy
 
-from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.manual_curation import working_folder
 from sort_assets.platform.store.handles import StoredCuration, StoredManualCuration
 from sort_assets_tests.faults.runs import failures_of
@@ -99,7 +98,7 @@ def test_what_a_person_does_in_phy_comes_back_as_a_new_version(curated: Curated)
     assert checks_of(curated.home, run_id)["persons_work_applied"][0]
     assert automatic in curated.home.store.versions(curated.key, "curated_units")
     assert "by Ada" in curated.home.invoke("status").stdout
-    rest = RecordingCatalog(curated.home.roots.store).partitions(["day.nwb"])[0].run_assets
+    rest = curated.home.catalog().partitions(["day.nwb"])[0].run_assets
     assert rest == ("curated_units", "sorting_report", "spike_data")
 
 

@@ -16,6 +16,7 @@ from sort_assets.platform.arrivals.observations import Observed, report
 from sort_assets.platform.automation.retries import request_run
 from sort_assets.platform.pipeline.assets.observed import manual_curation
 from sort_assets.platform.pipeline.catalog import from_asset
+from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.pipeline.manual_decisions import manual_curation_of
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import ManualCurationDetails
@@ -180,7 +181,7 @@ def import_phy(
             remedy=f"Import it with `sort-assets import-curation {note.recording} --phy {folder}`.",
         )
     seen = StoredCuration(roots, recording, note.sorting_version)
-    _check_present(roots, seen, replace=replace, continued=note.imported_as)
+    _check_present(instance, roots, seen, replace=replace, continued=note.imported_as)
     units = replay(seen.sorting.load(), seen.history)
     manual = from_phy_folder(folder, units, user=user).after(seen.history, _earlier_decisions(seen))
     version = _publish(instance, roots, recording, manual)
@@ -221,7 +222,7 @@ def import_json(
 
     seen = StoredCuration(roots, recording)
     sorting, earlier = seen.sorting, _earlier_decisions(seen)
-    _check_present(roots, seen, replace=replace)
+    _check_present(instance, roots, seen, replace=replace)
     _check_file(path, sorting, earlier, user or current_user(), replace=replace)
     found, data_version = sorting.load(), sorting.manifest.data_version
     try:
@@ -265,7 +266,9 @@ def back_to_automatic(instance: dg.DagsterInstance, roots: Roots, recording: str
     return _request_run(instance, roots, recording, None, version)
 
 
-def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continued: str | None = None) -> None:
+def _check_present(
+    instance: dg.DagsterInstance, roots: Roots, seen: StoredCuration, *, replace: bool, continued: str | None = None
+) -> None:
     """Refuse decisions on units that are outdated: sorted again since, or changed by another person's import since.
 
     Work that continues the import `continued` contains it already.
@@ -277,7 +280,7 @@ def _check_present(roots: Roots, seen: StoredCuration, *, replace: bool, continu
             remedy="Export the new units with `sort-assets export-phy` into another folder. The old sorting and its "
             "curation stay in the store.",
         )
-    newest = manual_curation_of(roots, recording)
+    newest = manual_curation_of(instance, roots, recording)
     manual = None if newest is None else newest.load()
     included = seen.manifest.inputs.get(StoredManualCuration.asset)
     if newest is None or manual is None or replace or newest.manifest.version == continued:
@@ -319,6 +322,7 @@ def _publish(instance: dg.DagsterInstance, roots: Roots, recording: str, manual:
         "steps": ", ".join(_steps(manual)) or "none",
         "from": "" if manual is None else manual.path,
         "folder": dg.MetadataValue.path(artefact.path),
+        VERSION_METADATA: artefact.manifest.version,
     }
     report(instance, recording, {asset: Observed(data_version, seen)}, "Imported with `sort-assets import-curation`.")
     return artefact.manifest.version

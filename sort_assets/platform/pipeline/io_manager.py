@@ -8,6 +8,8 @@ from sort_assets.config.settings import Roots
 from sort_assets.platform.pipeline.catalog import pipeline_asset
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.store.handles import Handle
+from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.visible_versions import wait_until_visible
 
 VERSION_METADATA = "version"
 _RECENT = 20
@@ -35,5 +37,7 @@ class HandleIOManager(dg.IOManager):
                 materialization = record.asset_materialization
                 if materialization is not None and VERSION_METADATA in materialization.metadata:
                     version = str(materialization.metadata[VERSION_METADATA].value)
-            handle = pipeline_asset(context.asset_key.to_user_string()).handle
-            return handle(Roots.from_environment(), recording, version)
+            asset, roots = context.asset_key.to_user_string(), Roots.from_environment()
+            if version is not None:
+                wait_until_visible(Store(roots.store), recording, asset, version, context.log.info)
+            return pipeline_asset(asset).handle(roots, recording, version)

@@ -1,27 +1,67 @@
-"""What a person decided of a recording's units is never lost to a new sort."""
+"""What a person decided of a recording's units is never lost to a new sort.
+
+On a node, the link `current` may lead to an older version for a minute: the instance is asked which one is the newest.
+"""
 
 from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
 
 from sort_assets.config import ExecutionConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import CuratedByPersonError, MissingArtefactError
+from sort_assets.machine.file_system import is_local
+from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.store.handles import StoredManualCuration, StoredSorting
+from sort_assets.platform.store.layout import CURRENT
+from sort_assets.platform.store.store import Store
+from sort_assets.platform.store.visible_versions import wait_until_visible
+
+_Fetch = Callable[..., Any]
+"""`DagsterInstance.fetch_materializations` or `fetch_observations`."""
 
 
-def manual_curation_of(roots: Roots, recording: str) -> StoredManualCuration | None:
+def manual_curation_of(instance: dg.DagsterInstance, roots: Roots, recording: str) -> StoredManualCuration | None:
     """The newest imported curation of a recording; None where there is none, or the person withdrew it."""
-    stored = StoredManualCuration(roots, recording)
+    asset = StoredManualCuration.asset
+    stored = StoredManualCuration(roots, recording, _newest(instance.fetch_observations, roots, recording, asset))
     try:
         return stored if stored.load() is not None else None
     except MissingArtefactError:
         return None
 
 
-def refuse_resort(roots: Roots, recording: str, execution: ExecutionConfig, warn: Callable[[str], None]) -> None:
+def _newest(fetch: _Fetch, roots: Roots, recording: str, asset: str) -> str | None:
+    """The version that the instance was told of last, where this host does not see a newer one; None is `current`."""
+    store = Store(roots.store)
+    if is_local(store.root):
+        return None  # what it shows is what there is
+    events = fetch(dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[recording]), limit=1).records
+    for event in events:
+        told = event.asset_materialization or event.asset_observation
+        version = None if told is None else told.metadata.get(VERSION_METADATA)
+        if version is None:
+            continue  # by an earlier version
+        newest, seen = str(version.value), (store.asset_folder(recording, asset) / CURRENT).resolve().name
+        if seen < newest or seen == CURRENT:  # a version's name begins with its time
+            wait_until_visible(store, recording, asset, newest)
+            return newest
+    return None
+
+
+def refuse_resort(
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    recording: str,
+    execution: ExecutionConfig,
+    warn: Callable[[str], None],
+) -> None:
     """Refuse to sort again what a person has curated, unless the configuration permits it.
 
     Parameters
     ----------
+    instance : dg.DagsterInstance
     roots : Roots
     recording : str
         The recording's key.
@@ -35,12 +75,13 @@ def refuse_resort(roots: Roots, recording: str, execution: ExecutionConfig, warn
     CuratedByPersonError
         When a person's curation is about the present sorting.
     """
-    stored = manual_curation_of(roots, recording)
+    stored = manual_curation_of(instance, roots, recording)
     manual = None if stored is None else stored.load()
     if stored is None or manual is None:
         return
     try:
-        present = StoredSorting(roots, recording).load()
+        sorting = _newest(instance.fetch_materializations, roots, recording, StoredSorting.asset)
+        present = StoredSorting(roots, recording, sorting).load()
     except MissingArtefactError:
         return
     if not manual.is_about(present):

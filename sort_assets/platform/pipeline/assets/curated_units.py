@@ -101,7 +101,7 @@ def curated_units(
 
 def _manual_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple[ManualCuration | None, str | None]":
     """What a person decided of these very units; or why what a person decided does not apply."""
-    stored = manual_curation_of(asset.roots, asset.staging.recording)
+    stored = manual_curation_of(asset.context.instance, asset.roots, asset.staging.recording)
     manual = None if stored is None else stored.load()
     if stored is None or manual is None:
         return None, None

@@ -75,7 +75,7 @@ def sorting(
 
         asset.backend.check_ready()
         check_unit_settings(asset.config)
-        refuse_resort(asset.roots, context.partition_key, asset.config.execution, context.log.warning)
+        refuse_resort(context.instance, asset.roots, context.partition_key, asset.config.execution, context.log.warning)
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {asset.backend.name}")
         asset.backend.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path

@@ -103,7 +103,10 @@ class RunWatch:
                 self._look_after(run, known.get(run_id), record.update_timestamp)
         for run_id, end_time in ended.items():
             job = known.get(run_id)
-            if job is not None and not is_over(job) and time.time() - end_time > _TIME_TO_END_S:
+            if job is None or is_over(job):
+                continue
+            # The UI can only mark a run that is starting as canceled, and does not tell the launcher.
+            if job.state == "PENDING" or time.time() - end_time > _TIME_TO_END_S:
                 self.jobs.commands.cancel(job.job)
                 self._said["cancelled, for the run is over"] += 1
         return f"Jobs: {', '.join(f'{count} {state}' for state, count in sorted(self._said.items())) or 'none'}."

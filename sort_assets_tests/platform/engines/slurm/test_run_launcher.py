@@ -90,29 +90,34 @@ def test_a_recording_is_sorted_on_a_node_without_the_home(
     assert not (lab.cluster.own_disk("n2") / "leases" / "cpu.lock").exists()
 
 
-def test_a_pending_job_says_why_and_can_be_cancelled_in_the_ui_and_by_hand(
+def test_a_pending_job_says_why_and_can_be_cancelled_in_three_ways(
     lab: SlurmLab, instance: dg.DagsterInstance, ready_key: str
 ) -> None:
     for node in ("n1", "n2"):
         lab.cluster.submit("sleep 600", f"--nodelist={node}", "--gres=gpu:1")
-    in_ui, by_hand = (lab.launch(instance, ready_key, "sorting") for _ in range(2))
+    by_launcher, marked, by_hand = (lab.launch(instance, ready_key, "sorting") for _ in range(3))
 
-    def both_say_why() -> bool:
+    def all_say_why() -> bool:
         lab.watch(instance).look_after_all()
-        return all("PENDING: " in _run(instance, run_id).tags[STATE_TAG] for run_id in (in_ui, by_hand))
+        return all("PENDING: " in _run(instance, run_id).tags[STATE_TAG] for run_id in (by_launcher, marked, by_hand))
 
-    lab.cluster.wait_for(both_say_why, "Slurm's reasons")
+    lab.cluster.wait_for(all_say_why, "Slurm's reasons")
     for _ in range(3):
         lab.watch(instance).look_after_all()
-    reasons = [line for line in _said(instance, in_ui).splitlines() if "is pending" in line]
+    reasons = [line for line in _said(instance, by_launcher).splitlines() if "is pending" in line]
     assert len(reasons) == len(set(reasons)), "told again without news"
 
-    assert instance.run_launcher.terminate(in_ui)
+    assert instance.run_launcher.terminate(by_launcher)
+    # What the UI's forced termination does, its only one for a run that is starting.
+    instance.report_run_canceled(_run(instance, marked))
     lab.cluster.run("scancel", f"--name=sort_assets-{by_hand}")
 
-    assert lab.wait(instance, in_ui) == STATUS.CANCELED
+    assert lab.wait(instance, by_launcher) == STATUS.CANCELED
     assert lab.wait(instance, by_hand) == STATUS.CANCELED
     assert "was cancelled from outside (scancel)" in _said(instance, by_hand)
+    lab.watch(instance).look_after_all()
+    ours = lambda: lab.cluster.run("squeue", "--noheader", f"--name=sort_assets-{marked}").strip()  # noqa: E731
+    lab.cluster.wait_for(lambda: not ours(), "the end of the marked run's job", 20)
 
 
 def test_a_running_sort_is_cancelled_in_the_ui_and_leaves_nothing(

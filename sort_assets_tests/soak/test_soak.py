@@ -22,7 +22,7 @@ def test_a_plan_is_the_same_for_the_same_seed() -> None:
     assert {arrival.how for arrival in plan.arrivals} == {"whole", "slow", "twin", "removed", "broken"}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_short_storm_leaves_every_recording_sorted_or_with_a_reason_and_nothing_else(tmp_path: Path) -> None:
     options = Options(
         minutes=0.2,

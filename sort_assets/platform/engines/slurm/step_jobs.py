@@ -29,7 +29,7 @@ from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.failure_rendering import render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
 from sort_assets.platform.pipeline.run_requests import RunRequests
-from sort_assets.platform.store.dead_staging import logs_of_a_sort
+from sort_assets.platform.store.dead_staging import logs_of_a_sort, remove_dead_staging
 from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.files import entries
 from sort_assets.platform.store.layout import LOCK_SUFFIX, LOGS, STAGING
@@ -209,6 +209,7 @@ class StepJobs:
         error = end.error
         if error is None:
             error = EngineError(end.message, remedy="Unless that was intended, launch the run again.")
+            self._record(attempt, error, job.node, retried=False)
             return StepEnd(error, RetryDecision(False, ""), render_failure(error))
         minutes = _minutes(details.get("TimeLimit", ""))
         if isinstance(error, TimeLimitError) and minutes is not None:
@@ -249,7 +250,7 @@ class StepJobs:
         left = [path for path in entries(folder, STAGING) if path.is_dir() and self._is_of(path, attempt)]
         now = datetime.now(UTC)
         made_up = f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{self.run.run_id[:8]}"
-        return record_failure(
+        record = record_failure(
             self._store,
             recording,
             attempt.step_key,
@@ -262,6 +263,9 @@ class StepJobs:
             retried=retried,
             host=node or None,
         )
+        # Of a node that was cut off, the file server may keep the lock for a while: then the next writer does this.
+        remove_dead_staging(self._store, recording, attempt.step_key, run_id=self.run.run_id)
+        return record
 
     def _is_of(self, staging: Path, attempt: Attempt) -> bool:
         owner = read_owner(staging.with_name(f"{staging.name}{LOCK_SUFFIX}"))

@@ -229,6 +229,8 @@ class _Followed:
                         yield self._cancelled(f"Slurm job {found.job} was cancelled before it began.")
                         return True
                 return False
+            if found is None and self.jobs.is_remembered(self.attempt, job):
+                return False
             # What it wrote before its end is there now.
             events = self._events_of_job()
             yield from events

@@ -176,6 +176,16 @@ class StepJobs:
         """
         return self.commands.find(self._name(attempt))
 
+    def is_remembered(self, attempt: Attempt, job: SlurmJob) -> bool:
+        """Whether Slurm knows a job that it has just not listed: its controller may have come back that moment.
+
+        Raises
+        ------
+        EngineUnavailableError
+            When Slurm does not answer.
+        """
+        return self.commands.details(job.job).get("JobName") == self._name(attempt)
+
     def cancel(self, job: SlurmJob, *, at_once: bool = False) -> None:
         """Cancel a job: one that runs is told to end by itself, unless it is to end at once.
 

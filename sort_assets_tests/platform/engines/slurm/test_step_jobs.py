@@ -96,8 +96,8 @@ class Run:
 
     def wait_until_sorting(self) -> str:
         """Wait until the sort has begun; returns its job."""
-        folder = self.ready.lab.home.store.asset_folder(self.ready.recording, "sorting")
-        self.ready.lab.cluster.wait_for(lambda: any(path.is_dir() for path in folder.glob(".staging-*")), "the sort", 400)
+        begun = self.ready.staging
+        self.ready.lab.cluster.wait_for(lambda: any(path.is_dir() for path in begun()), "the sort", 400)
         (job,) = _jobs_of_steps(self.ready.lab.cluster)
         return job
 

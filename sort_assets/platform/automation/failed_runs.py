@@ -84,7 +84,7 @@ def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Ru
     if of_engine is not None:  # steps that were ended with the job say no more than that
         return [of_engine]
     with_run = any(_INTERRUPTED_MESSAGE in (event.message or "") for event in events if event.is_run_failure)
-    failed = [event for event in events if event.is_step_failure and not (with_run and _was_interrupted(event))]
+    failed = [event for event in events if event.is_step_failure and not _was_interrupted(event, with_run=with_run)]
     return [_step_failure(run, event) for event in failed] or [_failure_as_a_whole(run, events)]
 
 
@@ -139,7 +139,10 @@ def _step_failure(run: dg.DagsterRun, event: dg.DagsterEvent) -> RunFailure:
     )
 
 
-def _was_interrupted(event: dg.DagsterEvent) -> bool:
+def _was_interrupted(event: dg.DagsterEvent, *, with_run: bool) -> bool:
+    """Whether a step was interrupted because its run was: asked to end, or its worker killed."""
+    if not with_run and event.step_failure_data.user_failure_data is not None:
+        return False  # the step alone was asked to end, and says so
     error = event.step_failure_data.error
     while error is not None and error.cls_name != _INTERRUPTED:
         error = error.cause

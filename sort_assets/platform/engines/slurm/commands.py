@@ -19,7 +19,8 @@ from sort_assets.errors import EngineError, EngineUnavailableError
 TIMEOUT_S = 30.0
 """Slurm's own commands give up after some ten seconds, unless the network swallows what they send."""
 _JOBS_FORMAT = "%i,%T,%j,%N,%r"
-_JOB = re.compile(r"(?P<job>\d+),(?P<state>[A-Z_]+),(?P<name>[^,]*),(?P<node>[^,]*),(?P<reason>.*)")
+_JOB = re.compile(r"(?P<job>\d+),(?P<state>[A-Z_]+)[^,]*,(?P<name>[^,]*),(?P<node>[^,]*),(?P<reason>.*)")
+"""Of a cancelled job, some versions and tools say by whom: "CANCELLED by 1000"."""
 _JOB_ID = re.compile(r"(\d+)(;.*)?")
 _FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _NOT_FOUND = 127

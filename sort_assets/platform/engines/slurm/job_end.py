@@ -7,6 +7,7 @@ from typing import Any
 
 from sort_assets.errors import (
     MEMORY_LIMIT_GB,
+    EngineError,
     HostOutOfMemoryError,
     JobLostError,
     NodeSetupError,
@@ -108,6 +109,7 @@ def end_of_job(
     made_progress: bool,
     forgotten: bool = False,
     step_key: str = "",
+    asked_gb: float | None = None,
 ) -> JobEnd:
     """How a job ended.
 
@@ -125,24 +127,32 @@ def end_of_job(
         Whether Slurm remembers the job no more.
     step_key : str
         The step that the job executes, where it is not that of a run.
+    asked_gb : float or None
+        Memory that was asked for, in GB of 1e9 bytes, where that is known; counts when Slurm does not say it.
     """
     where = f"Slurm job {job.job}{f' on {job.node}' if job.node else ''}"
     excerpt = "\n".join(log.splitlines()[-_EXCERPT_LINES:])
     if job.state == "CANCELLED" and not forgotten:
-        return JobEnd(None, f"{where} was cancelled from outside (scancel).")
+        said = f" Slurm's reason is {job.reason}." if _says_something(job.reason) else ""
+        return JobEnd(None, f"{where} was cancelled from outside (scancel).{said}")
     if forgotten:
         return JobEnd.by(_forgotten(where, excerpt), try_again=True)
-    if job.state in ("TIMEOUT", "DEADLINE"):
+    if job.state == "DEADLINE":
+        return JobEnd.by(_past_deadline(where, excerpt))
+    if job.state == "TIMEOUT":
         return JobEnd.by(_too_long(where, details, excerpt, step_key), try_again=made_progress)
     status, killed_by = _exit_code(details)
     if job.state == "OUT_OF_MEMORY" or (job.state == "FAILED" and killed_by == _SIGKILL):
-        return JobEnd.by(_out_of_memory(where, job, details, excerpt, step_key or RUN), try_again=True)
+        return JobEnd.by(
+            _out_of_memory(where, job, _memory_gb(details) or asked_gb, excerpt, step_key or RUN), try_again=True
+        )
     if job.state in _LOST or status == NodeLack.FIRST_START:
         reason = _LOST.get(job.state, "Slurm had ended it and started it again, which this job does not do")
         return JobEnd.by(_lost(where, reason, job, excerpt), try_again=True)
     if job.state == "FAILED" and status in _LACKS:
         return JobEnd.by(_unfit(where, *_LACKS[status], excerpt), try_again=True, unfit_node=job.node)
-    ended = f"its process was ended by signal {status - 128}" if status > 128 else f"it ended with status {status}"
+    signal = killed_by or max(0, status - 128)
+    ended = f"its process was ended by signal {signal}" if signal else f"it ended with status {status}"
     return JobEnd.by(_lost(where, f"{ended}, and its run did not say how it ended", job, excerpt), try_again=True)
 
 
@@ -169,10 +179,16 @@ def _too_long(where: str, details: Mapping[str, str], excerpt: str, step_key: st
     )
 
 
-def _out_of_memory(
-    where: str, job: SlurmJob, details: Mapping[str, str], excerpt: str, scope: str
-) -> HostOutOfMemoryError:
-    limit_gb = _memory_gb(details)
+def _past_deadline(where: str, excerpt: str) -> EngineError:
+    return EngineError(
+        f"{where} was ended at its deadline, the option `deadline` of sbatch.",
+        remedy="Name a later deadline, or none, where it stands: in SORT_ASSETS_SLURM_OPTIONS, in resources.slurm of "
+        "the recording, its rule or preset, or in the run's tag slurm/deadline. Then launch the run again.",
+        log_excerpt=excerpt,
+    )
+
+
+def _out_of_memory(where: str, job: SlurmJob, limit_gb: float | None, excerpt: str, scope: str) -> HostOutOfMemoryError:
     diagnostics: dict[str, Any] = {MEMORY_LIMIT_GB: limit_gb} if limit_gb else {}
     amount = f" of {limit_gb:.3g} GB" if limit_gb else ""
     happened = (
@@ -191,7 +207,7 @@ def _out_of_memory(
 
 
 def _lost(where: str, reason: str, job: SlurmJob, excerpt: str) -> JobLostError:
-    said = f" Slurm's reason is {job.reason}." if job.reason and job.reason != "None" else ""
+    said = f" Slurm's reason is {job.reason}." if _says_something(job.reason) else ""
     return JobLostError(
         f"{where} is lost ({job.state}): {reason}.{said}",
         remedy="Look at the job's log, and whether the node is up (`sinfo -R`). The run is tried again by itself, "
@@ -211,9 +227,19 @@ def _exit_code(details: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _memory_gb(details: Mapping[str, str]) -> float | None:
-    """The job's memory on its node in GB of 1e9 bytes."""
-    for field in ("ReqTRES", "AllocTRES", "TRES"):
-        match = re.search(r"\bmem=([\d.]+)([KMGT]?)", details.get(field, ""))
-        if match:
-            return float(match[1]) * float(1024 ** ("KMGT".index(match[2] or "M") + 1)) / 1e9
-    return None
+    """The job's memory on its node in GB of 1e9 bytes; None where Slurm does not count memory."""
+    amounts = [re.search(r"\bmem=(\S+?)(?:,|$)", details.get(field, "")) for field in ("ReqTRES", "AllocTRES", "TRES")]
+    # A node may give more than was asked for, and only that is the limit.
+    known_gb = [_gb(amount[1]) for amount in amounts if amount] or [_gb(details.get("MinMemoryNode", ""))]
+    cpus = re.match(r"\d+", details.get("NumCPUs", ""))
+    return max(known_gb) or _gb(details.get("MinMemoryCPU", "")) * int(cpus[0] if cpus else 1) or None
+
+
+def _gb(amount: str) -> float:
+    """An amount of memory as Slurm writes it, "4G" or "1536M", in GB of 1e9 bytes; 0 for what is none."""
+    match = re.fullmatch(r"([\d.]+)([KMGT]?)", amount)
+    return float(match[1]) * float(1024 ** ("KMGT".index(match[2] or "M") + 1)) / 1e9 if match else 0.0
+
+
+def _says_something(reason: str) -> bool:
+    return reason not in ("", "None")

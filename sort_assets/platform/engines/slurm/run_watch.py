@@ -50,6 +50,8 @@ _HINTS: Mapping[str, str] = {
     "PartitionNodeLimit": "it asks for more than the partition allows, or its nodes are down",
     "PartitionTimeLimit": "it asks for more time than the partition allows",
     "ReqNodeNotAvail": "a node that it needs is down or reserved",
+    "job requeued in held state": "Slurm holds it (`scontrol release` lets it go)",
+    "launch failed requeued held": "a node could not start it, and Slurm holds it (`scontrol release` lets it go)",
 }
 """Reasons with which a job may wait for ever."""
 
@@ -166,7 +168,7 @@ class RunWatch:
             return
         self.jobs.note_state(run, job, state)
         if job.state == "PENDING" and reason:
-            hint = _HINTS.get(reason.split(",")[0].strip())
+            hint = _HINTS.get(reason.split(",")[0].strip().replace("_", " "))
             advice = f", that is, {hint}: unless somebody changes that, it will not start" if hint else ""
             self.jobs.tell(run, f"Slurm job {job.job} is pending: {reason}{advice}.")
         elif job.state != "PENDING":

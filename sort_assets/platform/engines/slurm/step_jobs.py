@@ -213,6 +213,7 @@ class StepJobs:
             made_progress=False,
             forgotten=forgotten,
             step_key=attempt.step_key,
+            asked_gb=self.needs(attempt.step_key).memory_gb,
         )
         if end.unfit_node:
             self._unfit_nodes.add(end.unfit_node)

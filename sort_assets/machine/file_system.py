@@ -1,8 +1,11 @@
 """On what kind of file system a folder lies: a disk of this machine, or one that other machines share."""
 
+import os
+import re
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _LOCAL = (
     *(
         "apfs",
@@ -29,7 +32,8 @@ def file_system_type(folder: Path) -> str | None:
     The folder need not exist yet.
     """
     try:
-        lines = _MOUNTS.read_text(encoding="utf-8").splitlines()
+        # Names of folders are bytes, in whatever encoding.
+        lines = os.fsdecode(_MOUNTS.read_bytes()).strip("\n").split("\n")
     except OSError:
         return None
     place = folder.resolve()
@@ -38,7 +42,7 @@ def file_system_type(folder: Path) -> str | None:
         # "36 35 98:0 /root /mount/point rw - ext4 /dev/sda1 rw"; of two mounts in one place the later covers the other
         # (proc(5)), and a space in a name is written \040.
         mount, _, kind = line.partition(" - ")
-        point = Path(mount.split()[4].encode().decode("unicode_escape"))
+        point = Path(_OCTAL.sub(lambda octal: chr(int(octal[1], 8)), mount.split(" ")[4]))
         if place.is_relative_to(point) and len(point.parts) >= deepest:
             deepest, found = len(point.parts), kind.split()[0]
     return found

@@ -17,6 +17,7 @@ _MACHINE_ID = Path("/etc/machine-id")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
 _NETWORK_CARDS = Path("/sys/class/net")
+_ENDED = ("Z", "X")
 
 
 class HostIdentity(BaseModel):
@@ -87,13 +88,14 @@ class HostIdentity(BaseModel):
 def process_start(pid: int) -> int | None:
     """When a process of this host began, in the kernel's clock ticks since its boot; None where there is no such one.
 
+    One that has ended, and that its parent has not waited for yet, holds nothing any more, and counts as none.
+
     Together with the process number it names one process: numbers are used again.
     """
     try:
-        # Behind the program's name, which may hold spaces and brackets, as the 20th (proc(5), field 22).
-        return int(
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
+        # Behind the program's name, which may hold spaces and brackets: the state, and as the 20th the time (proc(5)).
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return None if fields[0] in _ENDED else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
 

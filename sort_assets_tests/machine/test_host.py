@@ -1,10 +1,12 @@
 """Hosts are told apart by more than their names."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from sort_assets.machine import file_system
 from sort_assets.machine.file_system import file_system_type, is_local
 from sort_assets.machine.host import HostIdentity, process_start
 from sort_assets.machine.pid_namespace import HOST_PIDS
@@ -62,3 +64,25 @@ def test_the_file_system_of_a_folder_is_that_of_the_deepest_mount(tmp_path: Path
     assert file_system_type(tmp_path / "link" / "self") == "proc"
     assert not is_local(Path("/proc/self"))
     assert is_local(tmp_path / "not there yet")
+
+
+def test_a_process_that_has_ended_counts_as_none_before_it_is_waited_for() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    assert process_start(child.pid) is None
+
+    child.wait()
+
+
+def test_a_mount_whose_name_is_not_ascii_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(
+        b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        b"2 1 0:50 / /mnt/\xff rw - ext4 /dev/sdb1 rw\n"
+        + "3 1 0:51 / /mnt/Löwel\\040Lab rw - nfs4 server:/Löwel rw\n".encode()
+    )
+    monkeypatch.setattr(file_system, "_MOUNTS", mounts)
+
+    assert file_system_type(Path("/mnt/Löwel Lab/store")) == "nfs4"
+    assert file_system_type(Path("/mnt/other")) == "ext4"

@@ -1,15 +1,17 @@
 """Whether the writer of a staging folder lives: the one decision on which all who remove such folders rely.
 
-On a disk of this machine a lock that is free says it all. On a file system that hosts share it does not: the server
-drops the locks of a host that it has not heard of for a while, and that host may only have been cut off, or frozen.
-There, whoever can say decides: the writer's own host, whose kernel sees its process or was booted since; else the
-Dagster instance, in which its run is over or not. A staging folder of which nobody can say is kept for `KEPT_FOR_DAYS`.
+On a disk of this machine a lock that is free says it all. It does not on a file system that hosts share, nor on a disk
+that this machine exports to the nodes of an engine: the server drops the locks of a host that it has not heard of for a
+while, and that host may only have been cut off, or frozen. There, whoever can say decides: the writer's own host, whose
+kernel sees its process or was booted since; else the Dagster instance, in which its run is over or not. A staging
+folder of which nobody can say is kept for `KEPT_FOR_DAYS`.
 """
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sort_assets.config.settings import read_environment
 from sort_assets.machine.file_system import is_local
 from sort_assets.platform.store.layout import LOCK_SUFFIX
 from sort_assets.platform.store.locks import is_locked, read_owner
@@ -40,7 +42,8 @@ def writes(lock: Path, run_is_over: RunIsOver = nobody_knows) -> bool:
 
 def is_dead(lock: Path, run_is_over: RunIsOver = nobody_knows) -> bool:
     """Whether the writer who last held a lock is certainly dead, of a lock that nobody holds, or only the caller."""
-    if is_local(lock.parent):
+    # Of a disk from which other hosts read and write, this machine is the server that may have dropped their locks.
+    if is_local(lock.parent) and read_environment().engine == "local":
         return True
     owner = read_owner(lock)
     if owner is not None:

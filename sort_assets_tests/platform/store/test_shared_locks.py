@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sort_assets.config.settings import ENGINE_VARIABLE
 from sort_assets.errors import LostLockError
 from sort_assets.machine.host import HostIdentity
 from sort_assets.machine.pid_namespace import HOST_PIDS
@@ -194,6 +195,22 @@ def test_what_a_writer_left_goes_once_it_is_certainly_dead(
 
     assert in_use == stays
     assert staging.exists() == stays
+
+
+def test_on_a_disk_that_this_host_exports_to_an_engine_a_free_lock_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store", lambda _: False)
+    staging = _left_by(store, tmp_path / "files", OTHER)
+    monkeypatch.setenv(ENGINE_VARIABLE, "slurm")
+
+    collect_garbage(store, {})
+    stayed = staging.exists()
+    monkeypatch.delenv(ENGINE_VARIABLE)
+    collect_garbage(store, {})
+
+    assert stayed
+    assert not staging.exists()
 
 
 @pytest.mark.usefixtures("shared")

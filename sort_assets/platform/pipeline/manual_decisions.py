@@ -45,7 +45,12 @@ def _newest(fetch: _Fetch, roots: Roots, recording: str, asset: str) -> str | No
             continue  # by an earlier version
         newest, seen = str(version.value), (store.asset_folder(recording, asset) / CURRENT).resolve().name
         if seen < newest or seen == CURRENT:  # a version's name begins with its time
-            wait_until_visible(store, recording, asset, newest)
+            try:
+                wait_until_visible(store, recording, asset, newest)
+            except MissingArtefactError:
+                if seen == CURRENT:  # there is none at all: it was deleted, as by `sort-assets purge`
+                    return None
+                raise
             return newest
     return None
 

@@ -4,6 +4,7 @@ No network file system can be mounted where the tests run. An older `current` is
 only that the folder is no local disk is said in its place.
 """
 
+import shutil
 import threading
 import time
 from datetime import UTC, datetime
@@ -92,3 +93,17 @@ def test_the_newest_curation_is_that_of_the_instance_where_current_is_old(tmp_pa
     curation = found.load()
     assert curation is not None
     assert curation.user == "bob"
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_curation_that_was_deleted_with_all_results_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visible_versions, "ATTRIBUTE_CACHE_S", 0.1)
+    roots = Roots(tmp_path / "recordings", tmp_path / "store")
+    version = _imported(Store(roots.store), "ann")
+    shutil.rmtree(roots.store / "rec")
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(
+            dg.AssetObservation("manual_curation", partition="rec", metadata={"version": version})
+        )
+
+        assert manual_curation_of(instance, roots, "rec") is None

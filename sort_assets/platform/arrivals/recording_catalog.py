@@ -320,11 +320,18 @@ class RecordingCatalog:
                 return
             fresh = self.file.with_name(f"{self.file.name}.fresh")
             fresh.unlink(missing_ok=True)
-            with (
-                closing(sqlite3.connect(self._in_store, timeout=_BUSY_TIMEOUT_S)) as before,
-                closing(sqlite3.connect(fresh)) as after,
-            ):
-                before.backup(after)
+            with closing(sqlite3.connect(fresh)) as after:
+                try:
+                    with closing(sqlite3.connect(self._in_store, timeout=_BUSY_TIMEOUT_S)) as before:
+                        before.backup(after)
+                except sqlite3.Error as error:
+                    raise StorageError(
+                        f"The recording catalogue of an earlier version, '{self._in_store}', can't be copied into the "
+                        f"home: {error}.",
+                        remedy="Check that both disks are mounted and writable, that the home's is not full, and that "
+                        "no earlier version is running. If the file is damaged, move it elsewhere: recordings are then "
+                        "read once more, and what was forgotten has to be forgotten again.",
+                    ) from error
             sync(fresh)
             fresh.replace(self.file)
             sync(self.file.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE
-from sort_assets.errors import UnreadableRecordingError
+from sort_assets.errors import StorageError, UnreadableRecordingError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.recording_catalog import NAME_IN_STORE, RecordingCatalog
 
@@ -75,3 +75,14 @@ def test_without_a_home_it_is_in_the_store(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv(DAGSTER_HOME_VARIABLE, raising=False)
 
     assert RecordingCatalog(tmp_path).file == tmp_path / NAME_IN_STORE
+
+
+def test_one_in_the_store_that_is_damaged_is_named(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / NAME_IN_STORE).write_bytes(b"no database, but long enough to be taken for one " * 100)
+
+    with pytest.raises(StorageError, match=NAME_IN_STORE) as damaged:
+        RecordingCatalog(store, home=tmp_path / "home").put(UNREADABLE)
+
+    assert "move it elsewhere" in damaged.value.remedy

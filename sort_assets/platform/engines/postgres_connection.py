@@ -30,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 _PASSWORDS: dict[str, str | None] = {}
 """Of this process: the password for each address without one."""
 
+_SECRETS = {"password", "sslpassword"}
 _PARAMETERS: Mapping[str, int] = {
     # A host that does not answer: without these, a connection hangs for hours after a cable was pulled.
     "connect_timeout": 10,
@@ -103,6 +104,8 @@ def prepare_address(secret: SecretStr) -> str:
         raise _no_address("it does not begin with postgresql://")
     if "@" in (url.host or ""):
         raise _no_address("there is more than one @")
+    if not _SECRETS.isdisjoint(url.query):
+        raise _no_address("a password stands behind the question mark, where it would be printed")
     if not url.database:
         raise _no_address("it names no database")
     without = URL.create(_SCHEME, url.username, None, url.host, url.port, url.database, url.query)

@@ -18,6 +18,7 @@ from sort_assets.platform.engines.postgres_connection import WaitingDialect, pre
         ("hunter2", "not of the form"),
         ("mysql://lab:hunter2@host/dagster", "does not begin with postgresql://"),
         ("postgresql://lab:hunter2@host/", "names no database"),
+        ("postgresql://lab@host/dagster?password=hunter2", "behind the question mark"),
     ],
 )
 def test_what_is_no_address_is_refused_without_quoting_it(address: str, why: str) -> None:

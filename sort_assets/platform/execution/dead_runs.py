@@ -8,10 +8,9 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -25,6 +24,7 @@ _SUFFIX = ".lock"
 _CODE_SERVER_TAG = ".dagster/grpc_info"
 """With the address of the code server that launched a run."""
 _CODE_SERVER_S = 30.0
+_LISTENS_S = 1.0
 _first_seen_dead: dict[str, float] = {}
 """When this process first saw that the worker of a run was dead, by the run's id."""
 _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
@@ -98,17 +98,19 @@ def _is_left_to_its_code_server(run: dg.DagsterRun) -> bool:
     if launched_by is None or run.status not in _AT_WORK:
         return False
     first_seen = _first_seen_dead.setdefault(run.run_id, time.monotonic())
-    return time.monotonic() - first_seen < _CODE_SERVER_S and _listens(json.loads(launched_by))
+    return time.monotonic() - first_seen < _CODE_SERVER_S and _listens(launched_by)
 
 
-def _listens(server: Mapping[str, Any]) -> bool:
+def _listens(address: str) -> bool:
     try:
+        server = json.loads(address)
         if "socket" in server:
             with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_LISTENS_S)
                 connection.connect(server["socket"])
         else:
-            socket.create_connection((server["host"], server["port"]), timeout=1).close()
-    except (OSError, KeyError):
+            socket.create_connection((server["host"], server["port"]), timeout=_LISTENS_S).close()
+    except (OSError, KeyError, TypeError, ValueError):
         return False
     return True
 

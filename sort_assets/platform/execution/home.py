@@ -185,9 +185,14 @@ def _is_ours(settings: Path) -> bool:
 
 def _follow_engine(settings: Path) -> None:
     """Give a home what the engine needs, or what this version has; how many runs it allows stays."""
+    from ruamel.yaml.error import YAMLError
+
     if _is_ours(settings) and (not settings.is_symlink() or read_environment().engine != "local"):
-        _, allowed = _runs_allowed(settings)
         _, usual = _runs_allowed(settings_file(SETTINGS))
+        try:
+            _, allowed = _runs_allowed(settings)
+        except (LookupError, TypeError, ValueError, YAMLError):  # somebody changed the copy all the same, or it is cut
+            allowed = usual
         _write_settings(settings, max(0, allowed - usual))
 
 

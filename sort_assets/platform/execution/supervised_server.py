@@ -65,7 +65,7 @@ class SupervisedServer:
         """Start it again where that is necessary; returns why, as a sentence, when that is news."""
         if self._starts_at is not None:
             if time.monotonic() >= self._starts_at:
-                self._start()
+                return self._start_again()
             return None
         problem = self._problem()
         if problem is not None:
@@ -99,6 +99,14 @@ class SupervisedServer:
         self._had_code_server |= has_code_server
         if self._had_code_server and self._looks_without > 1:
             return f"The code server of {self.name} has died."
+        return None
+
+    def _start_again(self) -> str | None:
+        try:
+            self._start()
+        except (OSError, subprocess.SubprocessError) as error:  # no memory or no process is free at this moment
+            self._starts_at = time.monotonic() + _LONGEST_PAUSE_S
+            return f"{self.name} can't be started at this moment: {error}."
         return None
 
     def _start(self) -> None:

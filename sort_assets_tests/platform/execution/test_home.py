@@ -152,6 +152,19 @@ def test_a_copy_that_an_earlier_version_wrote_follows_this_one(checkout: Path) -
     assert limits() == (10, 12)
 
 
+def test_a_copy_of_ours_that_was_cut_off_is_replaced(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    settings = checkout / "data/dagster/dagster.yaml"
+    settings.unlink()
+    settings.write_text("# Written by `sort-assets up` for the GPUs of this machine\nconcurrency:\n")
+
+    prepare_home()
+
+    assert limits() == (4, 6)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "lack"),
     [

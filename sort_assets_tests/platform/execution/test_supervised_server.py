@@ -1,7 +1,9 @@
 """A server of `sort-assets up` that dies is started again; what it started goes on until the end."""
 
+import errno
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,3 +90,20 @@ def test_a_server_that_never_serves_is_given_up(folder: Path) -> None:
         wait_for(lambda: said.append(server.check() or "") or server.has_failed)
 
     assert len([line for line in said if line]) == 3
+
+
+def test_a_server_for_which_no_process_is_free_is_started_later(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervised_server, "_LONGEST_PAUSE_S", 0.2)
+    with serving("soon_killed") as server:
+        first, popen = server.pid, subprocess.Popen
+        os.kill(first, signal.SIGKILL)
+
+        def fails(*words: object, **options: object) -> None:
+            monkeypatch.setattr(subprocess, "Popen", popen)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        monkeypatch.setattr(subprocess, "Popen", fails)
+        said: list[str] = []
+        wait_for(lambda: said.append(server.check() or "") or server.pid != first)
+
+    assert "can't be started at this moment" in [line for line in said if line][1]

@@ -1,7 +1,7 @@
 """The attempts of one step: what this one runs with after the earlier ones, and what follows when it fails."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from sort_assets.platform.pipeline.attempt_settings import AttemptSettings, deci
 from sort_assets.platform.pipeline.failure_rendering import classified, format_scaled_fields, render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
 from sort_assets.platform.store.dead_staging import logs_of_a_sort
-from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, record_failure
+from sort_assets.platform.store.failures import FailedAttempt, failure_folder, failures_to_learn_from, record_failure
 from sort_assets.platform.store.layout import LOGS, WORK
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
@@ -40,11 +40,13 @@ class Attempt:
         Of the artefact that is read.
     log : callable
         Told what is tried.
+    runs_before : sequence of str
+        The runs of which this one is the automatic retry, oldest first.
 
     Attributes
     ----------
     earlier : list of FailedAttempt
-        The failed attempts of the same run, oldest first.
+        The failed attempts of the same run and of those before it, oldest first.
     settings : AttemptSettings
         What this attempt runs with.
     """
@@ -54,11 +56,12 @@ class Attempt:
     resolved: ResolvedConfig
     upstream: Manifest | None
     log: Callable[[str], None]
+    runs_before: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         staging = self.staging
-        self.earlier: list[FailedAttempt] = failed_attempts(
-            self.store, staging.recording, staging.asset, run_id=staging.run_id
+        self.earlier: list[FailedAttempt] = failures_to_learn_from(
+            self.store, staging.recording, staging.asset, run_id=staging.run_id, runs_before=self.runs_before
         )
         self.settings: AttemptSettings = self._decide_settings(self.earlier)
 
@@ -110,12 +113,13 @@ class Attempt:
         """Stop where no attempt should have followed the earlier ones.
 
         For an attempt that could say how it failed, that was decided then. One that was killed, or whose watchdog had
-        to end the whole process, was started again by Dagster, whatever it died of.
+        to end the whole process, was started again by Dagster, whatever it died of. Those of the runs before this one
+        count, but stop nothing here: that this run follows them was decided when they ended, for a node that was lost.
         """
         before: list[SortAssetsError] = []
         for number, attempt in enumerate(self.earlier):
             decision = self._decide(attempt.error, before, self._decide_settings(self.earlier[:number]))
-            if not decision.retry:
+            if not decision.retry and attempt.run_id == self.staging.run_id:
                 raise self._final(attempt.error, self.earlier, decision) from attempt.error
             time.sleep(max(0.0, decision.wait_s - (datetime.now(UTC) - attempt.time).total_seconds()))
             before.append(attempt.error)
@@ -124,7 +128,8 @@ class Attempt:
             "The step's process was killed or crashed as it started.",
             remedy="Look whether the machine ran out of memory (`journalctl -k`); then launch again.",
         )
-        for _ in range(len(self.earlier), self.staging.attempt - 1):
+        seen = sum(one.run_id == self.staging.run_id for one in self.earlier)
+        for _ in range(seen, self.staging.attempt - 1):
             decision = self._decide(unseen, before, self.settings)
             if not decision.retry:
                 raise self._final(unseen, self.earlier, decision) from unseen

@@ -25,6 +25,7 @@ from sort_assets.platform.execution.remote_steps import (
     refuse_late_publication,
     run_is_over_in,
 )
+from sort_assets.platform.execution.retried_runs import runs_before
 from sort_assets.platform.pipeline.attempt_settings import AttemptSettings
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -239,7 +240,8 @@ def staged(
         ) as staging:
             upstream = next(iter(inputs.values()), None)
             manifest = None if upstream is None else upstream.manifest
-            attempt = Attempt(store, staging, resolved, manifest, context.log.warning)
+            retry_of = runs_before(context.instance, context.run)
+            attempt = Attempt(store, staging, resolved, manifest, context.log.warning, retry_of)
             made = StagedAsset(context, roots, inputs, attempt, create_backend(attempt.settings.config))
             _warn_of_ignored_fields(attempt.settings, manifest, context.log.warning)
             with attempt.run():

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,23 @@ def failed_attempts(store: Store, recording: str, asset: str, *, run_id: str | N
     found = [record for _, record in _records(store, recording, asset) if run_id in (None, record.run_id)]
     # Within a run the count of attempts is right even where the clock was not.
     return sorted(found, key=lambda record: (record.attempt if run_id else 0, record.version))
+
+
+def failures_to_learn_from(
+    store: Store, recording: str, asset: str, *, run_id: str, runs_before: Sequence[str]
+) -> list[FailedAttempt]:
+    """What an attempt should know: the failed attempts of its run, and of those that it is the retry of, oldest first.
+
+    Parameters
+    ----------
+    store, recording, asset
+    run_id : str
+    runs_before : sequence of str
+        Of which the run is the automatic retry, oldest first. What was made good in them counts no more.
+    """
+    before = [one for run in runs_before for one in failed_attempts(store, recording, asset, run_id=run)]
+    own = failed_attempts(store, recording, asset, run_id=run_id)
+    return [*(one for one in before if not was_made_good(store, one)), *own]
 
 
 def replace_error(store: Store, record: FailedAttempt, error: SortAssetsError) -> FailedAttempt:

@@ -1,7 +1,7 @@
-"""One step's attempts: a failure is recorded, judged, and felt by the next attempt of the same run; by no other."""
+"""One step's attempts: a failure is recorded, judged, and felt by the next attempt of the run, or of its retry."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from sort_assets.errors import (
 from sort_assets.platform.pipeline import attempts as attempts_module
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.failure_rendering import classified
+from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import (
     RECORDS_KEPT,
     FailedAttempt,
@@ -61,6 +62,10 @@ def configured(*, params: dict[str, Any] | None = None, **execution: Any) -> Sor
     )
 
 
+RETRY: dict[str, Any] = {"run_id": "run-b", "runs_before": ["run-a"]}
+"""What Dagster starts by itself after run-a was lost with its node."""
+
+
 class Steps:
     """Attempts of steps on one store, and what they said."""
 
@@ -70,19 +75,29 @@ class Steps:
 
     @contextmanager
     def attempt(
-        self, config: SortingPipelineConfig, number: int = 1, *, run_id: str = "run-a", recording: str = "rec"
+        self,
+        config: SortingPipelineConfig,
+        number: int = 1,
+        *,
+        run_id: str = "run-a",
+        recording: str = "rec",
+        runs_before: Sequence[str] = (),
     ) -> Iterator[Attempt]:
         """An attempt, not yet running."""
         with self.store.stage(recording, "sorting", run_id=run_id, attempt=number) as staging:
-            yield Attempt(self.store, staging, ResolvedConfig(config, {}), None, self.said.append)
+            yield Attempt(self.store, staging, ResolvedConfig(config, {}), None, self.said.append, runs_before)
 
     def fail(
-        self, config: SortingPipelineConfig, work: BaseException | Callable[[Attempt], object], number: int = 1
+        self,
+        config: SortingPipelineConfig,
+        work: BaseException | Callable[[Attempt], object],
+        number: int = 1,
+        **run: Any,
     ) -> Any:
         """Let an attempt fail, with an exception or by its work; returns what Dagster is given."""
         with (
             pytest.raises((dg.Failure, dg.RetryRequested)) as raised,
-            self.attempt(config, number) as attempt,
+            self.attempt(config, number, **run) as attempt,
             attempt.run(),
         ):
             _do(work, attempt)
@@ -176,6 +191,66 @@ def test_another_run_or_recording_starts_as_configured(steps: Steps, other: dict
     assert attempt.earlier == []
     assert scaled == {}
     assert ran_with == 1.0
+
+
+def test_the_retry_of_a_run_whose_node_died_starts_with_what_its_attempts_taught(steps: Steps) -> None:
+    steps.fail(configured(), OUT_OF_MEMORY)
+    steps.die(CRASH, 2)
+
+    with steps.attempt(configured(), **RETRY) as attempt, attempt.run():
+        ran_with = attempt.settings.config.execution.chunk_duration_s
+
+    assert [type(one.error) for one in attempt.earlier] == [DeviceOutOfMemoryError, StepCrashedError]
+    assert ran_with == 0.1
+
+
+def test_the_retry_of_a_run_does_not_count_what_was_made_good_before(steps: Steps) -> None:
+    steps.fail(configured(), OUT_OF_MEMORY)
+    with steps.attempt(configured(), 2) as attempt, attempt.run():
+        attempt.staging.publish(data_version="1", config={}, config_sources={}, inputs={}, details=Details())
+
+    with steps.attempt(configured(), **RETRY) as again:
+        assert again.earlier == []
+
+
+@pytest.mark.parametrize(
+    ("most", "error", "reason"),
+    [
+        ({"crash_retry_max": 1}, CRASH, "It crashed 2 times, and execution.crash_retry_max is 1."),
+        ({"oom_retry_max": 1}, OUT_OF_MEMORY, "Memory ran out 2 times, and execution.oom_retry_max is 1."),
+        ({}, HANG, "It went wrong in the same way before."),
+    ],
+    ids=["crash", "memory", "hang"],
+)
+def test_the_retry_of_a_run_has_only_the_tries_that_are_left(
+    steps: Steps, most: dict[str, int], error: SortAssetsError, reason: str
+) -> None:
+    steps.die(error, 1)
+
+    failure = steps.fail(configured(**most), error, **RETRY)
+
+    assert isinstance(failure, dg.Failure)
+    assert metadata(failure)["retry"] == reason
+    assert len(metadata(failure)["attempts"].records) == 2
+
+
+def test_the_retry_of_a_run_begins_even_where_the_step_may_not_crash_again(steps: Steps) -> None:
+    steps.die(CRASH, 1)  # with its node
+
+    with steps.attempt(configured(crash_retry_max=0), **RETRY) as attempt, attempt.run():
+        began = True
+
+    assert began
+
+
+def test_in_the_retry_of_a_run_a_killed_step_begins_again_only_so_often(steps: Steps) -> None:
+    steps.die(CRASH, 1)
+
+    failure = steps.fail(configured(crash_retry_max=1), AssertionError("it began"), 2, **RETRY)
+
+    assert isinstance(failure, dg.Failure)
+    assert metadata(failure)["failure_class"] == "StepCrashedError"
+    assert metadata(failure)["retry"] == "It crashed 2 times, and execution.crash_retry_max is 1."
 
 
 def test_when_memory_ran_out_too_often_everything_that_was_tried_is_told(steps: Steps) -> None:

@@ -19,18 +19,19 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteStepArgs
 
 from sort_assets.config.settings import Roots, read_environment
-from sort_assets.errors import EngineError, SortAssetsError, TimeLimitError
+from sort_assets.errors import EngineError, NodeSetupError, SortAssetsError, TimeLimitError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
 from sort_assets.platform.engines.slurm.job_end import end_of_job
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
 from sort_assets.platform.engines.slurm.options import job_options
 from sort_assets.platform.execution.remote_steps import STEP_KEY_VARIABLE, run_is_over_in
+from sort_assets.platform.execution.retried_runs import runs_before
 from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.failure_rendering import render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
 from sort_assets.platform.pipeline.run_requests import RunRequests
 from sort_assets.platform.store.dead_staging import logs_of_a_sort, remove_dead_staging
-from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, record_failure
+from sort_assets.platform.store.failures import FailedAttempt, failure_folder, failures_to_learn_from, record_failure
 from sort_assets.platform.store.files import entries
 from sort_assets.platform.store.layout import LOCK_SUFFIX, LOGS, STAGING
 from sort_assets.platform.store.locks import read_owner
@@ -103,8 +104,7 @@ class StepJobs:
     def __post_init__(self) -> None:
         self._requests = RunRequests(self.instance, self.run)
         self._store = Store(Roots.from_environment().store, run_is_over_in(self.instance))
-        self._unfit_nodes: set[str] = set()
-        self._minutes: dict[str, int] = {}
+        self._runs_before = runs_before(self.instance, self.run)
 
     def needs(self, step_key: str) -> StepNeeds:
         """What a step needs on this recording, after what earlier attempts ran out of."""
@@ -137,7 +137,7 @@ class StepJobs:
         SortAssetsError
             When Slurm refuses the job, or it can't be made.
         """
-        options = self._options(attempt.step_key)
+        options = self._options(attempt)
         found = self.find(attempt) if again else None
         if found is not None:
             return found.job, options
@@ -215,16 +215,11 @@ class StepJobs:
             step_key=attempt.step_key,
             asked_gb=self.needs(attempt.step_key).memory_gb,
         )
-        if end.unfit_node:
-            self._unfit_nodes.add(end.unfit_node)
         error = end.error
         if error is None:
             error = EngineError(end.message, remedy="Unless that was intended, launch the run again.")
             self._record(attempt, error, job.node, retried=False)
             return StepEnd(error, RetryDecision(False, ""), render_failure(error))
-        minutes = _minutes(details.get("TimeLimit", ""))
-        if isinstance(error, TimeLimitError) and minutes is not None:
-            self._minutes[attempt.step_key] = 2 * minutes
         earlier = self._earlier(attempt)
         execution = self._requests.settings.config.execution
         decision = decide_retry(error, [one.error for one in earlier], execution, reduced=False)
@@ -237,12 +232,16 @@ class StepJobs:
         """The failure of a step whose job Slurm refuses."""
         return render_failure(error, self._earlier(attempt))
 
-    def _options(self, step_key: str) -> dict[str, str]:
+    def _options(self, attempt: Attempt) -> dict[str, str]:
+        earlier = self._earlier(attempt)
         chosen = {name: str(value) for name, value in self._requests.settings.config.resources.slurm.items()}
-        options = job_options(self.needs(step_key), self.run, chosen)
-        if step_key in self._minutes:
-            options["time"] = str(self._minutes[step_key])
-        unfit = sorted({*filter(None, options.get("exclude", "").split(",")), *self._unfit_nodes})
+        options = job_options(self.needs(attempt.step_key), self.run, chosen)
+        too_short = [one.error.diagnostics for one in earlier if isinstance(one.error, TimeLimitError)]
+        minutes = [known for one in too_short if (known := _minutes(str(one.get("time_limit", "")))) is not None]
+        if minutes:
+            options["time"] = str(2 * max(minutes))
+        unfit_nodes = {one.host for one in earlier if isinstance(one.error, NodeSetupError)}
+        unfit = sorted({*filter(None, options.get("exclude", "").split(",")), *unfit_nodes})
         excluded = {"exclude": ",".join(unfit)} if unfit else {}
         return {**options, **excluded, "output": "/dev/null", "no-requeue": "", "chdir": "/"}
 
@@ -252,8 +251,12 @@ class StepJobs:
     def _earlier(self, attempt: Attempt) -> list[FailedAttempt]:
         if self._requests.recording is None:
             return []
-        found = failed_attempts(self._store, self._requests.recording, attempt.step_key, run_id=self.run.run_id)
-        return [one for one in found if one.attempt < attempt.number]
+        found = failures_to_learn_from(
+            *(self._store, self._requests.recording, attempt.step_key),
+            run_id=self.run.run_id,
+            runs_before=self._runs_before,
+        )
+        return [one for one in found if one.run_id != self.run.run_id or one.attempt < attempt.number]
 
     def _record(self, attempt: Attempt, error: SortAssetsError, node: str, *, retried: bool) -> FailedAttempt:
         recording = self._requests.recording or ""

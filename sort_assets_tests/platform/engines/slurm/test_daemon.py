@@ -8,6 +8,7 @@ import pytest
 
 from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.engines.slurm.run_jobs import STATE_TAG
+from sort_assets.platform.execution.retried_runs import runs_before
 from sort_assets_tests.fixtures.servers import up
 from sort_assets_tests.fixtures.slurm_lab import SlurmLab, timed
 
@@ -57,6 +58,7 @@ def test_the_run_of_a_node_that_is_cut_off_is_tried_again_on_another(
 
             lab.cluster.wait_for(lambda: bool(retries()), "the retry", 120)
             (retry,) = retries()
+            lab.cluster.wait_for(lambda: runs_before(instance, retry) == [first], "the retry's place after the run", 30)
             other = "n2" if node == "n1" else "n1"
             lab.cluster.wait_for(lambda: state(retry.run_id) == f"RUNNING on {other}", "the retry's job", 300)
             print(f"on the other node after {time.monotonic() - cut:.0f} s")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from sort_assets.platform.engines.slurm.run_jobs import JOB_TAG, STATE_TAG
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -15,6 +17,8 @@ _PATH = re.compile(r"(?:sort_assets|sort_assets_tests|docs|examples|benchmarks)/
 _BEGINNING = re.compile(r"\n\n`([\w./-]+\.py)`")
 _EXAMPLE = re.compile(r"\bmy_|\.yaml\b")
 """What the pages call things that the reader is to write."""
+_TAGS = (JOB_TAG, STATE_TAG)
+"""Of runs in Dagster; they look like paths."""
 
 
 def written_pages() -> list[Path]:
@@ -43,5 +47,5 @@ def paths(page: str) -> Iterator[str]:
     """
     to_be_written = set(_BEGINNING.findall(page))
     for code in _CODE.findall(_BLOCK.sub("", page)):
-        if _PATH.fullmatch(code) and not _EXAMPLE.search(code):
+        if _PATH.fullmatch(code) and not _EXAMPLE.search(code) and code not in _TAGS:
             yield str(PurePosixPath(code).parent) if code in to_be_written else code

@@ -24,8 +24,8 @@ def _out_of_memory(limit_gb: float | None = None) -> HostOutOfMemoryError:
     return HostOutOfMemoryError("Killed.", remedy="Ask for more.", **known)
 
 
-def test_the_configuration_has_a_place_for_each_asset_and_for_the_run() -> None:
-    assert tuple(ResourcesConfig.model_fields) == (*PIPELINE, RUN)
+def test_the_configuration_has_a_place_for_each_asset_for_the_run_and_for_options_of_slurm() -> None:
+    assert tuple(ResourcesConfig.model_fields) == (*PIPELINE, RUN, "slurm")
 
 
 @pytest.mark.parametrize("asset", PIPELINE)

@@ -1,5 +1,7 @@
 """What a node is asked before a step starts there, and what a failed job is said to have died of."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,15 @@ def lack_on_node(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert isinstance(failure, InstanceError)
     assert not another_may_help
     return str(failure)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """What a job sets for its step is not left to the tests that follow."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

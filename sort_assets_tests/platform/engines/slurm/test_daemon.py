@@ -1,5 +1,6 @@
 """Runs as jobs of a real Slurm, launched by the real daemon and followed by its sensor."""
 
+import importlib
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.engines.slurm.run_jobs import STATE_TAG
 from sort_assets.platform.execution.retried_runs import runs_before
+from sort_assets_tests.fixtures.home import CHECKOUT
 from sort_assets_tests.fixtures.servers import up
 from sort_assets_tests.fixtures.slurm_lab import SlurmLab, timed
 
@@ -64,3 +66,24 @@ def test_the_run_of_a_node_that_is_cut_off_is_tried_again_on_another(
             print(f"on the other node after {time.monotonic() - cut:.0f} s")
         finally:
             lab.cluster.restore(node)
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("slurm")
+def test_three_recordings_are_sorted_on_two_nodes_and_the_third_waits(
+    lab: SlurmLab, instance: dg.DagsterInstance, brief_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT)
+    makespan = importlib.import_module("benchmarks.slurm_makespan")
+    keys = makespan.add_ready(lab, brief_file, 3)
+
+    with up(lab.home, tmp_path / "up.log") as (server, _):
+        runs = makespan.sort(lab, server, keys, 20.0)  # longer than the sensor's interval
+        print(*makespan.in_words(runs, 20.0), sep="\n")
+        left = makespan.left_of(lab, keys)
+
+    assert {run.host for run in runs} == {"n1", "n2"}
+    waited = [run for run in runs if "is pending: Resources" in run.said or "is pending: Priority" in run.said]
+    assert len(waited) >= 1
+    assert max(runs, key=lambda run: run.sorting) in waited
+    assert left == ""

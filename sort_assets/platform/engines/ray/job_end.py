@@ -5,7 +5,9 @@ import re
 from typing import TYPE_CHECKING
 
 from ray.dashboard.modules.job.common import JobErrorType, JobStatus
+from ray.exceptions import RayError
 from ray.util.state import list_nodes
+from ray.util.state.exception import RayStateApiException
 
 from sort_assets.errors import InstanceError, SortAssetsError, StepCrashedError
 from sort_assets.platform.engines.ray.on_node import CANNOT_RUN_HERE, LACK
@@ -68,15 +70,20 @@ def has_waited_too_long(job: "JobDetails") -> bool:
 
 
 def nodes_in_words(address: str) -> str:
-    """What each living node of a Ray has in all.
+    """What each living node of a Ray has in all, as a sentence.
 
     Parameters
     ----------
     address : str
         Of its dashboard.
     """
-    nodes = [node for node in list_nodes(address=address, detail=True) if node.state == "ALIVE"]
-    return "; ".join(f"{node.node_name} has {_amounts(node.resources_total)}" for node in nodes)
+    try:
+        nodes = [node for node in list_nodes(address=address, detail=True) if node.state == "ALIVE"]
+    except (OSError, RuntimeError, RayError, RayStateApiException) as error:
+        return f"What its nodes have in all, it does not say: {error}."
+    if not nodes:
+        return "It has no living node."
+    return f"In all, {'; '.join(f'{node.node_name} has {_amounts(node.resources_total)}' for node in nodes)}."
 
 
 def _amounts(resources: dict[str, float]) -> str:

@@ -36,6 +36,7 @@ PATIENCE_S = 900.0
 """For how long a Ray that can't be reached is waited for."""
 _REQUEST_TIMEOUT_S = 30.0
 _SERVER_ERROR = "status code 5"
+_UNKNOWN = "status code 404"
 _SAYS_IT_WAITS_S = 30.0
 _ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY}
 
@@ -111,7 +112,7 @@ class RayJobHandler(RayStepHandler):
             message=f"Executing the step in Ray job {job.name}.",
             metadata={
                 "ray_job": dg.MetadataValue.url(f"{self._address}/#/jobs/{job.name}"),
-                "asks_for": _in_words(job.needs),
+                "asks_for": job.needs.in_words,
             },
         )
         self._ask(step_handler_context, job, lambda: self._submit(step_handler_context, job))
@@ -216,7 +217,7 @@ class RayJobHandler(RayStepHandler):
             details = self.client.get_job_info(job.name)
         except RuntimeError as error:
             # dagster-ray 0.4.8 takes any trouble of the head for a job that is gone.
-            if "404" not in str(error):
+            if _UNKNOWN not in str(error):
                 raise OSError(str(error)) from error
             if self._has_said_its_end(context):
                 return CheckStepHealthResult.healthy()
@@ -249,8 +250,8 @@ class RayJobHandler(RayStepHandler):
         job.told_that_it_waits = True
         self._tell(
             context,
-            f"The step waits until a node of Ray has {_in_words(job.needs)} free. In all, "
-            f"{nodes_in_words(self._address) or 'no node is there'}. The settings "
+            f"The step waits until a node of Ray has {job.needs.in_words} free. "
+            f"{nodes_in_words(self._address)} The settings "
             f"resources.{self._get_step_key(context)} can ask for less.",
         )
 
@@ -271,8 +272,3 @@ class RayJobHandler(RayStepHandler):
 
     def _step_context(self, context: StepHandlerContext) -> "IStepContext":
         return context.get_step_context(self._get_step_key(context))
-
-
-def _in_words(needs: StepNeeds) -> str:
-    gpus = f"{needs.gpus} GPUs, " if needs.gpus else ""
-    return f"{gpus}{needs.cpus} CPUs and {needs.memory_gb:g} GB of memory"

@@ -87,7 +87,7 @@ def test_a_step_that_asks_for_more_than_is_free_waits_and_says_so(
         assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS
     for other in others[1:]:
         client.stop_job(other)
-    assert "1 CPUs and 4 GB of memory free" in told
+    assert "1 CPU and 4 GB of memory free" in told
     assert "gpu1 has 1 CPUs, 1 GPUs" in told
     assert "head has 2 CPUs, 0 GPUs" in told
 

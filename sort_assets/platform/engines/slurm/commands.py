@@ -22,12 +22,20 @@ _JOBS_FORMAT = "%i,%T,%j,%N,%r"
 _JOB = re.compile(r"(?P<job>\d+),(?P<state>[A-Z_]+)[^,]*,(?P<name>[^,]*),(?P<node>[^,]*),(?P<reason>.*)")
 """Of a cancelled job, some versions and tools say by whom: "CANCELLED by 1000"."""
 _JOB_ID = re.compile(r"(\d+)(;.*)?")
+_CHANGES_COMMANDS = (
+    "SLURM_", "SLURMD_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_",
+    "SBATCH_ARRAY_INX", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_SIGNAL", "SBATCH_WAIT",
+)  # fmt: skip
+"""Beginnings of variables. Those of sbatch that name an account or a partition are people's defaults, and count."""
 _FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _NOT_FOUND = 127
+_SSH_FAILED = 255
+"""Exit status of ssh when it did not get to the command; Slurm's own commands have none so high."""
 _UNAVAILABLE = re.compile(
     r"unable to contact|connection refused|connect failure|timed out|timeout|not responding|zero bytes were transmit|"
     r"controller.{0,40}(standby|down)|communication connection failure|no route to host|connection (reset|closed)|"
-    r"could not resolve host|temporarily|backup controller|unexpected message received|protocol authentication",
+    r"could not resolve host|temporarily|backup controller|unexpected message received|protocol authentication|"
+    r"network is unreachable|transport endpoint is not connected|could not establish a config",
     re.IGNORECASE,
 )
 _TOO_MANY_JOBS = re.compile(r"MaxSubmitJob|MaxJobCount|resource temporarily unavailable", re.IGNORECASE)
@@ -148,7 +156,10 @@ class SlurmCommands:
             When there is no Slurm.
         """
         named = [f"--name={name}"] if name else []
-        output = self.call(["squeue", "--me", "--noheader", "--states=all", f"--format={_JOBS_FORMAT}", *named])
+        # Without --all, jobs in partitions that are hidden would be missing, and be taken for forgotten.
+        output = self.call(
+            ["squeue", "--me", "--all", "--noheader", "--states=all", f"--format={_JOBS_FORMAT}", *named]
+        )
         found = (_JOB.fullmatch(line.strip()) for line in output.splitlines())
         return {match["job"]: SlurmJob(**match.groupdict()) for match in found if match}
 
@@ -231,6 +242,12 @@ class SlurmCommands:
         said = " ".join((errors or output).split()) or f"status {status}"
         if status == _NOT_FOUND:
             raise _not_installed(shown, bool(self.prefix), said)
+        if self.prefix and status == _SSH_FAILED:
+            raise EngineUnavailableError(
+                f"`{shown}` failed: {said}",
+                remedy=f"See whether `{shlex.join([*self.prefix, 'squeue', '--me'])}` works on this host, as the user "
+                "of the daemon and without a password. Nothing is lost meanwhile: runs stay as they are.",
+            )
         if _UNAVAILABLE.search(said):
             raise EngineUnavailableError(
                 f"`{shown}` failed: {said}",
@@ -268,11 +285,11 @@ def _run(command: Sequence[str], given: str, timeout_s: float) -> tuple[int, str
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Without what changes the output of Slurm's commands, or says that this is a job itself."""
+    """Without what changes what Slurm's commands do or print, or says that this is a job itself."""
     kept = {
         name: value
         for name, value in variables.items()
-        if not name.startswith(("SQUEUE_", "SLURM_", "SLURMD_")) or name in ("SLURM_CONF", "SLURM_JWT")
+        if not name.startswith(_CHANGES_COMMANDS) or name in ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
     }
     return {**kept, "LC_ALL": "C"}
 

@@ -24,6 +24,7 @@ _ENDED = {
     "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
 }  # fmt: skip
 """The states in which a job is over; any other one, also of a later version of Slurm, may still change."""
+_BEGUN = {"COMPLETING", "EXPEDITING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
 _LOST = {
     "BOOT_FAIL": "its node could not be started",
     "LAUNCH_FAILED": "its node could not start it",
@@ -99,6 +100,11 @@ class JobEnd:
 def is_over(job: SlurmJob) -> bool:
     """Whether a job has ended for good."""
     return job.state in _ENDED
+
+
+def has_begun(job: SlurmJob) -> bool:
+    """Whether a job's script has been started, and has not ended for good."""
+    return job.state in _BEGUN
 
 
 def end_of_job(

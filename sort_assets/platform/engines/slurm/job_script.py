@@ -14,7 +14,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from sort_assets.config.settings import SLURM_PYTHON_VARIABLE, STORE_VARIABLE, Environment, read_environment
+from sort_assets.config.settings import (
+    CORES_VARIABLE,
+    SLURM_PYTHON_VARIABLE,
+    STORE_VARIABLE,
+    Environment,
+    read_environment,
+)
 from sort_assets.platform.engines.slurm import on_node
 from sort_assets.platform.store.layout import COMPUTE_LOGS
 
@@ -53,6 +59,7 @@ _SCRIPT = """\
 # Written by sort_assets: a job of run {run_id}.
 [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] || exit {lack.FIRST_START}
 {exports}
+export {cores}="${{SLURM_CPUS_PER_TASK:-}}"
 [ -d "${{DAGSTER_HOME:-}}" ] || unset DAGSTER_HOME
 setup={setup}
 if [ -n "$setup" ]; then
@@ -107,6 +114,7 @@ def job_script(
         logs=COMPUTE_LOGS,
         mark=_MARK,
         log=log_name,
+        cores=CORES_VARIABLE,
         python_variable=SLURM_PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),
         module=on_node.__name__,

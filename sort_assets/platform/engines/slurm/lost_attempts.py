@@ -1,4 +1,7 @@
-"""The record of a step that died with its job when memory ran out, by which the next attempt asks for more."""
+"""The record of a step that died with its run's job when memory ran out, by which the next attempt asks for more.
+
+Unlike that of `store.dead_staging`, it is made also where the step has left nothing: the run as a whole had the memory.
+"""
 
 from datetime import UTC, datetime
 
@@ -15,7 +18,7 @@ from sort_assets.platform.store.store import Store
 _BEGUN = ("IN_PROGRESS", "FAILURE")
 
 
-def record_out_of_memory(
+def record_job_out_of_memory(
     instance: dg.DagsterInstance, run: dg.DagsterRun, error: HostOutOfMemoryError, *, node: str
 ) -> None:
     """Record that a job ran out of memory, for the step that was at work, or else for the first one of the run.

@@ -31,7 +31,8 @@ if [ -n "$setup" ]; then
     . "$setup" || {{ echo "the setup script $setup failed"; exit 0; }}
 fi
 cd /
-timeout -k 5 {limit:g} "${{{python_variable}:-{python}}}" - {request} 2>&1 <<'{mark}'
+python=${{{python_variable}:-{python}}}
+timeout -k 5 {limit:g} "$python" - {request} 2>&1 <<'{mark}'
 {program}
 {mark}
 exit 0

@@ -18,8 +18,9 @@ EXCLUDED_NODES_TAG = "sort_assets/slurm_excluded_nodes"
 _LONG = {"A": "account", "C": "constraint", "G": "gpus", "L": "licenses", "M": "clusters", "p": "partition", "q": "qos"}
 _LONG |= {"t": "time", "w": "nodelist", "x": "exclude"}
 _OURS = {
-    "array", "chdir", "error", "export", "export-file", "get-user-env", "input", "job-name", "no-requeue", "nodes",
-    "ntasks", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap",
+    "array", "chdir", "cluster-constraint", "clusters", "error", "export", "export-file", "get-user-env", "input",
+    "job-name", "no-requeue", "nodes", "ntasks", "open-mode", "output", "parsable", "quiet", "requeue", "signal",
+    "test-only", "wait", "wrap",
 }  # fmt: skip
 """Options on which it depends that a job is found again, and does what it is there for."""
 _INSTEAD_OF = {"mem": ("mem-per-cpu", "mem-per-gpu"), "gres": ("gpus", "gpus-per-node", "gpus-per-task")}
@@ -87,7 +88,7 @@ def _parsed(words: Sequence[str], text: str) -> dict[str, str]:
         elif name and not word.startswith("-"):
             options[name], name = word, ""
         else:
-            raise _wrong(text, f"'{word}' is no option")
+            raise _wrong(text, f"'{word}' is neither a long option nor one of -{', -'.join(sorted(_LONG))}")
     return options
 
 

@@ -11,11 +11,11 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster_shared.error import SerializableErrorInfo
 
 from sort_assets.config.settings import Roots, read_environment
-from sort_assets.errors import EngineUnavailableError, HostOutOfMemoryError
+from sort_assets.errors import EngineUnavailableError, HostOutOfMemoryError, SortAssetsError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
-from sort_assets.platform.engines.slurm.job_end import JobEnd
+from sort_assets.platform.engines.slurm.job_end import JobEnd, has_begun
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
-from sort_assets.platform.engines.slurm.lost_attempts import record_out_of_memory
+from sort_assets.platform.engines.slurm.lost_attempts import record_job_out_of_memory
 from sort_assets.platform.engines.slurm.options import EXCLUDED_NODES_TAG, job_options
 from sort_assets.platform.pipeline.run_requests import RunRequests
 
@@ -100,8 +100,7 @@ class RunJobs:
         EngineUnavailableError
             When Slurm does not answer.
         """
-        starts = job.state in ("RUNNING", "SUSPENDED", "COMPLETING")
-        self.commands.cancel(job.job, with_signal=CANCEL_SIGNAL if starts else "")
+        self.commands.cancel(job.job, with_signal=CANCEL_SIGNAL if has_begun(job) else "")
         self._note(run, job.job, BEING_CANCELLED)
 
     def tell(self, run: dg.DagsterRun, message: str, metadata: dict[str, dg.MetadataValue | str] | None = None) -> None:
@@ -125,7 +124,10 @@ class RunJobs:
         """
         assert end.error is not None
         if isinstance(end.error, HostOutOfMemoryError):
-            record_out_of_memory(self.instance, run, end.error, node=node)
+            try:
+                record_job_out_of_memory(self.instance, run, end.error, node=node)
+            except (OSError, SortAssetsError) as problem:
+                self.tell(run, f"That memory ran out can't be kept for the next attempt: {problem}")
         if end.unfit_node:
             self._leave_out(run, end.unfit_node)
         # Dagster tries no run again that failed because of a step, whatever else it tries again.

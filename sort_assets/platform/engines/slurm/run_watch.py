@@ -4,16 +4,18 @@ A run stays as it is while Slurm does not answer: that nothing is known of a job
 Slurm answers for all runs.
 """
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
 from sort_assets.config.settings import Roots
-from sort_assets.errors import SortAssetsError
+from sort_assets.errors import EngineError, SortAssetsError
 from sort_assets.platform.engines.slurm.commands import SlurmJob
 from sort_assets.platform.engines.slurm.job_end import JobEnd, end_of_job, is_over
 from sort_assets.platform.engines.slurm.run_jobs import (
@@ -29,6 +31,10 @@ from sort_assets.platform.engines.slurm.run_jobs import (
 )
 
 INTERVAL_S = 10
+_TICK_TAKES_S = 20.0
+"""After this time the rest is left to the next tick: Dagster gives one up after a minute, and a command of Slurm may
+take half of one."""
+_AT_WORK = threading.Lock()
 _SUBMISSION_TAKES_S = 300.0
 """After this time, whoever was submitting a job has died."""
 _JUST_ENDED = timedelta(minutes=30)
@@ -65,7 +71,13 @@ _HINTS: Mapping[str, str] = {
 )
 def slurm_jobs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look after all runs that are jobs."""
-    return dg.SkipReason(RunWatch(RunJobs.of(context.instance)).look_after_all())
+    # Dagster starts the next tick when it has given up one, which goes on here: two would submit a job twice.
+    if not _AT_WORK.acquire(blocking=False):
+        return dg.SkipReason("The tick before is still at work: Slurm answers slowly.")
+    try:
+        return dg.SkipReason(RunWatch(RunJobs.of(context.instance)).look_after_all())
+    finally:
+        _AT_WORK.release()
 
 
 @dataclass
@@ -79,6 +91,7 @@ class RunWatch:
 
     jobs: RunJobs
     _said: Counter[str] = field(default_factory=Counter)
+    _takes_jobs: bool = True
 
     @property
     def _instance(self) -> dg.DagsterInstance:
@@ -90,7 +103,8 @@ class RunWatch:
         Raises
         ------
         EngineError
-            When Slurm does not answer, or there is none; nothing has been changed then.
+            When Slurm does not answer, or there is none; nothing has been changed then. When a run could not be looked
+            after; the others were.
         """
         records = self._instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
         unfinished = {record.dagster_run.run_id: record for record in records if self._is_ours(record.dagster_run)}
@@ -98,20 +112,46 @@ class RunWatch:
         if not unfinished and not ended:
             return "No run is a job of Slurm."
         known = {run_id: job for job in self.jobs.commands.jobs().values() if (run_id := run_of_job(job))}
-        for run_id, record in unfinished.items():
-            run = self._instance.get_run_by_id(run_id)
-            # It may have ended between the two questions, and its job with it.
-            if run is not None and run.status in _UNFINISHED:
-                self._look_after(run, known.get(run_id), record.update_timestamp)
-        for run_id, end_time in ended.items():
-            job = known.get(run_id)
-            if job is None or is_over(job):
-                continue
-            # The UI can only mark a run that is starting as canceled, and does not tell the launcher.
-            if job.state == "PENDING" or time.time() - end_time > _TIME_TO_END_S:
-                self.jobs.commands.cancel(job.job)
-                self._said["cancelled, for the run is over"] += 1
+        # Submissions come last, since they take longest.
+        due = sorted(unfinished, key=lambda run_id: run_id not in known)
+        self._do_each(
+            {
+                **{run_id: partial(self._cancel_left, known.get(run_id), end) for run_id, end in ended.items()},
+                **{
+                    run_id: partial(self._look_after, run_id, known.get(run_id), unfinished[run_id].update_timestamp)
+                    for run_id in due
+                },
+            }
+        )
         return f"Jobs: {', '.join(f'{count} {state}' for state, count in sorted(self._said.items())) or 'none'}."
+
+    def _do_each(self, tasks: Mapping[str, Callable[[], None]]) -> None:
+        """Do something for each run; one that fails does not keep it from the others."""
+        began = time.monotonic()
+        problems: dict[str, Exception] = {}
+        for run_id, task in tasks.items():
+            if time.monotonic() - began > _TICK_TAKES_S:
+                self._said["left to the next tick"] += 1
+                continue
+            try:
+                task()
+            except Exception as error:  # of Slurm, of the store, of the database
+                problems[run_id] = error
+        if problems:
+            said = "; ".join(f"run {run_id[:8]}: {error}" for run_id, error in problems.items())
+            raise EngineError(
+                f"{len(problems)} of {len(tasks)} runs could not be looked after. {said}",
+                remedy="It is tried again at the next tick. No other run waits for that.",
+            ) from next(iter(problems.values()))
+
+    def _cancel_left(self, job: SlurmJob | None, end_time: float) -> None:
+        """Cancel the job of a run that is over: one that runs gets a while to end by itself."""
+        if job is None or is_over(job):
+            return
+        # The UI can only mark a run that is starting as canceled, and does not tell the launcher.
+        if job.state == "PENDING" or time.time() - end_time > _TIME_TO_END_S:
+            self.jobs.commands.cancel(job.job)
+            self._said["cancelled, for the run is over"] += 1
 
     def _is_ours(self, run: dg.DagsterRun) -> bool:
         # A run is starting when Dagster has handed it to the launcher; the command line executes its own.
@@ -127,7 +167,10 @@ class RunWatch:
             if known_job(record.dagster_run)
         }
 
-    def _look_after(self, run: dg.DagsterRun, job: SlurmJob | None, updated: datetime) -> None:
+    def _look_after(self, run_id: str, job: SlurmJob | None, updated: datetime) -> None:
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.status not in _UNFINISHED:
+            return  # it has ended since Slurm was asked, and its job with it
         if job is None and known_job(run) is None:
             self._submit(run, updated)
         elif job is None or is_over(job):
@@ -140,14 +183,13 @@ class RunWatch:
         if run.status == dg.DagsterRunStatus.CANCELING:
             self._instance.report_run_canceled(run, "The run was cancelled before its job was submitted.")
             return
-        is_left = (
-            datetime.now(UTC) - updated.replace(tzinfo=updated.tzinfo or UTC)
-        ).total_seconds() > _SUBMISSION_TAKES_S
-        if state_of(run) != NOT_ANSWERED and not is_left:
+        if state_of(run) != NOT_ANSWERED and _seconds_since(updated) <= _SUBMISSION_TAKES_S:
             self._said[BEING_SUBMITTED] += 1
             return
         try:
-            self._said["submitted" if self.jobs.submit(run) else "not taken"] += 1
+            # Where Slurm did not take one job, it is not asked to take the others before the next tick.
+            self._takes_jobs = self._takes_jobs and self.jobs.submit(run)
+            self._said["submitted" if self._takes_jobs else "not taken"] += 1
         except SortAssetsError as error:
             self.jobs.fail(run, JobEnd.by(error))
 

@@ -242,6 +242,12 @@ class _Followed:
             yield self._ended(job, forgotten=found is None)
         except EngineUnavailableError:
             return False  # nothing is known of the job
+        except EngineError as error:
+            # Neither does a command that fails say anything of the job.
+            if self._told != str(error):
+                self._told = str(error)
+                yield self._tell(f"What becomes of Slurm job {self._job.job} can't be found out now. {error}")
+            return False
         return True
 
     def _ended(self, job: SlurmJob, *, forgotten: bool) -> dg.DagsterEvent:

@@ -21,7 +21,7 @@ from dagster._grpc.types import ExecuteStepArgs
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import EngineError, NodeSetupError, SortAssetsError, TimeLimitError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
-from sort_assets.platform.engines.slurm.job_end import end_of_job
+from sort_assets.platform.engines.slurm.job_end import end_of_job, has_begun, is_over
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
 from sort_assets.platform.engines.slurm.options import job_options
 from sort_assets.platform.execution.remote_steps import STEP_KEY_VARIABLE, run_is_over_in
@@ -40,7 +40,6 @@ from sort_assets.platform.store.store import Store
 _NAME = "sort_assets_step-"
 _NAME_OF_RUN = re.compile(re.escape(_NAME) + r"(?P<run_id>[0-9a-f-]{36})-.*")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)")
-_STARTED = ("RUNNING", "SUSPENDED", "COMPLETING")
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class StepJobs:
         EngineUnavailableError
             When Slurm does not answer.
         """
-        gently = job.state in _STARTED and not at_once
+        gently = has_begun(job) and not at_once
         self.commands.cancel(job.job, with_signal=CANCEL_SIGNAL if gently else "")
 
     def end(self, attempt: Attempt, job: SlurmJob, *, forgotten: bool) -> StepEnd:
@@ -299,11 +298,11 @@ def cancel_left_over(instance: dg.DagsterInstance, commands: SlurmCommands) -> l
     EngineError
         When Slurm does not answer, or there is none.
     """
-    is_over = run_is_over_in(instance)
+    run_is_over = run_is_over_in(instance)
     left = []
     for job in commands.jobs().values():
         name = _NAME_OF_RUN.fullmatch(job.name)
-        if name is not None and job.state in ("PENDING", *_STARTED) and is_over(name["run_id"]):
+        if name is not None and not is_over(job) and run_is_over(name["run_id"]):
             commands.cancel(job.job)
             left.append(job.job)
     return left

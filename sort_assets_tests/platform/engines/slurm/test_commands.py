@@ -131,6 +131,15 @@ def test_a_host_without_slurm_is_told_what_to_install(tmp_path: Path, monkeypatc
     assert "SORT_ASSETS_SLURM_PREFIX" in missing.value.remedy
 
 
+def test_a_login_host_that_is_away_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _broken(tmp_path, "ssh", "echo 'Permission denied (publickey).' >&2; exit 255", monkeypatch)
+
+    with pytest.raises(EngineUnavailableError, match="Permission denied") as away:
+        SlurmCommands(prefix=("ssh", "login")).jobs()
+
+    assert "`ssh login squeue --me`" in away.value.remedy
+
+
 def test_a_submission_without_a_job_id_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _broken(tmp_path, "sbatch", "cat > /dev/null; echo all is well", monkeypatch)
 

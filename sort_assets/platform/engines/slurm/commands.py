@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from sort_assets.errors import EngineError, EngineUnavailableError
 
+_KILLED_S = 2.0
 TIMEOUT_S = 30.0
 """Slurm's own commands give up after some ten seconds, unless the network swallows what they send."""
 _JOBS_FORMAT = "%i,%T,%j,%N,%r"
@@ -279,7 +280,9 @@ def _run(command: Sequence[str], given: str, timeout_s: float) -> tuple[int, str
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        # What left the group, as the shared connection of an `ssh` may, would keep its output open for ever.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_KILLED_S)
         raise
     return process.returncode, output, errors
 

@@ -122,6 +122,18 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     assert time.monotonic() - began < 10
 
 
+def test_what_a_command_that_hangs_has_left_behind_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _broken(tmp_path, "squeue", "setsid sleep 30 &\nsleep 30", monkeypatch)
+    began = time.monotonic()
+
+    with pytest.raises(EngineUnavailableError, match="did not answer"):
+        SlurmCommands(timeout_s=0.5).jobs()
+
+    assert time.monotonic() - began < 20
+
+
 def test_a_host_without_slurm_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 

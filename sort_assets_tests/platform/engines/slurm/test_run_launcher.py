@@ -162,6 +162,38 @@ def test_scancel_by_hand_ends_a_running_sort_and_nobody_tries_it_again(
     assert not _is_tried_again(instance, run_id)
 
 
+@pytest.mark.release
+def test_a_run_that_slurm_ends_at_its_time_limit_says_so(
+    lab: SlurmLab, instance: dg.DagsterInstance, ready_key: str
+) -> None:
+    run_id = lab.launch(instance, ready_key, "sorting", config=LONG, slurm_time="1")
+
+    assert lab.wait(instance, run_id, timeout_s=400) == STATUS.FAILURE
+    failure = _failure(instance, run_id)
+    assert failure.failure_class == "TimeLimitError"
+    assert "was ended at its time limit of 00:01:00" in failure.message
+    assert "resources.run.time_limit_h" in failure.remedy
+    assert not _is_tried_again(instance, run_id)
+
+
+@pytest.mark.release
+def test_a_run_outlives_a_restart_of_the_controller(
+    lab: SlurmLab, instance: dg.DagsterInstance, ready_key: str
+) -> None:
+    run_id = lab.launch(instance, ready_key, "sorting", config=timed(15))
+    _wait_for_step(lab, instance, run_id)
+
+    lab.cluster.stop_controller()
+    try:
+        with pytest.raises(commands.EngineUnavailableError):
+            lab.watch(instance).look_after_all()
+        assert _run(instance, run_id).status == STATUS.STARTED
+    finally:
+        lab.cluster.start_controller()
+
+    assert lab.wait(instance, run_id, timeout_s=300) == STATUS.SUCCESS
+
+
 @pytest.mark.parametrize(
     ("options", "said", "remedy"),
     [

@@ -347,7 +347,7 @@ def test_a_controller_that_is_away_for_a_while_loses_nothing(ready: Ready) -> No
     try:
         with ready.run() as run:
             try:
-                run.wait_for_words("The job can't be submitted now; it is tried again until Slurm takes it.")
+                run.wait_for_words("The step's job can't be submitted now; it is tried until Slurm takes it.")
             finally:
                 cluster.start_controller()
             status = run.wait()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from kubernetes.utils import parse_quantity
@@ -18,6 +19,9 @@ _FOR_EVER = {
     "CreateContainerError": "Check volumes, volume_mounts and security_context.",
 }
 """What does not change by waiting, with what to do about it."""
+_PULLED_AGAIN = "ImagePullBackOff"
+_PULLED_FOR = timedelta(minutes=10)
+"""Kubernetes pulls an image again and again; a registry may be away for a while."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,17 @@ def why_pods_wait(pods: "Iterable[V1Pod]") -> PodWait | None:
             waiting = container.state.waiting
             if waiting is not None and waiting.reason in _FOR_EVER:
                 said = f"{waiting.reason}: {waiting.message or pod.spec.containers[0].image}"
-                return PodWait(f"Pod {pod.metadata.name} can't start. {said}. {_FOR_EVER[waiting.reason]}", True)
+                lasts = waiting.reason != _PULLED_AGAIN or _is_old(pod)
+                return PodWait(f"Pod {pod.metadata.name} can't start. {said}. {_FOR_EVER[waiting.reason]}", lasts)
         for condition in pod.status.conditions or ():
             if condition.type == "PodScheduled" and condition.reason == "Unschedulable":
                 return PodWait(f"Pod {pod.metadata.name} waits for a node: {condition.message}")
     return None
+
+
+def _is_old(pod: "V1Pod") -> bool:
+    made = pod.metadata.creation_timestamp
+    return made is None or datetime.now(UTC) - made > _PULLED_FOR
 
 
 def _memory_limit_gb(pod: "V1Pod") -> float | None:

@@ -97,7 +97,11 @@ class KubernetesJobHandler(K8sStepHandler):
         if waits is None:
             return CheckStepHealthResult.healthy()
         if waits.for_ever:
-            self._api_client.delete_job(job_name=job, namespace=namespace)
+            try:
+                self._api_client.delete_job(job_name=job, namespace=namespace)
+            except _NO_ANSWER as error:
+                self._tell_once(context, job, f"The job could not be deleted, and is asked about again: {error}")
+                return CheckStepHealthResult.healthy()
             return CheckStepHealthResult.unhealthy(waits.sentence)
         self._tell_once(context, job, waits.sentence)
         return CheckStepHealthResult.healthy()

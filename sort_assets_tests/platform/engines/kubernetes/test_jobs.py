@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -384,3 +385,16 @@ def test_the_control_host_of_the_example_is_valid() -> None:
     mounted = [*pod["volumes"], *pods["volumes"]]
     named = [one.get("persistentVolumeClaim") or one.get("persistent_volume_claim") for one in mounted]
     assert {claim.get("claimName") or claim["claim_name"] for claim in named if claim} <= claims
+
+
+def test_an_image_that_is_pulled_again_is_waited_for_for_a_while(cluster: Cluster) -> None:
+    job = cluster.launch("binary_dat")["metadata"]["name"]
+    pod = _pod(**_container_state(waiting={"reason": "ImagePullBackOff", "message": "Back-off pulling image"}))
+    pod["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
+    cluster.api.pods[job] = [pod]
+
+    assert cluster.health("binary_dat").is_healthy
+
+    assert "Check job_image" in cluster.said()
+    pod["metadata"]["creationTimestamp"] = (datetime.now(UTC) - timedelta(minutes=11)).isoformat()
+    assert not cluster.health("binary_dat").is_healthy

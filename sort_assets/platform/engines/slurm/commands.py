@@ -28,6 +28,8 @@ _CHANGES_COMMANDS = (
     "SBATCH_ARRAY_INX", "SBATCH_CLUSTERS", "SBATCH_EXPORT", "SBATCH_SIGNAL", "SBATCH_WAIT",
 )  # fmt: skip
 """Beginnings of variables. Those of sbatch that name an account or a partition are people's defaults, and count."""
+_AS_HERE = "export LC_ALL=C; unset ${!SQUEUE_@} SBATCH_EXPORT SBATCH_WAIT"
+"""For the shell of a login host, whose profile may set variables too."""
 _FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _NOT_FOUND = 127
 _SSH_FAILED = 255
@@ -226,7 +228,8 @@ class SlurmCommands:
         command, given = [*self.prefix, "bash", "-l", "-s"] if self.prefix else list(words), script
         if self.prefix:
             mark = f"end-{secrets.token_hex(8)}"
-            given = f"{shlex.join(words)} <<'{mark}'\n{script}\n{mark}\n" if script else f"{shlex.join(words)}\n"
+            asked = f"{shlex.join(words)} <<'{mark}'\n{script}\n{mark}" if script else shlex.join(words)
+            given = f"{_AS_HERE}\n{asked}\n"
         shown = shlex.join([*self.prefix, words[0]])
         try:
             status, output, errors = _run(command, given, timeout_s)

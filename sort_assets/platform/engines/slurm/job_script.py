@@ -46,7 +46,7 @@ class NodeLack(IntEnum):
     """The store is there and can't be written to."""
     RECORDINGS = 94
     """The recordings are not there."""
-    ENVIRONMENT = 95
+    ENVIRONMENT = on_node.NO_ENVIRONMENT
     """There is no Python with sort_assets."""
     VERSION = on_node.OTHER_VERSION
     """The packages have other versions than on the control host."""
@@ -73,7 +73,7 @@ exec >> "$folder/{log}" 2>&1 || exit {lack.LOG}
 echo "Slurm job $SLURM_JOB_ID on $SLURMD_NODENAME, $(date -u '+%Y-%m-%d %H:%M:%S') UTC"
 [ -d "${{SORT_ASSETS_RECORDINGS:-/}}" ] || exit {lack.RECORDINGS}
 python=${{{python_variable}:-{python}}}
-"$python" -c 'import sort_assets, dagster' || exit {lack.ENVIRONMENT}
+"$python" -c 'import {module}' || exit {lack.ENVIRONMENT}
 cd /
 "$python" -m {module} {words} &
 work=$!

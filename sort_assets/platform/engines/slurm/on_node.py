@@ -11,10 +11,13 @@ import os
 import runpy
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, POSTGRES_VARIABLE
 
+NO_ENVIRONMENT = 95
+"""Exit status where Dagster can't be imported."""
 OTHER_VERSION = 96
 """Exit status where packages have other versions than on the control host."""
 NO_DATABASE = 97
@@ -28,6 +31,11 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--needs-database", action="store_true")
     parser.add_argument("command", nargs="+")
     asked = parser.parse_args(words)
+    try:
+        import dagster  # noqa: F401 - the command needs it in any case: a process that tries it first would take a second
+    except ImportError:
+        traceback.print_exc()
+        sys.exit(NO_ENVIRONMENT)
     wanted = dict(pair.split("=", 1) for pair in asked.version)
     here = {package: importlib.metadata.version(package) for package in wanted}
     if here != wanted:

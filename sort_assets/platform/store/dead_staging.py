@@ -6,6 +6,7 @@ Whether one lives, everybody decides by `living_writers.writes`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from datetime import UTC, datetime
@@ -86,20 +87,37 @@ def remove_dead_staging(store: Store, recording: str, asset: str, *, run_id: str
     folder = store.asset_folder(recording, asset)
     for version in {_version_of(path) for path in leftovers(folder, store.run_is_over)}:
         staging = folder / f"{STAGING}{version}"
-        lock = _lock_of(staging)
         try:
-            with exclusive_lock(lock):
-                if not is_dead(lock, store.run_is_over):
-                    continue
-                if staging.is_dir():
-                    _salvage(store, recording, asset, staging, read_owner(lock), run_id)
-                    shutil.rmtree(staging, ignore_errors=True)
-                staging.with_name(f"{FRESH_LINK}{version}").unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
+            with exclusive_lock(_lock_of(staging)):
+                if is_dead(_lock_of(staging), store.run_is_over):
+                    _remove(store, recording, asset, staging, run_id)
         except Locked:
             continue
     if run_id is not None:
         _record_lost_attempts(store, recording, asset, run_id)
+
+
+def remove_ended_staging(store: Store, recording: str, asset: str, staging: Path, *, run_id: str) -> None:
+    """Remove what a writer left whose end an engine has seen, so that nothing else need say that it is dead.
+
+    Parameters
+    ----------
+    staging : Path
+        The writer's staging folder.
+    run_id : str
+        The run of the writer.
+    """
+    with contextlib.suppress(Locked), exclusive_lock(_lock_of(staging)):
+        _remove(store, recording, asset, staging, run_id)
+
+
+def _remove(store: Store, recording: str, asset: str, staging: Path, run_id: str | None) -> None:
+    lock = _lock_of(staging)
+    if staging.is_dir():
+        _salvage(store, recording, asset, staging, read_owner(lock), run_id)
+        shutil.rmtree(staging, ignore_errors=True)
+    staging.with_name(f"{FRESH_LINK}{_version_of(staging)}").unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
 
 
 def _record_lost_attempts(store: Store, recording: str, asset: str, run_id: str) -> None:

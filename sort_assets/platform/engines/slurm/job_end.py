@@ -24,6 +24,9 @@ _ENDED = {
     "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
 }  # fmt: skip
 """The states in which a job is over; any other one, also of a later version of Slurm, may still change."""
+ENDED_ON_NODE = frozenset({"COMPLETED", "FAILED", "OUT_OF_MEMORY"})
+"""The states of which a node has said that the processes of the job are gone. One that was cancelled, or has run into
+its time limit, is over for Slurm also where its node does not answer."""
 _BEGUN = {"COMPLETING", "EXPEDITING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
 _LOST = {
     "BOOT_FAIL": "its node could not be started",

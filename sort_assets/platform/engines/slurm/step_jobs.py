@@ -21,7 +21,7 @@ from dagster._grpc.types import ExecuteStepArgs
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import EngineError, NodeSetupError, SortAssetsError, TimeLimitError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
-from sort_assets.platform.engines.slurm.job_end import end_of_job, has_begun, is_over
+from sort_assets.platform.engines.slurm.job_end import ENDED_ON_NODE, end_of_job, has_begun, is_over
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
 from sort_assets.platform.engines.slurm.options import job_options
 from sort_assets.platform.execution.remote_steps import STEP_KEY_VARIABLE, run_is_over_in
@@ -30,7 +30,7 @@ from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.failure_rendering import render_failure
 from sort_assets.platform.pipeline.retries import RetryDecision, decide_retry
 from sort_assets.platform.pipeline.run_requests import RunRequests
-from sort_assets.platform.store.dead_staging import logs_of_a_sort, remove_dead_staging
+from sort_assets.platform.store.dead_staging import logs_of_a_sort, remove_dead_staging, remove_ended_staging
 from sort_assets.platform.store.failures import FailedAttempt, failure_folder, failures_to_learn_from, record_failure
 from sort_assets.platform.store.files import entries
 from sort_assets.platform.store.layout import LOCK_SUFFIX, LOGS, STAGING
@@ -217,12 +217,12 @@ class StepJobs:
         error = end.error
         if error is None:
             error = EngineError(end.message, remedy="Unless that was intended, launch the run again.")
-            self._record(attempt, error, job.node, retried=False)
+            self._record(attempt, error, job, retried=False, forgotten=forgotten)
             return StepEnd(error, RetryDecision(False, ""), render_failure(error))
         earlier = self._earlier(attempt)
         execution = self._requests.settings.config.execution
         decision = decide_retry(error, [one.error for one in earlier], execution, reduced=False)
-        record = self._record(attempt, error, job.node, retried=decision.retry)
+        record = self._record(attempt, error, job, retried=decision.retry, forgotten=forgotten)
         tried = [*earlier, record]
         logs = failure_folder(self._store, record.recording, record.asset, record.version) / LOGS
         return StepEnd(error, decision, render_failure(error, tried, decision.reason, logs))
@@ -257,7 +257,9 @@ class StepJobs:
         )
         return [one for one in found if one.run_id != self.run.run_id or one.attempt < attempt.number]
 
-    def _record(self, attempt: Attempt, error: SortAssetsError, node: str, *, retried: bool) -> FailedAttempt:
+    def _record(
+        self, attempt: Attempt, error: SortAssetsError, job: SlurmJob, *, retried: bool, forgotten: bool
+    ) -> FailedAttempt:
         recording = self._requests.recording or ""
         folder = self._store.asset_folder(recording, attempt.step_key)
         left = [path for path in entries(folder, STAGING) if path.is_dir() and self._is_of(path, attempt)]
@@ -274,9 +276,12 @@ class StepJobs:
             scaled={},
             logs=logs_of_a_sort(left[-1]) if left else (),
             retried=retried,
-            host=node or None,
+            host=job.node or None,
         )
-        # Of a node that was cut off, the file server may keep the lock for a while: then the next writer does this.
+        if not forgotten and job.state in ENDED_ON_NODE:
+            for staging in left:
+                remove_ended_staging(self._store, recording, attempt.step_key, staging, run_id=self.run.run_id)
+        # Of a node that was cut off, what was left may still be written: the next writer, or `gc`, decides.
         remove_dead_staging(self._store, recording, attempt.step_key, run_id=self.run.run_id)
         return record
 

@@ -314,7 +314,7 @@ def test_what_is_asked_while_nvml_hangs_is_refused_at_once_until_it_answers_agai
 @pytest.fixture
 def host_pids(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine whose pids NVML reports: the tests may run in a container."""
-    monkeypatch.setattr(pid_namespace, "_HOST_PIDS", str(Path("/proc/self/ns/pid").readlink()))
+    monkeypatch.setattr(pid_namespace, "HOST_PIDS", str(Path("/proc/self/ns/pid").readlink()))
 
 
 @pytest.mark.usefixtures("host_pids")
@@ -369,7 +369,7 @@ def test_where_nvml_can_t_tell_who_computes_everybody_counts_and_that_is_said(st
 def test_in_a_container_nvml_s_pids_are_not_ours_and_everybody_counts(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pid_namespace, "_HOST_PIDS", "pid:[1]")
+    monkeypatch.setattr(pid_namespace, "HOST_PIDS", "pid:[1]")
     activity = ProcessActivity(start(HANGS).pid, gpu=open_gpu("0", FakeNvml(utilisation_percent=80)))
 
     seen = activity.since_last_check()

@@ -148,6 +148,7 @@ def test_gc_says_what_it_removes_and_how_much_that_frees(home: Home) -> None:
         "removed": [{"what": "old version", "path": f"rec/binary_dat/{old}", "bytes": 1_000_000}],
         "in_use": [],
         "failed": {},
+        "logs": {"runs": 0, "lines": 0},
         "bytes": 1_000_000,
         "dry_run": False,
     }

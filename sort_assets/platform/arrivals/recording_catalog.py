@@ -306,9 +306,12 @@ class RecordingCatalog:
             self._copy_from_store()
             return sqlite3.connect(self.file, timeout=_BUSY_TIMEOUT_S)
         for file in (self.file, self._in_store):
-            # An empty file is about to be filled by another process.
-            if file.exists() and file.stat().st_size > 0:
-                return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
+            if not file.exists():
+                continue
+            connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)
+            if connection.execute("PRAGMA user_version").fetchone() != (0,):
+                return connection
+            connection.close()  # another process is about to make its tables
         return sqlite3.connect(":memory:")
 
     def _copy_from_store(self) -> None:

@@ -20,7 +20,13 @@ from sort_assets_tests.platform.store.writers import publish
 
 ANCHOR = ')\n"""Every result, each after the one that it is made from."""\n'
 RECORD = """\
-    PipelineAsset(handle=SpikeCounts, made_from=StoredMetrics, versions_kept=2, summarized=True),
+    PipelineAsset(
+        handle=SpikeCounts,
+        made_from=StoredMetrics,
+        needs=StepNeeds(cpus=1, memory_gb=2),
+        versions_kept=2,
+        summarized=True,
+    ),
 """
 HANDLE = '''\
 class SpikeCounts(Handle):

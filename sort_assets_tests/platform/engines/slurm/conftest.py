@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
+from sort_assets.backends.registry import registered_backends
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.postgres import PostgresServer
 from sort_assets_tests.fixtures.ready import UPSTREAM
@@ -21,8 +22,10 @@ def lab(slurm: SlurmCluster, postgres: PostgresServer) -> Iterator[SlurmLab]:
     made = make_lab(slurm, postgres.new_database(), "lab")
     plugin = made.home.variables["PYTHONPATH"].split(":")[0]
     sys.path.insert(0, plugin)  # the launcher asks the sorter what it needs
+    registered_backends.cache_clear()  # earlier tests of this process have looked for sorters
     yield made
     sys.path.remove(plugin)
+    registered_backends.cache_clear()
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def _locks(found: Mapping[str, Any] | None, names: Mapping[str, str]) -> Iterato
             ),
         )
     elif noticed:
-        yield ok("locks", f"those of {', '.join(noticed)} are noticed")
+        yield ok("locks", f"those of {', '.join(sorted(noticed))} are noticed")
     elif len(names) > 1:
         yield warning("locks", "No other host came in time, so that no lock could be tried.", "Ask again.")
 

@@ -93,6 +93,7 @@ class StalenessReader:
         everything = [*self._results, *(name for names in self._upstream.values() for name in names)]
         self._assets = tuple(dict.fromkeys(everything))
         self._events: dict[str, dict[int, ReadEvent]] = {asset: {} for asset in self._assets}
+        self._made_from: dict[tuple[str, str, int], int | None] = {}
         self._is_loaded = False
 
     def read(self, instance: dg.DagsterInstance, *, seconds: float) -> Staleness:
@@ -122,7 +123,7 @@ class StalenessReader:
             for asset in self._results:
                 some = (newest[asset].get(key) for key in keys[start : start + _READ_AT_ONCE])
                 self._read(instance, asset, some, deadline)
-        for asset, ids in self._to_compare(newest, keys).items():
+        for asset, ids in self._to_compare(instance, newest, keys).items():
             self._read(instance, asset, ids, deadline)
         for key in sorted(keys):
             latest = {asset: newest[asset][key] for asset in self._assets if key in newest[asset]}
@@ -138,7 +139,9 @@ class StalenessReader:
         is_result = asset in self._results
         return dg.DagsterEventType.ASSET_MATERIALIZATION if is_result else dg.DagsterEventType.ASSET_OBSERVATION
 
-    def _to_compare(self, newest: Mapping[str, Mapping[str, int]], keys: Iterable[str]) -> dict[str, list[int]]:
+    def _to_compare(
+        self, instance: dg.DagsterInstance, newest: Mapping[str, Mapping[str, int]], keys: Iterable[str]
+    ) -> dict[str, list[int]]:
         """The events of upstream assets that are newer than what a result was made from, with what it was made from."""
         events: dict[str, list[int]] = {asset: [] for asset in self._assets}
         for key in keys:
@@ -152,10 +155,24 @@ class StalenessReader:
                         continue
                     pointer = event.made_from.get(name)
                     if pointer is not None and latest > pointer:
-                        events[name] += [latest, pointer]
+                        read = self._of_partition(instance, name, key, pointer)
+                        events[name] += [latest] if read is None else [latest, read]
                     elif name not in event.made_from:
                         events[name].append(latest)
         return events
+
+    def _of_partition(self, instance: dg.DagsterInstance, asset: str, key: str, pointer: int) -> int | None:
+        """The event that a result of a partition was made from; None where nothing was known of that partition.
+
+        What Dagster notes of an asset that is only observed is the newest event of any partition (1.13.27).
+        """
+        what = (asset, key, pointer)
+        if what not in self._made_from:
+            wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key], before_storage_id=pointer + 1)
+            fetch = instance.fetch_materializations if asset in self._results else instance.fetch_observations
+            found = fetch(wanted, limit=1).records
+            self._made_from[what] = found[0].storage_id if found else None
+        return self._made_from[what]
 
     def _read(self, instance: dg.DagsterInstance, asset: str, ids: Iterable[int | None], deadline: float) -> None:
         events = self._events[asset]
@@ -188,7 +205,7 @@ class StalenessReader:
         times: list[float] = []
         state = [f"{asset}:{spec.code_version}" for asset, spec in self._results.items()]
         for asset, upstream in self._upstream.items():
-            found = tuple(self._causes(asset, latest))
+            found = tuple(self._causes(key, asset, latest))
             if found:
                 causes[asset] = found
             if found or any(name in rest for name in upstream):
@@ -203,7 +220,7 @@ class StalenessReader:
         first = next(iter(causes))
         return StaleRecording(key, causes, tuple(rest), (*state, f"{first}@{latest[first]}"), max(times, default=None))
 
-    def _causes(self, asset: str, latest: Mapping[str, int]) -> Iterator[str]:
+    def _causes(self, key: str, asset: str, latest: Mapping[str, int]) -> Iterator[str]:
         """Why a result is stale; nothing for a result that was never made, which is missing rather than stale."""
         if asset not in latest:
             return
@@ -226,10 +243,11 @@ class StalenessReader:
             pointer, now = event.made_from[name], latest.get(name)
             # Like Dagster, this says nothing of a change since where nothing was observed before.
             if pointer is not None and now is not None and now > pointer:
-                before = self._events[name].get(pointer)
-                if before is None:
+                read = self._made_from[name, key, pointer]
+                before = None if read is None else self._events[name].get(read)
+                if read is not None and before is None:
                     raise _NotReadError
-                if before.version != self._event(name, latest).version:
+                if before is not None and before.version != self._event(name, latest).version:
                     yield name
 
     def _event(self, asset: str, latest: Mapping[str, int]) -> ReadEvent:

@@ -41,7 +41,8 @@ def _files(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [CHEAP, pytest.param(KILOSORT, marks=pytest.mark.release)], ids=["ms5", "kilosort4"])
+@pytest.mark.release
+@pytest.mark.parametrize("config", [CHEAP, KILOSORT], ids=["ms5", "kilosort4"])
 def test_a_sort_on_scratch_is_the_same_as_in_the_store(
     ready: Ready, scratch: Path, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, Any]
 ) -> None:

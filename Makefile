@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) $(TORCH)
 	$(PIP) --editable '.[cpu-sorters,mountainsort5,test]'
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	$(BIN)/python -c 'from sort_assets.recordings.band_pass import compile_kernels; compile_kernels()'
 	$(BIN)/sort-assets init
 	touch $@
 

@@ -1,9 +1,9 @@
 """The flat binary `.dat` that sorters read, and its description beside it.
 
 The file holds the filtered recording, sample after sample, all channels of a sample together (C order). It is
-written in one streaming pass by threads that filter chunks while one thread writes, hashes and checks them in order.
-SpikeInterface's own writer (up to 0.105.3) collects garbage after every chunk, which takes several times as long as the
-filter.
+written in one streaming pass by threads that read, filter, round and check chunks (`dat_chunks`) while one thread
+writes and hashes them in order. SpikeInterface's own writer (up to 0.105.3) collects garbage after every chunk, which
+takes several times as long as its filter.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import numpy as np
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
 from sort_assets.machine.threads import affordable_threads
-from sort_assets.recordings.inspection import non_finite
+from sort_assets.recordings.dat_chunks import INT16_MAX, DatChunk, dat_chunks
 from sort_assets.recordings.probes import planar_probes
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-INT16_MAX = int(np.iinfo(np.int16).max)
 HEADROOM = 8.0
 """Ratio of the full scale of an int16 `.dat` to the largest value in the sampled chunks."""
 SMALLEST_FULL_SCALE_UV = 500.0
@@ -250,43 +249,30 @@ def _write_pass(
     chunk_duration_s: float,
     progress: Progress | None,
 ) -> tuple[float, str]:
+    chunks = dat_chunks(recording, dtype, gain, chunk_duration_s)
     num_samples = recording.get_num_samples()
-    chunk = max(1, int(chunk_duration_s * recording.sampling_frequency))
     hasher = hashlib.blake2b(digest_size=32)
     peak_uv = 0.0
-
-    def read(start: int) -> tuple[int, float, np.ndarray]:
-        traces = recording.get_traces(start_frame=start, end_frame=min(start + chunk, num_samples))
-        peak = float(np.max(np.abs(traces))) if traces.size else 0.0
-        if not np.isfinite(peak):
-            raise non_finite(recording, traces, start)
-        if dtype == np.float32:
-            return start, peak, np.ascontiguousarray(traces, dtype=np.float32)
-        counts = np.rint(traces / np.float32(gain))
-        return start, peak, np.clip(counts, -INT16_MAX, INT16_MAX).astype(np.int16, order="C")
-
     with dat_path.open("wb") as file:
-        for start, peak, samples in _in_order(read, range(0, num_samples, chunk), n_jobs):
-            data = samples.data.cast("B") if samples.size else b""
+        for chunk in _in_order(chunks.read, chunks.starts, n_jobs):
+            data = chunk.samples.data.cast("B") if chunk.samples.size else b""
             file.write(data)
             hasher.update(data)
-            peak_uv = max(peak_uv, peak)
+            peak_uv = max(peak_uv, chunk.peak_uv)
             if progress is not None:
-                progress(min(1.0, (start + chunk) / num_samples))
+                progress(min(1.0, chunk.end / num_samples))
         file.flush()
         os.fsync(file.fileno())
     return peak_uv, hasher.hexdigest()
 
 
-def _in_order(
-    read: Callable[[int], tuple[int, float, np.ndarray]], starts: range, n_jobs: int
-) -> Iterator[tuple[int, float, np.ndarray]]:
+def _in_order(read: Callable[[int], DatChunk], starts: range, n_jobs: int) -> Iterator[DatChunk]:
     """Run `read` in `n_jobs` threads, at most one chunk ahead of each, and hand out the results in order."""
     if n_jobs == 1:
         yield from map(read, starts)
         return
     with ThreadPoolExecutor(max_workers=n_jobs) as pool:
-        pending: list[Future[tuple[int, float, np.ndarray]]] = []
+        pending: list[Future[DatChunk]] = []
         try:
             for start in starts:
                 pending.append(pool.submit(read, start))

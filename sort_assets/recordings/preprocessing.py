@@ -36,7 +36,14 @@ from sort_assets.recordings.opening import (
     cut_boundaries,
     join_segments,
 )
-from sort_assets.recordings.steps import CORRECT_MOTION, INTERPOLATE_MOTION, apply_step, freeze_motion, planned_steps
+from sort_assets.recordings.steps import (
+    CORRECT_MOTION,
+    INTERPOLATE_MOTION,
+    apply_step,
+    freeze_band_pass,
+    freeze_motion,
+    planned_steps,
+)
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -127,6 +134,7 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
     bridges = plan_bridges(scaled, config)
     labels = _bad_channels(scaled, config, None, n_jobs)
     (folder / LABELS_FILE).write_text(json.dumps(labels, indent=1), encoding="utf-8")
+    freeze_band_pass(folder)
     frozen = config
     if config.bad_channels == "auto":
         frozen = _changed(config, bad_channels="list", bad_channel_ids=tuple(labels))

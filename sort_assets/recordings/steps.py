@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -16,6 +17,11 @@ from sort_assets.machine.threads import affordable_threads
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
+BAND_PASS = "bandpass_filter"
+BAND_PASS_FILE = "band_pass.json"
+"""File in the folder of `freeze`: how the band-pass is computed. Earlier versions, which had no band-pass in float32,
+did not write it; what they froze is still filtered by SpikeInterface, so that its `.dat` stays the same when it is
+written again."""
 CORRECT_MOTION = "correct_motion"
 INTERPOLATE_MOTION = "interpolate_motion"
 COMMON_REFERENCE = "common_reference"
@@ -50,12 +56,12 @@ def planned_steps(config: RecordingConfig) -> Steps:
     """
     band = {"freq_min": config.freq_min, "freq_max": config.freq_max}
     steps = {name: dict(params) for name, params in config.preprocessing.items()}
-    if "bandpass_filter" in steps:
-        steps["bandpass_filter"] = band | steps["bandpass_filter"]
+    if BAND_PASS in steps:
+        steps[BAND_PASS] = band | steps[BAND_PASS]
     if any(name in FILTER_STEPS for name in steps):
         return steps
     if config.freq_min is not None and config.freq_max is not None:
-        return {"bandpass_filter": band} | steps
+        return {BAND_PASS: band} | steps
     if config.freq_min is not None:
         return {"highpass_filter": {"freq_min": config.freq_min}} | steps
     if config.freq_max is not None:
@@ -100,7 +106,7 @@ def apply_step(
     params : dict
         Its parameters.
     frozen_folder : Path or None
-        Where `freeze` put the motion that "interpolate_motion" reads.
+        Where `freeze` put the motion that "interpolate_motion" reads, and how the band-pass is computed.
     n_jobs : int
         Threads with which "correct_motion" estimates; they do not change the result.
 
@@ -111,6 +117,7 @@ def apply_step(
     """
     functions: dict[str, Callable[..., BaseRecording]] = {
         **_spikeinterface_steps(),
+        **({BAND_PASS: _band_pass} if _in_float32(recording, name, params, frozen_folder) else {}),
         _LOWPASS: _lowpass,
         CORRECT_MOTION: partial(_correct_motion, n_jobs=n_jobs),
         INTERPOLATE_MOTION: partial(_interpolate_motion, frozen_folder=frozen_folder),
@@ -131,6 +138,20 @@ def apply_step(
             f"The preprocessing step '{name}' can't be applied with {params}: {error}",
             remedy=f"Correct recording.preprocessing.{name} or leave it out; SpikeInterface documents the step.",
         ) from error
+
+
+def freeze_band_pass(folder: Path) -> None:
+    """Store how the band-pass is computed.
+
+    Parameters
+    ----------
+    folder : Path
+        That of `freeze`.
+    """
+    from sort_assets.recordings.band_pass import BLOCK_SAMPLES
+
+    stored = {"arithmetic": "float32", "block_samples": BLOCK_SAMPLES}
+    (folder / BAND_PASS_FILE).write_text(json.dumps(stored), encoding="utf-8")
 
 
 def freeze_motion(
@@ -198,6 +219,22 @@ def _check_band(recording: BaseRecording, name: str, params: dict[str, Any]) -> 
             f"The filter's upper edge, {freq_max:g} Hz, is not below half the sampling rate, {nyquist_hz:g} Hz.",
             remedy=f"Set recording.freq_max below {nyquist_hz:g}, or to null to leave the high frequencies in.",
         )
+
+
+def _in_float32(recording: BaseRecording, name: str, params: dict[str, Any], frozen_folder: Path | None) -> bool:
+    """Whether a step is the usual band-pass, which need not be computed in float64."""
+    from sort_assets.recordings.band_pass import is_supported
+
+    if name != BAND_PASS or params.keys() != {"freq_min", "freq_max"} or None in params.values():
+        return False
+    is_frozen_without = frozen_folder is not None and not (frozen_folder / BAND_PASS_FILE).is_file()
+    return not is_frozen_without and is_supported(float(recording.sampling_frequency), **params)
+
+
+def _band_pass(recording: BaseRecording, freq_min: float, freq_max: float) -> BaseRecording:
+    from sort_assets.recordings.band_pass import BandPassRecording
+
+    return BandPassRecording(recording, freq_min=freq_min, freq_max=freq_max)
 
 
 def _lowpass(recording: BaseRecording, freq_max: float) -> BaseRecording:

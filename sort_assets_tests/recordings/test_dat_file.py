@@ -11,7 +11,8 @@ import pytest
 import spikeinterface.core as si
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
-from sort_assets.recordings.dat_file import INT16_MAX, description_path, read_dat, read_description, write_dat
+from sort_assets.recordings.dat_chunks import INT16_MAX
+from sort_assets.recordings.dat_file import description_path, read_dat, read_description, write_dat
 
 RATE_HZ = 20_000.0
 

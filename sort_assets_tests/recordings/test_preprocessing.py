@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting, append_recordings
-from spikeinterface.preprocessing import bandpass_filter
+from spikeinterface.preprocessing import bandpass_filter, scale
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import BadChannelsError, ConfigError, RecordingError, TooShortRecordingError
 from sort_assets.recordings import Boundary, boundaries, freeze, open_recording, prepare
+from sort_assets.recordings.steps import BAND_PASS_FILE
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.files import recording_of
 from sort_assets_tests.recordings.writers import write_maxwell
@@ -39,6 +40,21 @@ def test_the_default_is_microvolts_in_the_spike_band(short: BaseRecording) -> No
     assert prepared.get_channel_offsets().tolist() == [0.0] * 16
     np.testing.assert_allclose(prepared.get_traces(), expected, atol=1e-2)
     np.testing.assert_array_equal(prepared.get_channel_locations(), short.get_channel_locations())
+
+
+def test_what_an_earlier_version_froze_is_still_filtered_by_spikeinterface(
+    short: BaseRecording, tmp_path: Path
+) -> None:
+    frozen = freeze(short, RecordingConfig(bad_channels="none"), tmp_path)
+    now = prepare(short, frozen, tmp_path)
+    (tmp_path / BAND_PASS_FILE).unlink()
+
+    before = prepare(short, frozen, tmp_path)
+
+    scaled = scale(short, gain=0.195, dtype="float32")
+    np.testing.assert_array_equal(before.get_traces(), bandpass_filter(scaled, 300, 6000).get_traces())
+    np.testing.assert_allclose(now.get_traces(), before.get_traces(), atol=0.005)
+    assert not np.array_equal(now.get_traces(), before.get_traces())
 
 
 def test_a_recording_that_is_prepared_is_not_changed(short: BaseRecording) -> None:

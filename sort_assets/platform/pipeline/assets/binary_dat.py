@@ -177,7 +177,7 @@ def _table(dat_files: dict[str, str], written: "dict[str, DatDescription]") -> d
 
 def _check_complete(written: "dict[str, DatDescription]") -> dg.AssetCheckResult:
     """The files' sizes were checked when their descriptions were read; here is whether the values fitted."""
-    from sort_assets.recordings.dat_file import INT16_MAX
+    from sort_assets.recordings.dat_chunks import INT16_MAX
 
     used = {
         group or "all channels": description.peak_uv / (description.gain_to_uv * INT16_MAX)

@@ -1,0 +1,130 @@
+"""The samples of a `.dat`, chunk by chunk: read, filtered, checked, and rounded to the counts of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from sort_assets.recordings.inspection import non_finite
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from spikeinterface.core import BaseRecording
+
+    from sort_assets.recordings.band_pass import BandPassSegment
+
+INT16_MAX = int(np.iinfo(np.int16).max)
+
+
+@dataclass(frozen=True)
+class DatChunk:
+    """A piece of a `.dat`.
+
+    Attributes
+    ----------
+    end : int
+        The sample after its last one.
+    samples : np.ndarray
+        As they are written, shape (samples, channels), C order.
+    peak_uv : float
+        Largest absolute value before rounding, in microvolts.
+    """
+
+    end: int
+    samples: NDArray[Any]
+    peak_uv: float
+
+
+class DatChunks(Protocol):
+    """Reads a recording in chunks; several threads may do so at a time."""
+
+    @property
+    def starts(self) -> range:
+        """First samples of the chunks."""
+
+    def read(self, start: int) -> DatChunk:
+        """The chunk that starts at a sample.
+
+        Raises
+        ------
+        NonFiniteSamplesError
+            When it holds NaN or infinite values.
+        """
+
+
+def dat_chunks(recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk_duration_s: float) -> DatChunks:
+    """The chunks of a recording's `.dat`.
+
+    Parameters
+    ----------
+    recording : BaseRecording
+        Single segment, in microvolts.
+    dtype : np.dtype
+        int16, or float32, which stays in microvolts.
+    gain : float
+        Microvolts per count of int16. Values beyond the largest count are clipped; `DatChunk.peak_uv` tells.
+    chunk_duration_s : float
+        About how long a chunk is; it does not change what is written.
+    """
+    from sort_assets.recordings.band_pass import band_pass_segment
+
+    chunk = max(1, int(chunk_duration_s * recording.sampling_frequency))
+    band_pass = band_pass_segment(recording)
+    if band_pass is not None:
+        return _BandPassChunks(recording, *band_pass, dtype, gain, chunk)
+    return _AnyChunks(recording, dtype, gain, chunk)
+
+
+class _BandPassChunks:
+    """Of a recording that ends with the float32 band-pass, which rounds and checks in its own pass."""
+
+    def __init__(
+        self,
+        recording: BaseRecording,
+        segment: BandPassSegment,
+        channels: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        gain: float,
+        chunk: int,
+    ) -> None:
+        from sort_assets.recordings.band_pass import BLOCK_SAMPLES
+
+        self._recording, self._segment, self._channels = recording, segment, channels
+        self._count = None if dtype == np.float32 else gain
+        # Whole blocks: of one that a chunk ends in, both chunks would filter all.
+        self._chunk = -(-chunk // BLOCK_SAMPLES) * BLOCK_SAMPLES
+        self._num_samples = int(recording.get_num_samples())
+
+    @property
+    def starts(self) -> range:
+        return range(0, self._num_samples, self._chunk)
+
+    def read(self, start: int) -> DatChunk:
+        end = min(start + self._chunk, self._num_samples)
+        samples, peak, finite = self._segment.read(start, end, self._channels, self._count, INT16_MAX)
+        if not finite:
+            raise non_finite(self._recording, self._recording.get_traces(start_frame=start, end_frame=end), start)
+        return DatChunk(end, samples, peak)
+
+
+class _AnyChunks:
+    def __init__(self, recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk: int) -> None:
+        self._recording, self._dtype, self._gain, self._chunk = recording, dtype, gain, chunk
+        self._num_samples = int(recording.get_num_samples())
+
+    @property
+    def starts(self) -> range:
+        return range(0, self._num_samples, self._chunk)
+
+    def read(self, start: int) -> DatChunk:
+        from sort_assets.recordings.band_pass import round_to_counts
+
+        end = min(start + self._chunk, self._num_samples)
+        traces = np.ascontiguousarray(self._recording.get_traces(start_frame=start, end_frame=end), dtype=np.float32)
+        # Also where the file is to hold microvolts: the counts are a by-product of looking.
+        counts, peak, finite = round_to_counts(traces, self._gain, INT16_MAX)
+        if not finite:
+            raise non_finite(self._recording, traces, start)
+        return DatChunk(end, traces if self._dtype == np.float32 else counts, peak)

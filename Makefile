@@ -1,4 +1,4 @@
-# make demo | make up | make test-fast | make test | make test-all: each sets up .venv first, once.
+# make demo | make up | make test-fast | make test | make test-all | make bench: each sets up .venv first, once.
 # With TORCH_BUILD=cu126, say, torch comes as another build of the same version, for cards and drivers that PyPI's build
 # does not serve (`sort-assets doctor` says which one does); it stays until another is asked for.
 SHELL := /bin/bash
@@ -19,7 +19,7 @@ export OMP_NUM_THREADS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := demo
-.PHONY: install demo up lint docs test-fast test test-all soak system
+.PHONY: install demo up lint docs test-fast test test-all bench soak system
 
 install: $(STAMP) $(TORCH_STAMP)
 
@@ -68,6 +68,13 @@ test: system test-fast
 # Before a release, or before an issue is called resolved: also every sorter on every format, and the rarest faults.
 test-all: test
 	$(BIN)/pytest -m release --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder
+
+# Every figure with its aim, in less than 15 minutes on two cores, when nothing else runs. BENCH=full: the long rows too;
+# BENCH=small: whether all benchmarks run.
+bench: BENCH ?= usual
+bench: BENCH_JSON ?= bench.json
+bench: install
+	$(BIN)/python -m benchmarks.bench --size $(BENCH) --json $(BENCH_JSON)
 
 # Recordings arrive for an hour while processes are killed and the database is cut, at random. What became of them is in
 # the table that it prints at the end, also after Ctrl-C. SOAK_OPTIONS: see `python -m sort_assets_tests.soak --help`.

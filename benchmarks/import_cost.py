@@ -1,6 +1,6 @@
 """How much longer importing the code location takes than importing Dagster alone.
 
-    python -m benchmarks.import_cost
+    python -m benchmarks.bench import_cost
 
 The UI, the daemon and every run import `sort_assets.definitions` again. Each fresh process imports Dagster and then the
 definitions, and compares its own two times: a machine that is busy, or slower for a while, slows both. Prints the
@@ -31,21 +31,14 @@ print(imported_dagster - start, time.process_time() - imported_dagster)
 """
 
 
-def main() -> None:
-    """Print the seconds of each process, and the ratio."""
-    measured = []
-    for dagsters, ours in import_seconds(PROCESSES):
-        measured.append((dagsters, ours))
-        print(f"dagster {dagsters:.3f} s, sort_assets.definitions {ours:.3f} s more")
-    print(f"ratio, median of {PROCESSES}: {ratio(measured):.3f}")
-
-
 def rows(size: Size) -> Iterator[Row]:
     """How much longer the code location takes to import than Dagster."""
     processes = {"small": 1, "usual": 5, "full": PROCESSES}[size]
-    found = ratio(import_seconds(processes))
-    note = f"CPU time, median of {processes} processes"
-    yield Row("import of sort_assets.definitions", found, "x the import of dagster", at_most(ALLOWED_RATIO), note)
+    measured = list(import_seconds(processes))
+    dagsters, ours = (statistics.median(parts) for parts in zip(*measured, strict=True))
+    note = f"medians of {processes} processes: CPU {dagsters:.2f} s for dagster, {ours:.2f} s more"
+    aim = at_most(ALLOWED_RATIO)
+    yield Row("import of sort_assets.definitions", ratio(measured), "x the import of dagster", aim, note)
 
 
 def ratio(measured: Iterable[tuple[float, float]]) -> float:
@@ -65,7 +58,3 @@ def _import() -> tuple[float, float]:
     done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True, env=environment)
     dagsters, ours = map(float, done.stdout.split())
     return dagsters, ours
-
-
-if __name__ == "__main__":
-    main()

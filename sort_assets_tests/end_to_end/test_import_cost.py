@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmarks.import_cost import rows
-from sort_assets.platform.execution.executor import PRELOADED_MODULES
+from sort_assets.platform.execution.fork_server import PRELOADED_MODULES
 
 HEAVY = {"torch", "kilosort", "spikeinterface", "matplotlib", "numpy", "pandas", "scipy"}
 ENGINES = {"ray", "dagster_ray", "kubernetes", "dagster_k8s", "dagster_postgres", "psycopg2"}

@@ -19,7 +19,7 @@ from sort_assets_tests.soak.processes import Found, found_processes
 
 _PAUSE_S = 2.0
 """Least time between two."""
-_ONE_RUN = ("sorter", "step", "forkserver", "run worker")
+_OF_RUNS = ("sorter", "step", "forkserver", "run worker")
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Injector:
             self._note(fault, target, runs, at, now_s, undo)
             return True
         found = [one for one in found_processes(self._home) if one.role == role]
-        if role in _ONE_RUN:
+        if role in _OF_RUNS:
             found = [one for one in found if one.runs]
         if not found:
             return False
@@ -146,7 +146,7 @@ class Injector:
 
     def _signal(self, fault: Fault, chosen: Found, now_s: float) -> None:
         process = chosen.process
-        runs = list(chosen.runs) if fault.kind.role in _ONE_RUN else self._unfinished()
+        runs = list(chosen.runs) if fault.kind.role in _OF_RUNS else self._unfinished()
 
         def go_on() -> None:
             with suppress(psutil.NoSuchProcess):

@@ -85,7 +85,10 @@ def _found(process: psutil.Process) -> Found:
     if _FORKSERVER in line:
         parent = process.parent()
         if parent is None or _FORKSERVER not in " ".join(parent.cmdline()):
-            return Found(process, "forkserver", _runs_of_worker(parent))
+            workers = (parent, *process.children())  # of a run from the command line; of those under `up`
+            return Found(process, "forkserver", tuple(run for worker in workers for run in _runs_of_worker(worker)))
+        if runs := _runs_of_worker(process):
+            return Found(process, "run worker", runs)
         return Found(process, "step", tuple(_runs_of_step(process)))
     runs = _runs_of_worker(process)
     # A batch script has the same words in it, and is no Python.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from sort_assets.platform.execution.dead_runs import fail_dead_runs, run_worker_lock
+from sort_assets.platform.execution.fork_server import PRELOADED_MODULES, share_fork_server
 from sort_assets.platform.execution.pool_polling import paused_pool_polling
 from sort_assets.platform.execution.remote_steps import end_at_once, in_slurm_job
 
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 GPU_POOL = "gpu"
-
-# Steps are forked from a server that has already imported these, which saves seconds per step. Torch and kilosort are
-# not among them: most steps don't need them, and CUDA must not be initialised before a device is leased.
-PRELOADED_MODULES = ["sort_assets.definitions", "sort_assets.platform.execution.preload"]
 
 _GRACE_S = 10.0
 
@@ -65,6 +62,7 @@ class LockedRunExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Execute the steps, after the slots of runs whose worker has died are freed."""
         instance = plan_context.instance
+        share_fork_server()
         with ExitStack() as held:
             held.enter_context(paused_pool_polling())
             if _is_watched_by_its_lock(instance):

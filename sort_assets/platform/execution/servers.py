@@ -1,18 +1,21 @@
-"""`sort-assets up`: the webserver, the daemon and the figure server, started and ended together.
+"""`sort-assets up`: the code server, the webserver, the daemon and the figure server, started and ended together.
 
-A webserver or daemon that dies is started again.
+A server that dies is started again.
 """
 
 import contextlib
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import dagster as dg
 
 from sort_assets.config.settings import FIGURES_URL_VARIABLE, Roots
 from sort_assets.errors import InstanceError
+from sort_assets.platform.execution.code_server import answers, code_server_command, write_workspace
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.platform.execution.home import WORKSPACE, dagster_home, open_instance
@@ -20,7 +23,11 @@ from sort_assets.platform.execution.only_daemon import DaemonWatch, only_daemon
 from sort_assets.platform.execution.supervised_server import SupervisedServer
 
 _POLL_S = 0.5
+_ANSWER_POLL_S = 0.1
 _DEAD_RUNS_EVERY_S = 10.0
+_CODE_SERVER_STARTS_S = 120.0
+_WORKSPACE_WITH_CODE_SERVER = "workspace.of_up.yaml"
+_CODE_SERVER = "code-server"
 _DAEMON = "dagster-daemon"
 _WEBSERVER = "dagster-webserver"
 
@@ -71,14 +78,15 @@ def _serve(
                 f"Port {wanted} for {name} is in use.",
                 remedy=f"End the program that uses it, or {remedy}.",
             )
-    workspace = dagster_home() / WORKSPACE
-    commands = {
-        _WEBSERVER: ["sort_assets.platform.execution.webserver", "-h", HOST, "-p", str(port), "-w", str(workspace)],
-        _DAEMON: ["dagster._daemon", "run", "-w", str(workspace)],
-    }
     with FigureServer(roots.store, figures), contextlib.ExitStack() as started:
+        # A path below the home could be too long for a socket, or on a file system that has none.
+        address = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="sort_assets-"))) / "code"
         try:
-            servers = {name: _supervised(name, command, started) for name, command in commands.items()}
+            servers = {}
+            for name, command in _commands(port, address).items():
+                servers[name] = _supervised(name, command, started)
+                if name == _CODE_SERVER:
+                    _wait_for_code_server(servers[name], address)
             say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
             looked = time.monotonic()
             while True:
@@ -101,8 +109,28 @@ def _serve(
             return 0
 
 
+def _commands(port: int, address: Path) -> dict[str, list[str]]:
+    """Module and arguments of each server, in the order of their start."""
+    workspace = dagster_home() / WORKSPACE
+    written = workspace.with_name(_WORKSPACE_WITH_CODE_SERVER)
+    location = write_workspace(workspace, address, written)
+    code_server = {} if location is None else {_CODE_SERVER: code_server_command(address, location)}
+    named = str(workspace if location is None else written)
+    return code_server | {
+        _WEBSERVER: ["sort_assets.platform.execution.webserver", "-h", HOST, "-p", str(port), "-w", named],
+        _DAEMON: ["dagster._daemon", "run", "-w", named],
+    }
+
+
+def _wait_for_code_server(server: SupervisedServer, address: Path) -> None:
+    """Wait until the others would find the code; one that does not start is told of by whoever looks after them all."""
+    deadline = time.monotonic() + _CODE_SERVER_STARTS_S
+    while time.monotonic() < deadline and server.is_running and not answers(address):
+        time.sleep(_ANSWER_POLL_S)
+
+
 def _supervised(name: str, command: list[str], started: contextlib.ExitStack) -> SupervisedServer:
-    server = SupervisedServer(name, command, needs_code_server=name == _WEBSERVER)
+    server = SupervisedServer(name, command, needs_code_server=name != _DAEMON)
     started.callback(server.end)
     return server
 

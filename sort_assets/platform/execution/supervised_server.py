@@ -1,8 +1,8 @@
 """A server that is started again when it dies, without harm to the runs in progress.
 
 Run workers and their steps are in the process group of the daemon that launched them, and go on when it dies; so the
-group is ended only at the end. A webserver whose code server has died is of no use either: until a person reloads it,
-the UI shows an error in place of assets and jobs. The daemon replaces its code server every minute by itself.
+group is ended only at the end. A server whose code was loaded in a process that has died is of no use either: the code
+server, and the webserver where a person's workspace names modules. The daemon replaces such processes by itself.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _MOST_QUICK = 3
 _LONGEST_PAUSE_S = 30.0
 _CODE_SERVER_EVERY_S = 5.0
 _PR_SET_PDEATHSIG = 1
-_CODE_SERVER_WORDS = {"dagster", "grpc"}
+_CODE_SERVER_WORDS = {"api", "grpc"}
 
 
 class SupervisedServer:
@@ -36,7 +36,7 @@ class SupervisedServer:
     command : list of str
         Module and arguments, for this Python.
     needs_code_server : bool
-        Whether it is started again too when its code server has died.
+        Whether it is started again too when the process has died in which it loads the code.
     """
 
     def __init__(self, name: str, command: list[str], *, needs_code_server: bool = False) -> None:
@@ -55,6 +55,11 @@ class SupervisedServer:
     def pid(self) -> int:
         """Of the server as it was last started."""
         return self._groups[-1].pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is there."""
+        return self._groups[-1].poll() is None
 
     @property
     def has_failed(self) -> bool:
@@ -98,7 +103,7 @@ class SupervisedServer:
         self._looks_without = 0 if has_code_server else self._looks_without + 1
         self._had_code_server |= has_code_server
         if self._had_code_server and self._looks_without > 1:
-            return f"The code server of {self.name} has died."
+            return f"The process in which {self.name} loads the code has died."
         return None
 
     def _start_again(self) -> str | None:

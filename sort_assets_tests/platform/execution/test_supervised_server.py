@@ -80,7 +80,7 @@ def test_a_server_whose_code_server_has_died_is_started_again(folder: Path, monk
         wait_for(lambda: said.append(server.check() or "") or server.pid != first)
 
         assert before == [None] * 5
-        assert [line for line in said if line] == ["The code server of the server has died."]
+        assert [line for line in said if line] == ["The process in which the server loads the code has died."]
 
 
 def test_a_server_that_never_serves_is_given_up(folder: Path) -> None:

@@ -15,7 +15,8 @@ import dagster as dg
 
 from sort_assets.config.settings import read_environment
 from sort_assets.platform.engines.slurm.step_executor import GpuStepJobsExecutor
-from sort_assets.platform.execution.executor import PRELOADED_MODULES, LockedRunExecutor
+from sort_assets.platform.execution.executor import LockedRunExecutor
+from sort_assets.platform.execution.fork_server import PRELOADED_MODULES
 from sort_assets.platform.execution.pool_polling import paused_pool_polling
 from sort_assets.platform.execution.remote_steps import GIVEN_UP, in_slurm_job, run_is_over_in
 

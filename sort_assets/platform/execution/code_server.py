@@ -1,0 +1,123 @@
+"""The code server of `sort-assets up`: the only one, for the webserver, the daemon and all runs.
+
+It is Dagster's own (`dagster code-server start`), a process that keeps the address, and one behind it that has loaded
+the code, which another one replaces when somebody reloads the code in the UI; runs in progress go on with theirs. Two
+things differ: run workers are forked from a server that has imported everything (`fork_server`), and the process with
+the code starts like this one, so that this holds for it too.
+
+Where the workspace names a module instead, the webserver starts a code server, and the daemon another one every minute.
+"""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sort_assets.platform.execution.fork_server import start_fork_server
+
+MODULE = "sort_assets.definitions"
+_SELF = "sort_assets.platform.execution.code_server"
+_GENERATED = "# Written by `sort-assets up` at each start, from the workspace.yaml beside it.\n"
+_ANSWERS_WITHIN_S = 1.0
+
+
+def code_server_command(address: Path, location: str) -> list[str]:
+    """Module and arguments that start it.
+
+    Parameters
+    ----------
+    address : Path
+        Of its socket.
+    location : str
+        Name of the code location.
+    """
+    serve = ["--socket", str(address), "--module-name", MODULE, "--location-name", location]
+    return [_SELF, "code-server", "start", *serve, "--inject-env-vars-from-instance", "--log-level", "warning"]
+
+
+def answers(address: Path) -> bool:
+    """Whether a code server listens, which it does once it has tried to load the code."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_ANSWERS_WITHIN_S)
+        try:
+            connection.connect(str(address))
+        except OSError:
+            return False
+    return True
+
+
+def write_workspace(workspace: Path, address: Path, written: Path) -> str | None:
+    """Write a workspace that names the code server wherever another one names the module of sort_assets.
+
+    Parameters
+    ----------
+    workspace : Path
+        Ours, or a person's own.
+    address : Path
+        Of the code server's socket.
+    written : Path
+        The file to be written, in the same folder.
+
+    Returns
+    -------
+    str or None
+        The name of the code location; None, with nothing written, where the module is not named, or in another way than
+        by its name alone.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML()
+    try:
+        content = yaml.load(workspace.read_text(encoding="utf-8"))
+        entries = [_module_of(entry) for entry in content["load_from"]]
+    except (YAMLError, LookupError, TypeError, AttributeError):
+        return None  # Dagster says what is wrong
+    ours = [(number, name) for number, name in enumerate(entries) if name is not None]
+    if len(ours) != 1:
+        return None
+    ((number, name),) = ours
+    content["load_from"][number] = {"grpc_server": {"socket": str(address), "host": "localhost", "location_name": name}}
+    with written.open("w", encoding="utf-8") as file:
+        file.write(_GENERATED)
+        yaml.dump(content, file)
+    return name
+
+
+def _module_of(entry: Any) -> str | None:
+    """The name of the code location of an entry that names our module, and nothing that only a managed server knows."""
+    module = entry.get("python_module")
+    if module == MODULE:
+        return MODULE
+    if (
+        isinstance(module, dict)
+        and module.get("module_name") == MODULE
+        and set(module) <= {"module_name", "location_name"}
+    ):
+        return str(module.get("location_name", MODULE))
+    return None
+
+
+def _serve() -> None:
+    """Be one of the two processes, whichever the arguments say."""
+    from dagster._cli import main
+    from dagster._grpc import server
+
+    class ServerOfForkedRuns(server.DagsterApiServer):
+        """Its run workers are forked; Dagster's start as new processes, which has no setting (1.13.27)."""
+
+        def __init__(self, *args: Any, **named: Any) -> None:
+            context = start_fork_server()  # it imports while this process does
+            super().__init__(*args, **named)
+            self._mp_ctx = context  # type: ignore[assignment]
+
+    def start_like_this(executable_path: str) -> Sequence[str]:
+        return [executable_path, "-m", _SELF]
+
+    server.DagsterApiServer = ServerOfForkedRuns  # type: ignore[misc]
+    server.get_python_environment_entry_point = start_like_this  # type: ignore[attr-defined]
+    main()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sort_assets.metrics.compiled import keep_compiled
+from sort_assets.metrics.spikes_from_recording import main_channels, read_spikes
+
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting, SortingAnalyzer
 
@@ -41,6 +44,12 @@ def create_analyzer(
     """
     from spikeinterface.core import SortingAnalyzer, create_sorting_analyzer
 
+    keep_compiled()
+    placed = recording if recording.has_probe() else _placed_anyhow(recording)
+    if "main_channel_indices" not in options:
+        options["main_channel_indices"] = main_channels(
+            placed, sorting, seed=options.get("seed"), job_kwargs=job_kwargs
+        )
     with warnings.catch_warnings():
         # True of what is in memory, and no loss: the folder holds a copy of the spikes, and whoever loads the analyzer
         # gives it its recording.
@@ -48,7 +57,7 @@ def create_analyzer(
         warnings.filterwarnings("ignore", message="The Recording is not serializable")
         analyzer = create_sorting_analyzer(
             sorting,
-            recording if recording.has_probe() else _placed_anyhow(recording),
+            placed,
             format="binary_folder",
             folder=folder,
             lazy=True,
@@ -78,6 +87,8 @@ def cut_waveforms(
 ) -> None:
     """Compute random spikes, waveforms, templates (their average and standard deviation) and noise levels.
 
+    Amplitudes and positions of the spikes too, where they can be had in the same pass over the recording.
+
     Parameters
     ----------
     analyzer : SortingAnalyzer
@@ -98,8 +109,9 @@ def cut_waveforms(
     if len(joins):
         per_ms = analyzer.sampling_frequency / 1000
         _leave_out_joins(analyzer, joins, int(ms_before * per_ms), int(ms_after * per_ms))
-    analyzer.compute("waveforms", ms_before=ms_before, ms_after=ms_after, **job_kwargs)
-    analyzer.compute("templates", operators=["average", "std"])
+    if not read_spikes(analyzer, ms_before=ms_before, ms_after=ms_after, job_kwargs=job_kwargs):
+        analyzer.compute("waveforms", ms_before=ms_before, ms_after=ms_after, **job_kwargs)
+        analyzer.compute("templates", operators=["average", "std"])
     analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed}, **job_kwargs)
 
 

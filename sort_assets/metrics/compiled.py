@@ -10,16 +10,20 @@ import importlib.util
 
 # Numba can't keep the loop of correlograms, which needs 0.7 s.
 _MODULES = (
+    "spikeinterface.postprocessing.isi",
     "spikeinterface.postprocessing.template_similarity",
     "spikeinterface.metrics.quality.misc_metrics",
     "spikeinterface.curation.curation_tools",
     "spikeinterface.curation.auto_merge",
 )
 
+# What makes spike trains of a spike vector, in every step: SpikeInterface makes these at their first use.
+_MADE_BY = ("get_numba_vector_to_list_of_spiketrain", "get_numba_reorder_spike_vector")
+
 
 @functools.cache
 def keep_compiled() -> int:
-    """Let numba keep what it compiles of SpikeInterface's metrics, template similarity and curation.
+    """Let numba keep what it compiles of SpikeInterface: spike trains, metrics, template similarity and curation.
 
     Numba puts it beside SpikeInterface's own `.pyc` files, or where that is not allowed into the user's cache folder;
     `NUMBA_CACHE_DIR` names another place. It compiles again when the source or the processor changes. Call it before
@@ -33,8 +37,10 @@ def keep_compiled() -> int:
     if importlib.util.find_spec("numba") is None:
         return 0
     from numba.core.dispatcher import Dispatcher
+    from spikeinterface.core import sorting_tools
 
-    found: dict[int, Dispatcher] = {}
+    made = [getattr(sorting_tools, name)() for name in _MADE_BY if hasattr(sorting_tools, name)]
+    found: dict[int, Dispatcher] = {id(each): each for each in made}
     for name in _MODULES:
         try:
             module = importlib.import_module(name)

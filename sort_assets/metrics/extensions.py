@@ -39,9 +39,9 @@ _MOST_CORRELOGRAM_BYTES = 2e9
 def complete_analyzer(
     analyzer: SortingAnalyzer, *, job_kwargs: Mapping[str, Any], warn: Callable[[str], None] | None = None
 ) -> dict[str, str]:
-    """Compute all further extensions, in place: they are stored where the analyzer is.
+    """Compute all further extensions that it lacks, in place: they are stored where the analyzer is.
 
-    The recording is read once, in chunks, so that memory does not grow with its length.
+    The recording is read at most once, in chunks, so that memory does not grow with its length.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def complete_analyzer(
     """
     keep_compiled()
     failed = {name: reason for name in FURTHER_EXTENSIONS if (reason := why_impossible(analyzer, name))}
-    possible = [name for name in FURTHER_EXTENSIONS if name not in failed]
+    possible = [name for name in FURTHER_EXTENSIONS if name not in failed and not analyzer.has_extension(name)]
     one_pass = [name for name in possible if name in _FROM_RECORDING]
-    if _compute(analyzer, one_pass, job_kwargs) is None:
+    if one_pass and _compute(analyzer, one_pass, job_kwargs) is None:
         possible = [name for name in possible if name not in one_pass]
     for name in possible:
         if reason := _compute(analyzer, [name], job_kwargs):

@@ -1,0 +1,183 @@
+"""The inner loops over spikes: what is taken out of a stretch of the recording, spike after spike.
+
+Each runs without Python's lock, so that threads share the work, and is compiled once per machine, not once per process.
+A spike's window may reach over the ends of the recording: what is outside counts as zero, as in SpikeInterface.
+`traces` is a stretch of the recording that begins at its sample `first`, shape (samples, channels), C order.
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def add_windows(
+    traces: np.ndarray, first: int, samples: np.ndarray, units: np.ndarray, before: int, sums: np.ndarray
+) -> None:
+    """Add the window of each spike to the sum of its unit, on all channels.
+
+    Parameters
+    ----------
+    samples, units : np.ndarray
+        Sample and unit index of each spike, shape (spikes,).
+    before : int
+        Samples of the window before the spike's own.
+    sums : np.ndarray
+        float32, shape (units, window, channels); added to in the order of the spikes.
+    """
+    window, num_channels = sums.shape[1:]
+    for spike in range(samples.size):
+        start = samples[spike] - before - first
+        of_unit = sums[units[spike]]
+        for step in range(max(0, -start), min(window, traces.shape[0] - start)):
+            for channel in range(num_channels):
+                of_unit[step, channel] += np.float32(traces[start + step, channel])
+
+
+@njit(nogil=True, cache=True)
+def cut_windows(
+    traces: np.ndarray,
+    first: int,
+    samples: np.ndarray,
+    units: np.ndarray,
+    rows: np.ndarray,
+    before: int,
+    channels: np.ndarray,
+    counts: np.ndarray,
+    gains: np.ndarray,
+    offsets: np.ndarray,
+    waveforms: np.ndarray,
+    sums: np.ndarray,
+    exact_sums: np.ndarray,
+    exact_squares: np.ndarray,
+) -> None:
+    """Write the window of each spike on its unit's channels, scaled, and add it to the sums of the unit.
+
+    Parameters
+    ----------
+    samples, units, rows : np.ndarray
+        Sample, unit index and row in `waveforms` of each spike, shape (spikes,).
+    before : int
+        Samples of the window before the spike's own.
+    channels, counts : np.ndarray
+        Channels of each unit, shape (units, most), and how many of them are its own, shape (units,).
+    gains, offsets : np.ndarray
+        float32, shape (channels,): value times gain plus offset.
+    waveforms : np.ndarray
+        float32, shape (rows, window, most); holds zeros.
+    sums : np.ndarray
+        Of the values, float32, shape (units, window, most); added to in the order of the spikes, as numpy's mean does.
+    exact_sums, exact_squares : np.ndarray
+        Of the values and of their squares, float64, of the same shape: what their standard deviation is made of.
+    """
+    window = waveforms.shape[1]
+    for spike in range(samples.size):
+        unit = units[spike]
+        start = samples[spike] - before - first
+        waveform = waveforms[rows[spike]]
+        for step in range(max(0, -start), min(window, traces.shape[0] - start)):
+            for column in range(counts[unit]):
+                channel = channels[unit, column]
+                value = np.float32(traces[start + step, channel]) * gains[channel] + offsets[channel]
+                waveform[step, column] = value
+                sums[unit, step, column] += value
+                exact = np.float64(value)
+                exact_sums[unit, step, column] += exact
+                exact_squares[unit, step, column] += exact * exact
+
+
+@njit(nogil=True, cache=True)
+def take_windows(
+    traces: np.ndarray,
+    first: int,
+    samples: np.ndarray,
+    units: np.ndarray,
+    rows: np.ndarray,
+    begins: np.ndarray,
+    channels: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Take some values of each spike on its unit's channel.
+
+    Parameters
+    ----------
+    samples, units, rows : np.ndarray
+        Sample, unit index and row in `values` of each spike, shape (spikes,).
+    begins, channels : np.ndarray
+        Of each unit, how many samples after the spike's own the values begin, and on which channel; shape (units,).
+    values : np.ndarray
+        In the type of the recording, shape (rows, window); holds zeros.
+    """
+    for spike in range(samples.size):
+        unit = units[spike]
+        start = samples[spike] + begins[unit] - first
+        for step in range(max(0, -start), min(values.shape[1], traces.shape[0] - start)):
+            values[rows[spike], step] = traces[start + step, channels[unit]]
+
+
+@njit(nogil=True, cache=True)
+def centres_of_mass(
+    traces: np.ndarray,
+    first: int,
+    samples: np.ndarray,
+    units: np.ndarray,
+    rows: np.ndarray,
+    before: int,
+    after: int,
+    channels: np.ndarray,
+    counts: np.ndarray,
+    positions: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> None:
+    """Where each spike is: the mean of the positions of the channels around its unit, weighed by peak-to-peak values.
+
+    SpikeInterface's `center_of_mass`, whose int16 overflows where a peak-to-peak value does not fit into it.
+
+    Parameters
+    ----------
+    samples, units, rows : np.ndarray
+        Sample, unit index and place in `x` and `y` of each spike, shape (spikes,).
+    before, after : int
+        Samples of the window before the spike's own, and from it on.
+    channels, counts : np.ndarray
+        Channels around each unit, shape (units, most), and how many there are, shape (units,).
+    positions : np.ndarray
+        Of the channels, shape (channels, 2).
+    x, y : np.ndarray
+        float64, shape (all spikes,): the result; NaN where the recording does not vary.
+    """
+    most = channels.shape[1]
+    highest, lowest = np.empty(most, traces.dtype), np.empty(most, traces.dtype)
+    num_samples = traces.shape[0]
+    for spike in range(samples.size):
+        unit = units[spike]
+        count = counts[unit]
+        own = channels[unit]
+        start = samples[spike] - before - first
+        stop = samples[spike] + after - first
+        if start < 0 or stop > num_samples:
+            highest[:count] = 0
+            lowest[:count] = 0
+        else:
+            for column in range(count):
+                highest[column] = traces[start, own[column]]
+                lowest[column] = traces[start, own[column]]
+        for at in range(max(0, start), min(stop, num_samples)):
+            for column in range(count):
+                value = traces[at, own[column]]
+                highest[column] = max(highest[column], value)
+                lowest[column] = min(lowest[column], value)
+        total, along_x, along_y = 0.0, 0.0, 0.0
+        for column in range(count):
+            weight = np.float64(highest[column]) - np.float64(lowest[column])
+            total += weight
+            along_x += weight * positions[own[column], 0]
+            along_y += weight * positions[own[column], 1]
+        if total == 0:
+            x[rows[spike]] = np.nan
+            y[rows[spike]] = np.nan
+        else:
+            x[rows[spike]] = along_x / total
+            y[rows[spike]] = along_y / total

@@ -1,272 +1,233 @@
-"""The platform against a plain SpikeInterface script, on one synthetic recording, in the same run.
+"""The platform against a plain SpikeInterface script, on one synthetic recording, in turn, in the same run.
 
-Example: ``.venv/bin/python benchmarks/end_to_end.py --minutes 2 --channels 32 --repeat 2 --json result.json``
+    python -m benchmarks.bench end_to_end
+    python -m benchmarks.end_to_end --minutes 2 --channels 32 --rounds 2
 
-All files are in a temporary folder, also DAGSTER_HOME. Linux only: this process adopts and waits for every descendant
-of what it measures, so that the kernel adds up CPU time and writing, however short they lived. Only memory is sampled.
+Both filter the recording, write it, sort it, and give waveforms, all metrics and curated units. The platform does what
+a run of it does, in Dagster, on an instance of its own: manifests, figures, checks and checksums are in its figures.
+Its report and its delivery are not, since the script has nothing like them. Each side finds what the round before has
+kept of its compiled code: the first round of all may pay for compiling.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-from rich.console import Console
-from rich.table import Table
-from spikeinterface.comparison import compare_sorter_to_ground_truth, compare_two_sorters
+from spikeinterface.comparison import compare_sorter_to_ground_truth
 from spikeinterface.core import BaseSorting, load
 
-from sort_assets.config import resolve_config
+from benchmarks.machine import CHECKOUT
+from benchmarks.process_tree import BenchmarkError, Used, measure
+from benchmarks.rows import Aim, Row, Size, at_most
+from sort_assets.config.layers import ConfigLayer, resolve_config
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, LEASES_VARIABLE, RECORDINGS_VARIABLE, STORE_VARIABLE
-from sort_assets.errors import SortAssetsError
 from sort_assets.machine.cores import usable_cores
 from sort_assets.platform.arrivals.registration import register_recording
-from sort_assets.platform.cli.demo import PRESET, WELL_DETECTED
 from sort_assets.platform.execution.home import open_instance, prepare_home
 from sort_assets.platform.pipeline.catalog import PIPELINE
-from sort_assets.platform.pipeline.jobs import sort_recording
 from sort_assets.platform.store.handles import StoredSorting
-from sort_assets.platform.store.manifest import package_versions
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 
-Numbers = dict[str, float]
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-SAMPLE_EVERY_S = 0.2
+COMPARED = PIPELINE[: PIPELINE.index("curated_units") + 1]
+"""The assets that the script has too."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-WALL, CPU = "wall s", "CPU s (user + system)"
+KILOSORT: Mapping[str, Any] = {"preset": "kilosort4_few_channels"}
+CHEAP: Mapping[str, Any] = {
+    "preset": "mountainsort5",
+    "sorter": {"params": {"scheme": "1", "npca_per_channel": 1}},
+    "execution": {"isolation": "in_process"},
+}
+"""A sort that takes seconds, for the tests."""
 
 
-class BenchmarkError(RuntimeError):
-    """One of the two did not do its work."""
+@dataclass(frozen=True)
+class Setting:
+    """What is sorted, how often, and how.
 
-
-def memory_peak(stopped: threading.Event) -> int:
-    """Largest sum of the descendants' proportional set sizes (PSS), in bytes.
-
-    PSS divides pages that several processes map among them, so that forks are not counted twice; mapped pages of
-    files, such as the `.dat`, are in it. It is slow to read: only when resident memory has grown by a percent.
+    Attributes
+    ----------
+    minutes : float
+    channels : int
+        There is a unit for every second one. At least 11, for the detection of bad channels by coherence.
+    rounds : int
+        They begin in turn with either side.
+    config : mapping
+        The backend's run config.
+    jobs : int
+        Threads and workers, of both sides.
     """
-    peak = 0
-    resident: dict[frozenset[int], int] = {}
-    while not stopped.wait(SAMPLE_EVERY_S):
-        tree = psutil.Process().children(recursive=True)
-        pids, now = frozenset(process.pid for process in tree), _memory(tree, "memory_info", "rss")
-        if now > 1.01 * resident.get(pids, 0):
-            resident[pids] = now
-            peak = max(peak, _memory(tree, "memory_full_info", "pss"))
-    return peak
+
+    minutes: float
+    channels: int
+    rounds: int = 1
+    config: Mapping[str, Any] = field(default_factory=lambda: KILOSORT)
+    jobs: int = usable_cores()
+
+    def __str__(self) -> str:
+        return f"{self.minutes:g} min x {self.channels} channels"
 
 
-def _memory(processes: list[psutil.Process], call: str, kind: str) -> int:
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
-            total += getattr(getattr(process, call)(), kind)
-    return total
+@dataclass(frozen=True)
+class Sorted:
+    """What one side took and found.
+
+    Attributes
+    ----------
+    used : Used
+    steps : dict
+        Seconds of each step, by the asset's name.
+    accuracy : float
+        Mean over the true units, of the sort before curation.
+    """
+
+    used: Used
+    steps: dict[str, float]
+    accuracy: float
 
 
-def measure(command: list[str], log: Path) -> tuple[float, float, Numbers]:
-    """Run a command, and all that it starts, to the end; returns when it ran (Unix time) and what it used."""
-    os.sync()  # What was written before is not to be paid for now.
-    before, begin = _counters(), time.time()
-    with log.open("wb") as output, ThreadPoolExecutor(max_workers=1) as sampler:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
-        stopped = threading.Event()
-        peak = sampler.submit(memory_peak, stopped)
-        try:
-            status = process.wait()
-            end = time.time()
-            while left := psutil.Process().children():  # those that outlive their parent, as a forkserver does
-                _, alive = psutil.wait_procs(left, timeout=60)
-                if alive:
-                    raise BenchmarkError(f"still running a minute after the end: {alive}")
-        finally:
-            stopped.set()
-            for child in psutil.Process().children(recursive=True):
-                child.kill()
-    if status != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-        raise BenchmarkError(f"exit status {status} of {' '.join(command)}\n{tail}")
-    used = {name: value - before[name] for name, value in _counters().items()}
-    numbers = {
-        WALL: end - begin,
-        CPU: used["descendants"],
-        "MB written (write_bytes)": used["write_bytes"],
-        "MB handed to write() (wchar)": used["wchar"],
-        "MB of memory, peak of summed PSS": peak.result() / 1e6,
-        "cores used by others meanwhile": (used["machine"] - used["descendants"] - used["own"]) / used["time"],
-        "CPU s of measuring, in no other row": used["own"],
-    }
-    return begin, end, numbers
+Side = Callable[[Path, Path, Setting], tuple[Used, dict[str, float], BaseSorting]]
+SETTINGS: dict[Size, tuple[tuple[Setting, Aim | None], ...]] = {
+    "small": ((Setting(minutes=0.1, channels=12, config=CHEAP), None),),
+    "usual": ((Setting(minutes=2, channels=32), at_most(1.05)),),
+    "full": ((Setting(minutes=2, channels=32, rounds=3), at_most(1.05)), (Setting(10, 32, 2), at_most(1.02))),
+}
 
 
-def _counters() -> Numbers:
-    """Kernel counters: the machine's, this process's, and those of the descendants that it waited for."""
-    written = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    machine = psutil.cpu_times()
-    return {
-        "time": time.time(),
-        "descendants": sum(os.times()[2:4]),
-        "own": time.process_time(),
-        # Not idle; what the hypervisor took is in it.
-        "machine": machine.user + machine.nice + machine.system + machine.irq + machine.softirq + machine.steal,
-        # With the descendants'; this process itself writes next to nothing.
-        **{name: int(written[name]) / 1e6 for name in ("write_bytes", "wchar")},
-    }
+def rows(size: Size) -> Iterator[Row]:
+    """Wall, CPU, memory, reading, writing and accuracy of both."""
+    for setting, aim in SETTINGS[size]:
+        yield from compare(setting, {"platform": run_platform, "script": run_plain}, aim)
 
 
-def _seconds(begin: float, end: float, steps: Mapping[str, tuple[float, float]]) -> Numbers:
-    """Where the wall time went: the steps follow each other, so that these add up to it."""
-    if missing := set(PIPELINE) - set(steps):
-        raise BenchmarkError(f"these steps did not end: {', '.join(sorted(missing))}")
-    first, last = steps[PIPELINE[0]][0], steps[PIPELINE[-1]][1]
-    inside = {f"s in {name}": steps[name][1] - steps[name][0] for name in PIPELINE}
-    return {
-        "s to start, until the first step": first - begin,
-        **inside,
-        "s between steps": last - first - sum(inside.values()),
-        "s to end, after the last step": end - last,
-        "overhead: s outside of the four steps": end - begin - sum(inside.values()),
-    }
+def compare(setting: Setting, sides: Mapping[str, Side], aim: Aim | None) -> Iterator[Row]:
+    """Let two sides sort the same recording in turn; the rows are the first one's figures by the other's."""
+    rounds = list(sort_in_turn(setting, sides))
+    one, other = sides
+    ratio_to = f"x the {other}"
+
+    def row(what: str, of: Callable[[Sorted], float], unit: str, aim: Aim | None = None) -> Row:
+        ratio = statistics.median(of(each[one]) / max(of(each[other]), 1e-9) for each in rounds)
+        parts = " and ".join(f"{of(each[one]):.1f} by {of(each[other]):.1f}" for each in rounds)
+        return Row(f"{setting}, {what}", ratio, ratio_to, aim, f"{one} by {other}, in {unit}: {parts}")
+
+    busy = " and ".join(f"{each[side].used.others_cores:.1f}" for each in rounds for side in sides)
+    wall = row("wall time", lambda each: each.used.wall_s, "s", aim)
+    yield Row(wall.name, wall.figure, wall.unit, wall.aim, f"{wall.note}; cores that others used: {busy}")
+    yield row("CPU time", lambda each: each.used.cpu_s, "s", aim)
+    yield row("memory, peak of all processes", lambda each: each.used.memory_mb, "MB (PSS)")
+    yield row("handed to read()", lambda each: each.used.read_mb, "MB")
+    yield row("handed to write()", lambda each: each.used.written_mb, "MB")
+    yield row("written to the disk", lambda each: each.used.to_disk_mb, "MB")
+    sorters = " and ".join(f"{each[side].steps.get('sorting', 0.0):.1f}" for each in rounds for side in sides)
+    others = statistics.median(_beside_the_sort(each[one]) - _beside_the_sort(each[other]) for each in rounds)
+    yield Row(f"{setting}, more time beside the sort", others, "s", None, f"s in the sort, of each: {sorters}")
+    found = {side: statistics.mean(each[side].accuracy for each in rounds) for side in sides}
+    note = ", ".join(f"{side} {accuracy:.4f}" for side, accuracy in found.items())
+    yield Row(f"{setting}, mean accuracy", found[one] - found[other], f"more than the {other}", None, note)
 
 
-def run_platform(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tuple[Numbers, BaseSorting]:
-    """Register the recording on an instance of its own, and run the job as the demo does."""
+def _beside_the_sort(found: Sorted) -> float:
+    return found.used.wall_s - found.steps.get("sorting", 0.0)
+
+
+def sort_in_turn(setting: Setting, sides: Mapping[str, Side]) -> Iterator[dict[str, Sorted]]:
+    """Make the recording, and let the sides sort it, in every round the other one first."""
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, str(setting.jobs))
+    with tempfile.TemporaryDirectory(prefix="sort_assets-end-to-end-") as work:
+        nwb = Path(work) / "recordings" / "ground_truth.nwb"
+        nwb.parent.mkdir()
+        units = setting.channels // 2
+        recording, truth = make_ground_truth(60 * setting.minutes, setting.channels, units, lazy=True)
+        write_nwb(recording, nwb)
+        order = list(sides)
+        for _ in range(setting.rounds):
+            found = {}
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                for side in order:
+                    (Path(folder) / side).mkdir()
+                    os.sync()  # What was written before is not to be paid for now.
+                    used, steps, sorting = sides[side](nwb, Path(folder) / side, setting)
+                    found[side] = Sorted(used, steps, mean_accuracy(truth, sorting))
+            yield found
+            order.reverse()
+
+
+def run_platform(nwb: Path, folder: Path, setting: Setting) -> tuple[Used, dict[str, float], BaseSorting]:
+    """Register the recording on an instance of its own, and materialize its assets as `dagster` does."""
     home, store = folder / "home", folder / "store"
     os.environ |= {DAGSTER_HOME_VARIABLE: str(home), STORE_VARIABLE: str(store), RECORDINGS_VARIABLE: str(nwb.parent)}
     os.environ[LEASES_VARIABLE] = str(folder / "leases")  # so that nobody else's sort is waited for
     with contextlib.chdir(CHECKOUT):  # where the instance's settings are found
         roots = prepare_home()
+    execution = {**setting.config.get("execution", {}), "n_jobs": setting.jobs}
+    config = {"resources": {"backend": {"config": {**setting.config, "execution": execution}}}}
+    (home / "run.yaml").write_text(json.dumps(config), encoding="utf-8")
     with open_instance() as instance:
-        start = time.time()
         (registered,) = register_recording(instance, nwb, roots)
-        registering_s = time.time() - start
-        backend = {"preset": PRESET, "execution": {"n_jobs": job_kwargs["n_jobs"]}}
-        (home / "run.yaml").write_text(json.dumps({"resources": {"backend": {"config": backend}}}), encoding="utf-8")
-        command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "sort_assets.definitions"]
-        command += ["-j", sort_recording.name, "-c", str(home / "run.yaml")]
-        command += ["--tags", json.dumps({"dagster/partition": registered.key})]
-        begin, end, numbers = measure(command, home / "job.log")
+        command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "sort_assets.definitions"]
+        command += ["--select", ",".join(COMPARED), "--partition", registered.key, "-c", str(home / "run.yaml")]
+        used = measure(command, folder / "platform.log")
         (run,) = instance.get_runs()
         stats = instance.get_run_step_stats(run.run_id)
-    steps = {each.step_key: (each.start_time, each.end_time) for each in stats if each.start_time and each.end_time}
-    numbers |= {"MB left on disk": _megabytes(home, store), "s to register, before all this": registering_s}
-    return numbers | _seconds(begin, end, steps), StoredSorting(roots, registered.key).load()
+    steps = {each.step_key: each.end_time - each.start_time for each in stats if each.start_time and each.end_time}
+    return used, _complete(steps), StoredSorting(roots, registered.key).load()
 
 
-def run_plain(nwb: Path, folder: Path, job_kwargs: Mapping[str, Any]) -> tuple[Numbers, BaseSorting]:
-    """Run the plain script with the configuration that the platform resolves."""
-    folder.mkdir()
-    settings = resolve_config(PRESET).config.model_dump_json()
-    command = [
-        sys.executable,
-        str(CHECKOUT / "benchmarks/plain_spikeinterface.py"),
-        str(nwb),
-        str(folder),
-        settings,
-        json.dumps(job_kwargs),
-    ]
-    begin, end, numbers = measure(command, folder / "script.log")
+def run_plain(nwb: Path, folder: Path, setting: Setting) -> tuple[Used, dict[str, float], BaseSorting]:
+    """Run the plain script with the configuration that the platform resolves, and SpikeInterface's usual chunks."""
+    chosen = {name: fields for name, fields in setting.config.items() if name != "preset"}
+    settings = resolve_config(setting.config["preset"], [ConfigLayer("the benchmark", chosen)]).config.model_dump_json()
+    job_kwargs = {"n_jobs": setting.jobs, "chunk_duration": "1s", "pool_engine": "process"}
+    command = [sys.executable, "-P", str(CHECKOUT / "benchmarks/plain_spikeinterface.py")]
+    used = measure([*command, str(nwb), str(folder), settings, json.dumps(job_kwargs)], folder / "script.log")
     steps = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
-    numbers["MB left on disk"] = _megabytes(folder)
-    return numbers | _seconds(begin, end, steps), load(folder / "sorting")
+    return used, _complete({name: end - begin for name, (begin, end) in steps.items()}), load(folder / "sorting")
 
 
-def _megabytes(*folders: Path) -> float:
-    files = (path for folder in folders for path in folder.rglob("*"))
-    return sum(path.stat().st_size for path in files if path.is_file() and not path.is_symlink()) / 1e6
+def _complete(steps: dict[str, float]) -> dict[str, float]:
+    if missing := set(COMPARED) - set(steps):
+        raise BenchmarkError(f"These steps did not end: {', '.join(sorted(missing))}.")
+    return steps
 
 
-def quality(truth: BaseSorting, units: BaseSorting) -> Numbers:
-    """Units found, and how well they match the true ones."""
-    comparison = compare_sorter_to_ground_truth(truth, units, exhaustive_gt=True)
-    accuracy = comparison.get_performance()["accuracy"].astype(float)
-    return {
-        f"units found, of {len(truth.unit_ids)}": len(units.unit_ids),
-        f"true units of accuracy >= {WELL_DETECTED}": int((accuracy >= WELL_DETECTED).sum()),
-        "mean accuracy": float(accuracy.mean()),
-    }
+def mean_accuracy(truth: BaseSorting, found: BaseSorting) -> float:
+    """How well the units match the true ones, from 0 to 1."""
+    comparison = compare_sorter_to_ground_truth(truth, found, exhaustive_gt=True)
+    return float(comparison.get_performance()["accuracy"].astype(float).mean())
 
 
-def agreement(one: BaseSorting, other: BaseSorting) -> float:
-    """Spikes that both have, in units that belong together, as a share of all spikes of either."""
-    comparison = compare_two_sorters(one, other)
-    pairs, counts = comparison.hungarian_match_12.items(), comparison.match_event_count
-    both = sum(counts.at[unit, match] for unit, match in pairs if match in other.unit_ids)
-    return float(both / (one.to_spike_vector().size + other.to_spike_vector().size - both))
-
-
-def main() -> None:
-    """Measure, print, and write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Compare on a recording of any size, and print where the time went."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2.0, help="length of the recording")
-    parser.add_argument("--channels", type=int, default=32, help="there is a unit for every second one")
+    parser.add_argument("--channels", type=int, default=32, help="there is a unit for every second one; at least 11")
+    parser.add_argument("--rounds", type=int, default=1, help="they begin in turn with either")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="threads and workers, for both")
-    parser.add_argument("--repeat", type=int, default=1, help="number of rounds; they begin in turn with either")
-    parser.add_argument("--first", choices=("platform", "plain"), default="platform", help="begins the first round")
-    parser.add_argument("--plain-chunk", default="1s", help="the script's chunks; 1s is SpikeInterface's default")
-    parser.add_argument("--plain-engine", choices=("process", "thread"), default="process", help="the script's workers")
-    parser.add_argument("--json", type=Path, help="file for all numbers")
-    given = parser.parse_args()
-    if given.channels < 11:
-        parser.error("--channels: detection of bad channels by coherence needs at least 11")
-    if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
-        raise BenchmarkError("this kernel does not let a process adopt its descendants")
-    os.environ |= dict.fromkeys(THREAD_VARIABLES, str(given.jobs))
-    console = Console(width=110, highlight=False)
-    setting = {"cores": os.cpu_count(), "python": sys.version.split()[0], **package_versions(), **vars(given)}
-    console.print(", ".join(f"{name} {value}" for name, value in setting.items()))
-    rounds: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="sort_assets-benchmark-") as work:
-        nwb = Path(work) / "recordings" / "ground_truth.nwb"
-        nwb.parent.mkdir()
-        recording, truth = make_ground_truth(60 * given.minutes, given.channels, given.channels // 2, lazy=True)
-        write_nwb(recording, nwb)
-        job_kwargs = {"n_jobs": given.jobs, "chunk_duration": given.plain_chunk, "pool_engine": given.plain_engine}
-        runs = {"platform": run_platform, "plain": run_plain}
-        order = sorted(runs, key=lambda side: side != given.first)
-        for index in range(given.repeat):
-            numbers, found = dict[str, Numbers](), dict[str, BaseSorting]()
-            with tempfile.TemporaryDirectory(dir=work) as folder:
-                for side in order:
-                    numbers[side], found[side] = runs[side](nwb, Path(folder) / side, job_kwargs)
-                    numbers[side] |= quality(truth, found[side])
-                same = agreement(found["platform"], found["plain"])
-            rounds.append({"first": order[0], "agreement": same, **numbers})
-            table = Table("", "platform", "plain", "ratio", title=f"round {index + 1}, {order[0]} first")
-            for name, value in numbers["platform"].items():
-                plain = numbers["plain"].get(name)
-                ratio = f"{value / plain:.3f}" if plain and plain > 0.01 else ""
-                table.add_row(name, f"{value:.3f}", "" if plain is None else f"{plain:.3f}", ratio)
-            console.print(table)
-            console.print(f"agreement of the two sortings, share of the spikes of either: {same:.4f}")
-            order.reverse()
-    for what in (WALL, CPU):
-        ratio = statistics.median(each["platform"][what] / each["plain"][what] for each in rounds)
-        console.print(f"platform / plain, median of {len(rounds)}, {what}: {ratio:.3f}")
-    if given.json:
-        report = json.dumps({"setting": setting, "rounds": rounds}, indent=1, default=str)
-        given.json.write_text(report, encoding="utf-8")
+    parser.add_argument("--cheap", action="store_true", help="Mountainsort 5 instead of Kilosort 4")
+    given = parser.parse_args(words)
+    setting = Setting(given.minutes, given.channels, given.rounds, CHEAP if given.cheap else KILOSORT, jobs=given.jobs)
+    begin = time.monotonic()
+    for found in sort_in_turn(setting, {"platform": run_platform, "script": run_plain}):
+        print(f"{'':24}" + "".join(f"{side:>12}" for side in found))
+        for what, of in (("wall s", "wall_s"), ("CPU s", "cpu_s"), ("memory MB", "memory_mb"), ("read MB", "read_mb")):
+            print(f"{what:24}" + "".join(f"{getattr(each.used, of):12.1f}" for each in found.values()))
+        for step in COMPARED:
+            print(f"s in {step:19}" + "".join(f"{each.steps[step]:12.1f}" for each in found.values()))
+        print(f"{'mean accuracy':24}" + "".join(f"{each.accuracy:12.4f}" for each in found.values()), flush=True)
+    print(f"{setting}, {time.monotonic() - begin:.0f} s in all")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (BenchmarkError, SortAssetsError, OSError) as error:
-        sys.exit(f"The benchmark failed: {error}")
+    main()

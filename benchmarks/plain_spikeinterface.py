@@ -1,6 +1,7 @@
-"""The same sort as somebody would write it by hand, with SpikeInterface alone: what `end_to_end.py` compares with.
+"""The same work as somebody would write it by hand, with SpikeInterface alone: what `end_to_end.py` compares with.
 
-Arguments: NWB file, folder for the results and the steps' times, parameters and job arguments (both JSON).
+Arguments: NWB file, folder for the results and the steps' times, parameters and job arguments (both JSON). Each step is
+named after the platform's asset that holds the same result.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from spikeinterface.curation import remove_excess_spikes
 from spikeinterface.extractors import read_nwb_recording
 from spikeinterface.sorters import run_sorter
 
+EXTENSIONS = (
+    "spike_amplitudes",
+    "spike_locations",
+    "unit_locations",
+    "correlograms",
+    "isi_histograms",
+    "template_similarity",
+)
 steps: dict[str, tuple[float, float]] = {}
 
 
@@ -32,7 +41,7 @@ def step(name: str) -> Iterator[None]:
 
 
 def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
-    """From the NWB file to waveforms, with the intermediate results in `folder`."""
+    """From the NWB file to curated units, with the intermediate results in `folder`."""
     preparing, sorter, waveform = settings["recording"], settings["sorter"], settings["waveform"]
 
     with step("preprocessed_recording"):
@@ -52,10 +61,12 @@ def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
         recording = counts.save(format="binary", folder=folder / "binary")
 
     with step("sorting"):
-        import torch
+        params = dict(sorter["params"])
+        if sorter["name"].startswith("kilosort"):
+            import torch
 
-        torch.set_num_threads(jobs)
-        params = {"torch_device": sorter["device"], **sorter["params"]}
+            torch.set_num_threads(jobs)
+            params["torch_device"] = sorter["device"]
         found = run_sorter(sorter["name"], recording, folder=folder / "sorter", **params)
         sorting = remove_excess_spikes(found, recording).save(folder=folder / "sorting")
 
@@ -68,6 +79,19 @@ def sort(nwb: Path, folder: Path, settings: dict[str, Any], jobs: int) -> None:
         analyzer.compute("waveforms", ms_before=waveform["ms_before"], ms_after=waveform["ms_after"])
         analyzer.compute("templates")
         analyzer.compute("noise_levels", random_slices_kwargs={"seed": seed})
+        analyzer.compute(list(EXTENSIONS))
+
+    with step("unit_metrics"):
+        analyzer.compute(["quality_metrics", "template_metrics"])
+
+    with step("curated_units"):
+        metrics = analyzer.get_extension("quality_metrics").get_data()
+        limits = settings["curation"]
+        kept = metrics["num_spikes"] >= (limits["min_spikes"] or 0)
+        kept &= metrics["firing_rate"] >= (limits["min_firing_rate_hz"] or 0)
+        kept &= metrics["snr"] >= (limits["min_snr"] or 0)
+        sorting.select_units(metrics.index[kept].to_numpy()).save(folder=folder / "curated")
+        metrics.to_csv(folder / "metrics.csv")
 
 
 if __name__ == "__main__":

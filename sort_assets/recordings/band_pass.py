@@ -360,11 +360,11 @@ def _readable(source: NDArray[Any], columns: NDArray[np.int64]) -> NDArray[Any]:
     """The columns side by side, of a type that the kernel reads, at least as many as it filters at a time."""
     first, last = int(columns[0]), int(columns[-1])
     if source.dtype not in _READ_AS_THEY_ARE:
-        source = source[:, columns].astype(np.float32)
+        source = np.take(source, columns, axis=1).astype(np.float32)
     elif np.array_equal(columns, np.arange(first, last + 1)):
         source = source[:, first : last + 1]
     else:
-        source = source[:, columns]
+        source = np.take(source, columns, axis=1)
     if source.shape[1] < _FEWEST_CHANNELS:
         wide = np.zeros((len(source), _FEWEST_CHANNELS), dtype=source.dtype)
         wide[:, : source.shape[1]] = source

@@ -22,6 +22,7 @@ import numpy as np
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
 from sort_assets.machine.threads import affordable_threads
 from sort_assets.recordings.dat_chunks import INT16_MAX, DatChunk, dat_chunks
+from sort_assets.recordings.inspection import MAD_OF_UNIT_NORMAL
 from sort_assets.recordings.probes import planar_probes
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ KEPT_ANNOTATIONS = ("boundaries", "clocks", "overlapping_samples", "removed_chan
 _STATED_ELSEWHERE = ("contact_vector", "location", "group", "gain_to_uV", "offset_to_uV")
 _OF_OTHER_COUNTS = ("noise_level_", "gain_to_physical_unit", "offset_to_physical_unit")
 """Prefixes of properties that SpikeInterface would reuse, although they are wrong for the counts of the `.dat`."""
+_NOISE_SAMPLES = 10_000
+"""Of each channel, from which its noise is estimated: within 1 %."""
 _SAMPLED_CHUNKS = 20
 _SAMPLED_CHUNK_S = 0.1
 
@@ -74,6 +77,8 @@ class DatDescription:
         Largest absolute value written, in microvolts.
     blake2b : str
         Hash of the file's bytes.
+    median_noise_uv : float or None
+        Median over channels of the noise, from every n-th sample of the whole file; None in files of earlier versions.
     """
 
     dtype: str
@@ -89,11 +94,21 @@ class DatDescription:
     is_filtered: bool
     peak_uv: float
     blake2b: str
+    median_noise_uv: float | None = None
 
     @property
     def num_bytes(self) -> int:
         """Size that the `.dat` must have."""
         return self.num_samples * len(self.channel_ids) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found in the samples while they were written."""
+
+    peak_uv: float
+    median_noise_uv: float
+    blake2b: str
 
 
 def description_path(dat_path: Path) -> Path:
@@ -146,18 +161,19 @@ def write_dat(
     """
     n_jobs = affordable_threads(n_jobs, recording, chunk_duration_s)
     gain = 1.0 if dtype == "float32" else gain_to_uv or choose_gain(recording)
-    peak_uv, digest = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
-    if dtype == "int16" and round(peak_uv / gain) > INT16_MAX:
-        needed = 1.01 * peak_uv / INT16_MAX
+    seen = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
+    if dtype == "int16" and round(seen.peak_uv / gain) > INT16_MAX:
+        needed = 1.01 * seen.peak_uv / INT16_MAX
         if gain_to_uv is not None:
             dat_path.unlink()
             raise RecordingError(
-                f"The recording reaches {peak_uv:.0f} microvolts, which int16 can't hold at {gain_to_uv} per count.",
+                f"The recording reaches {seen.peak_uv:.0f} microvolts, which int16 can't hold at {gain_to_uv} per "
+                "count.",
                 remedy=f"Set recording.dat_gain_to_uv to at least {needed:.4g}, or to null to have it chosen.",
             )
         gain = needed
-        peak_uv, digest = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
-    description = _describe(recording, dtype, gain, peak_uv, digest)
+        seen = _write_pass(recording, dat_path, np.dtype(dtype), gain, n_jobs, chunk_duration_s, progress)
+    description = _describe(recording, dtype, gain, seen)
     description_path(dat_path).write_text(json.dumps(asdict(description), indent=1), encoding="utf-8")
     return description
 
@@ -248,22 +264,32 @@ def _write_pass(
     n_jobs: int,
     chunk_duration_s: float,
     progress: Progress | None,
-) -> tuple[float, str]:
+) -> _Seen:
     chunks = dat_chunks(recording, dtype, gain, chunk_duration_s)
     num_samples = recording.get_num_samples()
     hasher = hashlib.blake2b(digest_size=32)
     peak_uv = 0.0
+    every = max(1, num_samples // _NOISE_SAMPLES)
+    for_noise = []
     with dat_path.open("wb") as file:
         for chunk in _in_order(chunks.read, chunks.starts, n_jobs):
             data = chunk.samples.data.cast("B") if chunk.samples.size else b""
             file.write(data)
             hasher.update(data)
             peak_uv = max(peak_uv, chunk.peak_uv)
+            for_noise.append(chunk.samples[(len(chunk.samples) - chunk.end) % every :: every].copy())
             if progress is not None:
                 progress(min(1.0, chunk.end / num_samples))
         file.flush()
         os.fsync(file.fileno())
-    return peak_uv, hasher.hexdigest()
+    return _Seen(peak_uv, _median_noise(np.concatenate(for_noise)) * gain if for_noise else 0.0, hasher.hexdigest())
+
+
+def _median_noise(samples: np.ndarray) -> float:
+    """Median over channels of the median absolute deviation, as the standard deviation of normal noise."""
+    channels = np.ascontiguousarray(samples.T, dtype=np.float32)
+    deviations = np.abs(channels - np.median(channels, axis=1, keepdims=True))
+    return float(np.median(np.median(deviations, axis=1)) / MAD_OF_UNIT_NORMAL)
 
 
 def _in_order(read: Callable[[int], DatChunk], starts: range, n_jobs: int) -> Iterator[DatChunk]:
@@ -285,7 +311,7 @@ def _in_order(read: Callable[[int], DatChunk], starts: range, n_jobs: int) -> It
                 future.cancel()
 
 
-def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float, digest: str) -> DatDescription:
+def _describe(recording: BaseRecording, dtype: str, gain: float, seen: _Seen) -> DatDescription:
     groups = recording.get_channel_groups()
     return DatDescription(
         dtype=dtype,
@@ -299,8 +325,9 @@ def _describe(recording: BaseRecording, dtype: str, gain: float, peak_uv: float,
         properties=_simple_properties(recording),
         annotations={key: value for key in KEPT_ANNOTATIONS if (value := recording.get_annotation(key)) is not None},
         is_filtered=bool(recording.is_filtered()),
-        peak_uv=peak_uv,
-        blake2b=digest,
+        peak_uv=seen.peak_uv,
+        blake2b=seen.blake2b,
+        median_noise_uv=seen.median_noise_uv,
     )
 
 

@@ -25,7 +25,8 @@ amplifier (measured at 0.1 V); recordings in volts that are taken for microvolts
 _NOTHING_RECORDED = "Compare it with the original, and copy it again if that holds more. If not, nothing was recorded."
 _CHUNKS = 20
 _CHUNK_S = 0.1
-_MAD_OF_UNIT_NORMAL = 0.6745
+MAD_OF_UNIT_NORMAL = 0.6745
+"""Median absolute deviation of normal noise with a standard deviation of 1."""
 _PILE_UP = 2
 
 
@@ -113,7 +114,7 @@ def sample_channels(recording: BaseRecording, *, seed: int = 0) -> SampledChanne
     return SampledChannels(
         channel_ids=recording.channel_ids,
         num_samples=samples.shape[1],
-        noise_uv=deviation * np.abs(gains) / _MAD_OF_UNIT_NORMAL,
+        noise_uv=deviation * np.abs(gains) / MAD_OF_UNIT_NORMAL,
         peak_uv=np.abs(ends_uv).max(axis=0),
         changes=spread * np.abs(gains) >= SMALLEST_CHANGE_UV,
         at_extreme=np.maximum(

@@ -199,6 +199,17 @@ def test_progress_is_reported_up_to_the_end(tmp_path: Path) -> None:
     assert seen == [0.25, 0.5, 0.75, 1.0]
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_the_noise_of_a_file_is_found_while_it_is_written(dtype: str, tmp_path: Path) -> None:
+    traces_uv = _noise(3.0, 5) * np.array([0.5, 1.0, 1.0, 2.0, 3.0])
+    traces_uv[::1000] = 3000.0  # artefacts are no noise
+
+    parts = write_dat(_recording(traces_uv), tmp_path / "traces.dat", dtype=dtype, chunk_duration_s=0.07)
+
+    whole = write_dat(_recording(traces_uv), tmp_path / "traces.dat", dtype=dtype)
+    assert parts.median_noise_uv == whole.median_noise_uv == pytest.approx(20, rel=0.05)
+
+
 MEMORY = """
 import resource, sys
 from pathlib import Path

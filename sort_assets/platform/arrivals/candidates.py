@@ -5,13 +5,11 @@ The walk has a fixed order, so that a scan that ran out of time can continue whe
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, overload
+from typing import Literal, NamedTuple, Protocol, overload
 
 from sort_assets.config.rules import RULES_FILE, SIDECAR_SUFFIX
 from sort_assets.errors import (
@@ -19,9 +17,8 @@ from sort_assets.errors import (
     RulesError,
     SortAssetsError,
     StorageError,
-    UnreadableRecordingError,
 )
-from sort_assets.recordings.fingerprint import is_clutter
+from sort_assets.platform.arrivals.stamps import MAX_DEPTH, PARTIAL, file_stamp, folder_stamp, list_folder, too_deep
 from sort_assets.recordings.formats.chosen_reader import takes_folder
 from sort_assets.recordings.formats.intan_parts import are_parts
 from sort_assets.recordings.formats.plain_binary import may_be_plain_binary
@@ -31,21 +28,6 @@ from sort_assets.recordings.formats.table import may_be_file, may_be_folder
 Position = tuple[str, ...]
 """The parts of a path relative to the root; compared part by part, they are in the order of the walk."""
 
-_PARTIAL = re.compile(
-    r"\.(part|partial|filepart|tmp|temp|crdownload|download|incomplete|swp|!sync|!ut|aspera-ckpt)$|~$|^~",
-    re.IGNORECASE,
-)
-"""Names that copying and downloading programs give to incomplete files. Those that begin with a dot (rsync) are skipped
-with all other hidden files."""
-
-_RSYNC = re.compile(r"^\..+\.(?![a-z]{6}$)(?![0-9]{6}$)[A-Za-z0-9]{6}$")
-"""The name that rsync gives to an incomplete file: a dot, the name, a dot and six random letters or digits. Six
-lower-case letters are taken for a suffix (`.rig.config`) and six digits for a date; rsync makes such names by chance in
-0.5 % and 0.002 % of cases."""
-
-_MAX_DEPTH = 64
-"""The deepest nesting of folders that is searched: each level takes frames of Python's stack, which has a thousand."""
-
 _CHECKPOINT_EVERY = 1000
 """Number of entries of a folder after which the walk yields a checkpoint."""
 
@@ -53,9 +35,8 @@ _END = "\U0010ffff" * 64
 """Sorts after every name: no name has its 256 bytes (NAME_MAX is 255)."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A file or folder that may be a recording.
+class Candidate(NamedTuple):
+    """A file or folder that may be a recording; a tuple, since a scan makes tens of thousands.
 
     Attributes
     ----------
@@ -71,6 +52,8 @@ class Candidate:
         The sidecar that describes it, its own or that of the nearest folder above it.
     sidecar_stamp : str
         Changes when the sidecar does.
+    is_folder : bool
+        Whether it is a folder.
     """
 
     position: Position
@@ -79,6 +62,7 @@ class Candidate:
     complete: bool
     sidecar: Path | None
     sidecar_stamp: str
+    is_folder: bool
 
     @property
     def path(self) -> Path:
@@ -149,18 +133,33 @@ class _Sidecar:
 
 @overload
 def find_candidates(
-    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: Literal[False] = False
+    root: Path,
+    rules: WalkRules,
+    *,
+    after: Position = (),
+    leave_out: Callable[[Candidate], bool] | None = None,
+    with_checkpoints: Literal[False] = False,
 ) -> Iterator[Candidate | Refusal]: ...
 
 
 @overload
 def find_candidates(
-    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: Literal[True]
+    root: Path,
+    rules: WalkRules,
+    *,
+    after: Position = (),
+    leave_out: Callable[[Candidate], bool] | None = None,
+    with_checkpoints: Literal[True],
 ) -> Iterator[Candidate | Refusal | Checkpoint]: ...
 
 
 def find_candidates(
-    root: Path, rules: WalkRules, *, after: Position = (), with_checkpoints: bool = False
+    root: Path,
+    rules: WalkRules,
+    *,
+    after: Position = (),
+    leave_out: Callable[[Candidate], bool] | None = None,
+    with_checkpoints: bool = False,
 ) -> Iterator[Candidate | Refusal | Checkpoint]:
     """Everything below a folder that may be a recording, in a fixed order.
 
@@ -177,6 +176,8 @@ def find_candidates(
     after : tuple of str
         The position at which an earlier walk stopped; what comes before, and that itself, is left out. When it is
         inside a folder that is refused now, the refusal comes all the same, since it hides what comes after.
+    leave_out : callable or None
+        ``leave_out(candidate) -> bool``: whether not to yield a candidate.
     with_checkpoints : bool
         Whether to yield also how far the walk has come: at the end of each folder that is no recording, after each
         refusal, and at least every 1000 entries of a folder. A caller that stops only at checkpoints and candidates
@@ -188,30 +189,15 @@ def find_candidates(
         When the root itself can't be listed.
     """
     try:
-        entries = _list(root)
+        entries = list_folder(root)
     except OSError as error:
         raise StorageError(
             f"The recordings root '{root}' can't be listed: {error.strerror}.",
             remedy="Check SORT_ASSETS_RECORDINGS, and that the disk or share is mounted and readable.",
         ) from error
-    for found in _Walk(root.resolve(), rules, after).through((), entries, _Sidecar()):
+    for found in _Walk(root.resolve(), rules, after, leave_out).through((), entries, _Sidecar()):
         if with_checkpoints or not isinstance(found, Checkpoint):
             yield found
-
-
-def stamp_of(path: Path) -> str:
-    """Sizes and times of a file, or of all files in a folder.
-
-    The times of modification and of status change both count, so that neither a copy that keeps the original's times
-    nor a file that replaces another goes unnoticed.
-
-    Raises
-    ------
-    OSError
-    UnreadableRecordingError
-        When the folder has more than 64 levels.
-    """
-    return _folder_stamp(path)[0] if path.is_dir() else _stamp(path.stat())
 
 
 @dataclass(frozen=True)
@@ -219,51 +205,59 @@ class _Walk:
     root: Path
     rules: WalkRules
     after: Position
+    leave_out: Callable[[Candidate], bool] | None
 
     def through(
         self, folder: Position, entries: list[os.DirEntry[str]], inherited: _Sidecar
     ) -> Iterator[Candidate | Refusal | Checkpoint]:
         sidecars = {entry.name: entry for entry in entries if entry.name.endswith(SIDECAR_SUFFIX)}
         names = {entry.name for entry in entries}
+        after, leave_out = self.after, self.leave_out
         for number, entry in enumerate(entries, start=1):
-            position = (*folder, entry.name)
-            if (*position, _END) <= self.after:
+            name = entry.name
+            position = (*folder, name)
+            if after and (*position, _END) <= after:
                 continue
-            if not (entry.name.startswith(".") or entry.name in sidecars or entry.name == RULES_FILE):
-                own = sidecars.get(f"{entry.name}{SIDECAR_SUFFIX}")
-                yield from self._entry(position, entry, names, own, inherited)
+            if not (name.startswith(".") or name in sidecars or name == RULES_FILE):
+                own = sidecars.get(f"{name}{SIDECAR_SUFFIX}") if sidecars else None
+                found = self._examine(position, entry, names, own, inherited)
+                if isinstance(found, Candidate):
+                    if leave_out is None or not leave_out(found):
+                        yield found
+                elif isinstance(found, Refusal):
+                    if position != after:
+                        yield found
+                    yield Checkpoint((*position, _END))
+                elif found is not None:
+                    yield from self.through(position, *found)
+                    yield Checkpoint((*position, _END))
             if number % _CHECKPOINT_EVERY == 0:
                 yield Checkpoint((*position, _END))
 
-    def _entry(
+    def _examine(
         self,
         position: Position,
         entry: os.DirEntry[str],
         beside: Set[str],
         own: os.DirEntry[str] | None,
         inherited: _Sidecar,
-    ) -> Iterator[Candidate | Refusal | Checkpoint]:
-        """One file, folder or link."""
-        found: Candidate | tuple[list[os.DirEntry[str]], _Sidecar] | None = None
+    ) -> Candidate | Refusal | tuple[list[os.DirEntry[str]], _Sidecar] | None:
+        """What a file, folder or link is; of a folder that is to be searched, its entries and their sidecar."""
         try:
             if entry.is_symlink():
                 _refuse_link_outside(self.root, entry)
             elif entry.is_dir(follow_symlinks=False):
-                if not _PARTIAL.search(entry.name):
-                    found = self._folder(position, entry, own, inherited)
+                if not PARTIAL.search(entry.name):
+                    return self._folder(position, entry, own, inherited)
             elif position > self.after:
-                found = self._file(position, entry, beside, own, inherited)
+                return self._file(position, entry, beside, own, inherited)
         except SortAssetsError as error:
-            yield from self._refuse(position, error)
+            return Refusal(position, error)
         except FileNotFoundError:
-            return  # removed during the walk
+            return None  # removed during the walk
         except (OSError, ValueError) as error:
-            yield from self._refuse(position, not_allowed(Path(entry.path), _with_reason(error)))
-        if isinstance(found, Candidate):
-            yield found
-        elif found is not None:
-            yield from self.through(position, *found)
-            yield Checkpoint((*position, _END))
+            return Refusal(position, not_allowed(Path(entry.path), _with_reason(error)))
+        return None
 
     def _folder(
         self, position: Position, entry: os.DirEntry[str], own: os.DirEntry[str] | None, inherited: _Sidecar
@@ -273,9 +267,9 @@ class _Walk:
         sidecar = _sidecar(own) if own else inherited
         if self.rules.ignores_folder(relative, sidecar.path):
             return None
-        if len(position) > _MAX_DEPTH:
-            raise _too_deep(path)
-        entries = _list(path)
+        if len(position) > MAX_DEPTH:
+            raise too_deep(path)
+        entries = list_folder(path)
         names = {inner.name for inner in entries}
         reader = self._reader_of(relative, sidecar.path, is_own=own is not None)
         whole = may_be_folder(entry.name, names) or takes_folder(reader)
@@ -283,8 +277,8 @@ class _Walk:
             return entries, sidecar
         if position <= self.after:
             return None
-        stamp, complete = _folder_stamp(path)
-        return Candidate(position, entry.path, stamp, complete, sidecar.path, sidecar.stamp)
+        stamp, complete = folder_stamp(path)
+        return Candidate(position, entry.path, stamp, complete, sidecar.path, sidecar.stamp, True)
 
     def _file(
         self,
@@ -299,14 +293,14 @@ class _Walk:
         if not known:
             reader = self._reader_of("/".join(position), sidecar.path, is_own=own is not None)
             known = bool(reader) and not takes_folder(reader)
-        if not (known or may_be_plain_binary(entry.name)) or _PARTIAL.search(entry.name):
+        if not (known or may_be_plain_binary(entry.name)) or PARTIAL.search(entry.name):
             return None
         if not known and not self.rules.describes_binary("/".join(position), sidecar.path):
             return None
         if not entry.is_file(follow_symlinks=False):
             return None  # a pipe or a device, which would hold whoever opens it
-        stamp = _stamp(entry.stat(follow_symlinks=False))
-        return Candidate(position, entry.path, stamp, True, sidecar.path, sidecar.stamp)
+        stamp = file_stamp(entry.stat(follow_symlinks=False))
+        return Candidate(position, entry.path, stamp, True, sidecar.path, sidecar.stamp, False)
 
     def _reader_of(self, relative: str, sidecar: Path | None, *, is_own: bool) -> str:
         try:
@@ -316,66 +310,16 @@ class _Walk:
                 raise
             return ""  # the mistakes of a folder's sidecar are told of the recordings in it, not of every file
 
-    def _refuse(self, position: Position, problem: SortAssetsError) -> Iterator[Refusal | Checkpoint]:
-        if position != self.after:
-            yield Refusal(position, problem)
-        yield Checkpoint((*position, _END))
-
-
-def _list(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
-
 
 def _sidecar(entry: os.DirEntry[str]) -> _Sidecar:
     try:
-        return _Sidecar(Path(entry.path), f"{entry.path}:{_stamp(entry.stat())}")
+        return _Sidecar(Path(entry.path), f"{entry.path}:{file_stamp(entry.stat())}")
     except (OSError, ValueError) as error:
         raise RulesError(
             f"'{entry.path}' can't be read: {_with_reason(error).strerror}.",
             remedy="If it is a link, let it lead to a file that the user who runs sort_assets may read, or remove it.",
             path=entry.path,
         ) from error
-
-
-def _stamp(stat: os.stat_result) -> str:
-    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
-
-
-def _folder_stamp(folder: Path) -> tuple[str, bool]:
-    """The stamp of a folder, and whether nothing in it has the name of a partial copy."""
-    digest = hashlib.blake2b(digest_size=16)
-    complete = True
-    for line, name in _stamped_files(_list(folder), (folder.name,)):
-        complete = complete and not _PARTIAL.search(name) and not _RSYNC.search(name)
-        digest.update(line)
-    return digest.hexdigest(), complete
-
-
-def _stamped_files(entries: list[os.DirEntry[str]], folder: Position) -> Iterator[tuple[bytes, str]]:
-    for entry in entries:
-        if is_clutter(entry.name):
-            continue
-        inside = (*folder, entry.name)
-        try:
-            if not entry.is_dir(follow_symlinks=False):
-                stamp = _stamp(entry.stat(follow_symlinks=False))
-                yield os.fsencode(f"{'/'.join(inside[1:])}\0{stamp}\n"), entry.name
-                continue
-            if len(folder) > _MAX_DEPTH:
-                raise _too_deep(Path(entry.path))
-            inner = _list(Path(entry.path))
-        except FileNotFoundError:
-            continue  # removed during the walk
-        yield from _stamped_files(inner, inside)
-
-
-def _too_deep(path: Path) -> UnreadableRecordingError:
-    return UnreadableRecordingError(
-        f"'{path}' is not searched: more than {_MAX_DEPTH} folders are nested.",
-        remedy="Move what is in it further up, or ignore it with a rule.",
-        path=str(path),
-    )
 
 
 def _with_reason(error: OSError | ValueError) -> OSError:

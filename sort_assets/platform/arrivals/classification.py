@@ -16,6 +16,7 @@ from sort_assets.errors import SortAssetsError, StalledIoError, StorageError
 from sort_assets.platform.arrivals.actions import Ignore, Keep, Read, Refuse, Update, Wait
 from sort_assets.platform.arrivals.candidates import Candidate
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
+from sort_assets.platform.arrivals.catalog_rows import CatalogEntries
 from sort_assets.platform.arrivals.observations import settings_hash
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.probe_files import STREAM_FIELD, find_probe_file
@@ -71,11 +72,49 @@ def classify_candidate(
     return Wait(seen, candidate, settings, complete_at if waits_for_quiet else None)
 
 
+class SettledRecordings:
+    """Finds out at a glance that there is nothing to do about a recording; what it does not cover is classified.
+
+    Parameters
+    ----------
+    rules : RecordingRules
+    entries : CatalogEntries
+
+    Attributes
+    ----------
+    paths : set of str
+        Those of the candidates that it has covered.
+    """
+
+    def __init__(self, rules: RecordingRules, entries: CatalogEntries) -> None:
+        self._rules, self._entries = rules, entries
+        self._same_sources: dict[tuple[str, str], bool] = {}
+        self.paths: set[str] = set()
+
+    def cover(self, candidate: Candidate) -> bool:
+        """Whether `classify_candidate` would keep a candidate that is no missing one."""
+        path = candidate.relative
+        settings = self._entries.settings_if_settled(path, candidate.stamp, is_folder=candidate.is_folder)
+        if settings is None:
+            return False
+        sources = settings, candidate.sidecar_stamp
+        same = self._same_sources.get(sources)
+        if same is None:
+            same = self._same_sources[sources] = _same_sources(settings, self._rules, candidate)
+        if same:
+            self.paths.add(path)
+        return same
+
+
 def _is_up_to_date(candidate: Candidate, entry: CatalogEntry, rules: RecordingRules, now: float) -> bool:
     """Whether neither the files nor what is declared about them has changed, decided without resolving any rules."""
     if entry.state is State.FORGOTTEN:
         return True
-    if entry.stamp != candidate.stamp or entry.missing_since is not None or not _same_sources(entry, rules, candidate):
+    if (
+        entry.stamp != candidate.stamp
+        or entry.missing_since is not None
+        or not _same_sources(entry.settings, rules, candidate)
+    ):
         return False
     if entry.state is State.IGNORED:
         return True
@@ -137,8 +176,8 @@ def _probe_files(candidate: Candidate, settings: RecordingSettings) -> list[Path
     return sorted({folder / found for folder in folders for found in glob.iglob(pattern, root_dir=folder)})  # noqa: PTH207
 
 
-def _same_sources(entry: CatalogEntry, rules: RecordingRules, candidate: Candidate) -> bool:
-    source, _, declared = entry.settings.partition(" ")
+def _same_sources(settings: str, rules: RecordingRules, candidate: Candidate) -> bool:
+    source, _, declared = settings.partition(" ")
     if source != _source(rules, candidate):
         return False
     probe = declared.partition(" ")[2]

@@ -42,15 +42,15 @@ from sort_assets.platform.arrivals.candidates import (
     Position,
     Refusal,
     find_candidates,
-    stamp_of,
 )
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
-from sort_assets.platform.arrivals.classification import classify_candidate
+from sort_assets.platform.arrivals.classification import SettledRecordings, classify_candidate
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.linked_files import linked_files, without_linked_streams
 from sort_assets.platform.arrivals.observations import observe_streams
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.same_run import SameRun, SameRuns
+from sort_assets.platform.arrivals.stamps import stamp_of
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.recordings.formats.reading import not_allowed
 from sort_assets.recordings.formats.spikeglx_runs import run_folder
@@ -66,6 +66,7 @@ def plan(
     *,
     after: Position = (),
     deadline: float = float("inf"),
+    settled: SettledRecordings | None = None,
     clock: Callable[[], float] = time.time,
     on_progress: Callable[[str], object] = str,
 ) -> Iterator[Action]:
@@ -85,6 +86,8 @@ def plan(
         The position at which an earlier walk stopped.
     deadline : float
         When to stop the walk, on the clock of `time.monotonic`.
+    settled : SettledRecordings or None
+        Leaves out what it covers; None yields an action also for each recording about which there is nothing to do.
     clock : callable
         The time of day in seconds since 1970.
     on_progress : callable
@@ -100,28 +103,34 @@ def plan(
     seen: set[str] = set()
     refused: list[str] = []
     stopped_at: Position | None = None
+    next_progress = _PROGRESS_EVERY
     folder_rules = FolderRules(rules, entries)
     same_runs = SameRuns(root, entries)
-    for found in find_candidates(root, folder_rules, after=after, with_checkpoints=True):
+    leave_out, left_out = (None, set[str]()) if settled is None else (settled.cover, settled.paths)
+    for found in find_candidates(root, folder_rules, after=after, leave_out=leave_out, with_checkpoints=True):
         yield from folder_rules.take_ignored()
+        if (checked := len(seen) + len(left_out)) >= next_progress:
+            next_progress = checked + _PROGRESS_EVERY
+            on_progress(f"{checked} candidates checked, at {found.relative}")
         if not isinstance(found, Checkpoint):
             path = found.relative
             seen.add(path)
             entry = entries.get(path)
-            if len(seen) % _PROGRESS_EVERY == 0:
-                on_progress(f"{len(seen)} candidates checked, at {path}")
             if isinstance(found, Refusal):
                 refused.append(path)
                 yield _refuse(found, entry, clock())
                 continue  # the walk may only stop at a candidate or checkpoint
             if entry is not None and entry.missing_since is not None:
                 yield Reappear(path)
-            yield _plan_candidate(found, _again_if_alone(entry, same_runs), rules, clock())
+            if found.is_folder:
+                entry = _again_if_alone(entry, same_runs)
+            yield _plan_candidate(found, entry, rules, clock())
         if time.monotonic() > deadline:
             stopped_at = found.position
             break
     yield from folder_rules.take_ignored()
-    not_found = [entry for path, entry in entries.items() if path not in seen and _is_between(after, path, stopped_at)]
+    seen |= left_out
+    not_found = [entries[path] for path in entries if path not in seen and _is_between(after, path, stopped_at)]
     yield from _plan_not_found(root, not_found, refused, entries, clock)
     yield EndWalk(stopped_at)
 

@@ -14,13 +14,21 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sort_assets.config.settings import read_environment
 from sort_assets.errors import SortAssetsError, StorageError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
+from sort_assets.platform.arrivals.catalog_rows import (
+    ENTRY_COLUMNS,
+    PARTITION_COLUMNS,
+    CatalogEntries,
+    marks,
+    partition_of,
+    read_entries,
+    row_of_entry,
+    row_of_partition,
+)
 from sort_assets.platform.store.files import sync
 from sort_assets.platform.store.locks import exclusive_lock
 
@@ -33,8 +41,6 @@ _MOVE_LOCK = "recordings.move.lock"
 _LAYOUT = 2
 _WALK_POSITION = "walked_to"
 _BUSY_TIMEOUT_S = 20.0
-_CLOCK = "@clock"
-"""Beside the versions of assets, where catalogues of earlier versions have nothing: no asset is called so."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS recordings (
     path BLOB PRIMARY KEY,  -- relative to the recordings root, as the file system's bytes
@@ -104,17 +110,16 @@ class RecordingCatalog:
         with exclusive_lock(self.file.with_name(name), wait=wait, make_folder=True):
             yield
 
-    def all(self) -> dict[str, CatalogEntry]:
+    def all(self) -> CatalogEntries:
         """All entries, by path."""
         with self._open() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM recordings")
-            return {entry.path: entry for entry in _with_streams(connection, rows)}
+            return read_entries(connection, connection.execute(f"SELECT {ENTRY_COLUMNS} FROM recordings"))
 
     def get(self, path: str) -> CatalogEntry | None:
         """The entry of a path."""
         with self._open() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM recordings WHERE path = ?", [os.fsencode(path)])
-            return next(iter(_with_streams(connection, rows)), None)
+            rows = connection.execute(f"SELECT {ENTRY_COLUMNS} FROM recordings WHERE path = ?", [os.fsencode(path)])
+            return read_entries(connection, rows).get(path)
 
     def counts(self) -> dict[State, int]:
         """The number of entries by state."""
@@ -126,11 +131,12 @@ class RecordingCatalog:
         """Entries with a problem, of a stream perhaps, and missing ones, by path; without those a person forgot."""
         with self._open() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM recordings WHERE state <> ? AND (problem IS NOT NULL OR vanished IS NOT NULL"
-                " OR path IN (SELECT path FROM stream_problems)) ORDER BY path LIMIT ?",
+                f"SELECT {ENTRY_COLUMNS} FROM recordings WHERE state <> ?"
+                " AND (problem IS NOT NULL OR vanished IS NOT NULL OR path IN (SELECT path FROM stream_problems))"
+                " ORDER BY path LIMIT ?",
                 [State.FORGOTTEN.value, -1 if limit is None else limit],
             )
-            return _with_streams(connection, rows)
+            return [*read_entries(connection, rows).values()]
 
     def num_stream_problems(self) -> int:
         """The number of streams that can't be registered, though others of their recordings are."""
@@ -142,10 +148,10 @@ class RecordingCatalog:
         """Entries of what may be a recording and is no partition, by path; files known to be none are left out."""
         with self._open() as connection:
             rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM recordings WHERE state NOT IN (?, ?) ORDER BY path",
+                f"SELECT {ENTRY_COLUMNS} FROM recordings WHERE state NOT IN (?, ?) ORDER BY path",
                 [State.REGISTERED.value, State.FOREIGN.value],
             )
-            return _with_streams(connection, rows)
+            return [*read_entries(connection, rows).values()]
 
     def missing_with_fingerprint(self, fingerprint: str) -> list[str]:
         """Paths of the missing recordings that had this content, in order."""
@@ -183,7 +189,7 @@ class RecordingCatalog:
         """Write entries, in place of those of the same paths."""
         with self._open() as connection:
             connection.executemany(
-                f"REPLACE INTO recordings ({_COLUMNS}) VALUES ({_marks(_COLUMNS)})", map(_row, entries)
+                f"REPLACE INTO recordings ({ENTRY_COLUMNS}) VALUES ({marks(ENTRY_COLUMNS)})", map(row_of_entry, entries)
             )
             connection.executemany(
                 "DELETE FROM stream_problems WHERE path = ?", [[os.fsencode(entry.path)] for entry in entries]
@@ -209,18 +215,17 @@ class RecordingCatalog:
         """The partitions of some recordings, or of all."""
         with self._open() as connection:
             if paths is None:
-                return [*map(_partition, connection.execute(f"SELECT {_PARTITION_COLUMNS} FROM partitions"))]
-            select = f"SELECT {_PARTITION_COLUMNS} FROM partitions WHERE path = ? ORDER BY key"
-            return [
-                _partition(row) for path in paths for row in connection.execute(select, [os.fsencode(path)]).fetchall()
-            ]
+                return [*map(partition_of, connection.execute(f"SELECT {PARTITION_COLUMNS} FROM partitions"))]
+            select = f"SELECT {PARTITION_COLUMNS} FROM partitions WHERE path = ? ORDER BY key"
+            encoded = map(os.fsencode, paths)
+            return [partition_of(row) for path in encoded for row in connection.execute(select, [path]).fetchall()]
 
     def put_partitions(self, *partitions: CatalogPartition) -> None:
         """Write partitions, in place of those of the same keys."""
         with self._open() as connection:
             connection.executemany(
-                f"REPLACE INTO partitions ({_PARTITION_COLUMNS}) VALUES ({_marks(_PARTITION_COLUMNS)})",
-                map(_partition_row, partitions),
+                f"REPLACE INTO partitions ({PARTITION_COLUMNS}) VALUES ({marks(PARTITION_COLUMNS)})",
+                map(row_of_partition, partitions),
             )
 
     def remove_partitions(self, *keys: str) -> None:
@@ -232,12 +237,12 @@ class RecordingCatalog:
         """Partitions that wait for a run that was not requested yet, in the order in which they were registered."""
         with self._open() as connection:
             rows = connection.execute(
-                f"SELECT {_PARTITION_COLUMNS} FROM partitions JOIN recordings USING (path)"
+                f"SELECT {PARTITION_COLUMNS} FROM partitions JOIN recordings USING (path)"
                 " WHERE run_key IS NOT NULL AND requested IS NULL AND state = ? AND vanished IS NULL"
                 " ORDER BY recordings.checked, key LIMIT ?",
                 [State.REGISTERED.value, limit],
             )
-            return [*map(_partition, rows)]
+            return [*map(partition_of, rows)]
 
     def num_pending_runs(self) -> int:
         """The number of partitions that wait for a run that was not requested yet."""
@@ -363,67 +368,6 @@ class RecordingCatalog:
                 remedy="Check that its disk is mounted, writable and not full. If the file is damaged, remove "
                 "it: recordings are then read once more, and what was forgotten has to be forgotten again.",
             ) from error
-
-
-_COLUMNS = "path, state, stamp, since, settled, checked, settings, fingerprint, problem, changed, vanished"
-_PARTITION_COLUMNS = "key, path, versions, run_key, run_assets, requested, forgotten"
-
-
-def _marks(columns: str) -> str:
-    return ", ".join("?" for _ in columns.split(","))
-
-
-def _with_streams(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> list[CatalogEntry]:
-    """The entries of rows, with the problems of their streams."""
-    entries = [*map(_entry, rows)]
-    problems: dict[str, dict[str, SortAssetsError]] = {}
-    for path, stream, problem in connection.execute("SELECT path, stream, problem FROM stream_problems"):
-        problems.setdefault(os.fsdecode(path), {})[stream] = SortAssetsError.from_dict(json.loads(problem))
-    return [
-        replace(entry, stream_problems=problems[entry.path]) if entry.path in problems else entry for entry in entries
-    ]
-
-
-def _entry(row: tuple[Any, ...]) -> CatalogEntry:
-    path, state, stamp, since, read_stamp, checked_at, settings, fingerprint, problem, changed_at, missing_since = row
-    return CatalogEntry(
-        path=os.fsdecode(path),
-        state=State(state),
-        stamp=stamp,
-        since=since,
-        read_stamp=read_stamp,
-        checked_at=checked_at,
-        settings=settings,
-        fingerprint=fingerprint,
-        problem=None if problem is None else SortAssetsError.from_dict(json.loads(problem)),
-        changed_at=changed_at,
-        missing_since=missing_since,
-    )
-
-
-def _row(entry: CatalogEntry) -> tuple[Any, ...]:
-    problem = None if entry.problem is None else json.dumps(entry.problem.to_dict())
-    return (
-        *(os.fsencode(entry.path), entry.state.value, entry.stamp, entry.since, entry.read_stamp, entry.checked_at),
-        *(entry.settings, entry.fingerprint, problem, entry.changed_at, entry.missing_since),
-    )
-
-
-def _partition(row: tuple[Any, ...]) -> CatalogPartition:
-    key, path, versions, run_key, run_assets, requested, forgotten = row
-    assets = None if run_assets is None else tuple(json.loads(run_assets))
-    observed = json.loads(versions)
-    clock = observed.pop(_CLOCK, None)
-    return CatalogPartition(key, os.fsdecode(path), observed, run_key, assets, requested, bool(forgotten), clock)
-
-
-def _partition_row(partition: CatalogPartition) -> tuple[Any, ...]:
-    assets = None if partition.run_assets is None else json.dumps(partition.run_assets)
-    observed = {**partition.versions, **({} if partition.clock is None else {_CLOCK: partition.clock})}
-    return (
-        *(partition.key, os.fsencode(partition.path), json.dumps(observed, sort_keys=True)),
-        *(partition.run_key, assets, partition.requested, partition.forgotten),
-    )
 
 
 def _note(connection: sqlite3.Connection, name: str) -> str | None:

@@ -13,11 +13,11 @@ from sort_assets.config.rules import find_sidecar
 from sort_assets.config.settings import Roots
 from sort_assets.errors import MissingRecordingError, OutsideRecordingsRootError, RecordingError, SortAssetsError
 from sort_assets.platform.arrivals.actions import Register
-from sort_assets.platform.arrivals.candidates import stamp_of
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.linked_files import linked_files, without_linked_streams
 from sort_assets.platform.arrivals.observations import RAW, ObservedStream, observe_streams, report, report_missing
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
+from sort_assets.platform.arrivals.stamps import stamp_of
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.pipeline.recording_rules import RecordingRules

@@ -6,6 +6,7 @@ registered already, it stays, and a person decides.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, State
@@ -84,12 +85,16 @@ class SameRuns:
     """
 
     def __init__(self, root: Path, entries: Mapping[str, CatalogEntry]) -> None:
-        self._root = root
-        self._by_name: dict[str, list[CatalogEntry]] = {}
-        for entry in entries.values():
+        self._root, self._entries = root, entries
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, list[CatalogEntry]]:
+        found: dict[str, list[CatalogEntry]] = {}
+        for entry in self._entries.values():
             if entry.missing_since is None and entry.state in (State.REGISTERED, State.WAITING):
                 for name in _names(entry.path):
-                    self._by_name.setdefault(name, []).append(entry)
+                    found.setdefault(name, []).append(entry)
+        return found
 
     def of(self, path: str, stamp: str) -> SameRun:
         """Which streams of a recording are those of another one.

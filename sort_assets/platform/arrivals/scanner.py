@@ -14,6 +14,7 @@ from sort_assets.config.settings import Roots
 from sort_assets.platform.arrivals.actions import Read
 from sort_assets.platform.arrivals.apply import PlanApplier
 from sort_assets.platform.arrivals.candidates import Position
+from sort_assets.platform.arrivals.classification import SettledRecordings
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.plan import plan, plan_registration
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
@@ -121,12 +122,14 @@ class RecordingScanner:
         began = time.monotonic()
         rules = RecordingRules(self._roots)
         self._keep_rules(rules, result)
+        entries = self._catalog.all()
         actions = plan(
             self._roots.recordings,
             rules,
-            self._catalog.all(),
+            entries,
             after=after,
             deadline=began + self._limits.walk_s,
+            settled=SettledRecordings(rules, entries),
             clock=self._clock,
             on_progress=self._on_progress,
         )

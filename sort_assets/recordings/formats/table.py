@@ -126,6 +126,13 @@ def _by_suffix() -> dict[str, tuple[RecordingFormat, ...]]:
 
 
 _BY_SUFFIX = _by_suffix()
+_CERTAIN_ENDINGS = tuple(
+    suffix
+    for one in KNOWN_FORMATS
+    if isinstance(one.may_be_file, Ending) and one.may_be_file.also is None
+    for suffix in one.may_be_file.suffixes
+)
+"""Ends of the names of files that may be recordings whatever lies beside them."""
 _FILES_BY_NAMES = tuple(
     one for one in KNOWN_FORMATS if one.may_be_file != never and not isinstance(one.may_be_file, Ending)
 )
@@ -138,6 +145,8 @@ def may_be_file(name: str, beside: Set[str]) -> bool:
 
     It is asked for every file below the recordings root at every scan, and so looks at few rows.
     """
+    if name.lower().endswith(_CERTAIN_ENDINGS):
+        return True
     by_suffix = _BY_SUFFIX.get(last_suffix(name), ())
     return any(one.may_be_file(name, beside) for one in (*by_suffix, *_FILES_BY_NAMES))
 

@@ -8,7 +8,8 @@ import pytest
 
 from sort_assets.config.rules import Rules, Sidecar, parse_rules
 from sort_assets.errors import OutsideRecordingsRootError, RulesError, StorageError, UnreadableRecordingError
-from sort_assets.platform.arrivals.candidates import Candidate, Checkpoint, Position, Refusal, find_candidates, stamp_of
+from sort_assets.platform.arrivals.candidates import Candidate, Checkpoint, Position, Refusal, find_candidates
+from sort_assets.platform.arrivals.stamps import stamp_of
 from sort_assets_tests.recordings.files import without_rights
 
 

@@ -49,10 +49,20 @@ def _read_migrations_once() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is asked only before a release is slow too."""
+    """What is asked only before a release is slow too. Where slow and quick tests run together, the slow ones begin.
+
+    The quick ones of a file go to one worker, which makes once what they share, as with ``--dist loadfile``.
+    """
     for item in items:
         if item.get_closest_marker("release"):
             item.add_marker(pytest.mark.slow)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        if not item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+            file = item.path.relative_to(Path(__file__).parent).with_suffix("")
+            item.add_marker(pytest.mark.xdist_group(str(file)))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

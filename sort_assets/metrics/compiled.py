@@ -6,9 +6,8 @@ units, 10 s and one core: template similarity 12 s, quality metrics 8 s; from th
 
 import functools
 import importlib
-import importlib.util
+from typing import Any
 
-# Numba can't keep the loop of correlograms, which needs 0.7 s.
 _MODULES = (
     "spikeinterface.postprocessing.isi",
     "spikeinterface.postprocessing.template_similarity",
@@ -32,10 +31,8 @@ def keep_compiled() -> int:
     Returns
     -------
     int
-        How many functions are kept: 0 without numba, or where no folder can be written.
+        How many functions are kept: 0 where no folder can be written.
     """
-    if importlib.util.find_spec("numba") is None:
-        return 0
     from numba.core.dispatcher import Dispatcher
     from spikeinterface.core import sorting_tools
 
@@ -47,11 +44,30 @@ def keep_compiled() -> int:
         except ModuleNotFoundError:  # Another version of SpikeInterface may have moved it.
             continue
         found |= {id(each): each for each in vars(module).values() if isinstance(each, Dispatcher)}
-    kept = 0
-    for function in found.values():
-        try:
-            function.enable_caching()
-        except RuntimeError:  # "no locator available": no folder can be written, and it compiles as it always did.
-            continue
-        kept += 1
-    return kept
+    _replace_correlograms()
+    return sum(_keep(function) for function in found.values())
+
+
+def kept(function: Any) -> Any:
+    """Decorator of a function that numba compiles: it keeps the machine code as in `keep_compiled`."""
+    _keep(function)
+    return function
+
+
+def _keep(function: Any) -> bool:
+    try:
+        function.enable_caching()
+    except RuntimeError:  # "no locator available": no folder can be written, and every process compiles.
+        return False
+    return True
+
+
+def _replace_correlograms() -> None:
+    """Put a loop in the place of SpikeInterface's that numba can't keep, since it sets a number of threads."""
+    from spikeinterface.postprocessing import correlograms
+
+    from sort_assets.metrics.spike_kernels import count_lags
+
+    name = "_compute_correlograms_one_segment_numba"
+    if hasattr(correlograms, name):
+        setattr(correlograms, name, count_lags)

@@ -6,7 +6,6 @@ threads nor on the length of the batches. A batch is read once for all of them, 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,9 +80,7 @@ class Task:
 
 def can_be_read(recording: BaseRecording) -> bool:
     """Whether there are compiled loops for the samples of a recording, and it is in one segment."""
-    one_segment = recording.get_num_segments() == 1
-    known_type = np.dtype(recording.get_dtype()).name in READABLE_TYPES
-    return one_segment and known_type and importlib.util.find_spec("numba") is not None
+    return recording.get_num_segments() == 1 and np.dtype(recording.get_dtype()).name in READABLE_TYPES
 
 
 def all_spikes(vector: np.ndarray, chosen: np.ndarray | None = None) -> Spikes:

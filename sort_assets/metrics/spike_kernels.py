@@ -10,8 +10,11 @@ A spike's window may reach over the ends of the recording: what is outside count
 import numpy as np
 from numba import njit
 
+from sort_assets.metrics.compiled import kept
 
-@njit(nogil=True, cache=True)
+
+@kept
+@njit(nogil=True)
 def add_windows(
     traces: np.ndarray, first: int, samples: np.ndarray, units: np.ndarray, before: int, sums: np.ndarray
 ) -> None:
@@ -35,7 +38,8 @@ def add_windows(
                 of_unit[step, channel] += np.float32(traces[start + step, channel])
 
 
-@njit(nogil=True, cache=True)
+@kept
+@njit(nogil=True)
 def cut_windows(
     traces: np.ndarray,
     first: int,
@@ -87,7 +91,8 @@ def cut_windows(
                 exact_squares[unit, step, column] += exact * exact
 
 
-@njit(nogil=True, cache=True)
+@kept
+@njit(nogil=True)
 def take_windows(
     traces: np.ndarray,
     first: int,
@@ -116,7 +121,8 @@ def take_windows(
             values[rows[spike], step] = traces[start + step, channels[unit]]
 
 
-@njit(nogil=True, cache=True)
+@kept
+@njit(nogil=True)
 def centres_of_mass(
     traces: np.ndarray,
     first: int,
@@ -181,3 +187,64 @@ def centres_of_mass(
         else:
             x[rows[spike]] = along_x / total
             y[rows[spike]] = along_y / total
+
+
+@kept
+@njit(nogil=True)
+def count_lags(
+    correlograms: np.ndarray,
+    samples: np.ndarray,
+    units: np.ndarray,
+    window: int,
+    bin_size: int,
+    num_half_bins: int,
+    num_threads: int,  # noqa: ARG001
+) -> None:
+    """Count the lags between spikes: the arguments and results of SpikeInterface's `_compute_correlograms_..._numba`.
+
+    Parameters
+    ----------
+    correlograms : np.ndarray
+        int64, shape (units, units, bins); added to.
+    samples, units : np.ndarray
+        Of each spike, ascending samples.
+    window, bin_size : int
+        Largest lag and width of a bin, in samples.
+    num_half_bins : int
+        Of the positive lags.
+    num_threads : int
+        One does it all: as SpikeInterface (0.105.3) is called by default.
+    """
+    begin = 0
+    for spike in range(samples.size):
+        while samples[spike] - samples[begin] > window:
+            begin += 1
+        for other in range(begin, samples.size):
+            lag = samples[spike] - samples[other]
+            if lag < -window:
+                break
+            if other != spike and lag != window:
+                correlograms[units[spike], units[other], num_half_bins + lag // bin_size] += 1
+
+
+@kept
+@njit(nogil=True)
+def count_short_intervals(samples: np.ndarray, bin_size: int, counts: np.ndarray) -> None:
+    """Count the pairs of spikes of one unit by their interval.
+
+    Parameters
+    ----------
+    samples : np.ndarray
+        Ascending, shape (spikes,).
+    bin_size : int
+        In samples.
+    counts : np.ndarray
+        int64, shape (bins,), from interval 0 on; added to. Two spikes at one sample count twice, as in a correlogram.
+    """
+    longest = bin_size * counts.size
+    for spike in range(samples.size):
+        for other in range(spike + 1, samples.size):
+            interval = samples[other] - samples[spike]
+            if interval >= longest:
+                break
+            counts[interval // bin_size] += 2 if interval == 0 else 1

@@ -47,8 +47,8 @@ def main_channels(
     Returns
     -------
     np.ndarray or None
-        Index of the channel, shape (units,). None where that is left to SpikeInterface: without numba, for other sample
-        types than those of a `.dat`, without spikes, and where the sorting knows its main channels.
+        Index of the channel, shape (units,). None where that is left to SpikeInterface: for other sample types than
+        those of a `.dat`, without spikes, and where the sorting knows its main channels.
     """
     vector = sorting.to_spike_vector()
     if not can_be_read(recording) or len(vector) == 0 or "main_channel_id" in sorting.get_property_keys():
@@ -96,8 +96,8 @@ def read_spikes(analyzer: SortingAnalyzer, *, ms_before: float, ms_after: float,
     Returns
     -------
     bool
-        False, and nothing is computed, where that is left to SpikeInterface: without numba, for other sample types than
-        those of a `.dat`, and without spikes.
+        False, and nothing is computed, where that is left to SpikeInterface: for other sample types than those of a
+        `.dat`, and without spikes.
     """
     if not can_be_read(analyzer.recording) or len(analyzer.sorting.to_spike_vector()) == 0:
         return False

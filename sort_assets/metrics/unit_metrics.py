@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sort_assets.metrics.extensions import FAILURES_OF_THE_MACHINE, format_error
 from sort_assets.metrics.metric_names import NEVER_COMPUTED, check_metric_names, metric_families
 from sort_assets.metrics.own_metrics import OWN_METRICS, NotPossibleError, isi_violations_percent
 from sort_assets.metrics.principal_components import principal_components
+from sort_assets.metrics.sliding_refractory_period import sliding_rp_violations
 from sort_assets.metrics.tables import as_declared, empty_table
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ _LONGEST_PRESENCE_BIN_S = 60.0
 _LEAST_PRESENCE_BINS = 10
 # Fits along the probe through fewer channels say nothing.
 _FEWEST_CHANNELS = 3
-# SpikeInterface 0.105.3 does not fail without numba, but gives no violations, and no ratio.
-_NEED_NUMBA = ("rp_violation", "sd_ratio")
+_SLIDING_RP = "sliding_rp_violation"
 # So many units' templates are upsampled, and components compared, at once: what bounds memory.
 _UNITS_AT_ONCE = 64
 
@@ -215,14 +214,18 @@ class _Computation:
 
     def _compute_metric(self, metric: Any, units: Sequence[Any], shared: Mapping[str, Any]) -> None:
         name = metric.metric_name
+        params = metric.metric_params | self._defaults(name) | self._config.params.get(name, {})
         try:
-            result = metric.compute(
-                self._analyzer,
-                unit_ids=units,
-                metric_params=metric.metric_params | self._defaults(name) | self._config.params.get(name, {}),
-                tmp_data=shared,
-                job_kwargs=self._job_kwargs,
-            )
+            if name == _SLIDING_RP and self._analyzer.get_num_segments() == 1:
+                result: Any = sliding_rp_violations(self._analyzer, units, **params)
+            else:
+                result = metric.compute(
+                    self._analyzer,
+                    unit_ids=units,
+                    metric_params=params,
+                    tmp_data=shared,
+                    job_kwargs=self._job_kwargs,
+                )
         except FAILURES_OF_THE_MACHINE:
             raise
         except Exception as error:
@@ -247,8 +250,6 @@ class _Computation:
                 return why_missing(self._analyzer, wanted)
         if metric.needs_recording and not self._analyzer.has_recording():
             return "It needs the recording, which is gone."
-        if metric.metric_name in _NEED_NUMBA and importlib.util.find_spec("numba") is None:
-            return "It needs numba, which is not installed."
         return None
 
     def _defaults(self, metric: str) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,21 +160,6 @@ def test_without_templates_and_waveforms_metrics_of_spikes_are_left(
 
     assert {"snr", "half_width", "spread", "amplitude_uv", "waveform_deviation", "d_prime"} <= set(few.failed)
     assert few.table[["num_spikes", "isi_violations_percent", "amplitude_median"]].notna().all(axis=None)
-
-
-def test_without_numba_the_metrics_that_need_it_say_so(
-    analyzer_with: Callable[..., SortingAnalyzer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_spec = importlib.util.find_spec
-    # Installed in every environment that runs the tests.
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else find_spec(name))
-
-    without = compute(analyzer_with(), MetricsConfig(skip=("synchrony",)))
-
-    assert dict(without.failed) == dict.fromkeys(
-        ("rp_violation", "sd_ratio"), "It needs numba, which is not installed."
-    )
-    assert without.table["rp_violations"].isna().all()
 
 
 def test_a_metric_that_raises_loses_itself_alone(

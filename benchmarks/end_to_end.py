@@ -130,16 +130,20 @@ def compare(setting: Setting, sides: Mapping[str, Side], aim: Aim | None) -> Ite
     yield row("handed to read()", lambda each: each.used.read_mb, "MB")
     yield row("handed to write()", lambda each: each.used.written_mb, "MB")
     yield row("written to the disk", lambda each: each.used.to_disk_mb, "MB")
-    sorters = " and ".join(f"{each[side].steps.get('sorting', 0.0):.1f}" for each in rounds for side in sides)
-    others = statistics.median(_beside_the_sort(each[one]) - _beside_the_sort(each[other]) for each in rounds)
-    yield Row(f"{setting}, more time beside the sort", others, "s", None, f"s in the sort, of each: {sorters}")
+    if all("sorting" in each[side].steps for each in rounds for side in sides):
+        yield _more_beside_the_sort(setting, rounds, one, other)
     found = {side: statistics.mean(each[side].accuracy for each in rounds) for side in sides}
     note = ", ".join(f"{side} {accuracy:.4f}" for side, accuracy in found.items())
     yield Row(f"{setting}, mean accuracy", found[one] - found[other], f"more than the {other}", None, note)
 
 
-def _beside_the_sort(found: Sorted) -> float:
-    return found.used.wall_s - found.steps.get("sorting", 0.0)
+def _more_beside_the_sort(setting: Setting, rounds: Sequence[Mapping[str, Sorted]], one: str, other: str) -> Row:
+    def beside(found: Sorted) -> float:
+        return found.used.wall_s - found.steps["sorting"]
+
+    more = statistics.median(beside(each[one]) - beside(each[other]) for each in rounds)
+    sorts = " and ".join(f"{each[one].steps['sorting']:.1f} by {each[other].steps['sorting']:.1f}" for each in rounds)
+    return Row(f"{setting}, more time beside the sort", more, "s", None, f"{one} by {other}, s in the sort: {sorts}")
 
 
 def sort_in_turn(setting: Setting, sides: Mapping[str, Side]) -> Iterator[dict[str, Sorted]]:

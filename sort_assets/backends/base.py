@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -77,6 +78,9 @@ class SorterBackend(ABC):
     work_folder : Path or None
         An existing folder on a fast disk, in which the sorter may work; what it leaves there has to be moved to
         `output_folder` at the end of `sort`. None has it work in `output_folder`.
+    device_is_free : callable
+        To be called within `sort` as soon as nothing of the sorter uses the device any more, so that the next sort gets
+        it while this one's result is read; a backend that does not call it keeps the device until `sort` returns.
     """
 
     name: ClassVar[str]
@@ -90,6 +94,11 @@ class SorterBackend(ABC):
         self.observer = Observer()
         self.frozen_folder: Path | None = None
         self.work_folder: Path | None = None
+        self.device_is_free: Callable[[], None] = lambda: None
+
+    def continue_from(self, earlier: SorterBackend) -> None:
+        """Go on with what the platform has given to a backend that was configured for the same recording before."""
+        self.observer, self.work_folder = earlier.observer, earlier.work_folder
 
     @property
     def takes_gpu(self) -> bool:
@@ -174,6 +183,26 @@ class SorterBackend(ABC):
             As `check_recording`.
         """
         self.check_recording(recording, rec_path)
+
+    def started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> AbstractContextManager[None]:
+        """Start, before there is a device, what `sort` will need; the platform enters this before it waits for one.
+
+        What is started may not use the device: `CUDA_VISIBLE_DEVICES` names it only afterwards. The default starts
+        nothing.
+
+        Parameters
+        ----------
+        runs : int
+            How often `sort` will be called.
+        dat_paths : sequence of Path
+            What will be sorted; empty for a backend that writes no `.dat`.
+
+        Returns
+        -------
+        context manager
+            At whose end nothing of it is left.
+        """
+        return nullcontext()
 
     def effective_params(self, output_folder: Path) -> dict[str, Any]:
         """The parameters that a finished sort really ran with, defaults included, as far as it tells; for people."""

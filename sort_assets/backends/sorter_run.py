@@ -8,8 +8,8 @@ import subprocess
 import time
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,7 @@ from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import SortAssetsError
 from sort_assets.machine.gpu_sensors import find_sensors
 from sort_assets.machine.torch_build import torch_cuda_version
+from sort_assets.running.ahead import ProcessesAhead, started_ahead
 from sort_assets.running.audit import AUDIT_LOG, AuditLog
 from sort_assets.running.in_process import InProcessTerminator, output_to_log
 from sort_assets.running.job import OUTPUT_FILE, importable_name
@@ -39,6 +40,7 @@ SORTER_FOLDER = "sorter_output"
 """Folder inside of it: the sorter's own files."""
 _RECORDING_FILE = "recording.json"
 _REPORT_EVERY_S = 5.0
+_HEAD_BYTES = 2**28
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -53,11 +55,42 @@ class RunnableBackend(SorterBackend):
         Its stages, as its log announces them.
     log_name : str or None
         The file, in its folder, that it logs to.
+    imported_ahead : tuple of str
+        Modules that its process imports before it has a device. Importing them must not start CUDA.
+    ahead : ProcessesAhead or None
+        Processes that wait for its next runs.
     """
 
     failure_rules: ClassVar[tuple[FailureRule, ...]] = ()
     stages: ClassVar[tuple[Stage, ...]] = ()
     log_name: ClassVar[str | None] = None
+    imported_ahead: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: SortingPipelineConfig) -> None:
+        super().__init__(config)
+        self.ahead: ProcessesAhead | None = None
+
+    def continue_from(self, earlier: SorterBackend) -> None:
+        super().continue_from(earlier)
+        if isinstance(earlier, RunnableBackend):
+            self.ahead = earlier.ahead
+
+    def started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> AbstractContextManager[None]:
+        return self._started_ahead(runs, dat_paths)
+
+    @contextmanager
+    def _started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> Iterator[None]:
+        """Start the processes of the sorter: the first one now, each other one when the one before it begins."""
+        if self.config.execution.isolation != "process":
+            yield
+            return
+        arguments = {
+            "backend": importable_name(type(self)),
+            "modules": list(self.imported_ahead),
+            "dat_paths": [str(path) for path in dat_paths],
+        }
+        with started_ahead(importable_name(prepare_job), arguments, runs) as self.ahead:
+            yield
 
     @abstractmethod
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
@@ -130,10 +163,14 @@ class SorterRun:
             "recording_path": str(recording_path),
             "folder": str(self._work / SPIKEINTERFACE_FOLDER),
         }
+        waiting = self._backend.ahead
+        ahead = None if waiting is None else waiting.take()
         try:
             with isolated(
-                importable_name(run_job), arguments, self._folder, grace_s=execution.terminate_grace_s
+                importable_name(run_job), arguments, self._folder, grace_s=execution.terminate_grace_s, ahead=ahead
             ) as running:
+                if waiting is not None:
+                    waiting.start()  # the one after this
                 terminator = ProcessGroupTerminator(running.process, execution.terminate_grace_s)
                 tolerance_s = self._backend._resolve_inactivity_timeout_s(self._recording)
                 with self._watchdogs(running.process.pid, terminator, tolerance_s):
@@ -229,6 +266,25 @@ class SorterRun:
         chosen = values(self._backend.shape_choices(self._recording))
         known |= {dotted_field(name): value for name, value in chosen.items() if isinstance(value, int | float)}
         error.diagnostics = {**known, **error.diagnostics}
+
+
+def prepare_job(*, backend: str, modules: list[str], dat_paths: list[str]) -> None:
+    """What the sorter's own process does while it waits for a device: all that needs none.
+
+    Parameters
+    ----------
+    backend : str
+        "module:Class" of the backend.
+    modules : list of str
+        To be imported.
+    dat_paths : list of str
+        Files whose beginning is brought into memory.
+    """
+    for path in dat_paths:
+        with suppress(OSError, AttributeError), Path(path).open("rb") as file:  # macOS has no such advice
+            os.posix_fadvise(file.fileno(), 0, _HEAD_BYTES, os.POSIX_FADV_WILLNEED)
+    for module in ("spikeinterface.core", "spikeinterface.sorters", backend.partition(":")[0], *modules):
+        importlib.import_module(module)
 
 
 def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder: str) -> None:

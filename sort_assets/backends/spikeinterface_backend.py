@@ -6,7 +6,8 @@ import contextlib
 import copy
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -153,9 +154,10 @@ class SpikeInterfaceBackend(RunnableBackend):
             self.observer.checked(results)
             raise_first_error(results)
             self._sort_canary(recording, output_folder)
-            self._run(recording, output_folder)
+            self._run(recording, output_folder, then=self._free_device)
             found = _read_result(recording, output_folder)
         except UnsortableRecordingError as reason:
+            self._free_device()
             return nothing_to_sort(self, recording, reason)
         return found if found.get_num_units() else nothing_to_sort(self, recording, no_units(self.name))
 
@@ -214,7 +216,16 @@ class SpikeInterfaceBackend(RunnableBackend):
         with compute_threads(self.library_threads):
             run_sorter(self.name, self.sorter_input(recording), folder=folder, verbose=False, **params)
 
-    def _run(self, recording: BaseRecording, output_folder: Path) -> None:
+    def started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> AbstractContextManager[None]:
+        with_canary = runs if self.config.execution.canary_s is None else 2 * runs
+        return super().started_ahead(with_canary, dat_paths)
+
+    def _free_device(self) -> None:
+        """Say that the device is free, unless the sorter ran inside this process, which then keeps some of it."""
+        if self.config.execution.isolation == "process":
+            self.device_is_free()
+
+    def _run(self, recording: BaseRecording, output_folder: Path, then: Callable[[], None] = lambda: None) -> None:
         work = output_folder if self.work_folder is None else self.work_folder / output_folder.name
         work.mkdir(exist_ok=True)
         try:
@@ -224,6 +235,7 @@ class SpikeInterfaceBackend(RunnableBackend):
             with contextlib.suppress(OSError):  # what went wrong first is what people must hear
                 _move_result(work, output_folder)
             raise
+        then()
         self._clean_up(work)
         _move_result(work, output_folder)
 

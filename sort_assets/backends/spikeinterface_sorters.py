@@ -183,6 +183,7 @@ class MountainSort5Backend(SpikeInterfaceBackend):
     """
 
     name = "mountainsort5"
+    imported_ahead = ("mountainsort5",)
     threshold_field = "sorter.params.detect_threshold"
     negative_only = ("sorter.params.detect_sign", "0")
     # Only the filter; the whitening, which the sorter relies on, has a switch of its own.

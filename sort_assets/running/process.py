@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sort_assets.running.ahead import ProcessAhead
 from sort_assets.running.job import OUTPUT_FILE, Job, Outcome
 from sort_assets.running.termination import end_process_group
 
@@ -69,6 +70,7 @@ def isolated(
     folder: Path,
     *,
     grace_s: float,
+    ahead: ProcessAhead | None = None,
 ) -> Iterator[IsolatedProcess]:
     """Run a function in a process of its own; whatever is left of the process at the end of the block is ended.
 
@@ -84,18 +86,20 @@ def isolated(
         An existing folder for the job, its outcome and its output.
     grace_s : float
         Seconds that the process has to end by itself before it is killed.
+    ahead : ProcessAhead or None
+        A process that waits for the job, and ends with the block; another is started where it has ended, or is None.
     """
     job = Job(function=function, arguments=dict(arguments), import_path=[path for path in sys.path if path])
-    job.write(folder)
-    with (folder / OUTPUT_FILE).open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sort_assets.running.worker", str(folder), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
+    try:
+        job.write(folder)
+        given = ahead is not None and ahead.give(folder)
+    except BaseException:
+        if ahead is not None:
+            ahead.end()
+        raise
+    if ahead is not None and not given:
+        ahead.end()
+    process = ahead.process if ahead is not None and given else _started(folder)
     try:
         yield IsolatedProcess(process, folder)
     finally:
@@ -104,6 +108,18 @@ def isolated(
             process.wait()
         assert process.stdin is not None
         process.stdin.close()
+
+
+def _started(folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / OUTPUT_FILE).open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sort_assets.running.worker", str(folder), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
 
 
 def _has_ended(process: subprocess.Popen[bytes], within_s: float) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting
 
@@ -226,3 +227,21 @@ def test_a_class_that_another_process_can_not_import_is_refused_with_the_way_out
 
         assert "set execution.isolation to in_process" in refused.value.remedy
         assert not (tmp_path / str(number) / SPIKEINTERFACE_FOLDER).exists()
+
+
+def test_a_process_that_was_started_ahead_sorts_and_the_device_is_free_once_it_has_ended(
+    dat: BaseRecording, tmp_path: Path
+) -> None:
+    backend = MountainSort5Backend(config())
+    there: list[bool] = []
+    with backend.started_ahead(1, []):
+        assert backend.ahead is not None
+        waiting = backend.ahead._next
+        assert waiting is not None
+        backend.device_is_free = lambda: there.append(psutil.pid_exists(waiting.process.pid))
+
+        found = backend.sort(dat, None, None, tmp_path / "sorter")
+
+    assert found.get_num_units() == 8
+    assert waiting.process.returncode == 0
+    assert there == [False]

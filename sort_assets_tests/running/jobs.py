@@ -52,3 +52,15 @@ def wait_with_a_child(pid_file: str, *, stubborn: bool = False, hold_the_lock: b
 def end_leaving_a_child(pid_file: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(pid_file).write_text(str(child.pid))
+
+
+def prepare(pid_file: str) -> None:
+    """What a process does ahead of its job; then it is there."""
+    part = Path(f"{pid_file}.part")
+    part.write_text(str(os.getpid()))
+    part.rename(pid_file)
+
+
+def device() -> tuple[int, str | None]:
+    print("on the device")
+    return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -57,6 +57,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     failure_rules: ClassVar[tuple[FailureRule, ...]] = FAILURE_RULES
     stages: ClassVar[tuple[Stage, ...]] = STAGES
     log_name: ClassVar[str] = "kilosort4.log"
+    imported_ahead: ClassVar[tuple[str, ...]] = ("torch", "kilosort.run_kilosort", "kilosort.plots")
     harmless_fields: ClassVar[frozenset[str]] = SpikeInterfaceBackend.harmless_fields | {oom_schedule.CLEAR_CACHE.field}
     # Only of recordings without a .dat, which a notebook may hand in.
     temporary_copy = "recording.dat"

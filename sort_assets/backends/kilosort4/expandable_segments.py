@@ -21,17 +21,23 @@ _SAID = re.compile(rf"^({'|'.join((SETTING, *_ALSO_READ))})=(.*)$", re.MULTILINE
 
 
 def use_expandable_segments() -> None:
-    """Ask for expandable segments in this process, before it imports torch; say on stdout what is in force.
+    """Ask for expandable segments in this process, before torch allocates; say on stdout what is in force.
 
     What somebody has set in the environment stays. Nothing is set where the first visible GPU's driver can't map memory
     as it takes (some virtual GPUs): there, torch's first allocation would fail.
     """
     chosen = next((name for name in (SETTING, *_ALSO_READ) if name in os.environ), None)
-    if chosen is None and sys.platform == "linux" and "torch" not in sys.modules and _driver_maps_memory():
+    if chosen is None and sys.platform == "linux" and not _has_allocated() and _driver_maps_memory():
         os.environ[SETTING] = _EXPANDABLE
         chosen = SETTING
     if chosen is not None:
         print(f"{chosen}={os.environ[chosen]}", flush=True)
+
+
+def _has_allocated() -> bool:
+    """Whether torch may have allocated on a GPU, and so have read the setting."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def allocator_setting(output: str) -> dict[str, str]:

@@ -140,16 +140,21 @@ def dagster_home() -> Path:
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
-    """Give the pool `gpu` one slot for each GPU that sorts use, or one where none is or works; returns the number.
+    """Give the pool `gpu` its slots, by the number of GPUs that sorts use, or 1 where none is or works; returns that.
 
-    `SORT_ASSETS_GPUS` says how many there are where an engine has them. Where runs are jobs of Slurm, the pool has room
-    for all of them, since a job that waits for a slot would keep its GPU idle.
+    On this machine a slot lets a sort get ready, and leases decide who has a device: of each GPU one sorts and the next
+    one waits, and one more sort, which has left its device, is published. Elsewhere `SORT_ASSETS_GPUS` says how many
+    there are, and a slot is a GPU; but where runs are jobs of Slurm, the pool has room for all of them, since a job
+    that waits for a slot would keep its GPU idle.
     """
     environment = read_environment()
     of_engine = _GPUS_OF_SLURM if environment.runs_are_slurm_jobs else None
     asked = of_engine if environment.gpus is None else environment.gpus
     sorts = max(1, _usable_gpus() if asked is None else asked)
-    slots = _RECORDINGS_PER_GPU * (sorts + 1) if environment.runs_are_slurm_jobs else sorts
+    if environment.runs_are_slurm_jobs:
+        slots = _RECORDINGS_PER_GPU * (sorts + 1)
+    else:
+        slots = 2 * sorts + 1 if environment.engine == "local" else sorts
     instance.event_log_storage.set_concurrency_slots(GPU_POOL, slots)
     return sorts
 

@@ -33,7 +33,8 @@ from sort_assets.platform.store.locks import Locked, exclusive_lock
 
 CPU = "cpu"
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_POLL_S = 1.0
+_POLL_S = 0.2
+"""The device idles for half of it, and a look costs microseconds."""
 _REMIND_S = 60.0
 _AVOID_S = 900.0
 """How long to wait for another GPU than the one on which the step has just failed."""

@@ -102,9 +102,8 @@ class StagedAsset:
         from sort_assets.backends import create_backend
 
         self.attempt.hold(device, profile)
-        observer, work_folder = self.backend.observer, self.backend.work_folder
-        self.backend = create_backend(self.config)
-        self.backend.observer, self.backend.work_folder = observer, work_folder
+        earlier, self.backend = self.backend, create_backend(self.config)
+        self.backend.continue_from(earlier)
 
     def figure(self, title: str, draw: "Callable[[], Figure | None]") -> None:
         """Draw a figure into the artefact; one that fails is logged, and does not fail the asset.

@@ -95,11 +95,15 @@ def test_gpus_that_an_engine_has_are_those_that_the_environment_names(
     monkeypatch.setenv("SORT_ASSETS_GPUS", "7")
 
     with open_instance() as instance:
-        slots = size_gpu_pool(instance)
-        pools = instance.event_log_storage.get_pool_limits()
+        sorts = size_gpu_pool(instance)
+        (here,) = instance.event_log_storage.get_pool_limits()
+        monkeypatch.setenv("SORT_ASSETS_ENGINE", "ray")
+        size_gpu_pool(instance)
+        (elsewhere,) = instance.event_log_storage.get_pool_limits()
 
-    assert slots == 7
-    assert [(pool.name, pool.limit) for pool in pools] == [("gpu", 7)]
+    assert sorts == 7
+    assert (here.name, here.limit) == ("gpu", 2 * 7 + 1)  # the next sorts get ready while others have the GPUs
+    assert (elsewhere.name, elsewhere.limit) == ("gpu", 7)
 
 
 def test_a_home_follows_the_engine_and_comes_back(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The sorting: the spike sorter's run, on a device of its own."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,12 +84,15 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        for group, (recording, _) in parts.items():
-            with _naming(group):
-                asset.backend.look_ahead(recording, raw_path)
         uses_gpu, avoid = asset.backend.takes_gpu, _gpus_of_last_failure(asset.attempt)
-        device = sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
-        with device as (lease, doubts_of_device):
+        dat_paths = [path for _, path in parts.values() if path is not None]
+        with asset.backend.started_ahead(len(parts), dat_paths), ExitStack() as device:
+            for group, (recording, _) in parts.items():
+                with _naming(group):
+                    asset.backend.look_ahead(recording, raw_path)
+            lease, doubts_of_device = device.enter_context(
+                sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
+            )
             observer.checked(doubts_of_device)
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
@@ -97,7 +100,9 @@ def sorting(
             shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
             found: dict[str, BaseSorting] = {}
             missed: dict[str, MissedSpikesError] = {}
-            for group, (recording, dat_path) in parts.items():
+            for number, (group, (recording, dat_path)) in enumerate(parts.items(), 1):
+                if number == len(parts):
+                    asset.backend.device_is_free = device.close
                 try:
                     with _naming(group):
                         found[group] = asset.backend.sort(recording, raw_path, dat_path, folders[group])

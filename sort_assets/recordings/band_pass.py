@@ -11,7 +11,7 @@ threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ LOWEST_HZ = 100.0
 """Below it, SpikeInterface refuses a band-pass that is computed in pieces, and float32 would not do."""
 _ORDER = 5
 _PERIODS_OF_MARGIN = 5
+_KAISER_BETA = 9.0
 _FEWEST_CHANNELS = 16
 _MOST_BYTES_READ = 32_000_000
 _READ_AS_THEY_ARE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
@@ -90,6 +91,41 @@ def is_supported(sampling_frequency: float, freq_min: float, freq_max: float) ->
     return LOWEST_HZ <= freq_min < freq_max < sampling_frequency / 2 and PAD < margin <= BLOCK_SAMPLES
 
 
+def can_shift(sample_shifts: NDArray[Any], sampling_frequency: float, freq_max: float) -> bool:
+    """Whether channels can be moved by parts of a sample, in the same pass.
+
+    Parameters
+    ----------
+    sample_shifts : np.ndarray
+        In samples, by channel.
+    sampling_frequency, freq_max : float
+        In Hz. What a band-pass leaves above 0.4 times the sampling rate is not interpolated well.
+    """
+    return bool(np.all((sample_shifts >= 0) & (sample_shifts < 1))) and freq_max <= sampling_frequency / 4
+
+
+def shift_taps(sample_shifts: NDArray[Any]) -> NDArray[np.float32]:
+    """Weights of the samples around a moment that lies a part of a sample before one of them.
+
+    Parameters
+    ----------
+    sample_shifts : np.ndarray
+        In samples, between 0 and 1, by channel.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (taps, channels): a sinc with Kaiser's window, whose errors are below 1e-5 up to 0.4 times the sampling
+        rate.
+    """
+    from sort_assets.recordings.band_pass_kernel import TAPS
+
+    half = TAPS // 2
+    places = np.arange(-half, half)[:, np.newaxis] + np.asarray(sample_shifts, dtype=np.float64)
+    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (places / half) ** 2, 0, None))) / np.i0(_KAISER_BETA)
+    return (np.sinc(places) * window).astype(np.float32)
+
+
 class BandPassRecording(BasePreprocessor):  # type: ignore[misc]
     """A recording, band-pass filtered; always float32, in the units of its parent.
 
@@ -102,19 +138,33 @@ class BandPassRecording(BasePreprocessor):  # type: ignore[misc]
         scaling are read, and scaled in the same pass.
     freq_min, freq_max : float
         Edges in Hz, for which `is_supported` is true.
+    sample_shifts : sequence of float or None
+        By how many samples each channel was sampled later than the first one, as SpikeInterface's property
+        "inter_sample_shift" says; its `phase_shift` is then done in the same pass. None moves no channel.
 
     Raises
     ------
     ValueError
-        When the band is not supported.
+        When the band, or such shifts with it, is not supported.
     """
 
-    def __init__(self, recording: BaseRecording, freq_min: float = 300.0, freq_max: float = 6000.0) -> None:
+    def __init__(
+        self,
+        recording: BaseRecording,
+        freq_min: float = 300.0,
+        freq_max: float = 6000.0,
+        sample_shifts: Sequence[float] | None = None,
+    ) -> None:
         rate_hz = float(recording.sampling_frequency)
         if not is_supported(rate_hz, freq_min, freq_max):
             raise ValueError(
                 f"a band of {freq_min:g} to {freq_max:g} Hz at {rate_hz:g} Hz can't be filtered in float32: use "
                 "SpikeInterface's bandpass_filter"
+            )
+        shifts = None if sample_shifts is None else np.asarray(sample_shifts, dtype=np.float64)
+        if shifts is not None and not can_shift(shifts, rate_hz, freq_max):
+            raise ValueError(
+                f"channels can't be shifted in the same pass at {freq_max:g} Hz: use SpikeInterface's phase_shift"
             )
         super().__init__(recording, dtype="float32")
         self.annotate(is_filtered=True)
@@ -123,8 +173,13 @@ class BandPassRecording(BasePreprocessor):  # type: ignore[misc]
         design = design_band_pass(rate_hz, freq_min, freq_max)
         margin = margin_samples(rate_hz, freq_min)
         for segment in recording.segments:
-            self.add_recording_segment(BandPassSegment(segment, recording.get_num_channels(), design, margin))
-        self._kwargs = {"recording": recording, "freq_min": float(freq_min), "freq_max": float(freq_max)}
+            self.add_recording_segment(BandPassSegment(segment, recording.get_num_channels(), design, margin, shifts))
+        self._kwargs = {
+            "recording": recording,
+            "freq_min": float(freq_min),
+            "freq_max": float(freq_max),
+            "sample_shifts": None if shifts is None else shifts.tolist(),
+        }
 
 
 class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
@@ -139,10 +194,20 @@ class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
     design : BandPassDesign
     margin : int
         As `margin_samples` gives it.
+    sample_shifts : np.ndarray or None
+        As for `BandPassRecording`.
     """
 
-    def __init__(self, parent: BaseRecordingSegment, num_channels: int, design: BandPassDesign, margin: int) -> None:
+    def __init__(
+        self,
+        parent: BaseRecordingSegment,
+        num_channels: int,
+        design: BandPassDesign,
+        margin: int,
+        sample_shifts: NDArray[np.float64] | None,
+    ) -> None:
         super().__init__(parent)
+        self._taps = None if sample_shifts is None else shift_taps(sample_shifts)
         self._margin = margin
         self._sections = tuple(np.float32(number) for number in design.sections)
         self._source, self._columns, gains = _unscaled(parent, num_channels)
@@ -188,7 +253,8 @@ class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
         traces = np.empty((max(0, end - start), len(columns)), dtype=np.float32 if count is None else np.int16)
         if not traces.size:
             return traces, 0.0, True
-        kernel = _Kernel(self._sections, scale, count, limit)
+        taps = None if self._taps is None else self._taps[:, channels]
+        kernel = _Kernel(self._sections, scale, taps, count, limit)
         for first, last in self._pieces(start, end):
             low, high = max(0, first - self._margin), min(self.get_num_samples(), last + self._margin)
             source = _readable(self._source.get_traces(low, high, slice(None)), columns)
@@ -205,6 +271,8 @@ class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
         """Ranges of whole blocks, each of which is read at once."""
         row_bytes = 4 * len(self._columns)
         blocks = max(1, _MOST_BYTES_READ // (row_bytes * BLOCK_SAMPLES))
+        if isinstance(self._source, BasePreprocessorSegment):
+            blocks = 1  # What another step makes of samples may depend on where it begins.
         first, step = start // BLOCK_SAMPLES * BLOCK_SAMPLES, blocks * BLOCK_SAMPLES
         grid_end = -(-end // BLOCK_SAMPLES) * BLOCK_SAMPLES
         for piece in range(first, grid_end, step):
@@ -215,7 +283,12 @@ class _Kernel:
     """The compiled filter with its work space, and what it has seen."""
 
     def __init__(
-        self, sections: tuple[np.float32, ...], scale: NDArray[np.float32], count: float | None, limit: int
+        self,
+        sections: tuple[np.float32, ...],
+        scale: NDArray[np.float32],
+        taps: NDArray[np.float32] | None,
+        count: float | None,
+        limit: int,
     ) -> None:
         from sort_assets.recordings import band_pass_kernel
 
@@ -225,6 +298,7 @@ class _Kernel:
         self._num_channels = len(scale)
         missing = max(0, _FEWEST_CHANNELS - len(scale))
         self._scale = np.pad(scale, (0, missing)) if missing else scale
+        self._taps = None if taps is None else _by_lanes(np.pad(taps, ((0, 0), (0, missing))))
         self._work = np.empty(0, dtype=np.float32)
         self._seen = np.zeros((2, band_pass_kernel.LANES), dtype=np.float32)
 
@@ -244,7 +318,7 @@ class _Kernel:
             raise ValueError(
                 f"the recording has {rows} samples of each channel; a band-pass needs more than {compiled.PAD}"
             )
-        needed = (rows + 2 * compiled.PAD) * compiled.LANES
+        needed = 2 * (rows + 2 * compiled.PAD) * compiled.LANES
         if len(self._work) < needed:
             self._work = np.empty(needed, dtype=np.float32)
         result = target
@@ -265,11 +339,19 @@ class _Kernel:
             len(target),
             self._count,
             self._limit,
+            0 if self._taps is None else self._taps.ctypes.data,
             self._work.ctypes.data,
             self._seen.ctypes.data,
         )
         if result is not target:
             target[:] = result[:, : self._num_channels]
+
+
+def _by_lanes(taps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Shape (groups, taps, channels of a group); the last group are the last channels, also where some are in two."""
+    num_channels = taps.shape[1]
+    starts = [min(start, num_channels - _FEWEST_CHANNELS) for start in range(0, num_channels, _FEWEST_CHANNELS)]
+    return np.ascontiguousarray(np.stack([taps[:, start : start + _FEWEST_CHANNELS] for start in starts]))
 
 
 def compile_kernels() -> None:
@@ -279,7 +361,7 @@ def compile_kernels() -> None:
     sections = tuple(np.float32(number) for number in design_band_pass(30_000.0, 300.0, 6000.0).sections)
     for source_type in _READ_AS_THEY_ARE:
         for target_type, count in ((np.int16, 1.0), (np.float32, None)):
-            kernel = _Kernel(sections, np.ones(LANES, dtype=np.float32), count, 1)
+            kernel = _Kernel(sections, np.ones(LANES, dtype=np.float32), None, count, 1)
             kernel.filter(np.zeros((PAD + 1, LANES), source_type), 0, np.zeros((1, LANES), target_type))
     round_to_counts(np.zeros(LANES, dtype=np.float32), 1.0, 1)
 

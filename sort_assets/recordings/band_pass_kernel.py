@@ -157,6 +157,8 @@ for _operator, _instruction in (
     _arithmetic(_operator, _instruction)
 
 
+TAPS = 32
+"""Samples from which one between two samples is interpolated."""
 _ROW = 4 * LANES
 """Bytes of a sample of 16 channels in the work space."""
 
@@ -212,6 +214,17 @@ def _filter(at: int, rows: int, step: int, sections: Any) -> None:
         delay4 = y - b2 * x
         _store(np.float32(0), at, x)
         at += step
+
+
+@njit(nogil=True)
+def _shift(work: int, rows: int, taps: int, shifted: int) -> None:
+    """Move each channel by its part of a sample: weighted sums of `TAPS` samples, of which half come before its own."""
+    for row in range(rows):
+        at = work + (row - TAPS // 2) * _ROW
+        value = _same(np.float32(0))
+        for tap in range(TAPS):
+            value = value + _load(np.float32(0), at + tap * _ROW) * _load(np.float32(0), taps + tap * _ROW)
+        _store(np.float32(0), shifted + row * _ROW, value)
 
 
 @njit(nogil=True)
@@ -271,6 +284,7 @@ def filter_block(
     kept: int,
     count: Any,
     limit: Any,
+    taps: int,
     work: int,
     seen: int,
 ) -> None:
@@ -293,8 +307,11 @@ def filter_block(
         Address of the result, bytes of a row; how many rows are left out before it, and how many it has.
     count, limit
         Microvolts per count of the result and its largest value; a limit of 0 leaves microvolts.
+    taps
+        Address of float32, of shape (groups of `LANES` channels, `TAPS`, `LANES`), which move each channel by a part of
+        a sample; 0 where none is moved. The last group are the last `LANES` channels.
     work
-        Address of the work space: `rows + 2 * PAD` times `LANES` float32.
+        Address of the work space: twice `rows + 2 * PAD` times `LANES` float32.
     seen
         Address of two rows of `LANES` float32, in which the largest absolute value is kept up, and numbers that stay
         zero as long as all values are finite.
@@ -309,6 +326,10 @@ def filter_block(
         _filter(work, all_rows, _ROW, sections)
         _filter(work + (all_rows - 1) * _ROW, all_rows, -_ROW, sections)
         begin = work + (PAD + skipped) * _ROW
+        if taps:
+            shifted = work + all_rows * _ROW
+            _shift(begin, kept, taps + group * TAPS * _ROW, shifted)
+            begin = shifted
         _write(target_like, target + target_size * channel, target_row, kept, count, limit, begin, seen)
 
 

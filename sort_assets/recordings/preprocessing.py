@@ -39,7 +39,7 @@ from sort_assets.recordings.opening import (
 from sort_assets.recordings.steps import (
     CORRECT_MOTION,
     INTERPOLATE_MOTION,
-    apply_step,
+    apply_steps,
     freeze_band_pass,
     freeze_motion,
     planned_steps,
@@ -95,8 +95,7 @@ def prepare(
     bridges = plan_bridges(scaled, config)
     cleaned = _remove_bad_channels(scaled, _bad_channels(scaled, config, frozen_folder, n_jobs))
     prepared = add_bridges(cleaned, bridges)
-    for name, params in planned_steps(config).items():
-        prepared = apply_step(prepared, name, params, frozen_folder=frozen_folder, n_jobs=n_jobs)
+    prepared = apply_steps(prepared, planned_steps(config), frozen_folder=frozen_folder, n_jobs=n_jobs)
     prepared = remove_bridges(prepared, bridges, int(scaled.get_num_samples()))
     annotate_filled(prepared, scaled, bridges)
     return _finish(prepared, int(scaled.get_num_samples()) + sum(one.length for one in bridges if one.filled))
@@ -142,11 +141,10 @@ def freeze(recording: BaseRecording, config: RecordingConfig, folder: Path, n_jo
         return frozen
 
     motion_input = add_bridges(_remove_bad_channels(scaled, labels), bridges)
-    for name, params in planned_steps(config).items():
-        if name == CORRECT_MOTION:
-            _, interpolation = freeze_motion(motion_input, params, folder, n_jobs)
-            break
-        motion_input = apply_step(motion_input, name, params, frozen_folder=None, n_jobs=n_jobs)
+    steps = list(planned_steps(config).items())
+    at = [name for name, _ in steps].index(CORRECT_MOTION)
+    motion_input = apply_steps(motion_input, dict(steps[:at]), frozen_folder=None, n_jobs=n_jobs)
+    _, interpolation = freeze_motion(motion_input, steps[at][1], folder, n_jobs)
     preprocessing = {
         INTERPOLATE_MOTION if name == CORRECT_MOTION else name: interpolation if name == CORRECT_MOTION else params
         for name, params in config.preprocessing.items()

@@ -22,6 +22,7 @@ BAND_PASS_FILE = "band_pass.json"
 """File in the folder of `freeze`: how the band-pass is computed. Earlier versions, which had no band-pass in float32,
 did not write it; what they froze is still filtered by SpikeInterface, so that its `.dat` stays the same when it is
 written again."""
+PHASE_SHIFT = "phase_shift"
 CORRECT_MOTION = "correct_motion"
 INTERPOLATE_MOTION = "interpolate_motion"
 COMMON_REFERENCE = "common_reference"
@@ -36,6 +37,7 @@ Steps = dict[str, dict[str, Any]]
 _SEED = 0
 _HANDS_SEED_ON = ("random_chunk_kwargs", "detect_bad_channels_kwargs")
 _DEFAULT_CHUNK_S = 1.0  # of SpikeInterface
+_SAMPLE_SHIFTS = "inter_sample_shift"
 _LOWPASS = "lowpass"
 _LOWPASS_ORDER = 5
 _LOWPASS_MARGIN_MS = 5.0
@@ -86,6 +88,40 @@ def reference_of_few(recording: BaseRecording, config: RecordingConfig) -> bool:
     groups = params.get("groups")
     channels = min(map(len, groups)) if groups else recording.get_num_channels()
     return bool(channels < FEWEST_FOR_REFERENCE)
+
+
+def apply_steps(
+    recording: BaseRecording, steps: Steps, *, frozen_folder: Path | None, n_jobs: int = 1
+) -> BaseRecording:
+    """Apply steps one after the other; the usual band-pass and `phase_shift` beside it in one pass.
+
+    Both are linear and the same at all times, so that their order does not matter.
+
+    Parameters
+    ----------
+    recording, frozen_folder, n_jobs
+        As for `apply_step`.
+    steps : dict
+        From `planned_steps`.
+
+    Raises
+    ------
+    ConfigError
+        As `apply_step` does.
+    """
+    remaining = dict(steps)
+    while remaining:
+        name = next(iter(remaining))
+        params = remaining.pop(name)
+        following = next(iter(remaining), "")
+        if {name, following} == {BAND_PASS, PHASE_SHIFT}:
+            both = {name: params, following: remaining[following]}
+            if _in_one_pass(recording, both, frozen_folder):
+                del remaining[following]
+                recording = _band_pass(recording, **both[BAND_PASS], shifted=True)
+                continue
+        recording = apply_step(recording, name, params, frozen_folder=frozen_folder, n_jobs=n_jobs)
+    return recording
 
 
 def apply_step(
@@ -231,10 +267,23 @@ def _in_float32(recording: BaseRecording, name: str, params: dict[str, Any], fro
     return not is_frozen_without and is_supported(float(recording.sampling_frequency), **params)
 
 
-def _band_pass(recording: BaseRecording, freq_min: float, freq_max: float) -> BaseRecording:
+def _in_one_pass(recording: BaseRecording, steps: Steps, frozen_folder: Path | None) -> bool:
+    from sort_assets.recordings.band_pass import can_shift
+
+    shifts = recording.get_property(_SAMPLE_SHIFTS)
+    return (
+        not steps[PHASE_SHIFT]
+        and shifts is not None
+        and _in_float32(recording, BAND_PASS, steps[BAND_PASS], frozen_folder)
+        and can_shift(shifts, float(recording.sampling_frequency), steps[BAND_PASS]["freq_max"])
+    )
+
+
+def _band_pass(recording: BaseRecording, freq_min: float, freq_max: float, shifted: bool = False) -> BaseRecording:
     from sort_assets.recordings.band_pass import BandPassRecording
 
-    return BandPassRecording(recording, freq_min=freq_min, freq_max=freq_max)
+    shifts = recording.get_property(_SAMPLE_SHIFTS).tolist() if shifted else None
+    return BandPassRecording(recording, freq_min=freq_min, freq_max=freq_max, sample_shifts=shifts)
 
 
 def _lowpass(recording: BaseRecording, freq_max: float) -> BaseRecording:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spikeinterface.core as si
-from spikeinterface.preprocessing import bandpass_filter, scale
+from spikeinterface.preprocessing import bandpass_filter, phase_shift, scale
 
 from sort_assets.recordings.band_pass import (
     BLOCK_SAMPLES,
@@ -169,6 +169,32 @@ def test_a_scaling_that_rounds_is_not_skipped() -> None:
     np.testing.assert_allclose(BandPassRecording(scaled).get_traces(), _expected(scaled), atol=1e-5)
 
 
+def test_channels_that_were_sampled_later_are_moved_in_the_same_pass() -> None:
+    raw = _recording(_like_a_brain(40_000))
+    shifts = np.arange(18) % 12 / 13
+    scaled = scale(raw, gain=0.195, dtype="float32")
+    scaled.set_property("inter_sample_shift", shifts)
+
+    shifted = BandPassRecording(scaled, sample_shifts=shifts.tolist())
+
+    whole = shifted.get_traces()
+    expected = bandpass_filter(phase_shift(scaled)).get_traces()
+    not_shifted = BandPassRecording(scaled).get_traces()
+    # At the ends, SpikeInterface (0.105.3) filters the step from the signal to the zeros with which it continues it.
+    inner = slice(1500, -1500)
+    assert np.abs(whole - expected)[inner].max() < HALF_A_COUNT_UV
+    assert np.abs(not_shifted - expected)[inner].max() > 10
+    np.testing.assert_array_equal(whole[:, 0], not_shifted[:, 0])
+    some = shifted.get_traces(start_frame=8000, end_frame=8400, channel_ids=shifted.channel_ids[[3, 17]])
+    np.testing.assert_array_equal(some, whole[8000:8400, [3, 17]])
+
+
+def test_shifts_that_are_not_interpolated_well_are_refused() -> None:
+    for shifts, freq_max in (([0.0, 1.5], 6000.0), ([-0.1, 0.0], 6000.0), ([0.0, 0.5], 9000.0)):
+        with pytest.raises(ValueError, match="use SpikeInterface's phase_shift"):
+            BandPassRecording(_recording(_noise(100, 2)), freq_max=freq_max, sample_shifts=shifts)
+
+
 def test_nan_spoils_its_channel_and_block_only() -> None:
     traces = _noise(3 * BLOCK_SAMPLES, 3, "float32")
     traces[10_000, 1] = np.nan
@@ -197,7 +223,7 @@ def test_fewer_samples_than_the_filter_needs_are_refused_as_by_scipy() -> None:
 def test_it_is_loaded_again_by_spikeinterface_from_json_and_from_a_folder(tmp_path: Path) -> None:
     _noise(9000).tofile(tmp_path / "raw.bin")
     raw = si.BinaryRecordingExtractor([tmp_path / "raw.bin"], RATE_HZ, "int16", num_channels=4)
-    filtered = BandPassRecording(raw, freq_min=500.0, freq_max=5000.0)
+    filtered = BandPassRecording(raw, freq_min=500.0, freq_max=5000.0, sample_shifts=[0.0, 0.25, 0.5, 0.75])
     filtered.dump_to_json(tmp_path / "recording.json")
     saved = filtered.save(folder=tmp_path / "saved", n_jobs=2, pool_engine="process", chunk_size=5000)
 

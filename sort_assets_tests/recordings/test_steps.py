@@ -5,6 +5,7 @@ from spikeinterface.core import BaseRecording
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import ConfigError
 from sort_assets.recordings import prepare
+from sort_assets.recordings.band_pass import BandPassRecording
 from sort_assets.recordings.steps import planned_steps
 from sort_assets_tests.recordings.files import recording_of
 
@@ -117,3 +118,21 @@ def test_skew_between_channels_is_undone_after_the_band_pass(tones: BaseRecordin
 
     traces = prepared.get_traces()[15000:45000]
     assert np.abs(traces - traces[:, :1]).max() < 1.0
+
+
+@pytest.mark.parametrize("names", [["phase_shift"], ["phase_shift", "bandpass_filter"]])
+def test_the_band_pass_takes_the_phase_shift_into_its_pass_in_either_order(
+    names: list[str], short: BaseRecording
+) -> None:
+    skewed = short.select_channels(short.channel_ids)
+    skewed.set_property("inter_sample_shift", np.arange(16) / 16)
+    config = RecordingConfig(bad_channels="none", preprocessing={name: {} for name in [*names, "common_reference"]})
+
+    prepared = prepare(skewed, config)
+
+    parent = prepared._kwargs["recording"]
+    assert isinstance(parent, BandPassRecording)
+    assert parent._kwargs["sample_shifts"] == (np.arange(16) / 16).tolist()
+    in_two_steps = {**config.preprocessing, "phase_shift": {"margin_ms": 40.0}}
+    in_two = prepare(skewed, config.model_copy(update={"preprocessing": in_two_steps}))
+    np.testing.assert_allclose(prepared.get_traces()[2000:-2000], in_two.get_traces()[2000:-2000], atol=0.01)

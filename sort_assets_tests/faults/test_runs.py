@@ -70,7 +70,11 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
         servers.send_signal(signal.SIGINT)
 
         assert servers.wait(timeout=60) == 0
-    assert {"sort_assets.platform.execution.webserver", "dagster._daemon", "sort_assets.running.worker"} <= words
+    assert {
+        "sort_assets.platform.execution.webserver",
+        "sort_assets.platform.execution.daemon",
+        "sort_assets.running.worker",
+    } <= words
     assert [process for process in started if process.is_running()] == []
     assert staging_of(home, key, "sorting") == []
     with home.instance() as instance:

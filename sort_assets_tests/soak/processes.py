@@ -74,7 +74,7 @@ def _found(process: psutil.Process) -> Found:
         return Found(process, "up")
     if "sort_assets.platform.execution.webserver" in line:
         return Found(process, "webserver")
-    if "dagster._daemon" in line:
+    if "sort_assets.platform.execution.daemon" in line or "dagster._daemon" in line:
         return Found(process, "daemon")
     if "grpc" in words:
         return Found(process, "code server")

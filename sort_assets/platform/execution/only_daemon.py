@@ -36,6 +36,7 @@ HEARTBEAT_S = 30.0
 """Dagster's interval between two heartbeats of a daemon."""
 _END_IT = "Sensors tick twice, and recordings may be launched twice: end one of the two."
 _POLL_S = 0.5
+_DAEMON_MODULES = {"dagster._daemon", "sort_assets.platform.execution.daemon"}
 _FORGOTTEN_S = 24 * 3600.0
 """Heartbeats and entries that differ more from our clock are not waited for."""
 _STARTING_HEARTBEATS = 5
@@ -338,7 +339,7 @@ def _parsed(text: str) -> DaemonOwner | None:
 
 
 def _is_daemon(words: list[str]) -> bool:
-    named = any(word == "dagster._daemon" or Path(word).name == "dagster-daemon" for word in words)
+    named = any(word in _DAEMON_MODULES or Path(word).name == "dagster-daemon" for word in words)
     return named and "run" in words
 
 

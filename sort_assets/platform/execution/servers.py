@@ -118,7 +118,7 @@ def _commands(port: int, address: Path) -> dict[str, list[str]]:
     named = str(workspace if location is None else written)
     return code_server | {
         _WEBSERVER: ["sort_assets.platform.execution.webserver", "-h", HOST, "-p", str(port), "-w", named],
-        _DAEMON: ["dagster._daemon", "run", "-w", named],
+        _DAEMON: ["sort_assets.platform.execution.daemon", "run", "-w", named],
     }
 
 

@@ -8,6 +8,7 @@ seconds. It has no setting for that.
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster_webserver.cli import main
 
+from sort_assets.platform.execution.code_server_watch import look_less_often
 from sort_assets.platform.execution.database_wait import wait_shortly_for_database
 
 _KEYS = "_sort_assets_partition_keys"
@@ -28,5 +29,6 @@ def look_up_all_partitions_at_once() -> None:
 
 if __name__ == "__main__":
     look_up_all_partitions_at_once()
+    look_less_often()
     wait_shortly_for_database()  # a browser gives up sooner
     main()  # type: ignore[no-untyped-call]

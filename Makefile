@@ -13,6 +13,7 @@ TORCH_STAMP := $(if $(TORCH_BUILD),.venv/.torch-$(TORCH_BUILD))
 # Most tests wait for processes, so more of them run at a time than there are cores.
 AT_A_TIME ?= 3
 SLOW_AT_A_TIME ?= 4
+MYPY_PROCESSES ?= 2
 # One thread of BLAS and torch for each process: threads that spin for a core are many times slower on a busy machine.
 export OMP_NUM_THREADS := 1
 # The tests start hundreds of processes: each would compile our modules again.
@@ -56,7 +57,7 @@ up: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(MYPY_PROCESSES)
 	$(BIN)/lint-imports
 
 # The documentation, in site/index.html.
@@ -67,11 +68,12 @@ docs: install
 test-fast: lint
 	$(BIN)/pytest -m "not slow and not alone" --numprocesses $(AT_A_TIME) --dist loadfile
 
-# What CI runs. Whatever waits, for a network, a disk or another process, has something beside it that computes.
+# What CI runs. Whatever waits, for a network, a disk or another process, has something beside it that computes. Beside the
+# tests mypy keeps to one process: those that it starts must answer within 3 s.
 test:
 	$(MAKE) --jobs=2 system install
 	$(BIN)/pytest -m alone sort_assets_tests/end_to_end
-	$(MAKE) --jobs=2 lint test-without-linters
+	$(MAKE) --jobs=2 MYPY_PROCESSES=0 lint test-without-linters
 
 test-without-linters: install
 	$(BIN)/pytest -m "not release and not alone" --numprocesses $(SLOW_AT_A_TIME) --dist loadgroup --no-loadscope-reorder

@@ -27,8 +27,9 @@ from sort_assets.platform.execution.step_needs import SMALL_STEP
 from sort_assets.platform.pipeline.assets.observed import raw_recording
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
-from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
+from sort_assets.platform.pipeline.recording_results import RecordingSummary
 from sort_assets.platform.pipeline.rig_changes import RigChange, RigMemory, rig_changes
+from sort_assets.platform.pipeline.summary_cache import recording_summaries
 from sort_assets.platform.store.store import Store
 
 UNTIL_TAG = "sort_assets/digest_until"
@@ -216,7 +217,7 @@ def _last_runs(runs: Sequence[dg.DagsterRun]) -> list[dg.DagsterRun]:
 def _results(store: Store, runs: Sequence[dg.DagsterRun]) -> dict[str, RecordingSummary]:
     """The present results of the recordings of these runs, in the order of their keys."""
     keys = sorted({run.tags[PARTITION_TAG] for run in runs if PARTITION_TAG in run.tags})
-    return {key: recording_summary(store, key) for key in keys}
+    return recording_summaries(store, keys)
 
 
 def _failed_checks(results: Mapping[str, RecordingSummary], run_ids: set[str]) -> dict[str, list[tuple[str, str]]]:

@@ -170,10 +170,13 @@ def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, st
 
 def _other_failure(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
     """What failed as a whole: the asset, and class and message of the failure."""
-    standing, run = status.results.standing, status.last_run
+    standing = status.results.standing
     if standing is not None:
         return standing.asset, type(standing.error).__name__, standing.error.message
-    if run is None or not status.last_run_failed:
+    if status.last_run is None or not status.last_run_failed:
+        return None
+    run = instance.get_run_by_id(status.last_run.run_id)
+    if run is None:  # deleted this instant
         return None
     # It failed before a step could keep a record in the store, or outside of its steps.
     first, *_ = failures = failures_of_run(instance, run)

@@ -17,12 +17,27 @@ from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPar
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import UNFINISHED
-from sort_assets.platform.pipeline.partitions import PARTITION_TAG, RECORDINGS_PARTITIONS
-from sort_assets.platform.pipeline.recording_results import SORTING, RecordingSummary, recording_summary
+from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.pipeline.recording_results import SORTING, RecordingSummary
+from sort_assets.platform.pipeline.summary_cache import recording_summaries
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import STREAM_MARK, RecordingKey
 
-_RUNS_READ = 20_000
+_ALL_RUNS = dg.RunsFilter()
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The newest run of a recording.
+
+    Attributes
+    ----------
+    run_id : str
+    status : dg.DagsterRunStatus
+    """
+
+    run_id: str
+    status: dg.DagsterRunStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +56,7 @@ class RecordingStatus:
         What the recording catalogue says of its partition.
     assets : Mapping[str, bool]
         What Dagster says: by asset, whether it was materialized.
-    last_run : dg.DagsterRun or None
+    last_run : LastRun or None
         Its newest run.
     """
 
@@ -50,7 +65,7 @@ class RecordingStatus:
     entry: CatalogEntry | None
     partition: CatalogPartition | None
     assets: Mapping[str, bool]
-    last_run: dg.DagsterRun | None
+    last_run: LastRun | None
 
     @property
     def path(self) -> str | None:
@@ -196,17 +211,18 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
     catalog = RecordingCatalog(store.root, read_only=True)
     entries, partitions = catalog.all(), {partition.key: partition for partition in catalog.partitions()}
     materialized = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
-    last_runs: dict[str, dg.DagsterRun] = {}
-    for run in instance.get_runs(limit=_RUNS_READ):
-        last_runs.setdefault(run.tags.get(PARTITION_TAG, ""), run)
+    # Of thousands of runs only what a status needs: Dagster would make a whole run of each.
+    last_runs = {run.partition: LastRun(run.run_id, run.status) for run in instance.get_run_partition_data(_ALL_RUNS)}
+    keys = sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
+    results = recording_summaries(store, keys)
     statuses = []
-    for key in sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)):
+    for key in keys:
         partition = partitions.get(key)
         path = partition.path if partition else _path(key)
         statuses.append(
             RecordingStatus(
                 recording=key,
-                results=recording_summary(store, key),
+                results=results[key],
                 entry=None if path is None else entries.get(path),
                 partition=partition,
                 assets={asset: key in materialized[asset] for asset in PIPELINE},

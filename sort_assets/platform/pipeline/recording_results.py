@@ -21,7 +21,7 @@ from sort_assets.metrics.columns import Column, Kind
 from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
 from sort_assets.platform.pipeline.recorded_checks import RecordedCheck, published_at, recorded_checks
 from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, was_made_good
-from sort_assets.platform.store.layout import CURRENT, FAILED
+from sort_assets.platform.store.layout import FAILED
 from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
@@ -183,17 +183,6 @@ class RecordingSummary:
         return f"{self.units_found} unit{'' if self.units_found == 1 else 's'}{kept}{person}{degraded}"
 
 
-def units_summary(store: Store) -> dict[str, RecordingSummary]:
-    """The results of every recording that has a sorting or a failure on record, by key.
-
-    Parameters
-    ----------
-    store : Store
-    """
-    summaries = ((key, recording_summary(store, key)) for key in store.recordings())
-    return {key: summary for key, summary in summaries if _is_sorted_or_failed(store, key, summary)}
-
-
 def recording_summary(store: Store, recording: str) -> RecordingSummary:
     """The results of a recording; all None when there are none.
 
@@ -312,12 +301,6 @@ def _is_of_old_defaults(sorting: dict[str, Any], channels: int | None) -> bool:
         return False
     groups = max(1, len(_mapping(sorting.get("effective_params"))))
     return channels is not None and channels / groups < _FEW_CHANNELS
-
-
-def _is_sorted_or_failed(store: Store, recording: str, summary: RecordingSummary) -> bool:
-    if summary.standing is not None or summary.overcome is not None:
-        return True
-    return os.path.lexists(f"{store.root}/{recording}/{SORTING}/{CURRENT}")  # also when its manifest is damaged
 
 
 def _manifest(store: Store, recording: str, asset: str) -> dict[str, Any] | None:

@@ -16,9 +16,9 @@ from sort_assets.platform.pipeline.recording_results import (
     recording_summary,
     standing_failures,
     summary_table,
-    units_summary,
 )
 from sort_assets.platform.pipeline.rig_history import rig_history
+from sort_assets.platform.pipeline.summary_cache import units_summary
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.failures import record_failure
 from sort_assets.platform.store.layout import MANIFEST_NAME

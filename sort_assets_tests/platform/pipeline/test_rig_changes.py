@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from sort_assets.platform.pipeline.recording_results import recording_summary, units_summary
+from sort_assets.platform.pipeline.recording_results import recording_summary
 from sort_assets.platform.pipeline.rig_changes import RigChange, RigMemory, rig_changes, rigs_out_of_range
+from sort_assets.platform.pipeline.summary_cache import units_summary
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.platform.pipeline.test_recording_results import CURATED, METRICS, PREPROCESSED, SORTING, put
 

@@ -27,10 +27,10 @@ from sort_assets.platform.pipeline.recording_results import (
     overcome_failures,
     standing_failures,
     summary_table,
-    units_summary,
 )
 from sort_assets.platform.pipeline.rig_changes import rigs_out_of_range
 from sort_assets.platform.pipeline.stored_summary import SUMMARY, SUMMARY_FILE, remove_older_summaries
+from sort_assets.platform.pipeline.summary_cache import units_summary
 from sort_assets.platform.pipeline.tables import plain_value, table_column
 from sort_assets.platform.store.content_hash import hash_table
 from sort_assets.platform.store.details import SummaryDetails

@@ -1,7 +1,7 @@
 """How well clear spikes are told from noise: what `look_for_clear_spikes` says of recordings with and without units.
 
-    python benchmarks/clear_spikes.py
-    python benchmarks/clear_spikes.py --shapes tetrode "16 contacts" --seeds 0 1 2 --seconds 60
+    python -m benchmarks.clear_spikes
+    python -m benchmarks.clear_spikes --shapes tetrode "16 contacts" --seeds 0 1 2 --seconds 60
 
 Every recording is filtered as the product does it. Recordings of noise must never be certain; recordings with one unit
 of some spikes per second and more, eight times the noise and higher, must be. Prints a line for each, and the wrong
@@ -9,11 +9,13 @@ answers at the end.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from spikeinterface.core import BaseRecording, NumpyRecording
 
+from benchmarks.rows import Row, Size, at_most
 from sort_assets.config import RecordingConfig
 from sort_assets.recordings import prepare
 from sort_assets.recordings.clear_spikes import look_for_clear_spikes
@@ -95,6 +97,9 @@ def two_bad_seconds(rng: np.random.Generator, samples: int, channels: int) -> np
     return added
 
 
+Case = tuple[str, tuple[int, float, tuple[float, float]], Added, bool]
+"""What it is called, the units in it as in `UNITS`, what is added, and whether there are clear spikes."""
+USUAL_SHAPES = ("wire", "tetrode", "shank of 8", "16 contacts")
 NOISES: Mapping[str, Added] = {
     one.__name__: one for one in (nothing, coloured, hum, touches, stimulation, chewing, steps, two_bad_seconds)
 }
@@ -130,28 +135,47 @@ def make(
     return prepare(noisy, RecordingConfig(bad_channels="none"))
 
 
+def cases() -> Iterator[Case]:
+    """What is added to noise, or which units are in it, and whether the answer must be certain."""
+    yield from ((f"noise, {kind}", (0, 1.0, (1.0, 2.0)), added, False) for kind, added in NOISES.items())
+    yield from ((text, unit, nothing, True) for text, unit in UNITS.items())
+    yield "three units, hum", UNITS["three units of 20 Hz"], hum, True
+
+
+def ask(
+    shapes: Iterable[str], seeds: Iterable[int], seconds: float, chosen: Sequence[Case]
+) -> Iterator[tuple[bool, str]]:
+    """Whether each answer is right, and a line that says what it was."""
+    for name, seed, (text, unit, added, expected) in itertools.product(shapes, seeds, chosen):
+        seen = look_for_clear_spikes(make(SHAPES[name], seconds, seed, *unit, added))
+        says = "spikes" if seen.certain else "some" if seen.suspected else "none"
+        of = f"in {seen.stretches_with_spikes} of {seen.stretches} stretches"
+        yield seen.certain == expected, f"{name:14} seed {seed} {text:32} {says:7} {seen}, {of}"
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """How many answers are wrong."""
+    chosen = [one for one in cases() if size != "small" or one[0] in ("noise, nothing", "three units of 20 Hz")]
+    shapes = USUAL_SHAPES if size == "full" else ["tetrode"]
+    seconds = {"small": 10.0, "usual": 30.0, "full": 30.0}[size]
+    answers = list(ask(shapes, [0], seconds, chosen))
+    wrong = [" ".join(line.split()) for right, line in answers if not right]
+    note = "; ".join([f"{len(answers)} recordings of {seconds:g} s: {', '.join(shapes)}", *wrong])
+    yield Row("wrong answers to whether there are clear spikes", len(wrong), "answers", at_most(0), note)
+
+
 def main() -> None:
     """Ask about all recordings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["wire", "tetrode", "shank of 8", "16 contacts"])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=USUAL_SHAPES)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
     wrong = []
-    for name in arguments.shapes:
-        shape = SHAPES[name]
-        for seed in arguments.seeds:
-            cases = [(f"noise, {kind}", (0, 1.0, (1.0, 2.0)), added, False) for kind, added in NOISES.items()]
-            cases += [(text, unit, nothing, True) for text, unit in UNITS.items()]
-            cases.append(("three units, hum", UNITS["three units of 20 Hz"], hum, True))
-            for text, unit, added, expected in cases:
-                seen = look_for_clear_spikes(make(shape, arguments.seconds, seed, *unit, added))
-                says = "spikes" if seen.certain else "some" if seen.suspected else "none"
-                of = f"in {seen.stretches_with_spikes} of {seen.stretches} stretches"
-                line = f"{name:14} seed {seed} {text:32} {says:7} {seen}, {of}"
-                print(line, flush=True)
-                if seen.certain != expected:
-                    wrong.append(line)
+    for right, line in ask(arguments.shapes, arguments.seeds, arguments.seconds, list(cases())):
+        print(line, flush=True)
+        if not right:
+            wrong.append(line)
     print(f"wrong: {len(wrong)}", *wrong, sep="\n")
 
 

@@ -1,7 +1,7 @@
 """What Kilosort's clustering holds per spike of a centre, and which units it finds, for each cure of out-of-memory.
 
-    python benchmarks/clustering_memory.py
-    python benchmarks/clustering_memory.py --device cuda --spikes 200000 --features 120 --ways Kilosort "in blocks"
+    python -m benchmarks.clustering_memory
+    python -m benchmarks.clustering_memory --device cuda --spikes 200000 --features 120 --ways Kilosort "in blocks"
 
 The first table: bytes that are allocated at the peak for each spike, beside its features (4 bytes each). On the CPU
 they are counted by torch's profiler, which reports each allocation, what operations hold inside of them too; there,
@@ -16,8 +16,8 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ import torch
 from kilosort import clustering_qr, hierarchical, swarmsplitter
 from torch.autograd.profiler import profile
 
+from benchmarks.rows import Row, Size, at_most
 from sort_assets.backends.kilosort4.clustering_memory import clustering_in_less_memory
 
 NEIGHBOURS = 10
@@ -95,6 +96,32 @@ def units_found(features: torch.Tensor, device: torch.device, **params: Any) -> 
     tree, statistics, clusters = hierarchical.maketree(neighbours, iclust, iclust0)
     tree, statistics = swarmsplitter.split(features.numpy(), tree, statistics, iclust, clusters, meta=None)
     return int(swarmsplitter.new_clusters(iclust, clusters, tree, statistics).max()) + 1
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """How much less the clustering holds when it is done in blocks, with the same clusters."""
+    spikes = {"small": 4000, "usual": 40_000, "full": 60_000}[size]
+    crowded = centre(spikes, units=40, features=60)
+    held, found = {}, {}
+    for name in ("Kilosort", "in blocks"):
+        params, replaced = WAYS[name]
+        with replaced(), _quietly():
+            run = partial(cluster, crowded, torch.device("cpu"), niter=5, **params)
+            found[name], peak = peak_bytes_per_spike(run, crowded)
+        held[name] = peak - 4 * crowded.shape[1]
+    same = np.array_equal(found["Kilosort"][0], found["in blocks"][0])
+    note = f"{held['in blocks']:.0f} by {held['Kilosort']:.0f} bytes beside the features"
+    what = f"memory per spike of clustering in blocks, {spikes} spikes"
+    yield Row(what, held["in blocks"] / held["Kilosort"], "x Kilosort's", None, note)
+    yield Row("clusters that differ when it is done in blocks", 0.0 if same else 1.0, "0 or 1", at_most(0))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse invariant checks")
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        yield
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """How many runs an instance bears at once, in SQLite files and in PostgreSQL.
 
-    python benchmarks/many_runs.py --runs 30 60
-    SORT_ASSETS_POSTGRES_URL=postgresql://user:password@host/empty python benchmarks/many_runs.py --runs 30 60
+    python -m benchmarks.many_runs --runs 30 60
+    SORT_ASSETS_POSTGRES_URL=postgresql://user:password@host/empty python -m benchmarks.many_runs --runs 30 60
 
 Each run is whole and tiny, in a process of its own that has imported everything before: one asset in the pool `gpu`,
 which waits for its slot, writes twenty lines into the log and gives a materialization and a check. Together they write
@@ -25,6 +25,7 @@ from typing import Any
 
 import dagster as dg
 
+from benchmarks.rows import Row, Size, at_most
 from sort_assets.config.settings import POSTGRES_VARIABLE
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.execution.home import open_instance, prepare_home
@@ -69,6 +70,15 @@ class Measured:
     slowest_s: float
     cpu_s: float
     failures: dict[str, int]
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """How many runs of those that begin together do not succeed, in SQLite files."""
+    number = {"small": 3, "usual": 30, "full": 30}[size]
+    with tempfile.TemporaryDirectory() as folder, environment(Path(folder), None):
+        for measured in measure([number]):
+            failed = sum(measured.failures.values())
+            yield Row(f"{number} runs at once in SQLite", failed, "failed", at_most(0), in_words("SQLite", measured))
 
 
 def main() -> None:

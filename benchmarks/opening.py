@@ -1,6 +1,6 @@
 """How long opening hours of a recording takes, of which every sample has a number or a timestamp.
 
-    python benchmarks/opening.py FOLDER [hours [file ...]]
+    python -m benchmarks.opening FOLDER [hours [file ...]]
 
 Writes files of 384 channels into FOLDER once (about 15 GB for 2 hours: their samples are holes that take no room),
 opens each in a fresh process and then in another one, which finds the clocks that the first has kept, and prints the
@@ -16,13 +16,16 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 from spikeinterface.core import BaseRecording
 
+from benchmarks.process_tree import BenchmarkError
+from benchmarks.rows import Row, Size
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.recordings.writers import write_intan, write_maxwell, write_open_ephys, write_spikeglx
@@ -61,6 +64,40 @@ print(json.dumps([*first, max(seen) - seen[0], samples]))
 """
 
 
+def rows(size: Size) -> Iterator[Row]:
+    """The processor's time for opening recordings of which every sample has a number or a timestamp."""
+    hours, names = {
+        "small": (0.01, ["spikeglx_g0"]),
+        "usual": (0.5, ["open_ephys", "times.nwb", "spikeglx_g0"]),
+        "full": (2.0, list(WRITERS)),
+    }[size]
+    with tempfile.TemporaryDirectory(prefix="sort_assets-opening-") as temporary:
+        for name in names:
+            first, later = _opened_twice(Path(temporary), name, int(hours * 3600 * RATE_HZ) // BLOCK * BLOCK)
+            note = f"{first.memory_mb:.0f} MB; later, with the clock that was kept: {later.cpu_s:.2f} s"
+            yield Row(f"open {hours:g} h of {CHANNELS} channels, {name}", first.cpu_s, "CPU s", None, note)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What opening a recording took."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+    samples: int
+
+
+def _opened_twice(folder: Path, name: str, samples: int) -> list[Opened]:
+    """Open a recording in a fresh process, and again in another one; write it where it is not there yet."""
+    path, short = folder / name, folder / f"short_{name}"
+    if not path.exists():
+        WRITERS[name](short, BLOCK * 100)
+        WRITERS[name](path, samples)
+    with tempfile.TemporaryDirectory() as kept:
+        return [_opened(short, path, kept) for _ in range(2)]
+
+
 def main() -> None:
     """Write what is not there yet, and print a line for each format."""
     folder = Path(sys.argv[1])
@@ -70,27 +107,18 @@ def main() -> None:
     print(f"| {hours:g} h of {CHANNELS} channels | wall s | processor s | later: wall s | processor s | MB | samples |")
     print("|---|---|---|---|---|---|---|")
     for name in sys.argv[3:] or WRITERS:
-        write = WRITERS[name]
-        path, short = folder / name, folder / f"short_{name}"
-        if not path.exists():
-            write(short, BLOCK * 100)
-            write(path, samples)
-        with tempfile.TemporaryDirectory() as kept:
-            runs = [_opened(short, path, kept) for _ in range(2)]
-        if any(run.returncode for run in runs):
-            print(f"| {name} | {runs[0].stderr.strip().splitlines()[-1]} |")
-            continue
-        (wall_s, processor_s, memory_mb, samples_there), (later_s, later_processor_s, *_) = (
-            json.loads(run.stdout.splitlines()[-1]) for run in runs
-        )
-        times = f"{wall_s:.2f} | {processor_s:.2f} | {later_s:.2f} | {later_processor_s:.2f}"
-        print(f"| {name} | {times} | {memory_mb:.0f} | {samples_there} |", flush=True)
+        first, later = _opened_twice(folder, name, samples)
+        times = f"{first.wall_s:.2f} | {first.cpu_s:.2f} | {later.wall_s:.2f} | {later.cpu_s:.2f}"
+        print(f"| {name} | {times} | {first.memory_mb:.0f} | {first.samples} |", flush=True)
 
 
-def _opened(short: Path, path: Path, kept: str) -> subprocess.CompletedProcess[str]:
+def _opened(short: Path, path: Path, kept: str) -> Opened:
     command = [sys.executable, "-c", _OPEN, short, path]
     environment = {**os.environ, "XDG_CACHE_HOME": kept}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchmarkError(f"{path.name} can't be opened:\n{done.stderr.strip()}")
+    return Opened(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def _tiny() -> BaseRecording:

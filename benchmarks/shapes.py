@@ -1,8 +1,8 @@
 """Which of a sorter's settings fit which shape of recording: known units found, by shape and by candidate settings.
 
-    python benchmarks/shapes.py
-    python benchmarks/shapes.py --shapes tetrode "shank of 8" --settings '{}' '{"do_CAR": false}' --seeds 0 1
-    python benchmarks/shapes.py --sorter mountainsort5 --seconds 60
+    python -m benchmarks.shapes
+    python -m benchmarks.shapes --shapes tetrode "shank of 8" --settings '{}' '{"do_CAR": false}' --seeds 0 1
+    python -m benchmarks.shapes --sorter mountainsort5 --seconds 60
 
 Each sort goes the product's own way (bad channels, filter, `.dat`, sorter), in a temporary folder (TMPDIR chooses the
 place), and prints one line of JSON: known units that were found (accuracy of at least 0.8, as SpikeInterface counts
@@ -14,11 +14,14 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.process_tree import BenchmarkError
+from benchmarks.rows import Row, Size
 from sort_assets.backends import create_backend
 from sort_assets.backends.base import UNSORTABLE
 from sort_assets.config import SortingPipelineConfig
@@ -61,6 +64,22 @@ def sort(shape: str, sorter: str, params: dict[str, Any], seconds: float, seed: 
         **({"unsortable": reason["message"]} if reason else {}),
         "took_s": took_s,
     }
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """Known units that are found with the product's own settings; only in the whole run, since each is a sort."""
+    chosen, sorter, seconds = {
+        "small": (["tetrode"], "mountainsort5", 5.0),
+        "usual": ([], "kilosort4", 30.0),
+        "full": (QUICK, "kilosort4", 30.0),
+    }[size]
+    for shape in chosen:
+        outcome = sort(shape, sorter, {}, seconds, seed=0)
+        if "failed" in outcome:
+            raise BenchmarkError(f"{shape}: {outcome['failed']}")
+        note = f"{outcome['found']} of {outcome['known']}, {outcome['units']} units in the sorting"
+        found = outcome["found"] / outcome["known"]
+        yield Row(f"{shape}, {seconds:g} s, {sorter}", found, "of the known units are found", None, note)
 
 
 def main() -> None:

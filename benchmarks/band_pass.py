@@ -25,7 +25,7 @@ from spikeinterface.preprocessing import bandpass_filter, scale
 from benchmarks.rows import Row, Size, at_least, at_most
 from sort_assets.config import RecordingConfig
 from sort_assets.recordings import prepare
-from sort_assets.recordings.band_pass import compile_kernels
+from sort_assets.recordings.block_passes import compile_kernels
 from sort_assets.recordings.dat_file import write_dat
 
 RATE_HZ = 30_000

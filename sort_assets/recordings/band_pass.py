@@ -12,7 +12,6 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,109 +20,22 @@ from spikeinterface.core.channelslice import ChannelSliceRecordingSegment  # noq
 from spikeinterface.preprocessing.basepreprocessor import BasePreprocessor, BasePreprocessorSegment  # noqa: TID253
 from spikeinterface.preprocessing.normalize_scale import ScaleRecordingSegment  # noqa: TID253
 
+from sort_assets.recordings.band_pass_design import (
+    BLOCK_SAMPLES,
+    BandPassDesign,
+    can_shift,
+    design_band_pass,
+    is_supported,
+    margin_samples,
+    shift_taps,
+)
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK_SAMPLES = 8192
-"""Samples of a channel that are filtered as one piece, with a margin before and after it."""
-LOWEST_HZ = 100.0
-"""Below it, SpikeInterface refuses a band-pass that is computed in pieces, and float32 would not do."""
-_ORDER = 5
-_PERIODS_OF_MARGIN = 5
-_KAISER_BETA = 9.0
-_FEWEST_CHANNELS = 16
 _MOST_BYTES_READ = 32_000_000
-_READ_AS_THEY_ARE = (np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
-
-
-@dataclass(frozen=True)
-class BandPassDesign:
-    """A Butterworth band-pass of order 5 for arithmetic in float32.
-
-    Its ten poles are five pairs: the two lowest are high-passes, the middle one is a band-pass, the two highest are
-    low-passes. Poles near a frequency of zero lose their place in a polynomial's float32 coefficients; as state
-    variable filters (H. Chamberlin, Musical Applications of Microprocessors, 1985) they keep it.
-
-    Attributes
-    ----------
-    sections : tuple of float
-        Step and damping of the high-passes and of the band-pass, then the two denominator coefficients of each
-        low-pass.
-    gain : float
-        By which one pass over the signal has to be multiplied.
-    """
-
-    sections: tuple[float, ...]
-    gain: float
-
-
-def design_band_pass(sampling_frequency: float, freq_min: float, freq_max: float) -> BandPassDesign:
-    """Design the band-pass.
-
-    Parameters
-    ----------
-    sampling_frequency, freq_min, freq_max : float
-        In Hz; the edges between 0 and half the sampling rate.
-    """
-    from scipy.signal import butter
-
-    _, poles, gain = butter(_ORDER, [freq_min, freq_max], fs=sampling_frequency, btype="bandpass", output="zpk")
-    upper = poles[poles.imag > 0]
-    pairs = [(-2 * pole.real, abs(pole) ** 2) for pole in upper[np.argsort(np.angle(upper))]]
-    real = poles[poles.imag == 0].real
-    if len(real):  # A wide band: the middle pair is two poles on the real axis.
-        pairs.insert(2, (-real.sum(), real.prod()))
-    state_variable = [(1 + a1 + a2, (1 - a2) / (1 + a1 + a2)) for a1, a2 in pairs[:3]]
-    sections = tuple(float(number) for pair in (*state_variable, *pairs[3:]) for number in pair)
-    return BandPassDesign(sections, float(gain / state_variable[2][0]))
-
-
-def margin_samples(sampling_frequency: float, freq_min: float) -> int:
-    """Samples that are filtered before and after a piece and thrown away: SpikeInterface's five periods."""
-    return int(_PERIODS_OF_MARGIN * (1000.0 / freq_min) * sampling_frequency / 1000.0)
-
-
-def is_supported(sampling_frequency: float, freq_min: float, freq_max: float) -> bool:
-    """Whether float32 and blocks do for a band: SpikeInterface's own band-pass takes the others."""
-    from sort_assets.recordings.band_pass_kernel import PAD
-
-    margin = margin_samples(sampling_frequency, freq_min)
-    return LOWEST_HZ <= freq_min < freq_max < sampling_frequency / 2 and PAD < margin <= BLOCK_SAMPLES
-
-
-def can_shift(sample_shifts: NDArray[Any], sampling_frequency: float, freq_max: float) -> bool:
-    """Whether channels can be moved by parts of a sample, in the same pass.
-
-    Parameters
-    ----------
-    sample_shifts : np.ndarray
-        In samples, by channel.
-    sampling_frequency, freq_max : float
-        In Hz. What a band-pass leaves above 0.4 times the sampling rate is not interpolated well.
-    """
-    return bool(np.all((sample_shifts >= 0) & (sample_shifts < 1))) and freq_max <= sampling_frequency / 4
-
-
-def shift_taps(sample_shifts: NDArray[Any]) -> NDArray[np.float32]:
-    """Weights of the samples around a moment that lies a part of a sample before one of them.
-
-    Parameters
-    ----------
-    sample_shifts : np.ndarray
-        In samples, between 0 and 1, by channel.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (taps, channels): a sinc with Kaiser's window, whose errors are below 1e-5 up to 0.4 times the sampling
-        rate.
-    """
-    from sort_assets.recordings.band_pass_kernel import TAPS
-
-    half = TAPS // 2
-    places = np.arange(-half, half)[:, np.newaxis] + np.asarray(sample_shifts, dtype=np.float64)
-    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (places / half) ** 2, 0, None))) / np.i0(_KAISER_BETA)
-    return (np.sinc(places) * window).astype(np.float32)
+_PARENTS = ("parent_recording_segment", "_parent_recording_segment", "_parent")
+"""What SpikeInterface's segments, and those of this project, call the one of which they are made."""
 
 
 class BandPassRecording(BasePreprocessor):  # type: ignore[misc]
@@ -248,24 +160,26 @@ class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
         finite : bool
             Whether no value is NaN or infinite.
         """
+        from sort_assets.recordings.block_passes import BandPass, readable
+
         scale = np.ascontiguousarray(self._scale[channels])
         columns = self._columns[channels]
         traces = np.empty((max(0, end - start), len(columns)), dtype=np.float32 if count is None else np.int16)
         if not traces.size:
             return traces, 0.0, True
         taps = None if self._taps is None else self._taps[:, channels]
-        kernel = _Kernel(self._sections, scale, taps, count, limit)
+        band_pass = BandPass(self._sections, scale, taps, count, limit)
         for first, last in self._pieces(start, end):
             low, high = max(0, first - self._margin), min(self.get_num_samples(), last + self._margin)
-            source = _readable(self._source.get_traces(low, high, slice(None)), columns)
+            source = readable(self._source.get_traces(low, high, slice(None)), columns)
             for block in range(first, last, BLOCK_SAMPLES):
                 block_end = min(block + BLOCK_SAMPLES, self.get_num_samples())
                 begin, stop = max(0, block - self._margin), min(self.get_num_samples(), block_end + self._margin)
                 kept = max(start, block), min(end, block_end)
-                kernel.filter(
+                band_pass.filter(
                     source[begin - low : stop - low], kept[0] - begin, traces[kept[0] - start : kept[1] - start]
                 )
-        return traces, kernel.peak, kernel.finite
+        return traces, band_pass.peak, band_pass.finite
 
     def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Ranges of whole blocks, each of which is read at once."""
@@ -279,131 +193,6 @@ class BandPassSegment(BasePreprocessorSegment):  # type: ignore[misc]
             yield piece, min(piece + step, grid_end, self.get_num_samples())
 
 
-class _Kernel:
-    """The compiled filter with its work space, and what it has seen."""
-
-    def __init__(
-        self,
-        sections: tuple[np.float32, ...],
-        scale: NDArray[np.float32],
-        taps: NDArray[np.float32] | None,
-        count: float | None,
-        limit: int,
-    ) -> None:
-        from sort_assets.recordings import band_pass_kernel
-
-        self._compiled = band_pass_kernel
-        self._sections = sections
-        self._count, self._limit = np.float32(1.0 if count is None else count), np.float32(limit)
-        self._num_channels = len(scale)
-        missing = max(0, _FEWEST_CHANNELS - len(scale))
-        self._scale = np.pad(scale, (0, missing)) if missing else scale
-        self._taps = None if taps is None else _by_lanes(np.pad(taps, ((0, 0), (0, missing))))
-        self._work = np.empty(0, dtype=np.float32)
-        self._seen = np.zeros((2, band_pass_kernel.LANES), dtype=np.float32)
-
-    @property
-    def peak(self) -> float:
-        return float(self._seen[0].max())
-
-    @property
-    def finite(self) -> bool:
-        return bool(np.isfinite(self._seen[1]).all())
-
-    def filter(self, source: NDArray[Any], skipped: int, target: NDArray[Any]) -> None:
-        """Filter a block with its margins, of which `skipped` samples come before the first one in `target`."""
-        compiled = self._compiled
-        rows = len(source)
-        if rows <= compiled.PAD:
-            raise ValueError(
-                f"the recording has {rows} samples of each channel; a band-pass needs more than {compiled.PAD}"
-            )
-        needed = 2 * (rows + 2 * compiled.PAD) * compiled.LANES
-        if len(self._work) < needed:
-            self._work = np.empty(needed, dtype=np.float32)
-        result = target
-        if self._num_channels < compiled.LANES:
-            result = np.empty((len(target), compiled.LANES), dtype=target.dtype)
-        compiled.filter_block(
-            source.dtype.type(0),
-            source.ctypes.data,
-            source.strides[0],
-            rows,
-            len(self._scale),
-            self._scale.ctypes.data,
-            self._sections,
-            target.dtype.type(0),
-            result.ctypes.data,
-            result.strides[0],
-            skipped,
-            len(target),
-            self._count,
-            self._limit,
-            0 if self._taps is None else self._taps.ctypes.data,
-            self._work.ctypes.data,
-            self._seen.ctypes.data,
-        )
-        if result is not target:
-            target[:] = result[:, : self._num_channels]
-
-
-def _by_lanes(taps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shape (groups, taps, channels of a group); the last group are the last channels, also where some are in two."""
-    num_channels = taps.shape[1]
-    starts = [min(start, num_channels - _FEWEST_CHANNELS) for start in range(0, num_channels, _FEWEST_CHANNELS)]
-    return np.ascontiguousarray(np.stack([taps[:, start : start + _FEWEST_CHANNELS] for start in starts]))
-
-
-def compile_kernels() -> None:
-    """Compile what the usual sample types need, so that no run of a fresh installation has to."""
-    from sort_assets.recordings.band_pass_kernel import LANES, PAD
-
-    sections = tuple(np.float32(number) for number in design_band_pass(30_000.0, 300.0, 6000.0).sections)
-    for source_type in _READ_AS_THEY_ARE:
-        for target_type, count in ((np.int16, 1.0), (np.float32, None)):
-            kernel = _Kernel(sections, np.ones(LANES, dtype=np.float32), None, count, 1)
-            kernel.filter(np.zeros((PAD + 1, LANES), source_type), 0, np.zeros((1, LANES), target_type))
-    round_to_counts(np.zeros(LANES, dtype=np.float32), 1.0, 1)
-
-
-def round_to_counts(values: NDArray[np.float32], count: float, limit: int) -> tuple[NDArray[np.int16], float, bool]:
-    """Round values to int16, and look at them, in one pass.
-
-    Parameters
-    ----------
-    values : np.ndarray
-        float32, any shape, C order.
-    count, limit
-        As for `BandPassSegment.read`.
-
-    Returns
-    -------
-    counts : np.ndarray
-        int16, of the same shape.
-    peak : float
-        Largest absolute value before rounding.
-    finite : bool
-        Whether no value is NaN or infinite.
-    """
-    from sort_assets.recordings.band_pass_kernel import LANES, round_block
-
-    counts = np.empty(values.shape, dtype=np.int16)
-    seen = np.zeros((2, LANES), dtype=np.float32)
-
-    def look(source: NDArray[np.float32], target: NDArray[np.int16]) -> None:
-        size, largest = np.float32(count), np.float32(limit)
-        round_block(source.ctypes.data, source.size // LANES, target.ctypes.data, size, largest, seen.ctypes.data)
-
-    look(values, counts)
-    rest = values.size % LANES
-    if rest:
-        last, last_counts = np.zeros(LANES, dtype=np.float32), np.empty(LANES, dtype=np.int16)
-        last[:rest] = values.reshape(-1)[-rest:]
-        look(last, last_counts)
-        counts.reshape(-1)[-rest:] = last_counts[:rest]
-    return counts, float(seen[0].max()), bool(np.isfinite(seen[1]).all())
-
-
 def band_pass_segment(recording: BaseRecording) -> tuple[BandPassSegment, NDArray[np.int64]] | None:
     """The band-pass that a recording of one segment ends with, and which of its channels the recording has."""
     if recording.get_num_segments() != 1:
@@ -412,6 +201,15 @@ def band_pass_segment(recording: BaseRecording) -> tuple[BandPassSegment, NDArra
     while isinstance(segment, ChannelSliceRecordingSegment):
         segment, columns = segment._parent_recording_segment, segment._parent_channel_indices[columns]
     return (segment, columns) if isinstance(segment, BandPassSegment) else None
+
+
+def holds_band_pass(recording: BaseRecording) -> bool:
+    """Whether a recording of one segment was made, step by step, of one with the band-pass."""
+    (segment,) = recording.segments
+    while segment is not None and not isinstance(segment, BandPassSegment):
+        parents = (getattr(segment, name, None) for name in _PARENTS)
+        segment = next((parent for parent in parents if parent is not None), None)
+    return segment is not None
 
 
 def _unscaled(
@@ -436,19 +234,3 @@ def _unscaled(
 def _is_exact(segment: ScaleRecordingSegment) -> bool:
     """Whether a scaling does nothing but scale: it neither rounds nor makes values that are not finite."""
     return segment._dtype == np.float32 and bool(np.isfinite(segment.gain).all() and np.isfinite(segment.offset).all())
-
-
-def _readable(source: NDArray[Any], columns: NDArray[np.int64]) -> NDArray[Any]:
-    """The columns side by side, of a type that the kernel reads, at least as many as it filters at a time."""
-    first, last = int(columns[0]), int(columns[-1])
-    if source.dtype not in _READ_AS_THEY_ARE:
-        source = np.take(source, columns, axis=1).astype(np.float32)
-    elif np.array_equal(columns, np.arange(first, last + 1)):
-        source = source[:, first : last + 1]
-    else:
-        source = np.take(source, columns, axis=1)
-    if source.shape[1] < _FEWEST_CHANNELS:
-        wide = np.zeros((len(source), _FEWEST_CHANNELS), dtype=source.dtype)
-        wide[:, : source.shape[1]] = source
-        return wide
-    return source if source.strides[1] == source.itemsize and source.strides[0] >= 0 else np.ascontiguousarray(source)

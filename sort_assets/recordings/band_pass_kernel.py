@@ -1,166 +1,38 @@
-"""The arithmetic of the band-pass, compiled by numba: 16 channels side by side in the processor's vector registers.
+"""The arithmetic of the band-pass, compiled by numba, on 16 channels side by side.
 
-Each step of a recursive filter needs the one before, so that time can't be cut into parallel pieces; channels can. A
-value of the type `Lanes` is one sample of 16 channels, and each operation on it one vector operation. Loops over
-arrays, which LLVM must vectorise by itself, were five times slower. Without the `fastmath` flag nothing is fused or
-reordered, so that every processor gives the same bits, and a channel's result does not depend on the others.
-
-All of it is in one module, because numba looks for changes of what it has kept only in the file of a function.
+Each step of a recursive filter needs the one before, so that time can't be cut into parallel pieces; channels can.
+Loops over arrays, which LLVM must vectorise by itself, were five times slower than the vectors of `channel_lanes`.
 """
 
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba import njit
 
-LANES = 16
-"""Channels that are filtered side by side."""
-PAD = 33
-"""Samples by which both ends are continued: scipy's `padlen` for the five sections of the band-pass."""
+from sort_assets.recordings.band_pass_design import FEWEST_SAMPLES, SHIFT_TAPS
+from sort_assets.recordings.channel_lanes import (
+    LANES,
+    absolute,
+    larger,
+    largest_of,
+    load,
+    rounded,
+    same,
+    size_of,
+    smaller,
+    smallest_of,
+    store,
+    sum_of,
+    where_at_most,
+)
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_INT32S = ir.VectorType(ir.IntType(32), LANES)
-_INT16S = ir.VectorType(ir.IntType(16), LANES)
-
-
-class Lanes(types.Type):  # type: ignore[misc]
-    """Numba's type of a float32 sample of 16 channels."""
-
-    def __init__(self) -> None:
-        super().__init__(name=f"Lanes({LANES})")
-
-
-lanes = Lanes()
-
-
-@register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _FLOATS)
-
-
-def _pointer(builder: Any, address: Any, vector: Any) -> Any:
-    return builder.inttoptr(address, vector.as_pointer())
-
-
-@intrinsic
-def _load(typing_context: Any, like: Any, address: Any) -> Any:
-    """Samples of 16 channels at an address, which are of the type of `like`, as float32."""
-    if like not in (types.int16, types.uint16, types.float32):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source = _FLOATS if like == types.float32 else _INT16S
-        loaded = builder.load(_pointer(builder, arguments[1], source))
-        loaded.align = 2
-        if like == types.float32:
-            return loaded
-        wide = builder.sext(loaded, _INT32S) if like == types.int16 else builder.zext(loaded, _INT32S)
-        return builder.sitofp(wide, _FLOATS)
-
-    return lanes(like, types.intp), generate
-
-
-@intrinsic
-def _store(typing_context: Any, like: Any, address: Any, value: Any) -> Any:
-    """Write samples of 16 channels as the type of `like`; int16 must have been rounded and clipped."""
-    if like not in (types.int16, types.float32):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, place, samples = arguments
-        if like == types.int16:
-            samples = builder.trunc(builder.fptosi(samples, _INT32S), _INT16S)
-        builder.store(samples, _pointer(builder, place, samples.type)).align = 2
-        return context.get_dummy_value()
-
-    return types.void(like, types.intp, lanes), generate
-
-
-@intrinsic
-def _same(typing_context: Any, number: Any) -> Any:
-    """One number for all channels."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        undefined = ir.Constant(_FLOATS, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, undefined, ir.Constant(_INT32S, [0] * LANES))
-
-    return lanes(types.float32), generate
-
-
-@intrinsic
-def _larger(typing_context: Any, one: Any, other: Any) -> Any:
-    """The larger one of two numbers, by channel; the first where one is NaN."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, second = arguments
-        return builder.select(builder.fcmp_ordered(">", second, first), second, first)
-
-    return lanes(lanes, lanes), generate
-
-
-@intrinsic
-def _smaller(typing_context: Any, one: Any, other: Any) -> Any:
-    """The smaller one of two numbers, by channel; the first where one is NaN."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, second = arguments
-        return builder.select(builder.fcmp_ordered("<", second, first), second, first)
-
-    return lanes(lanes, lanes), generate
-
-
-def _llvm_function(name: str) -> Any:
-    @intrinsic
-    def function(typing_context: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = ir.FunctionType(_FLOATS, [_FLOATS])
-            full_name = f"{name}.v{LANES}f32"
-            return builder.call(cgutils.get_or_insert_function(builder.module, kind, full_name), arguments)
-
-        return lanes(lanes), generate
-
-    return function
-
-
-_absolute = _llvm_function("llvm.fabs")
-_rounded = _llvm_function("llvm.rint")
-
-
-def _arithmetic(python_operator: Callable[[Any, Any], Any], instruction: str) -> None:
-    @intrinsic
-    def calculate(typing_context: Any, one: Any, other: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments)
-
-        return lanes(lanes, lanes), generate
-
-    @overload(python_operator, strict=False)  # Numba takes annotations for another signature.
-    def of_lanes(one: Any, other: Any) -> Any:
-        if one == lanes and other == lanes:
-            return lambda one, other: calculate(one, other)
-        return None
-
-
-for _operator, _instruction in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _arithmetic(_operator, _instruction)
-
-
-TAPS = 32
-"""Samples from which one between two samples is interpolated."""
+PAD = FEWEST_SAMPLES
+"""Samples by which both ends are continued."""
+TAPS = SHIFT_TAPS
 _ROW = 4 * LANES
 """Bytes of a sample of 16 channels in the work space."""
+_MOST_HALVES = 400
+"""More than there are halves between any two float32."""
 
 
 @njit(nogil=True)
@@ -170,29 +42,29 @@ def _read(like: Any, source: int, source_row: int, rows: int, scale: Any, work: 
     The first sample is taken as zero, which the band-pass does not see: so an offset, however large, takes no bits
     of float32 away. Both ends are continued by rotating the signal about its end, as scipy does (`odd_ext`).
     """
-    first = _load(like, source)
+    first = load(like, source)
     at = work + PAD * _ROW
     for row in range(rows):
-        _store(np.float32(0), at + row * _ROW, (_load(like, source + row * source_row) - first) * scale)
+        store(np.float32(0), at + row * _ROW, (load(like, source + row * source_row) - first) * scale)
     last = at + (rows - 1) * _ROW
-    end = _load(np.float32(0), last)
+    end = load(np.float32(0), last)
     for row in range(1, PAD + 1):
-        _store(np.float32(0), at - row * _ROW, _same(np.float32(0)) - _load(np.float32(0), at + row * _ROW))
-        _store(np.float32(0), last + row * _ROW, (end + end) - _load(np.float32(0), last - row * _ROW))
+        store(np.float32(0), at - row * _ROW, same(np.float32(0)) - load(np.float32(0), at + row * _ROW))
+        store(np.float32(0), last + row * _ROW, (end + end) - load(np.float32(0), last - row * _ROW))
 
 
 @njit(nogil=True)
 def _filter(at: int, rows: int, step: int, sections: Any) -> None:
     """Filter the work space in place in one direction, as if its first value had been there for ever."""
     step1, damping1, step2, damping2, step3, damping3, a1, a2, b1, b2 = sections
-    step1, damping1 = _same(step1), _same(damping1)
-    step2, damping2 = _same(step2), _same(damping2)
-    step3, damping3 = _same(step3), _same(damping3)
-    a1, a2, b1, b2 = _same(a1), _same(a2), _same(b1), _same(b2)
-    low2 = low3 = band1 = band2 = band3 = delay1 = delay2 = delay3 = delay4 = _same(np.float32(0))
-    low1 = _load(np.float32(0), at)
+    step1, damping1 = same(step1), same(damping1)
+    step2, damping2 = same(step2), same(damping2)
+    step3, damping3 = same(step3), same(damping3)
+    a1, a2, b1, b2 = same(a1), same(a2), same(b1), same(b2)
+    low2 = low3 = band1 = band2 = band3 = delay1 = delay2 = delay3 = delay4 = same(np.float32(0))
+    low1 = load(np.float32(0), at)
     for _ in range(rows):
-        x = _load(np.float32(0), at)
+        x = load(np.float32(0), at)
         # Two high-passes and a band-pass as state variable filters: `low` follows the slow potentials.
         x = (x - low1) - damping1 * band1
         band1 = band1 + step1 * x
@@ -212,7 +84,7 @@ def _filter(at: int, rows: int, step: int, sections: Any) -> None:
         x = y + delay3
         delay3 = ((y + y) - b1 * x) + delay4
         delay4 = y - b2 * x
-        _store(np.float32(0), at, x)
+        store(np.float32(0), at, x)
         at += step
 
 
@@ -221,27 +93,27 @@ def _shift(work: int, rows: int, taps: int, shifted: int) -> None:
     """Move each channel by its part of a sample: weighted sums of `TAPS` samples, of which half come before its own."""
     for row in range(rows):
         at = work + (row - TAPS // 2) * _ROW
-        value = _same(np.float32(0))
+        value = same(np.float32(0))
         for tap in range(TAPS):
-            value = value + _load(np.float32(0), at + tap * _ROW) * _load(np.float32(0), taps + tap * _ROW)
-        _store(np.float32(0), shifted + row * _ROW, value)
+            value = value + load(np.float32(0), at + tap * _ROW) * load(np.float32(0), taps + tap * _ROW)
+        store(np.float32(0), shifted + row * _ROW, value)
 
 
 @njit(nogil=True)
 def _write(like: Any, target: int, target_row: int, rows: int, count: Any, limit: Any, work: int, seen: int) -> None:
     """Write the work space as counts (or microvolts), and remember the largest value and whether all are finite."""
-    peak, finite = _load(np.float32(0), seen), _load(np.float32(0), seen + _ROW)
-    zero, largest, smallest = _same(np.float32(0)), _same(limit), _same(-limit)
-    count = _same(count)
+    peak, finite = load(np.float32(0), seen), load(np.float32(0), seen + _ROW)
+    zero, largest, smallest = same(np.float32(0)), same(limit), same(-limit)
+    count = same(count)
     for row in range(rows):
-        value = _load(np.float32(0), work + row * _ROW)
-        peak = _larger(peak, _absolute(value))
+        value = load(np.float32(0), work + row * _ROW)
+        peak = larger(peak, absolute(value))
         finite = finite + value * zero
         if limit > 0:
-            value = _larger(_smaller(_rounded(value / count), largest), smallest)
-        _store(like, target + row * target_row, value)
-    _store(np.float32(0), seen, peak)
-    _store(np.float32(0), seen + _ROW, finite)
+            value = larger(smaller(rounded(value / count), largest), smallest)
+        store(like, target + row * target_row, value)
+    store(np.float32(0), seen, peak)
+    store(np.float32(0), seen + _ROW, finite)
 
 
 def _kept(function: Any) -> Any:
@@ -255,16 +127,6 @@ def _kept(function: Any) -> Any:
     except RuntimeError:  # "no locator available": no folder can be written, and every process compiles.
         return function
     return function
-
-
-@intrinsic
-def _size(typing_context: Any, like: Any) -> Any:
-    """Bytes of a number."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(ir.IntType(64), like.bitwidth // 8)
-
-    return types.intp(like), generate
 
 
 @_kept
@@ -317,11 +179,11 @@ def filter_block(
         zero as long as all values are finite.
     """
     all_rows = rows + 2 * PAD
-    source_size, target_size = _size(source_like), _size(target_like)
+    source_size, target_size = size_of(source_like), size_of(target_like)
     for group in range((channels + LANES - 1) // LANES):
         # The last ones are filtered with some of those before, which become the same again.
         channel = min(group * LANES, channels - LANES)
-        scaled_by = _load(np.float32(0), scale + 4 * channel)
+        scaled_by = load(np.float32(0), scale + 4 * channel)
         _read(source_like, source + source_size * channel, source_row, rows, scaled_by, work)
         _filter(work, all_rows, _ROW, sections)
         _filter(work + (all_rows - 1) * _ROW, all_rows, -_ROW, sections)
@@ -348,3 +210,79 @@ def round_block(source: int, rows: int, target: int, count: Any, limit: Any, see
         As for `filter_block`.
     """
     _write(np.int16(0), target, 2 * LANES, rows, count, limit, source, seen)
+
+
+@njit(nogil=True)
+def _median(row: int, channels: int, mask: int) -> Any:
+    """The median over channels, as numpy gives it: between the smallest and the largest, halves are tried.
+
+    A half that has as many values below as above it separates the two middle ones. Equal values in the middle can't be
+    separated; then the limits meet.
+    """
+    full, last = (channels - 1) // LANES, row + 4 * (channels - LANES)
+    of_last = load(np.float32(0), last) + load(np.float32(0), mask)
+    # NaN stands in channels that another group has: it is neither smaller nor larger.
+    smallest = where_at_most(of_last, of_last, of_last, same(np.float32(np.inf)))
+    largest = where_at_most(of_last, of_last, of_last, same(np.float32(-np.inf)))
+    for group in range(full):
+        value = load(np.float32(0), row + group * _ROW)
+        smallest, largest = smaller(smallest, value), larger(largest, value)
+    low, high = smallest_of(smallest), largest_of(largest)
+    wanted = np.float32((channels + 1) // 2)
+    one, zero = same(np.float32(1)), same(np.float32(0))
+    at = low
+    for _ in range(_MOST_HALVES):
+        limit = same(at)
+        counts = where_at_most(of_last, limit, one, zero)
+        for group in range(full):
+            counts = counts + where_at_most(load(np.float32(0), row + group * _ROW), limit, one, zero)
+        count = sum_of(counts)
+        if count == wanted:
+            break
+        if count > wanted:
+            high = at
+        else:
+            low = at
+        middle = low + (high - low) * np.float32(0.5)
+        if not low < middle < high:
+            at = high
+            break
+        at = middle
+    limit = same(at)
+    below = where_at_most(of_last, limit, of_last, same(np.float32(-np.inf)))
+    above = smaller(same(np.float32(np.inf)), where_at_most(of_last, limit, same(np.float32(np.inf)), of_last))
+    counts = where_at_most(of_last, limit, one, zero)
+    for group in range(full):
+        value = load(np.float32(0), row + group * _ROW)
+        below = larger(below, where_at_most(value, limit, value, below))
+        above = smaller(above, where_at_most(value, limit, above, value))
+        counts = counts + where_at_most(value, limit, one, zero)
+    lower = largest_of(below)
+    if channels % 2 == 1 or sum_of(counts) > wanted:
+        return lower
+    return (lower + smallest_of(above)) * np.float32(0.5)
+
+
+@_kept
+@njit(nogil=True)
+def subtract_median(rows: int, channels: int, source: int, mask: int) -> None:
+    """Subtract the median over channels from each sample, in place.
+
+    Parameters
+    ----------
+    rows, channels
+        How many; at least `LANES` channels.
+    source
+        Address of float32, of shape (rows, channels).
+    mask
+        Address of `LANES` float32: NaN for those of the last `LANES` channels that a group before has, else 0.
+    """
+    for row in range(rows):
+        at = source + row * 4 * channels
+        median = same(_median(at, channels, mask))
+        full = (channels - 1) // LANES
+        last = at + 4 * (channels - LANES)
+        of_last = load(np.float32(0), last) - median
+        for group in range(full):
+            store(np.float32(0), at + group * _ROW, load(np.float32(0), at + group * _ROW) - median)
+        store(np.float32(0), last, of_last)

@@ -11,7 +11,7 @@ from sort_assets.recordings.inspection import non_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from spikeinterface.core import BaseRecording
+    from spikeinterface.core import BaseRecording, BaseRecordingSegment
 
     from sort_assets.recordings.band_pass import BandPassSegment
 
@@ -68,9 +68,13 @@ def dat_chunks(recording: BaseRecording, dtype: np.dtype[Any], gain: float, chun
     chunk_duration_s : float
         About how long a chunk is; it does not change what is written.
     """
-    from sort_assets.recordings.band_pass import band_pass_segment
+    from sort_assets.recordings.band_pass import band_pass_segment, holds_band_pass
+    from sort_assets.recordings.band_pass_design import BLOCK_SAMPLES
 
     chunk = max(1, int(chunk_duration_s * recording.sampling_frequency))
+    if holds_band_pass(recording):
+        # Whole blocks: one that a chunk ends in would be filtered for both chunks.
+        chunk = -(-chunk // BLOCK_SAMPLES) * BLOCK_SAMPLES
     band_pass = band_pass_segment(recording)
     if band_pass is not None:
         return _BandPassChunks(recording, *band_pass, dtype, gain, chunk)
@@ -89,12 +93,9 @@ class _BandPassChunks:
         gain: float,
         chunk: int,
     ) -> None:
-        from sort_assets.recordings.band_pass import BLOCK_SAMPLES
-
         self._recording, self._segment, self._channels = recording, segment, channels
         self._count = None if dtype == np.float32 else gain
-        # Whole blocks: of one that a chunk ends in, both chunks would filter all.
-        self._chunk = -(-chunk // BLOCK_SAMPLES) * BLOCK_SAMPLES
+        self._chunk = chunk
         self._num_samples = int(recording.get_num_samples())
 
     @property
@@ -113,18 +114,42 @@ class _AnyChunks:
     def __init__(self, recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk: int) -> None:
         self._recording, self._dtype, self._gain, self._chunk = recording, dtype, gain, chunk
         self._num_samples = int(recording.get_num_samples())
+        self._referenced = _referenced_to_median(recording)
 
     @property
     def starts(self) -> range:
         return range(0, self._num_samples, self._chunk)
 
     def read(self, start: int) -> DatChunk:
-        from sort_assets.recordings.band_pass import round_to_counts
+        from sort_assets.recordings.block_passes import round_to_counts, subtract_median
 
         end = min(start + self._chunk, self._num_samples)
-        traces = np.ascontiguousarray(self._recording.get_traces(start_frame=start, end_frame=end), dtype=np.float32)
+        if self._referenced is None:
+            traces = self._recording.get_traces(start_frame=start, end_frame=end)
+            traces = np.ascontiguousarray(traces, dtype=np.float32)
+        else:
+            traces = np.array(self._referenced.get_traces(start, end, slice(None)), dtype=np.float32, order="C")
+            subtract_median(traces)
         # Also where the file is to hold microvolts: the counts are a by-product of looking.
         counts, peak, finite = round_to_counts(traces, self._gain, INT16_MAX)
         if not finite:
             raise non_finite(self._recording, traces, start)
         return DatChunk(end, traces if self._dtype == np.float32 else counts, peak)
+
+
+def _referenced_to_median(recording: BaseRecording) -> BaseRecordingSegment | None:
+    """What the last step of a recording subtracts the median over channels from, where it does so and no more."""
+    from spikeinterface.preprocessing.common_reference import CommonReferenceRecordingSegment
+
+    from sort_assets.recordings.channel_lanes import LANES
+
+    (segment,) = recording.segments
+    is_usual = (
+        isinstance(segment, CommonReferenceRecordingSegment)
+        and (segment.reference, segment.operator) == ("global", "median")
+        and segment.group_indices is None
+        and segment.ref_channel_indices is None
+        and recording.dtype == segment.parent_recording_segment.get_traces(0, 1, slice(None)).dtype == np.float32
+        and recording.get_num_channels() >= LANES
+    )
+    return segment.parent_recording_segment if is_usual else None

@@ -184,7 +184,7 @@ def freeze_band_pass(folder: Path) -> None:
     folder : Path
         That of `freeze`.
     """
-    from sort_assets.recordings.band_pass import BLOCK_SAMPLES
+    from sort_assets.recordings.band_pass_design import BLOCK_SAMPLES
 
     stored = {"arithmetic": "float32", "block_samples": BLOCK_SAMPLES}
     (folder / BAND_PASS_FILE).write_text(json.dumps(stored), encoding="utf-8")
@@ -259,7 +259,7 @@ def _check_band(recording: BaseRecording, name: str, params: dict[str, Any]) -> 
 
 def _in_float32(recording: BaseRecording, name: str, params: dict[str, Any], frozen_folder: Path | None) -> bool:
     """Whether a step is the usual band-pass, which need not be computed in float64."""
-    from sort_assets.recordings.band_pass import is_supported
+    from sort_assets.recordings.band_pass_design import is_supported
 
     if name != BAND_PASS or params.keys() != {"freq_min", "freq_max"} or None in params.values():
         return False
@@ -268,7 +268,7 @@ def _in_float32(recording: BaseRecording, name: str, params: dict[str, Any], fro
 
 
 def _in_one_pass(recording: BaseRecording, steps: Steps, frozen_folder: Path | None) -> bool:
-    from sort_assets.recordings.band_pass import can_shift
+    from sort_assets.recordings.band_pass_design import can_shift
 
     shifts = recording.get_property(_SAMPLE_SHIFTS)
     return (

@@ -8,16 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import spikeinterface.core as si
-from spikeinterface.preprocessing import bandpass_filter, phase_shift, scale
+from spikeinterface.preprocessing import bandpass_filter, common_reference, phase_shift, scale
 
-from sort_assets.recordings.band_pass import (
-    BLOCK_SAMPLES,
-    BandPassRecording,
-    design_band_pass,
-    is_supported,
-    margin_samples,
-    round_to_counts,
-)
+from sort_assets.recordings.band_pass import BandPassRecording
+from sort_assets.recordings.band_pass_design import BLOCK_SAMPLES, design_band_pass, is_supported, margin_samples
+from sort_assets.recordings.block_passes import round_to_counts, subtract_median
 from sort_assets.recordings.dat_chunks import INT16_MAX
 from sort_assets.recordings.dat_file import read_dat, read_description, write_dat
 
@@ -300,11 +295,40 @@ def test_counts_are_rounded_as_numpy_does(shape: tuple[int, int]) -> None:
     assert finite
 
 
+@pytest.mark.parametrize("channels", [16, 17, 33, 384])
+def test_the_median_over_channels_is_numpys(channels: int) -> None:
+    rng = np.random.default_rng(0)
+    samples = [
+        rng.normal(0, 10, (50, channels)),
+        rng.integers(-2, 3, (50, channels)),
+        rng.normal(0, 1e-30, (5, channels)),
+        np.full((1, channels), 3.3),
+        np.zeros((1, channels)),
+        np.eye(channels)[:5],
+    ]
+    traces = np.concatenate(samples).astype("float32")
+    expected = traces - np.median(traces, axis=1, keepdims=True)
+
+    subtract_median(traces)
+
+    np.testing.assert_array_equal(traces, expected)
+
+
+@pytest.mark.parametrize("operator", ["median", "average"])
+def test_a_dat_with_a_common_reference_holds_what_spikeinterface_makes(operator: str, tmp_path: Path) -> None:
+    filtered = BandPassRecording(scale(_recording(_like_a_brain(20_000)), gain=0.195, dtype="float32"))
+    referenced = common_reference(filtered, operator=operator)
+
+    write_dat(referenced, tmp_path / "traces.dat", dtype="float32", n_jobs=2, chunk_duration_s=0.1)
+
+    np.testing.assert_array_equal(read_dat(tmp_path / "traces.dat").get_traces(), referenced.get_traces())
+
+
 COMPILES = """
-from sort_assets.recordings import band_pass, band_pass_kernel
+from sort_assets.recordings import band_pass_kernel, block_passes
 kernel = band_pass_kernel.round_block
 import numpy as np
-band_pass.round_to_counts(np.zeros(16, dtype="float32"), 1.0, 1)
+block_passes.round_to_counts(np.zeros(16, dtype="float32"), 1.0, 1)
 print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
 """
 

@@ -24,10 +24,10 @@ _MAIN_CHANNEL_MS = (1.0, 2.5)
 _PEAK_SIGN, _PEAK_MODE = "both", "extremum"
 # SpikeInterface's default of `LocalizeCenterOfMass`.
 _LOCATION_RADIUS_UM = 75.0
-# The peak of a template is known only after the pass. It is foretold from the first spikes of the unit, and so many
-# samples to both sides are taken; of units where that is not enough, amplitudes are read once more.
+# The peak of a template is known only after the pass. It is foretold from the first spikes of the unit, and samples to
+# both sides are taken, as many as fit into this memory; of units where that is not enough, amplitudes are read again.
 _SPIKES_THAT_FORETELL = 20
-_SPARE_SAMPLES = 3
+_MOST_SPARE_SAMPLES, _SPARE_BYTES = 15, 200e6
 
 
 def main_channels(
@@ -172,11 +172,14 @@ class _Pass:
         dtype = [("x", "float32"), ("y", "float32")]
         self._located = np.zeros(len(self._spikes) if self.locates else 0, dtype=dtype)
         self._begins = np.zeros(num_units, dtype="int64")
-        self._around_peak = np.zeros((len(self._spikes), 2 * _SPARE_SAMPLES + 1), dtype=self._recording.get_dtype())
+        sample_type = np.dtype(self._recording.get_dtype())
+        affordable = int(_SPARE_BYTES / (2 * sample_type.itemsize * len(self._spikes)))
+        self._spare = min(affordable, _MOST_SPARE_SAMPLES)
+        self._around_peak = np.zeros((len(self._spikes), 2 * self._spare + 1), dtype=sample_type)
 
     def read(self, waveforms: Any) -> dict[str, np.ndarray]:
         """Read the recording once; returns the waveforms."""
-        self._begins = self._foretold_shifts() - _SPARE_SAMPLES
+        self._begins = self._foretold_shifts() - self._spare
         shape = (len(self._chosen), *self._sums.shape[1:])
         rows: np.ndarray
         if waveforms.format == "binary_folder":

@@ -41,7 +41,7 @@ def edge_cases(sorting: BaseSorting) -> BaseSorting:
         "at both ends": np.array([0, 1, 14, 16, 31, NUM_SAMPLES - 31, NUM_SAMPLES - 2, NUM_SAMPLES - 1]),
         "late peak": first[first > 20] - 20,
         # Its first spikes, from which the place of the peak is foretold, are noise.
-        "peak known late": np.concatenate([np.arange(500, 4000, 160), first[first > 4200] - 12]),
+        "peak known late": np.concatenate([np.arange(500, 4000, 160), first[first > 4200] - 25]),
         "early peak": first[first < NUM_SAMPLES - 20] + 20,
     }
     units = {str(unit): train for unit, train in trains.items()}

@@ -43,7 +43,7 @@ def compile_all() -> None:
             if dtype == "int16":
                 complete_analyzer(analyzer, job_kwargs=job_kwargs)
                 metrics = compute_unit_metrics(analyzer, config.metrics, job_kwargs=job_kwargs)
-                everything = {"thresholds": {}, "reject_bombcell": []}
+                everything: dict[str, Any] = {"thresholds": {}, "reject_bombcell": []}
                 curate(analyzer, metrics, config.curation.model_copy(update=everything), job_kwargs=job_kwargs)
 
 

@@ -1,6 +1,6 @@
 """Compile beforehand what is done with units after the sort, so that no run of a fresh installation has to.
 
-    python -m sort_assets.metrics.compile_ahead
+    python -m sort_assets.curation.compile_ahead
 
 `make install` does it. It takes half a minute of a core; where all is compiled and kept already (`keep_compiled`), a
 few seconds.

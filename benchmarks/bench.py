@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -84,11 +85,12 @@ def write_rows(module: str, size: Size, target: Path) -> None:
             file.flush()
 
 
-def report(size: Size, measured: Sequence[Benchmark]) -> dict[str, Any]:
+def report(size: Size, measured: Sequence[Benchmark], took_s: float) -> dict[str, Any]:
     """All figures, with the machine, the versions and the date."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "size": size,
+        "took s": round(took_s),
         "machine": machine(),
         "versions": versions(),
         "benchmarks": [
@@ -141,18 +143,19 @@ def main(words: Sequence[str] | None = None, package: str = PACKAGE) -> int:
     if unknown := set(given.names) - set(known):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    began = time.monotonic()
     measured = []
     for name in given.names or known:
         one = run(name, given.size, package)
         measured.append(one)
         took = f"{one.used.wall_s:.0f} s, others used {one.used.others_cores:.1f} cores" if one.used else one.failure
         console.print(f"{name}: {len(one.rows)} rows, {took}", markup=False)
-    found = report(given.size, measured)
+    found = report(given.size, measured, time.monotonic() - began)
     given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     console.print(table(measured))
     told = {**found["machine"], **found["versions"], "date": found["date"], "size": given.size}
     console.print(", ".join(f"{name} {value}" for name, value in told.items()), markup=False)
-    console.print(f"Written to {given.json}", markup=False)
+    console.print(f"{found['took s']} s in all; written to {given.json}", markup=False)
     return int(any(one.failure for one in measured))
 
 

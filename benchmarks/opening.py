@@ -68,7 +68,7 @@ def rows(size: Size) -> Iterator[Row]:
     """The processor's time for opening recordings of which every sample has a number or a timestamp."""
     hours, names = {
         "small": (0.01, ["spikeglx_g0"]),
-        "usual": (0.5, ["open_ephys", "times.nwb", "spikeglx_g0"]),
+        "usual": (0.5, ["times.nwb"]),
         "full": (2.0, list(WRITERS)),
     }[size]
     with tempfile.TemporaryDirectory(prefix="sort_assets-opening-") as temporary:

@@ -20,7 +20,7 @@ def sort(nwb: Path, folder: Path, params: dict[str, Any], jobs: int) -> None:
     torch.set_num_threads(jobs)
     # Without a GPU, the watchdog of its memory has nothing to watch, and 20 GB of free disk are asked for by default.
     config = KILOSORT4.override(
-        sorter_params=params, n_jobs=jobs, gpu_watchdog=torch.cuda.is_available(), preflight_min_free_inter_gb=1.0
+        kilosort_params=params, n_jobs=jobs, gpu_watchdog=torch.cuda.is_available(), preflight_min_free_inter_gb=1.0
     )
     (found,) = sort_recording(
         [str(nwb)],

@@ -27,7 +27,7 @@ import dagster as dg
 from benchmarks.rows import Row, Size, at_most
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
-from sort_assets.platform.arrivals.catalog_entry import CatalogPartition, State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.folder_report import report_folder
 from sort_assets.platform.arrivals.header_reader import HeaderReader
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
@@ -146,7 +146,10 @@ def _result_rows(size: Size, roots: Roots) -> Iterator[Row]:
     number, store = SORTED[size], Store(roots.store)
     keys = [f"rig{index % 7}~{index:05d}.nwb" for index in range(number)]
     with open_instance() as instance:
-        _register_known(instance, roots, RecordingCatalog(roots.store), HeaderReader(), 0)
+        paths = {key: RecordingKey.parse(key).path for key in keys}
+        catalog = RecordingCatalog(roots.store)
+        catalog.put(*(CatalogEntry(path, State.REGISTERED, fingerprint="x") for path in paths.values()))
+        catalog.put_partitions(*(CatalogPartition(key, path) for key, path in paths.items()))
         instance.add_dynamic_partitions(RECORDINGS_PARTITIONS, keys)
         _report_materializations(instance, keys)
         for key in keys[:SORTED_TODAY]:  # the digest reads runs as a whole

@@ -94,7 +94,9 @@ class RecordingStatus:
     @property
     def problem(self) -> SortAssetsError | None:
         """What has been wrong with the recording since it was registered."""
-        return self.entry.problem_of(_stream(self.recording)) if self.entry else None
+        if self.entry is None or not self.entry.problems:
+            return None
+        return self.entry.problem_of(_stream(self.recording))
 
     @property
     def clock(self) -> str | None:

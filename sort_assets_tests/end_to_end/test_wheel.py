@@ -33,13 +33,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = folder.glob("sort_assets-*.whl")
     environment = folder / "environment"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     (site,) = environment.glob("lib/python*/site-packages")
     for package in _needed_by("sort-assets"):
         _link(package, site)
-    python = environment / "bin/python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True, env=_environment())
-    subprocess.run([python, "-m", "pip", "check"], check=True, env=_environment())
+    pip = [sys.executable, "-m", "pip", "--python", environment / "bin/python"]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", wheel], check=True, env=_environment())
+    subprocess.run([*pip, "check"], check=True, env=_environment())
     return environment / "bin"
 
 

@@ -126,6 +126,8 @@ def write_delivery(
     parts = split_by_file(units, files) if config.split_files and len(files) > 1 else [_on_one_timeline(units)]
     facts_of = {part.name: (file_facts or {}).get(part.name, facts) for part in parts}
     absent, notes = _absent(parts, facts_of, config), _notes(units, parts, config, dat_path)
+    # Read once: it goes over all spikes and waveforms.
+    hashes = [content_hash(part, facts_of[part.name]) for part in parts]
     written: list[DeliveredFile] = []
     for name in dict.fromkeys(config.formats):
         if name == "phy":
@@ -142,21 +144,20 @@ def write_delivery(
             )
             written.append(DeliveredFile(path, name, _size(path), len(exported.unit_ids)))
             continue
-        for stem, part in zip(_stems(units.name, parts), parts, strict=True):
+        for stem, part, identifier in zip(_stems(units.name, parts), parts, hashes, strict=True):
             path = folder / f"{stem}{_SUFFIXES[name]}"
-            _write(name, part, facts_of[part.name], path)
+            _write(name, part, facts_of[part.name], path, identifier)
             written.append(DeliveredFile(path, name, _size(path), len(part)))
     listed = [(one.format, one.path.name, one.num_units) for one in written]
     text = readme_text(units, parts, facts, listed, absent=absent, notes=notes)
     (folder / README).write_text(text, encoding="utf-8")
-    hashes = [content_hash(part, facts_of[part.name]) for part in parts]
     content = hashlib.blake2b("\0".join([*config.formats, *hashes]).encode(), digest_size=16).hexdigest()
     return Delivery(folder, tuple(written), tuple(absent), tuple(notes), content)
 
 
-def _write(name: Format, units: DeliveredUnits, facts: Facts, path: Path) -> None:
+def _write(name: Format, units: DeliveredUnits, facts: Facts, path: Path, identifier: str) -> None:
     if name == "nwb":
-        write_nwb_units(units, facts, path, identifier=content_hash(units, facts))
+        write_nwb_units(units, facts, path, identifier=identifier)
     elif name == "npz":
         write_npz(units, path)
     elif name == "mat":

@@ -34,10 +34,8 @@ def keep_compiled() -> int:
         How many functions are kept: 0 where no folder can be written.
     """
     from numba.core.dispatcher import Dispatcher
-    from spikeinterface.core import sorting_tools
 
-    made = [getattr(sorting_tools, name)() for name in _MADE_BY if hasattr(sorting_tools, name)]
-    found: dict[int, Dispatcher] = {id(each): each for each in made}
+    found: dict[int, Dispatcher] = {}
     for name in _MODULES:
         try:
             module = importlib.import_module(name)
@@ -45,7 +43,22 @@ def keep_compiled() -> int:
             continue
         found |= {id(each): each for each in vars(module).values() if isinstance(each, Dispatcher)}
     _replace_correlograms()
-    return sum(_keep(function) for function in found.values())
+    return keep_spike_trains_compiled() + sum(_keep(function) for function in found.values())
+
+
+@functools.cache
+def keep_spike_trains_compiled() -> int:
+    """The part of `keep_compiled` that every step needs which reads units: what makes spike trains; 2 s of a core.
+
+    Returns
+    -------
+    int
+        How many functions are kept.
+    """
+    from spikeinterface.core import sorting_tools
+
+    made = [getattr(sorting_tools, name)() for name in _MADE_BY if hasattr(sorting_tools, name)]
+    return sum(_keep(function) for function in made)
 
 
 def kept(function: Any) -> Any:

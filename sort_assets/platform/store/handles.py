@@ -335,8 +335,10 @@ class StoredAnalyzer(Handle[WaveformsDetails]):
         from spikeinterface.core import SortingAnalyzer
         from spikeinterface.core.sortinganalyzer import get_extension_class
 
+        from sort_assets.metrics.compiled import keep_spike_trains_compiled
         from sort_assets.recordings import refuse_pickles
 
+        keep_spike_trains_compiled()
         refuse_pickles(self.path / ANALYZER_FOLDER)
         try:
             recording = self.sorting.load_recording()

@@ -17,11 +17,13 @@ import statistics
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rows import Row, Size, at_most
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
@@ -142,6 +144,27 @@ class Measured:
     def makespan(self) -> float:
         """In sums of device times."""
         return self.makespan_s / self.device_s
+
+
+SIZES: dict[Size, tuple[int, float, tuple[str, ...]]] = {
+    "small": (2, 1.0, UNTIL_SORTED),
+    "usual": (5, 30.0, UNTIL_SORTED),
+    "full": (20, 60.0, PIPELINE),
+}
+"""Recordings, seconds of each sort, and what is made of each recording."""
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """The idle device and the makespan of a queue."""
+    recordings, sort_seconds, assets = SIZES[size]
+    measured = measure(recordings=recordings, sort_seconds=sort_seconds, assets=assets, heavy=size != "small")
+    queue = f"{recordings} recordings, {sort_seconds:g} s of a fake device each"
+    gaps = statistics.median(measured.gaps_s)
+    shown = " ".join(f"{gap:.1f}" for gap in measured.gaps_s)
+    yield Row(f"gap between two sorts, {queue}", gaps, "s", at_most(5.0), f"median of {shown}")
+    yield Row(f"device idle between sorts, {queue}", 100 * measured.idle, "%", at_most(3.0))
+    ends = "from the launch of the first to the end of the last run; the steps before the first sort count"
+    yield Row(f"makespan, {queue}", measured.makespan, "x the device times", at_most(1.05), ends)
 
 
 def measure(

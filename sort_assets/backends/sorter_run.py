@@ -75,6 +75,11 @@ class RunnableBackend(SorterBackend):
         if isinstance(earlier, RunnableBackend):
             self.ahead = earlier.ahead
 
+    def look_ahead(self, recording: BaseRecording, rec_path: Path) -> None:
+        super().look_ahead(recording, rec_path)
+        if self.ahead is not None:  # who is not ready leaves the device to who is
+            self.ahead.wait()
+
     def started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> AbstractContextManager[None]:
         return self._started_ahead(runs, dat_paths)
 
@@ -239,6 +244,18 @@ class SorterRun:
             return
         self._next_report = time.monotonic() + _REPORT_EVERY_S
         self._backend.observer.sorting(self._stages.progress(self._output_path))
+
+    def classify_unreadable_result(self, text: str) -> SortAssetsError:
+        """The failure of a sorter that ended well and left nothing that can be read.
+
+        Parameters
+        ----------
+        text : str
+            The traceback of reading it.
+        """
+        error = self._classified(text, _oom_kills())
+        self._complete(error)
+        return error
 
     def _classified(self, text: str, kills: int, exit_status: int | None = None) -> SortAssetsError:
         evidence = Evidence(

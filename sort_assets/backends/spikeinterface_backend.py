@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import shutil
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -154,8 +155,7 @@ class SpikeInterfaceBackend(RunnableBackend):
             self.observer.checked(results)
             raise_first_error(results)
             self._sort_canary(recording, output_folder)
-            self._run(recording, output_folder, then=self._free_device)
-            found = _read_result(recording, output_folder)
+            found = self._run(recording, output_folder, then=self._free_device)
         except UnsortableRecordingError as reason:
             self._free_device()
             return nothing_to_sort(self, recording, reason)
@@ -203,8 +203,8 @@ class SpikeInterfaceBackend(RunnableBackend):
         ]
 
     def look_ahead(self, recording: BaseRecording, rec_path: Path) -> None:
-        super().look_ahead(recording, rec_path)
         self._inspect(recording)
+        super().look_ahead(recording, rec_path)
 
     def _inspect(self, recording: BaseRecording) -> list[CheckResult]:
         return inspect_once(recording, self.batch_samples_for(recording), self.minimum_channels, self.needs_probe)
@@ -214,7 +214,10 @@ class SpikeInterfaceBackend(RunnableBackend):
 
         params = self.sorter_params(recording)
         with compute_threads(self.library_threads):
-            run_sorter(self.name, self.sorter_input(recording), folder=folder, verbose=False, **params)
+            # The result is read where the device need not be held.
+            run_sorter(
+                self.name, self.sorter_input(recording), folder=folder, verbose=False, with_output=False, **params
+            )
 
     def started_ahead(self, runs: int, dat_paths: Sequence[Path]) -> AbstractContextManager[None]:
         with_canary = runs if self.config.execution.canary_s is None else 2 * runs
@@ -225,11 +228,14 @@ class SpikeInterfaceBackend(RunnableBackend):
         if self.config.execution.isolation == "process":
             self.device_is_free()
 
-    def _run(self, recording: BaseRecording, output_folder: Path, then: Callable[[], None] = lambda: None) -> None:
+    def _run(
+        self, recording: BaseRecording, output_folder: Path, then: Callable[[], None] = lambda: None
+    ) -> BaseSorting:
         work = output_folder if self.work_folder is None else self.work_folder / output_folder.name
         work.mkdir(exist_ok=True)
+        run = SorterRun(self, recording, output_folder, work)
         try:
-            SorterRun(self, recording, output_folder, work).run()
+            run.run()
         except BaseException:
             self._clean_up(work)
             with contextlib.suppress(OSError):  # what went wrong first is what people must hear
@@ -238,6 +244,10 @@ class SpikeInterfaceBackend(RunnableBackend):
         then()
         self._clean_up(work)
         _move_result(work, output_folder)
+        try:
+            return _read_result(recording, output_folder)
+        except Exception as error:
+            raise run.classify_unreadable_result(traceback.format_exc()) from error
 
     def _sort_canary(self, recording: BaseRecording, output_folder: Path) -> None:
         """Sort the beginning first if configured: what can't work is known in minutes instead of hours."""

@@ -37,6 +37,7 @@ class ProcessAhead:
     """
 
     def __init__(self, function: str, arguments: Mapping[str, Any]) -> None:
+        self._ready: bool | None = None
         reading, writing = os.pipe()
         self._answers_end, answering = os.pipe()
         try:
@@ -69,9 +70,15 @@ class ProcessAhead:
             Whether it does; if not, it has ended, or does not get ready.
         """
         message = {"folder": str(folder), "environment": dict(os.environ)}
-        does = self._answers(_READY) and self._send(message) and self._answers(_TAKEN)
+        does = self.is_ready() and self._send(message) and self._answers(_TAKEN)
         self._close()
         return does
+
+    def is_ready(self) -> bool:
+        """Wait until it is prepared; whether it is: it may have ended, or take too long."""
+        if self._ready is None:
+            self._ready = self._answers(_READY)
+        return self._ready
 
     def end(self) -> None:
         """End it, with everything that it has started."""
@@ -122,6 +129,11 @@ class ProcessesAhead:
         if self._next is None and self._left > 0:
             self._left -= 1
             self._next = ProcessAhead(self._function, self._arguments)
+
+    def wait(self) -> None:
+        """Wait until the process that nobody has taken is prepared, or it is clear that it will not be."""
+        if self._next is not None:
+            self._next.is_ready()
 
     def take(self) -> ProcessAhead | None:
         """The process that was started last; whoever takes it ends it. None where there is none."""

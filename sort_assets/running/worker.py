@@ -9,6 +9,7 @@ process; and a small process forked from it, the guard, kills the whole group, w
 guard needs no interpreter lock of ours, so that a sorter that holds it changes nothing.
 """
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -17,6 +18,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from sort_assets.errors import SortAssetsError
 from sort_assets.running.ahead import wait_for_job
@@ -88,5 +90,13 @@ def _fork_guard(lifeline: int, pipes: list[int]) -> None:
     os._exit(0)
 
 
+def _leave(status: int) -> NoReturn:
+    """End this process without taking its modules apart, for which a sorter with torch needs a second of its device."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

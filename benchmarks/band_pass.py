@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from spikeinterface.core import BaseRecording, BinaryRecordingExtractor
-from spikeinterface.preprocessing import bandpass_filter, scale
+from spikeinterface.preprocessing import bandpass_filter, common_reference, phase_shift, scale
 
 from benchmarks.rows import Row, Size, at_least, at_most
 from sort_assets.config import RecordingConfig
@@ -64,10 +64,11 @@ def rows(size: Size) -> Iterator[Row]:
             raw = folder / f"{channels}.bin"
             write_raw(raw, channels, seconds)
             yield from _compared(raw, channels, f"{seconds:g} s of {channels} channels", ROUNDS[size])
-            if size != "small" and channels == max(SECONDS[size]):
+            if size != "small" and channels == min(SECONDS[size]):
                 yield _memory(folder, raw, channels)
             raw.unlink()
         if size != "small":
+            yield from _neuropixels(folder)
             yield from _compiling(folder)
 
 
@@ -156,6 +157,23 @@ def _compared(raw: Path, channels: int, what: str, rounds: int) -> Iterator[Row]
     times = usual_wall_s["this project"] / usual_wall_s["copy"]
     note = "by the clock, which says something on a quiet machine only, as copying takes next to no CPU"
     yield Row(f"{what}: beside a copy", times, "x the copy's time", at_most(2.5), note)
+
+
+def _neuropixels(folder: Path) -> Iterator[Row]:
+    """The steps that the docs recommend for Neuropixels: all channels at one moment, and their median taken out."""
+    raw = folder / "neuropixels.bin"
+    write_raw(raw, 384, 3)
+    recording = open_raw(raw, 384)
+    recording.set_property("inter_sample_shift", np.tile(np.arange(12) / 13, 32))
+    compile_kernels()
+    mine = prepare(recording, _CONFIG.model_copy(update={"preprocessing": {"phase_shift": {}, "common_reference": {}}}))
+    theirs = common_reference(bandpass_filter(phase_shift(scale(recording, gain=GAIN_UV, dtype="float32"))))
+    what = "3 s of 384 channels with phase shift and common median"
+    megabytes = raw.stat().st_size / 1e6
+    for name, chain in (("this project", mine), ("this project with SpikeInterface's steps", theirs)):
+        before = time.process_time()
+        write_dat(chain, raw.with_suffix(".dat"), n_jobs=2)
+        yield Row(f"{what}: {name}", megabytes / (time.process_time() - before), "MB per CPU s")
 
 
 def _memory(folder: Path, raw: Path, channels: int) -> Row:

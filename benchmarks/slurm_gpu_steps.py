@@ -1,6 +1,6 @@
 """How long GPUs are held against how long they are used, with a Slurm job for each run and with one for each GPU step.
 
-    python benchmarks/slurm_gpu_steps.py --recordings 2 --sort-seconds 30
+    python -m benchmarks.slurm_gpu_steps --recordings 2 --sort-seconds 30
 
 Starts a Slurm of two nodes with a declared GPU each, and a PostgreSQL, as the tests do. The sorter sleeps for the given
 time and then finds spikes by a threshold: only while it does is a GPU counted as used. Prints a table, and the load of
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from benchmarks.rows import Row, Size
+from benchmarks.slurm_makespan import is_installed
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
 from sort_assets_tests.fixtures.postgres import postgres_server
@@ -154,6 +156,17 @@ def _starts(instance: dg.DagsterInstance, run_id: str, jobs: list[_GpuJob]) -> d
         elif kind == dg.DagsterEventType.STEP_START:
             started[entry.step_key] = entry.timestamp
     return {step: started[step] - launched[step] for step in started}
+
+
+def rows(size: Size) -> Iterator[Row]:
+    """The part of the time that GPUs are held in which they are used; only in the whole run, since it takes minutes."""
+    for mode in MODES if size == "full" else ():
+        if not is_installed():
+            yield Row(f"Slurm, {mode}", None, "of the time that GPUs are held", None, "Slurm is not installed")
+            continue
+        measured = measure(mode, recordings=2, sort_seconds=30.0)
+        note = f"used {measured.used_s:.0f} s of {measured.held_s:.0f} s; makespan {measured.makespan_s:.0f} s"
+        yield Row(f"Slurm, {mode}", measured.used_s / measured.held_s, "of the time that GPUs are held", None, note)
 
 
 def main() -> None:

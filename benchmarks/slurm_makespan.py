@@ -12,6 +12,7 @@ import argparse
 import itertools
 import math
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from benchmarks.rows import Row, Size
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.testing.ground_truth import make_ground_truth
 from sort_assets.testing.nwb import write_nwb
@@ -68,6 +70,33 @@ class Run:
         return self.ended - self.launched - sort_s
 
 
+def rows(size: Size) -> Iterator[Row]:
+    """The time between the first sort's start and the last one's end; only in the whole run, since it takes minutes."""
+    recordings, sort_s = 8, 30.0
+    what = f"Slurm, {recordings} sorts of {sort_s:g} s on {len(NODES)} nodes"
+    if size != "full":
+        return
+    if not is_installed():
+        yield Row(what, None, "x the ideal", None, "Slurm is not installed")
+        return
+    with tempfile.TemporaryDirectory(prefix="slurm-makespan-") as temporary:
+        folder = Path(temporary)
+        source = _brief(folder)
+        with postgres_server() as postgres, running_slurm() as cluster:
+            lab = _lab(cluster, postgres, "lab")
+            keys = add_ready(lab, source, recordings)
+            with up(lab.home, folder / "up.log") as (server, _):
+                runs = sort(lab, server, keys, sort_s)
+        took_s = max(run.sorted for run in runs) - min(run.sorting for run in runs)
+        note = "from the first sort's start to the last one's end; " + "; ".join(in_words(runs, sort_s))
+        yield Row(what, took_s / _ideal_s(len(runs), sort_s), "x the ideal", None, note)
+
+
+def is_installed() -> bool:
+    """Whether this machine has Slurm's controller."""
+    return shutil.which("slurmctld", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,8 +106,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="slurm-makespan-") as temporary:
         folder = Path(temporary)
-        recording, _ = make_ground_truth(duration_s=3.0, num_channels=4, num_units=2)
-        source = write_nwb(recording, folder / "brief.nwb")
+        source = _brief(folder)
         with postgres_server() as postgres, running_slurm() as cluster:
             lab = _lab(cluster, postgres, "lab")
             keys = add_ready(lab, source, asked.pairs + asked.recordings)
@@ -93,6 +121,15 @@ def main() -> None:
             for line in in_words(runs, asked.seconds):
                 print(line, flush=True)
             print(f"left: {left_of(lab, keys) or 'nothing'}")
+
+
+def _brief(folder: Path) -> Path:
+    recording, _ = make_ground_truth(duration_s=3.0, num_channels=4, num_units=2)
+    return write_nwb(recording, folder / "brief.nwb")
+
+
+def _ideal_s(recordings: int, sort_s: float) -> float:
+    return math.ceil(recordings / len(NODES)) * sort_s
 
 
 def add_ready(lab: SlurmLab, source: Path, number: int) -> list[str]:
@@ -116,7 +153,7 @@ def in_words(runs: Sequence[Run], sort_s: float) -> Iterator[str]:
     """What was measured, as sentences."""
     first, last = min(run.launched for run in runs), max(run.ended for run in runs)
     begun, sorted_ = min(run.sorting for run in runs), max(run.sorted for run in runs)
-    ideal_s = math.ceil(len(runs) / len(NODES)) * sort_s
+    ideal_s = _ideal_s(len(runs), sort_s)
     per_node = {node: sum(run.host == node for run in runs) for node in NODES}
     yield f"{len(runs)} recordings, {len(NODES)} nodes, {sort_s:.0f} s each {_load()}: sorted on {per_node}"
     yield f"from the launch to the end of the last run: {last - first:.0f} s, ideal {ideal_s:.0f} s"

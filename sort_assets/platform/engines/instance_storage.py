@@ -15,6 +15,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, POSTGRES_VARIABLE, absolute_folder, read_environment
 from sort_assets.errors import InstanceError
+from sort_assets.platform.execution.kept_engines import keep_engines
 from sort_assets.platform.execution.migration_scripts import keep_migrations
 
 
@@ -44,6 +45,7 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         environment = read_environment()
         if environment.postgres_url is None:
             home = absolute_folder(DAGSTER_HOME_VARIABLE, environment.dagster_home)
+            keep_engines()
             keep_migrations()
             return DagsterSqliteStorage.from_local(str(home), inst_data)
         if any(importlib.util.find_spec(package) is None for package in ("dagster_postgres", "psycopg2")):

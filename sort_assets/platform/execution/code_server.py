@@ -19,6 +19,7 @@ MODULE = "sort_assets.definitions"
 _SELF = "sort_assets.platform.execution.code_server"
 _GENERATED = "# Written by `sort-assets up` at each start, from the workspace.yaml beside it.\n"
 _ANSWERS_WITHIN_S = 1.0
+_SIGNS_OF_LIFE_S = 5
 
 
 def code_server_command(address: Path, location: str) -> list[str]:
@@ -101,7 +102,8 @@ def _module_of(entry: Any) -> str | None:
 def _serve() -> None:
     """Be one of the two processes, whichever the arguments say."""
     from dagster._cli import main
-    from dagster._grpc import server
+    from dagster._grpc import client, server
+    from grpc import _common  # type: ignore[import-untyped]
 
     class ServerOfForkedRuns(server.DagsterApiServer):
         """Its run workers are forked; Dagster's start as new processes, which has no setting (1.13.27)."""
@@ -114,6 +116,9 @@ def _serve() -> None:
     def start_like_this(executable_path: str) -> Sequence[str]:
         return [executable_path, "-m", _SELF]
 
+    # Otherwise the one says ten times a second that it waits for its end, and the other every second that it is needed,
+    # half of what both do while nothing happens; half a minute may pass between two of the latter.
+    _common.MAXIMUM_WAIT_TIMEOUT = client.CLIENT_HEARTBEAT_INTERVAL = _SIGNS_OF_LIFE_S
     server.DagsterApiServer = ServerOfForkedRuns  # type: ignore[misc]
     server.get_python_environment_entry_point = start_like_this  # type: ignore[attr-defined]
     main()

@@ -3,11 +3,13 @@
 Of every step that is killed, and of run workers, see `end_to_end`.
 """
 
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from sort_assets.platform.execution.leases import device_lease
 from sort_assets.platform.store.failures import failed_attempts
 from sort_assets_tests.faults.runs import (
     assert_gone,
@@ -92,4 +94,24 @@ def test_a_step_that_is_killed_takes_its_sorter_along_and_is_tried_again(ready: 
     manifest = home.store.artefact(key, "sorting").manifest
     assert [failure["classes"][0] for failure in manifest.details["failed_attempts"]] == ["StepCrashedError"]
     assert retries_of(home, running.run.run_id) == 1
+    assert_nothing_half_done(home, key)
+
+
+def test_a_run_that_is_interrupted_while_its_sorter_waits_for_the_device_leaves_nothing(
+    ready: Ready, tmp_path: Path
+) -> None:
+    home, key = ready.home, ready.key
+
+    with (
+        device_lease(print, gpu=False, folder=Path(home.variables["SORT_ASSETS_LEASES"])),
+        sorting(home, key, tmp_path, cheap()) as running,
+    ):
+        waiting = running.sorter(at_work=False)  # started ahead; the test has its device
+        running.wait_for(lambda: "Waiting for a free device" in running.output or None, "the wait", 60)
+        group = [running.step(), waiting, *waiting.children(recursive=True)]
+        running.command.send_signal(signal.SIGINT)
+        assert_gone(group)
+        status = running.ended()
+
+    assert status != 0
     assert_nothing_half_done(home, key)

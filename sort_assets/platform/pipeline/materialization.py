@@ -17,7 +17,7 @@ import dagster as dg
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
-from sort_assets.platform.execution.executor import die_with_run_worker
+from sort_assets.platform.execution.executor import die_with_run_worker, leave_the_processor_to_sorts
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.platform.execution.remote_steps import (
     StepAttempt,
@@ -215,6 +215,8 @@ def staged(
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
     die_with_run_worker()
+    if not alone:
+        leave_the_processor_to_sorts()
     step = StepAttempt.of(context)
     with render_failures(), end_with_run(step), ExitStack() as held:
         refuse_temporary_instance(context.instance)

@@ -219,10 +219,12 @@ def _report_materializations(instance: dg.DagsterInstance, keys: list[str]) -> N
         )
     columns = "run_id, event, dagster_event_type, timestamp, step_key, asset_key"
     with closing(sqlite3.connect(runs.with_name("runs") / "index.db")) as connection, connection:
+        events = connection.execute(
+            f"SELECT {columns} FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchall()
         connection.executemany(
-            f"INSERT INTO event_logs (partition, {columns}) SELECT ?, {columns} FROM event_logs"
-            " WHERE partition = ? AND dagster_event_type = 'ASSET_MATERIALIZATION'",
-            [(key, first) for key in keys[1:]],
+            f"INSERT INTO event_logs (partition, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(key, *event) for key in keys[1:] for event in events],
         )
 
 

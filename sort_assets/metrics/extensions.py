@@ -62,7 +62,10 @@ def complete_analyzer(
     MemoryError, OSError, SortAssetsError
         Memory or disk gave out, or the recording can't be read.
     """
+    from sort_assets.metrics.monopolar_triangulation import use_compiled_errors
+
     keep_compiled()
+    use_compiled_errors()
     failed = {name: reason for name in FURTHER_EXTENSIONS if (reason := why_impossible(analyzer, name))}
     possible = [name for name in FURTHER_EXTENSIONS if name not in failed and not analyzer.has_extension(name)]
     one_pass = [name for name in possible if name in _FROM_RECORDING]

@@ -4,6 +4,8 @@ SpikeInterface 0.105.3 lets scipy estimate the derivatives of each step from fiv
 two fifths of the time. These are the same estimates: the same steps, forward, or backward at a bound.
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 import functools

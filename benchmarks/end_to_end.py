@@ -5,8 +5,9 @@
 
 Both filter the recording, write it, sort it, and give waveforms, all metrics and curated units. The platform does what
 a run of it does, in Dagster, on an instance of its own: manifests, figures, checks and checksums are in its figures.
-Its report and its delivery are not, since the script has nothing like them. Each side finds what the round before has
-kept of its compiled code: the first round of all may pay for compiling.
+Its report and its delivery are not, since the script has nothing like them. SpikeInterface compiles its metrics in
+every process: this is part of the script's time, and the platform keeps what is compiled. Each side finds what the
+round before has kept of its compiled code: the first round of all may pay for compiling.
 """
 
 from __future__ import annotations
@@ -142,8 +143,13 @@ def _more_beside_the_sort(setting: Setting, rounds: Sequence[Mapping[str, Sorted
         return found.used.wall_s - found.steps["sorting"]
 
     more = statistics.median(beside(each[one]) - beside(each[other]) for each in rounds)
-    sorts = " and ".join(f"{each[one].steps['sorting']:.1f} by {each[other].steps['sorting']:.1f}" for each in rounds)
-    return Row(f"{setting}, more time beside the sort", more, "s", None, f"{one} by {other}, s in the sort: {sorts}")
+    steps = {
+        name: " and ".join(f"{each[one].steps[name]:.1f} by {each[other].steps[name]:.1f}" for each in rounds)
+        for name in rounds[0][one].steps
+        if all(name in each[other].steps for each in rounds)
+    }
+    note = f"{one} by {other}, s: " + ", ".join(f"{name} {seconds}" for name, seconds in steps.items())
+    return Row(f"{setting}, more time beside the sort", more, "s", None, note)
 
 
 def sort_in_turn(setting: Setting, sides: Mapping[str, Side]) -> Iterator[dict[str, Sorted]]:

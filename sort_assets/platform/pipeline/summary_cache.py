@@ -102,8 +102,11 @@ def _with_cache(file: Path, store: Store, recordings: list[str]) -> dict[str, Re
                 except ValueError:  # a file name among its texts that is no text
                     continue
         if fresh:
-            with connection:
-                connection.executemany("REPLACE INTO summaries VALUES (?, ?, ?, ?, ?, ?)", fresh)
+            try:
+                with connection:
+                    connection.executemany("REPLACE INTO summaries VALUES (?, ?, ?, ?, ?, ?)", fresh)
+            except sqlite3.OperationalError as error:  # locked, read-only, no space
+                _log.warning("'%s' can't be written (%s); these manifests are read once more.", file, error)
     return found
 
 

@@ -159,6 +159,19 @@ def test_a_damaged_cache_costs_nothing_but_time(store: _CountingStore, tmp_path:
     assert store.read == 0
 
 
+def test_a_cache_that_another_process_writes_is_not_waited_for(
+    store: _CountingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary_cache, "_TIMEOUT_S", 0.1)
+    _publish(store)
+    with sqlite3.connect(tmp_path / "home" / "summaries.sqlite") as connection:
+        connection.execute("BEGIN IMMEDIATE")
+
+        found = recording_summaries(store, KEYS)
+
+    assert found == _read_directly(store)
+
+
 def test_without_a_home_everything_is_read(store: _CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME")
 

@@ -30,7 +30,7 @@ from sort_assets_tests.fixtures.home import Home, make_home
 from sort_assets_tests.fixtures.servers import up
 
 RUNS: dict[Size, int] = {"small": 1, "usual": 3, "full": 9}
-IDLE_S: dict[Size, float] = {"small": 2, "usual": 60, "full": 300}
+IDLE_S: dict[Size, float] = {"small": 2, "usual": 90, "full": 300}
 SETTLED_S: dict[Size, float] = {"small": 1, "usual": 30, "full": 60}
 CONFIG = {"resources": {"backend": {"config": {"sorter": {"name": "threshold"}, "execution": {"n_jobs": 1}}}}}
 PATIENCE_S = 300.0

@@ -17,6 +17,9 @@ from numba import njit
 from sort_assets.metrics.compiled import kept
 
 _OPTIMIZER = "least_square"
+# numpy squares a number alone by `pow`, in which one result of many differs from x * x by its last bit: seen from a
+# variable, this is compiled to `pow` too.
+_SQUARE = 2.0
 _STEP = float(np.finfo("float64").eps ** 0.5)
 
 
@@ -53,9 +56,9 @@ def _solve(amplitudes: np.ndarray, positions_um: np.ndarray, max_distance_um: fl
     values = np.ascontiguousarray(amplitudes, dtype="float64")
     places = np.ascontiguousarray(positions_um, dtype="float64")
     fitted: Any = least_squares(
-        lambda source: _errors(source, values, places),
+        lambda source: _errors(source, values, places, _SQUARE),
         x0=guess,
-        jac=lambda source: _derivatives(source, values, places, low, high).T,
+        jac=lambda source: _derivatives(source, values, places, _SQUARE, low, high).T,
         bounds=bounds,
     )
     return tuple(fitted["x"])
@@ -63,23 +66,24 @@ def _solve(amplitudes: np.ndarray, positions_um: np.ndarray, max_distance_um: fl
 
 @kept
 @njit(nogil=True)
-def _errors(source: np.ndarray, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _errors(source: np.ndarray, values: np.ndarray, places: np.ndarray, square: float) -> np.ndarray:
     """Measured less expected amplitude on each channel; `source` is x, y, z and amplitude."""
     found = np.empty(values.size)
+    depth = source[2] ** square
     for channel in range(values.size):
         x, y = places[channel, 0] - source[0], places[channel, 1] - source[1]
-        found[channel] = values[channel] - source[3] / np.sqrt((x * x + y * y) + source[2] * source[2])
+        found[channel] = values[channel] - source[3] / np.sqrt((x * x + y * y) + depth)
     return found
 
 
 @kept
 @njit(nogil=True)
 def _derivatives(
-    source: np.ndarray, values: np.ndarray, places: np.ndarray, low: np.ndarray, high: np.ndarray
+    source: np.ndarray, values: np.ndarray, places: np.ndarray, square: float, low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
     """Of the errors by each number of the source, shape (4, channels), as scipy's "2-point" estimates them."""
     found = np.empty((source.size, values.size))
-    before = _errors(source, values, places)
+    before = _errors(source, values, places, square)
     for number in range(source.size):
         step = _STEP * max(1.0, abs(source[number]))
         if source[number] < 0:
@@ -94,6 +98,6 @@ def _derivatives(
                 step = -below
         moved = source.copy()
         moved[number] = source[number] + step
-        difference = _errors(moved, values, places) - before
+        difference = _errors(moved, values, places, square) - before
         found[number] = difference / (moved[number] - source[number])
     return found

@@ -1,7 +1,7 @@
 """What an analyzer takes out of the recording, in one pass: waveforms, templates, amplitudes, positions of spikes.
 
 SpikeInterface 0.105.3 reads the recording once for each, scales all channels of it, and loops over spikes in Python.
-The results are the same: averages to the last bit, standard deviations and positions within rounding.
+The results are the same, but for the standard deviations, which differ within rounding.
 """
 
 from __future__ import annotations

@@ -20,4 +20,4 @@ def test_a_source_is_found_where_spikeinterface_finds_it(source_um: tuple[float,
 
     guess, bounds = make_initial_guess_and_bounds(amplitudes, CONTACTS_UM, 1000.0)
     reference = least_squares(estimate_distance_error, x0=guess, bounds=bounds, args=(amplitudes, CONTACTS_UM)).x
-    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(found, reference, rtol=1e-6, atol=1e-3)

@@ -23,6 +23,7 @@ from sort_assets.errors import MissingProbeError, StreamError, UnreadableRecordi
 from sort_assets.recordings.clock import BrokenClockError, Clock, annotate_clocks
 from sort_assets.recordings.clock_doubts import annotate_clock_doubts, length_doubt
 from sort_assets.recordings.completeness import Missing
+from sort_assets.recordings.formats.chunk_cache import with_chunk_cache
 from sort_assets.recordings.formats.compression_filters import check_filters, register_filters
 from sort_assets.recordings.formats.hdf5_values import quick_values
 from sort_assets.recordings.formats.nwb_electrodes import ELECTRODES, electrodes_problem, readable_columns
@@ -98,7 +99,7 @@ class NwbRecording(NwbRecordingExtractor):  # type: ignore[misc]
             dtype=self._reader.dtype(),
         )
         times = {"sampling_frequency": float(rate_hz), "t_start": float(start_time_s)}
-        self.add_recording_segment(NwbRecordingSegment(self._reader.data(), times))
+        self.add_recording_segment(NwbRecordingSegment(with_chunk_cache(self._reader.data()), times))
         has_table = self._reader.electrodes_table is not None
         if "conversion" in self._reader.data().attrs:
             self.set_channel_gains(self._microvolts(self._reader.gain_to_volts))

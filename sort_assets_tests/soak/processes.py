@@ -16,7 +16,7 @@ MARK_VARIABLE = "SOAK_HOME"
 """Names the home's folder, also in jobs on nodes that don't have it."""
 _FORKSERVER = "multiprocessing.forkserver"
 _STAGING = ".staging-"
-_CLUSTER = ("unshare", "slurmd", "slurmctld", "slurmstepd", "munged")
+_CLUSTER = ("unshare", "slurmd", "slurmctld", "slurmstepd", "munged", "postgres", "pg_ctl")
 _RUN_LOCKS = "run_locks"
 _RUN_ID = re.compile(r'"(?:pipeline_)?run_id": "([0-9a-f-]{36})"')
 
@@ -54,7 +54,7 @@ def processes_of(home: Home) -> list[psutil.Process]:
 
 
 def _is_of_cluster(process: psutil.Process) -> bool:
-    """Whether it is a part of a node or of Slurm, which the fixture starts and ends."""
+    """Whether it is a part of a node, of Slurm or of the database, which the fixtures start and end."""
     return process.name() in _CLUSTER or " ".join(process.cmdline()).startswith("bash -ec hostname")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.soak import soak_sorter
 from sort_assets_tests.soak.arrivals import Arrivals
@@ -23,6 +24,7 @@ from sort_assets_tests.soak.table import Results, first_lines
 _POLL_S = 0.5
 _CALMS = 3
 """Looks in a row at which there must be nothing to do."""
+_ENDED = dg.RunsFilter(statuses=[one for one in dg.DagsterRunStatus if one not in UNFINISHED])
 _ENTRY_POINT = "[sort_assets.backends]\nsoak = soak_sorter:SoakBackend\n"
 
 
@@ -44,7 +46,7 @@ class Options:
     sort_s : float
         How long each sort takes.
     settle_s : float
-        How long to wait, after the storm and again after `retry-failed`, until there is nothing to do.
+        After the storm, and again after `retry-failed`: how long no run may end while there is something to do.
     calm_s : float
         Pause between two looks whether there is something to do.
     patience_s : float
@@ -62,7 +64,7 @@ class Options:
     database: str = "sqlite"
     every_s: float = EVERY_S
     sort_s: float = 2.0
-    settle_s: float = 1200.0
+    settle_s: float = 600.0
     calm_s: float = 5.0
     patience_s: float = 60.0
     kinds: tuple[FaultKind, ...] | None = None
@@ -176,16 +178,19 @@ class Soak:
             time.sleep(_POLL_S)
 
     def _settle(self, home: Home, instance: dg.DagsterInstance, operator: Operator) -> None:
-        """Wait until there is nothing to do, or for as long as the options say."""
-        deadline, calms = time.monotonic() + self._options.settle_s, 0
+        """Wait until there is nothing to do; or until, for as long as the options say, no run has ended."""
+        calms, ended, stands_since = 0, -1, time.monotonic()
         looks_at = time.monotonic()
-        while time.monotonic() < deadline and calms < _CALMS:
+        while calms < _CALMS and time.monotonic() - stands_since < self._options.settle_s:
             operator.tick()
             if time.monotonic() >= looks_at:
                 calms = calms + 1 if nothing_to_do(home, instance) else 0
+                before, ended = ended, instance.get_runs_count(_ENDED)
+                stands_since = stands_since if ended == before else time.monotonic()
                 looks_at = time.monotonic() + self._options.calm_s
             time.sleep(_POLL_S)
-        self._say("there is nothing to do" if calms >= _CALMS else f"not settled after {self._options.settle_s:.0f} s")
+        stands = f"not settled: no run has ended for {self._options.settle_s:.0f} s"
+        self._say("there is nothing to do" if calms >= _CALMS else stands)
 
     def _say(self, text: str) -> None:
         line = f"{time.monotonic() - self._began:7.1f} s  {text}"

@@ -103,4 +103,4 @@ def test_each_node_is_asked_and_what_is_wrong_with_one_is_said(lab: Home, slurm:
     assert "wrong" not in wrong["database"][1].split("FATAL")[0]
     assert {name for name, row in faulty["n1"].items() if row[0] == "error"} == set()
     assert "locks" not in faulty["n2"]
-    assert slurm.unfinished() == []
+    slurm.wait_for(lambda: not slurm.unfinished(), "the end of all jobs")

@@ -16,7 +16,7 @@ import numpy as np
 
 def compile_all() -> None:
     """Go once through waveforms, further extensions, metrics and curation of a few spikes."""
-    from spikeinterface.core import NumpyRecording, NumpySorting
+    from spikeinterface.core import NumpyRecording, NumpySorting, load_sorting_analyzer
 
     from sort_assets.config import SortingPipelineConfig
     from sort_assets.curation.curate import curate
@@ -27,8 +27,9 @@ def compile_all() -> None:
     job_kwargs: dict[str, Any] = {"n_jobs": 1, "progress_bar": False}
     config = SortingPipelineConfig()
     noise = np.random.default_rng(0).normal(0, 10, (60_000, 4))
-    trains = {"0": np.arange(300, 59_000, 500), "1": np.arange(320, 59_000, 500), "2": np.arange(430, 59_000, 410)}
-    for channel, train in enumerate(trains.values()):
+    # Units with whole numbers for names, as Kilosort's: some loops are compiled anew for other names.
+    trains = {0: np.arange(300, 59_000, 500), 1: np.arange(320, 59_000, 500), 2: np.arange(430, 59_000, 410)}
+    for channel, train in trains.items():
         noise[train[:, None] + np.arange(-5, 6), channel] -= 100 * np.hanning(11)
     for dtype in ("int16", "float32"):
         recording = NumpyRecording([noise.astype(dtype)], 30_000.0)
@@ -42,6 +43,8 @@ def compile_all() -> None:
             cut_waveforms(analyzer, max_spikes_per_unit=50, ms_before=1.0, ms_after=2.0, seed=0, job_kwargs=job_kwargs)
             if dtype == "int16":
                 complete_analyzer(analyzer, job_kwargs=job_kwargs)
+                # The step after loads it; for arrays that can't be written to, loops are compiled anew.
+                analyzer = load_sorting_analyzer(Path(temporary) / "analyzer")
                 metrics = compute_unit_metrics(analyzer, config.metrics, job_kwargs=job_kwargs)
                 everything: dict[str, Any] = {"thresholds": {}, "reject_bombcell": []}
                 curate(analyzer, metrics, config.curation.model_copy(update=everything), job_kwargs=job_kwargs)

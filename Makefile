@@ -38,7 +38,6 @@ $(STAMP): pyproject.toml constraints.txt
 		$(PIP) uv && $(UV) $(PACKAGES) || $(PIP) $(PACKAGES)
 	rm -rf .venv/.uv
 	$(BIN)/python -m compileall -qq -j 0 -x '$(HARDLY_IMPORTED)' .venv/lib || true
-	$(BIN)/python -c 'from sort_assets.recordings.block_passes import compile_kernels; compile_kernels()'
 	$(BIN)/python -m sort_assets.curation.compile_ahead
 	$(BIN)/sort-assets init
 	touch $@

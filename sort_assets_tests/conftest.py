@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from spikeinterface.core import BaseRecording, BaseSorting
 
 from sort_assets.testing.ground_truth import make_ground_truth
@@ -30,21 +28,6 @@ def pytest_configure() -> None:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
-    _read_migrations_once()
-
-
-def _read_migrations_once() -> None:
-    """Alembic reads all of Dagster's migrations several times whenever an instance is opened: here once per process."""
-    read = ScriptDirectory.from_config
-    of_place: dict[str | None, ScriptDirectory] = {}
-
-    def from_config(config: Config) -> ScriptDirectory:
-        place = config.get_main_option("script_location")
-        if place not in of_place:
-            of_place[place] = read(config)
-        return of_place[place]
-
-    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign,assignment]
 
 
 @pytest.hookimpl(tryfirst=True)  # before the tests are selected by their marks

@@ -1,4 +1,4 @@
-"""Compile beforehand what is done with units after the sort, so that no run of a fresh installation has to.
+"""Compile beforehand all that numba compiles, so that no run of a fresh installation has to.
 
     python -m sort_assets.curation.compile_ahead
 
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def compile_all() -> None:
-    """Go once through waveforms, further extensions, metrics and curation of a few spikes."""
+    """Filter a few samples, and go once through waveforms, further extensions, metrics and curation of a few spikes."""
     from spikeinterface.core import NumpyRecording, NumpySorting, load_sorting_analyzer
 
     from sort_assets.config import SortingPipelineConfig
@@ -23,7 +23,9 @@ def compile_all() -> None:
     from sort_assets.metrics.analyzers import create_analyzer, cut_waveforms
     from sort_assets.metrics.extensions import complete_analyzer
     from sort_assets.metrics.unit_metrics import compute_unit_metrics
+    from sort_assets.recordings.block_passes import compile_kernels
 
+    compile_kernels()
     job_kwargs: dict[str, Any] = {"n_jobs": 1, "progress_bar": False}
     config = SortingPipelineConfig()
     noise = np.random.default_rng(0).normal(0, 10, (60_000, 4))

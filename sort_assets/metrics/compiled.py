@@ -6,7 +6,8 @@ units, 10 s and one core: template similarity 12 s, quality metrics 8 s; from th
 
 import functools
 import importlib
-from typing import Any
+
+from sort_assets.machine.machine_code import keep
 
 _MODULES = (
     "spikeinterface.postprocessing.isi",
@@ -24,9 +25,7 @@ _MADE_BY = ("get_numba_vector_to_list_of_spiketrain", "get_numba_reorder_spike_v
 def keep_compiled() -> int:
     """Let numba keep what it compiles of SpikeInterface: spike trains, metrics, template similarity and curation.
 
-    Numba puts it beside SpikeInterface's own `.pyc` files, or where that is not allowed into the user's cache folder;
-    `NUMBA_CACHE_DIR` names another place. It compiles again when the source or the processor changes. Call it before
-    the first use; later calls do nothing.
+    `machine_code` says where. Call it before the first use; later calls do nothing.
 
     Returns
     -------
@@ -43,7 +42,7 @@ def keep_compiled() -> int:
             continue
         found |= {id(each): each for each in vars(module).values() if isinstance(each, Dispatcher)}
     _replace_correlograms()
-    return keep_spike_trains_compiled() + sum(_keep(function) for function in found.values())
+    return keep_spike_trains_compiled() + sum(keep(function) for function in found.values())
 
 
 @functools.cache
@@ -58,21 +57,7 @@ def keep_spike_trains_compiled() -> int:
     from spikeinterface.core import sorting_tools
 
     made = [getattr(sorting_tools, name)() for name in _MADE_BY if hasattr(sorting_tools, name)]
-    return sum(_keep(function) for function in made)
-
-
-def kept(function: Any) -> Any:
-    """Decorator of a function that numba compiles: it keeps the machine code as in `keep_compiled`."""
-    _keep(function)
-    return function
-
-
-def _keep(function: Any) -> bool:
-    try:
-        function.enable_caching()
-    except RuntimeError:  # "no locator available": no folder can be written, and every process compiles.
-        return False
-    return True
+    return sum(keep(function) for function in made)
 
 
 def _replace_correlograms() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sort_assets.metrics.compiled import kept
+from sort_assets.machine.machine_code import kept
 
 _OPTIMIZER = "least_square"
 # numpy squares a number alone by `pow`, in which one result of many differs from x * x by its last bit: seen from a

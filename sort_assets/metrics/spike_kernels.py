@@ -10,7 +10,7 @@ A spike's window may reach over the ends of the recording: what is outside count
 import numpy as np
 from numba import njit
 
-from sort_assets.metrics.compiled import kept
+from sort_assets.machine.machine_code import kept
 
 
 @kept

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from sort_assets.machine.machine_code import kept
 from sort_assets.recordings.band_pass_design import FEWEST_SAMPLES, SHIFT_TAPS
 from sort_assets.recordings.channel_lanes import (
     LANES,
@@ -28,7 +29,6 @@ from sort_assets.recordings.channel_lanes import (
 
 PAD = FEWEST_SAMPLES
 """Samples by which both ends are continued."""
-TAPS = SHIFT_TAPS
 _ROW = 4 * LANES
 """Bytes of a sample of 16 channels in the work space."""
 _MOST_HALVES = 400
@@ -90,11 +90,11 @@ def _filter(at: int, rows: int, step: int, sections: Any) -> None:
 
 @njit(nogil=True)
 def _shift(work: int, rows: int, taps: int, shifted: int) -> None:
-    """Move each channel by its part of a sample: weighted sums of `TAPS` samples, of which half come before its own."""
+    """Move each channel by its part of a sample: weighted sums of `SHIFT_TAPS` samples, half of them before its own."""
     for row in range(rows):
-        at = work + (row - TAPS // 2) * _ROW
+        at = work + (row - SHIFT_TAPS // 2) * _ROW
         value = same(np.float32(0))
-        for tap in range(TAPS):
+        for tap in range(SHIFT_TAPS):
             value = value + load(np.float32(0), at + tap * _ROW) * load(np.float32(0), taps + tap * _ROW)
         store(np.float32(0), shifted + row * _ROW, value)
 
@@ -116,20 +116,7 @@ def _write(like: Any, target: int, target_row: int, rows: int, count: Any, limit
     store(np.float32(0), seen + _ROW, finite)
 
 
-def _kept(function: Any) -> Any:
-    """Let numba keep what it compiles of a function for the next process.
-
-    It lies beside this file, or where that is not allowed in the user's cache folder; `NUMBA_CACHE_DIR` names another
-    place.
-    """
-    try:
-        function.enable_caching()
-    except RuntimeError:  # "no locator available": no folder can be written, and every process compiles.
-        return function
-    return function
-
-
-@_kept
+@kept
 @njit(nogil=True)
 def filter_block(
     source_like: Any,
@@ -143,7 +130,7 @@ def filter_block(
     target: int,
     target_row: int,
     skipped: int,
-    kept: int,
+    written: int,
     count: Any,
     limit: Any,
     taps: int,
@@ -165,13 +152,13 @@ def filter_block(
         Address of a float32 by channel: microvolts per count times the gain of `sections`.
     sections
         As `BandPassDesign.sections`.
-    target, target_row, skipped, kept
+    target, target_row, skipped, written
         Address of the result, bytes of a row; how many rows are left out before it, and how many it has.
     count, limit
         Microvolts per count of the result and its largest value; a limit of 0 leaves microvolts.
     taps
-        Address of float32, of shape (groups of `LANES` channels, `TAPS`, `LANES`), which move each channel by a part of
-        a sample; 0 where none is moved. The last group are the last `LANES` channels.
+        Address of float32, of shape (groups of `LANES` channels, `SHIFT_TAPS`, `LANES`), which move each channel by a
+        part of a sample; 0 where none is moved. The last group are the last `LANES` channels.
     work
         Address of the work space: twice `rows + 2 * PAD` times `LANES` float32.
     seen
@@ -190,12 +177,12 @@ def filter_block(
         begin = work + (PAD + skipped) * _ROW
         if taps:
             shifted = work + all_rows * _ROW
-            _shift(begin, kept, taps + group * TAPS * _ROW, shifted)
+            _shift(begin, written, taps + group * SHIFT_TAPS * _ROW, shifted)
             begin = shifted
-        _write(target_like, target + target_size * channel, target_row, kept, count, limit, begin, seen)
+        _write(target_like, target + target_size * channel, target_row, written, count, limit, begin, seen)
 
 
-@_kept
+@kept
 @njit(nogil=True)
 def round_block(source: int, rows: int, target: int, count: Any, limit: Any, seen: int) -> None:
     """Round float32 values to int16 counts.
@@ -263,7 +250,7 @@ def _median(row: int, channels: int, mask: int) -> Any:
     return (lower + smallest_of(above)) * np.float32(0.5)
 
 
-@_kept
+@kept
 @njit(nogil=True)
 def subtract_median(rows: int, channels: int, source: int, mask: int) -> None:
     """Subtract the median over channels from each sample, in place.

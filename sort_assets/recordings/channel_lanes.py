@@ -89,26 +89,21 @@ def same(typing_context: Any, number: Any) -> Any:
     return lanes(types.float32), generate
 
 
-@intrinsic
-def larger(typing_context: Any, one: Any, other: Any) -> Any:
-    """The larger one of two numbers, by channel; the first where one is NaN."""
+def _one_of_two(comparison: str) -> Any:
+    """Of two numbers by channel, the second where it compares so with the first, which stays where one is NaN."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, second = arguments
-        return builder.select(builder.fcmp_ordered(">", second, first), second, first)
+    @intrinsic
+    def function(typing_context: Any, one: Any, other: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first, second = arguments
+            return builder.select(builder.fcmp_ordered(comparison, second, first), second, first)
 
-    return lanes(lanes, lanes), generate
+        return lanes(lanes, lanes), generate
+
+    return function
 
 
-@intrinsic
-def smaller(typing_context: Any, one: Any, other: Any) -> Any:
-    """The smaller one of two numbers, by channel; the first where one is NaN."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, second = arguments
-        return builder.select(builder.fcmp_ordered("<", second, first), second, first)
-
-    return lanes(lanes, lanes), generate
+larger, smaller = _one_of_two(">"), _one_of_two("<")
 
 
 @intrinsic
@@ -191,10 +186,6 @@ for _operator, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _arithmetic(_operator, _instruction)
-
-
-TAPS = 32
-"""Samples from which one between two samples is interpolated."""
 
 
 @intrinsic

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 BAND_PASS = "bandpass_filter"
 BAND_PASS_FILE = "band_pass.json"
-"""File in the folder of `freeze`: how the band-pass is computed. Earlier versions, which had no band-pass in float32,
+"""File in the folder of `freeze` that says by being there that the band-pass is computed in float32. Earlier versions
 did not write it; what they froze is still filtered by SpikeInterface, so that its `.dat` stays the same when it is
-written again."""
+written again. What it holds is for a version that computes otherwise."""
 PHASE_SHIFT = "phase_shift"
 CORRECT_MOTION = "correct_motion"
 INTERPOLATE_MOTION = "interpolate_motion"

@@ -155,7 +155,7 @@ class RecordingStatus:
     def _failure_phrase(self) -> str:
         failure = self.results.standing
         if failure is None:
-            return ""
+            return "failed: see its run in the UI" if self.last_run_failed else ""  # no step kept a record
         asset = "" if failure.asset == SORTING else f"{failure.asset} "
         stage = f" in {failure.error.stage}" if failure.error.stage else ""
         is_retried = failure.retried and self.is_running and self.last_run and self.last_run.run_id == failure.run_id

@@ -15,8 +15,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sort_assets.config.settings import DAGSTER_HOME_VARIABLE, POSTGRES_VARIABLE, absolute_folder, read_environment
 from sort_assets.errors import InstanceError
-from sort_assets.platform.execution.kept_engines import keep_engines
-from sort_assets.platform.execution.migration_scripts import keep_migrations
+from sort_assets.platform.execution.sqlite_storage import keep_engines, keep_migrations
 
 
 class InstanceStorage(DagsterStorage, ConfigurableClass):

@@ -9,6 +9,7 @@ Where the workspace names a module instead, the webserver starts a code server, 
 """
 
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _SELF = "sort_assets.platform.execution.code_server"
 _GENERATED = "# Written by `sort-assets up` at each start, from the workspace.yaml beside it.\n"
 _ANSWERS_WITHIN_S = 1.0
 _SIGNS_OF_LIFE_S = 5
+_LOOK_EVERY_S = 5.0
 
 
 def code_server_command(address: Path, location: str) -> list[str]:
@@ -83,6 +85,31 @@ def write_workspace(workspace: Path, address: Path, written: Path) -> str | None
         file.write(_GENERATED)
         yaml.dump(content, file)
     return name
+
+
+def look_less_often() -> None:
+    """Let this process, of the webserver or the daemon, look less often for its code server, and for new code in it.
+
+    Dagster (1.13.27) asks every second, and the daemon fetches all that the code server knows once a minute besides;
+    for neither there is a setting. Together that is most of what `sort-assets up` does while nothing happens.
+    """
+    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+    from dagster._daemon.controller import RELOAD_WORKSPACE_INTERVAL, DagsterDaemonController
+    from dagster._grpc import server_watcher
+
+    server_watcher.WATCH_INTERVAL = _LOOK_EVERY_S  # type: ignore[assignment]
+    fetch_if_old = DagsterDaemonController.check_workspace_freshness
+
+    def fetch_what_nobody_watches(controller: DagsterDaemonController, fetched_at: float) -> float:
+        now = time.time()
+        if now - fetched_at <= RELOAD_WORKSPACE_INTERVAL:
+            return fetched_at
+        entries = controller._workspace_process_context.create_request_context().get_code_location_entries()
+        if all(isinstance(entry.origin, GrpcServerCodeLocationOrigin) for entry in entries.values()):
+            return now
+        return fetch_if_old(controller, fetched_at)
+
+    DagsterDaemonController.check_workspace_freshness = fetch_what_nobody_watches  # type: ignore[assignment,method-assign]
 
 
 def _module_of(entry: Any) -> str | None:

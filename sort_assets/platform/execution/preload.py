@@ -4,7 +4,7 @@ import gc
 import importlib
 import traceback
 
-from sort_assets.platform.execution.migration_scripts import read_migrations
+from sort_assets.platform.execution.sqlite_storage import read_migrations
 
 MODULES = (
     "spikeinterface.comparison",

@@ -8,7 +8,7 @@ seconds. It has no setting for that.
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster_webserver.cli import main
 
-from sort_assets.platform.execution.code_server_watch import look_less_often
+from sort_assets.platform.execution.code_server import look_less_often
 from sort_assets.platform.execution.database_wait import wait_shortly_for_database
 
 _KEYS = "_sort_assets_partition_keys"

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+import sort_assets
 from sort_assets.config.settings import read_environment
 from sort_assets.machine.file_system import is_local
-from sort_assets.platform.pipeline import catalog, recorded_checks, recording_results
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.recording_results import SORTING, RecordingSummary, recording_summary
-from sort_assets.platform.store import failures
 from sort_assets.platform.store.layout import CURRENT, FAILED, FAILURE_NAME, MANIFEST_NAME
 from sort_assets.platform.store.store import Store
 
@@ -37,8 +36,7 @@ CREATE TABLE IF NOT EXISTS summaries (
     PRIMARY KEY (store, recording)
 ) WITHOUT ROWID
 """
-_MODULES = (catalog, recorded_checks, recording_results, failures)
-"""What makes a summary: another version of any of them may make another one."""
+_PACKAGE = Path(sort_assets.__file__).parent
 _SEPARATOR = "\n"
 
 _log = logging.getLogger(__name__)
@@ -158,10 +156,11 @@ def _adapter() -> TypeAdapter[RecordingSummary]:
 
 @cache
 def _code() -> str:
-    """Identifies the code that makes summaries, and this layout of them."""
+    """Identifies the package as it is installed: another one may make other summaries, or keep them otherwise."""
     digest = hashlib.blake2b(digest_size=8)
-    for file in (*(module.__file__ for module in _MODULES), __file__):
-        digest.update(Path(str(file)).read_bytes())
+    for file in sorted(_PACKAGE.rglob("*.py")):
+        seen = file.stat()
+        digest.update(f"{file}:{seen.st_size}:{seen.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

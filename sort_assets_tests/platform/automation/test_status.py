@@ -159,6 +159,16 @@ def test_a_failure_of_another_asset_names_it(home: Home) -> None:
     assert _status(home).outcome == "binary_dat failed: DiskFullError"
 
 
+def test_a_run_that_failed_outside_of_its_steps_is_no_silence(home: Home) -> None:
+    run = dg.DagsterRun(
+        job_name="sort_recording", status=dg.DagsterRunStatus.FAILURE, tags={"dagster/partition": "day.nwb"}
+    )
+    with home.instance() as instance:
+        instance.add_run(run)
+
+    assert _status(home).outcome == "failed: see its run in the UI"
+
+
 @pytest.mark.parametrize(
     ("run_status", "words"), [(dg.DagsterRunStatus.STARTED, " (trying again)"), (dg.DagsterRunStatus.CANCELED, "")]
 )

@@ -1,9 +1,12 @@
-"""Engines of Dagster's SQLite files are made once by a process."""
+"""Engines of Dagster's SQLite files, and Dagster's migrations, are made once by a process."""
 
 import dagster as dg
+import pytest
 import sqlalchemy
+from alembic.script import revision
 from sqlalchemy import event
 
+from sort_assets.platform.execution.sqlite_storage import read_migrations
 from sort_assets_tests.fixtures.home import Home
 
 
@@ -36,3 +39,20 @@ def test_the_events_of_a_run_need_a_handful_of_engines(home: Home) -> None:
     assert run.success
     assert len(events) > 10
     assert len(made) <= 5
+
+
+def test_an_instance_that_is_opened_reads_no_migration_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_migrations()
+    maps: list[object] = []
+    add = revision.RevisionMap._map_branch_labels
+    monkeypatch.setattr(
+        revision.RevisionMap, "_map_branch_labels", lambda self, *given: (maps.append(self), add(self, *given))[1]
+    )
+
+    with home.instance() as instance:
+        instance.get_runs(limit=1)
+        instance.get_dynamic_partitions("")
+        versions = {instance.run_storage.alembic_version(), instance.event_log_storage.alembic_version()}
+
+    assert maps == []
+    assert all(database == newest for database, newest in versions)

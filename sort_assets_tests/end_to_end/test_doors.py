@@ -82,7 +82,10 @@ def test_dg_launch(home: Home, short_file: Path) -> None:
     done = home.command(*("dg", "launch", "--assets", ",".join(SORT), "--partition", key, "--config-json", run_config))
 
     assert done.status == 0, done.output[-3000:]
-    assert len(StoredSorting(home.roots, key).load().unit_ids) == 8
+    sorting = StoredSorting(home.roots, key)
+    assert len(sorting.load().unit_ids) == 8
+    assert sorting.manifest.cost is not None
+    assert sorting.manifest.cost.cpu_s > 1  # the sorter's process has to import SpikeInterface
 
 
 def test_register_prints_the_keys_and_says_which_are_new(

@@ -71,6 +71,10 @@ def test_each_group_has_its_dat_and_its_sort_and_the_units_come_together(
     main_channels = np.abs(templates).max(axis=1).argmax(axis=1)
     assert [left if channel < 8 else right for channel in main_channels] == groups
 
+    costs = [handle(home.roots, key).manifest.cost for handle in (StoredRecording, StoredSorting, StoredAnalyzer)]
+    assert all(cost is not None and cost.wall_s > 0 and cost.cpu_s > 0 for cost in costs)
+    assert {(cost.channels, cost.samples) for cost in costs if cost} == {(16, shanks.get_num_samples())}
+
 
 @pytest.mark.release
 def test_a_dead_channel_is_dropped_and_shown(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> None:

@@ -17,6 +17,7 @@ import dagster as dg
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
 from sort_assets.machine.cores import job_kwargs
+from sort_assets.machine.resource_use import ResourceMeter
 from sort_assets.platform.execution.executor import die_with_run_worker, leave_the_processor_to_sorts
 from sort_assets.platform.execution.instance import missing_settings, refuse_temporary_instance
 from sort_assets.platform.execution.remote_steps import (
@@ -38,6 +39,7 @@ from sort_assets.platform.store.locks import HeldLock
 from sort_assets.platform.store.manifest import Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
+from sort_assets.platform.store.step_cost import StepCost
 from sort_assets.platform.store.store import Staging, Store
 
 if TYPE_CHECKING:
@@ -65,8 +67,13 @@ class StagedAsset:
         Which attempt of the step this is, and what it runs with.
     backend : SorterBackend
         Built from the attempt's settings, for this materialization alone.
+    meter : ResourceMeter
+        Measures what the step takes.
     figures : dict
         Figures by title, in the order in which they are shown.
+    shape : tuple of int or None
+        Channels and samples of the recording after preprocessing, of which the step's cost is kept; None leaves it as
+        it was when what is read was made.
     """
 
     context: dg.AssetExecutionContext
@@ -74,7 +81,9 @@ class StagedAsset:
     inputs: Mapping[str, Handle]
     attempt: Attempt
     backend: "SorterBackend"
+    meter: ResourceMeter
     figures: dict[str, Path] = field(default_factory=dict)
+    shape: tuple[int, int] | None = None
 
     @property
     def staging(self) -> Staging:
@@ -154,6 +163,7 @@ class StagedAsset:
             config_sources=chosen,
             inputs={name: handle.input_version for name, handle in self.inputs.items()},
             details=details.model_copy(update={"checks": tuple(map(_stored, checks or []))}),
+            cost=self._cost,
         )
         shown = {title.replace(" ", "_"): self._image(title, path) for title, path in self.figures.items()}
         return dg.MaterializeResult(
@@ -169,6 +179,14 @@ class StagedAsset:
                 VERSION_METADATA: artefact.manifest.version,
             },
         )
+
+    @property
+    def _cost(self) -> StepCost:
+        costs = (handle.manifest.cost for handle in self.inputs.values())
+        upstream = next((one for one in costs if one is not None), None)
+        if self.shape is not None or upstream is None or upstream.channels is None or upstream.samples is None:
+            return StepCost.of(self.meter.read(), self.shape)
+        return StepCost.of(self.meter.read(), (upstream.channels, upstream.samples))
 
     def address(self, name: str) -> str:
         """Where a file among the figures is served once it is published."""
@@ -214,6 +232,7 @@ def staged(
     from sort_assets.backends import create_backend
     from sort_assets.platform.pipeline.recording_rules import RecordingRules
 
+    meter = ResourceMeter()
     die_with_run_worker()
     if not alone:
         leave_the_processor_to_sorts()
@@ -243,7 +262,7 @@ def staged(
             manifest = None if upstream is None else upstream.manifest
             retry_of = runs_before(context.instance, context.run)
             attempt = Attempt(store, staging, resolved, manifest, context.log.warning, retry_of)
-            made = StagedAsset(context, roots, inputs, attempt, create_backend(attempt.settings.config))
+            made = StagedAsset(context, roots, inputs, attempt, create_backend(attempt.settings.config), meter)
             _warn_of_ignored_fields(attempt.settings, manifest, context.log.warning)
             with attempt.run():
                 yield made

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sort_assets.errors import DamagedArtefactError
 from sort_assets.platform.store.details import Details
 from sort_assets.platform.store.layout import MANIFEST_NAME
+from sort_assets.platform.store.step_cost import StepCost
 
 DetailsT = TypeVar("DetailsT", bound=Details)
 
@@ -77,6 +78,8 @@ class Manifest(BaseModel):
         Size in bytes of every file, by its path within the artefact.
     details : dict
         What the asset's handle needs to open it, and numbers worth keeping, as stored; `details_as` reads them.
+    cost : StepCost or None
+        What making it took; None where an older version of sort_assets made it, or no step did.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -94,6 +97,7 @@ class Manifest(BaseModel):
     inputs: dict[str, InputVersion]
     files: dict[str, int]
     details: dict[str, Any]
+    cost: StepCost | None = None
 
     def details_as(self, model: type[DetailsT]) -> DetailsT:
         """The details as the model of the asset.

@@ -46,6 +46,7 @@ from sort_assets.platform.store.locks import (
     words_for_holder,
 )
 from sort_assets.platform.store.manifest import InputVersion, Manifest, file_sizes, package_versions, read_manifest
+from sort_assets.platform.store.step_cost import StepCost
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ class Staging:
         config_sources: Mapping[str, str],
         inputs: Mapping[str, InputVersion],
         details: Details,
+        cost: StepCost | None = None,
     ) -> Artefact:
         """Complete the artefact with its manifest and make it the current version, atomically.
 
@@ -142,6 +144,7 @@ class Staging:
             inputs=dict(inputs),
             files=file_sizes(self.path),
             details=details.to_json(),
+            cost=cost,
         )
         for path in (*self.path.rglob("*"), self.path):
             sync(path)

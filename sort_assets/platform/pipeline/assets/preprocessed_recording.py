@@ -113,6 +113,7 @@ def preprocessed_recording(
             **({"joins": "bridged"} if recording_clock(filtered).joins else {}),
         }
         files = boundaries(filtered)
+        asset.shape = filtered.get_num_channels(), int(filtered.get_num_samples())
         return asset.publish(
             data_version=hash_json(chain),
             details=RecordingDetails(

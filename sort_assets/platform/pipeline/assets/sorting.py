@@ -69,6 +69,7 @@ def sorting(
     scratch = SortScratch(context.log.info, context.log.warning)
     with scratch, staged(context, backend, alone=True, binary_dat=binary_dat) as asset:
         from sort_assets.curation.curate import check_unit_settings
+        from sort_assets.platform.execution.leases import CPU
         from sort_assets.platform.execution.sort_device import sort_device
         from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import aggregate_sortings
@@ -90,9 +91,13 @@ def sorting(
             for group, (recording, _) in parts.items():
                 with _naming(group):
                     asset.backend.look_ahead(recording, raw_path)
-            lease, doubts_of_device = device.enter_context(
-                sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
-            )
+            with asset.meter.waiting():
+                lease, doubts_of_device = device.enter_context(
+                    sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
+                )
+            if lease.device != CPU:
+                asset.meter.gpu_taken(lease.name)
+                device.callback(asset.meter.gpu_given_back)
             observer.checked(doubts_of_device)
             shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
@@ -122,6 +127,7 @@ def sorting(
         first, _ = next(iter(parts.values()))
         missing = binary_dat.preprocessed_recording.details.missing_parts
         batch_samples = asset.backend.batch_samples_for(first)
+        asset.shape = sum(part.get_num_channels() for part, _ in parts.values()), int(first.get_num_samples())
         result = _Sorted(first, units, found, folders, lease.name, shaped, batch_samples, missing, doubts, missed)
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)

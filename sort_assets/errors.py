@@ -182,6 +182,10 @@ class TooFewSpikesError(UnsortableRecordingError):
     """Noise alone, or too few spikes to learn templates from."""
 
 
+class InjectionError(RecordingError, ValueError):
+    """Known units can't be injected into the recording, or it has none to take as models."""
+
+
 class SorterEnvironmentError(SortAssetsError, RuntimeError):
     """A package, plugin or driver that a sorter needs is missing or has the wrong version."""
 

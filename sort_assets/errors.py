@@ -282,6 +282,10 @@ class JobLostError(OutOfResourcesError):
     """The job of a run ended without a word: its node was lost, it was preempted, or its process was killed."""
 
 
+class RunWorkerLostError(JobLostError):
+    """The worker of a run, a process of the host that launched it, was killed or died with its host."""
+
+
 class TimeLimitError(OutOfResourcesError, TimeoutError):
     """The engine ended a job at its time limit."""
 

@@ -44,7 +44,7 @@ class Outcome:
 def outcomes(home: Home, instance: dg.DagsterInstance, arrivals: Iterable[Arrival]) -> list[Outcome]:
     """How each recording that has arrived stands."""
     statuses = {status.path: status for status in recording_statuses(instance, home.store)}
-    failed = {one.key: one for one in failed_recordings(instance, home.roots, statuses.values())}
+    failed = {one.key: one for one in failed_recordings(home.roots, statuses.values())}
     others = {one.path: one for one in unregistered_statuses(home.store)}
     found = []
     for arrival in arrivals:

@@ -7,10 +7,12 @@ import dagster as dg
 
 from sort_assets import errors
 from sort_assets.platform.automation.notifications import run_link
+from sort_assets.platform.execution.retried_runs import is_launched_again
+from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 
 UNCLASSIFIED = "the run itself"
-"""The class of a run that failed without a failed step: its worker died, or it was never launched."""
+"""The class of a run that failed without a failed step or a class of its own, as one that was never launched."""
 
 _RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _EVENTS = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
@@ -41,6 +43,8 @@ class RunFailure:
         The sorter's stage, where there is one.
     logs : str
         Folder of the sorter's logs, where there are any.
+    launched_again : bool
+        Whether Dagster's daemon is still going to launch the run again by itself.
     """
 
     run_id: str
@@ -52,12 +56,20 @@ class RunFailure:
     remedy: str
     stage: str = ""
     logs: str = ""
+    launched_again: bool = False
 
     @property
     def subject(self) -> str:
         """What failed, as a phrase: "sorting of day.nwb"."""
         what = self.step or f"a run of {self.job}"
         return f"{what} of {self.recording}" if self.recording else what
+
+    @property
+    def outcome(self) -> str:
+        """A phrase like "binary_dat failed: KeyError", without the message where the class says it."""
+        what = f"{self.step} failed" if self.step else "failed"
+        why = f"{self.failure_class} ({self.message})" if self.failure_class == UNCLASSIFIED else self.failure_class
+        return f"{what}: {why}{', launched again by itself' if self.launched_again else ''}"
 
     @property
     def in_full(self) -> str:
@@ -86,6 +98,11 @@ def failures_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Ru
     with_run = any(_INTERRUPTED_MESSAGE in (event.message or "") for event in events if event.is_run_failure)
     failed = [event for event in events if event.is_step_failure and not _was_interrupted(event, with_run=with_run)]
     return [_step_failure(run, event) for event in failed] or [_failure_as_a_whole(run, events)]
+
+
+def first_failure(failures: Sequence[RunFailure]) -> RunFailure:
+    """The failure of the asset that comes first in the pipeline; without a failed asset, that of the run."""
+    return min(failures, key=lambda one: PIPELINE.index(one.step) if one.step in PIPELINE else len(PIPELINE))
 
 
 def failures_of_a_class(failures: Sequence[RunFailure], more: int = 0) -> str:
@@ -164,6 +181,7 @@ def _failure_of_engine(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) ->
                 failure_class=error.cls_name,
                 message=parts[0],
                 remedy=parts[2].strip(),
+                launched_again=is_launched_again(run),
             )
     return None
 
@@ -177,7 +195,10 @@ def _failure_as_a_whole(run: dg.DagsterRun, events: Sequence[dg.DagsterEvent]) -
         step="",
         failure_class=UNCLASSIFIED,
         message=_message_of_run(last.message if last else None),
-        remedy="See the run, then launch it again.",
+        launched_again=is_launched_again(run),
+        remedy="Nothing: `sort-assets up` launches it again by itself."
+        if is_launched_again(run)
+        else "See the run, then launch it again.",
     )
 
 

@@ -17,10 +17,11 @@ from sort_assets.platform.arrivals.catalog_entry import State
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.arrivals.registration import register_recording
 from sort_assets.platform.arrivals.resolver import RecordingMatch
-from sort_assets.platform.automation.failed_runs import failures_of_run
 from sort_assets.platform.automation.status import RecordingStatus
+from sort_assets.platform.execution.retried_runs import leave_to_others
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
+from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_results import SORTING
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.store import Store
@@ -53,16 +54,14 @@ class FailedRecording:
     wanted: bool
 
 
-def failed_recordings(
-    instance: dg.DagsterInstance, roots: Roots, statuses: Iterable[RecordingStatus]
-) -> list[FailedRecording]:
+def failed_recordings(roots: Roots, statuses: Iterable[RecordingStatus]) -> list[FailedRecording]:
     """Those of some recordings that failed; while a run is queued or running, a recording has not failed yet."""
     found = []
     rules = RecordingRules(roots)
     for status in statuses:
         if status.is_running:
             continue
-        why = _why(instance, status)
+        why = _why(status)
         if why is not None:
             asset, failure_class, message = why
             begin = _PREPROCESSED if _recording_changed(roots, rules, status.recording) else asset
@@ -93,7 +92,7 @@ def of_class(failed: Iterable[FailedRecording], name: str) -> list[FailedRecordi
 
 
 def request_retry(instance: dg.DagsterInstance, roots: Roots, failed: FailedRecording) -> None:
-    """Request a run of what failed and of what follows it.
+    """Request a run of what failed and of what follows it, which Dagster's daemon then does not launch again by itself.
 
     Raises
     ------
@@ -101,6 +100,8 @@ def request_retry(instance: dg.DagsterInstance, roots: Roots, failed: FailedReco
         As `request_run` does.
     """
     request_run(instance, roots, failed.key, failed.assets, reason=f"retry-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: failed.key}), limit=1):
+        leave_to_others(instance, run)
 
 
 def request_run(instance: dg.DagsterInstance, roots: Roots, key: str, assets: tuple[str, ...], *, reason: str) -> None:
@@ -159,33 +160,26 @@ def read_again(roots: Roots, path: str) -> bool:
     return True
 
 
-def _why(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
+def _why(status: RecordingStatus) -> tuple[str, str, str] | None:
     """The first asset that has to be made again, and class and message of the failure; None without a failure."""
     missed = status.results.missed_groups
     found = [(SORTING, MissedSpikesError.__name__, " ".join(missed.values()))] if missed else []
-    other = _other_failure(instance, status)
+    other = _other_failure(status)
     found = [other, *found] if other is not None else found
     return min(found, key=lambda one: PIPELINE.index(one[0]), default=None)
 
 
-def _other_failure(instance: dg.DagsterInstance, status: RecordingStatus) -> tuple[str, str, str] | None:
+def _other_failure(status: RecordingStatus) -> tuple[str, str, str] | None:
     """What failed as a whole: the asset, and class and message of the failure."""
     standing = status.results.standing
     if standing is not None:
         return standing.asset, type(standing.error).__name__, standing.error.message
-    if status.last_run is None or not status.last_run_failed:
+    failure = status.run_failure
+    if failure is None:
         return None
-    run = instance.get_run_by_id(status.last_run.run_id)
-    if run is None:  # deleted this instant
-        return None
-    # It failed before a step could keep a record in the store, or outside of its steps.
-    first, *_ = failures = failures_of_run(instance, run)
-    steps = [one for one in failures if one.step in PIPELINE]
-    if steps:
-        first = min(steps, key=lambda one: PIPELINE.index(one.step))
-        return first.step, first.failure_class, first.message
     missing = [asset for asset in PIPELINE if not status.assets[asset]]
-    return (missing or [PIPELINE[0]])[0], first.failure_class, first.message
+    asset = failure.step if failure.step in PIPELINE else (missing or [PIPELINE[0]])[0]
+    return asset, failure.failure_class, failure.message
 
 
 def _recording_changed(roots: Roots, rules: RecordingRules, key: str) -> bool:

@@ -15,6 +15,7 @@ import dagster as dg
 from sort_assets.errors import RecordingKeyError, SortAssetsError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, Problem, State
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
+from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_run, first_failure
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -58,6 +59,8 @@ class RecordingStatus:
         What Dagster says: by asset, whether it was materialized.
     last_run : LastRun or None
         Its newest run.
+    run_failure : RunFailure or None
+        Why its newest run failed, where the store has no record of it.
     """
 
     recording: str
@@ -66,6 +69,7 @@ class RecordingStatus:
     partition: CatalogPartition | None
     assets: Mapping[str, bool]
     last_run: LastRun | None
+    run_failure: RunFailure | None = None
 
     @property
     def path(self) -> str | None:
@@ -155,7 +159,7 @@ class RecordingStatus:
     def _failure_phrase(self) -> str:
         failure = self.results.standing
         if failure is None:
-            return "failed: see its run in the UI" if self.last_run_failed else ""  # no step kept a record
+            return self.run_failure.outcome if self.run_failure else ""
         asset = "" if failure.asset == SORTING else f"{failure.asset} "
         stage = f" in {failure.error.stage}" if failure.error.stage else ""
         is_retried = failure.retried and self.is_running and self.last_run and self.last_run.run_id == failure.run_id
@@ -220,7 +224,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
     statuses = []
     for key in keys:
         partition = partitions.get(key)
-        path = partition.path if partition else _path(key)
+        path, last_run = partition.path if partition else _path(key), last_runs.get(key)
         statuses.append(
             RecordingStatus(
                 recording=key,
@@ -228,10 +232,19 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
                 entry=None if path is None else entries.get(path),
                 partition=partition,
                 assets={asset: key in materialized[asset] for asset in PIPELINE},
-                last_run=last_runs.get(key),
+                last_run=last_run,
+                run_failure=_run_failure(instance, last_run) if results[key].standing is None else None,
             )
         )
     return statuses
+
+
+def _run_failure(instance: dg.DagsterInstance, last_run: LastRun | None) -> RunFailure | None:
+    """Why a run failed; None when it did not, or was deleted this instant."""
+    if last_run is None or last_run.status != dg.DagsterRunStatus.FAILURE:
+        return None
+    run = instance.get_run_by_id(last_run.run_id)
+    return None if run is None else first_failure(failures_of_run(instance, run))
 
 
 def unregistered_statuses(store: Store) -> list[UnregisteredStatus]:

@@ -298,9 +298,7 @@ def retry_failed(
                         matches.append(resolver.find(name))
             keys = {key for match in matches for key in match.keys}
             statuses = recording_statuses(instance, Store(roots.store))
-            failed = retries.failed_recordings(
-                instance, roots, [one for one in statuses if not names or one.recording in keys]
-            )
+            failed = retries.failed_recordings(roots, [one for one in statuses if not names or one.recording in keys])
             for one in failed if failure_class is None else retries.of_class(failed, failure_class):
                 with others_go_on(one.key, not_done):
                     if not (dry_run or one.wanted):

@@ -1,9 +1,9 @@
 """The code server of `sort-assets up`: the only one, for the webserver, the daemon and all runs.
 
 It is Dagster's own (`dagster code-server start`), a process that keeps the address, and one behind it that has loaded
-the code, which another one replaces when somebody reloads the code in the UI; runs in progress go on with theirs. Two
-things differ: run workers are forked from a server that has imported everything (`fork_server`), and the process with
-the code starts like this one, so that this holds for it too.
+the code, which another one replaces when somebody reloads the code in the UI; runs in progress go on with theirs. Three
+things differ: run workers are forked from a server that has imported everything (`fork_server`); when one has died, its
+run says how; and the process with the code starts like this one, so that this holds for it too.
 
 Where the workspace names a module instead, the webserver starts a code server, and the daemon another one every minute.
 """
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sort_assets.platform.execution.dead_runs import report_death_of_worker
 from sort_assets.platform.execution.fork_server import start_fork_server
 
 MODULE = "sort_assets.definitions"
@@ -128,6 +129,7 @@ def _module_of(entry: Any) -> str | None:
 
 def _serve() -> None:
     """Be one of the two processes, whichever the arguments say."""
+    from dagster import DagsterInstance
     from dagster._cli import main
     from dagster._grpc import client, server
     from grpc import _common  # type: ignore[import-untyped]
@@ -139,6 +141,20 @@ def _serve() -> None:
             context = start_fork_server()  # it imports while this process does
             super().__init__(*args, **named)
             self._mp_ctx = context  # type: ignore[assignment]
+
+        def _check_for_orphaned_runs(self) -> None:
+            """Say of each run whose worker has died how, and what follows, before Dagster only says that it failed."""
+            with self._execution_lock:
+                dead = {
+                    run_id: (process.exitcode, ref)
+                    for run_id, (process, ref) in self._executions.items()
+                    if not process.is_alive()
+                }
+            for run_id, (exit_code, ref) in dead.items():
+                with DagsterInstance.from_ref(ref) as instance:
+                    if (run := instance.get_run_by_id(run_id)) is not None:
+                        report_death_of_worker(instance, run, exit_code)
+            super()._check_for_orphaned_runs()
 
     def start_like_this(executable_path: str) -> Sequence[str]:
         return [executable_path, "-m", _SELF]

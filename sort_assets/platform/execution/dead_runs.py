@@ -6,6 +6,7 @@ ever, and keeps its slot of the GPU pool. So each worker holds a lock on a file,
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from sort_assets.errors import InstanceError
+# Without public names, though every run launcher is made of them (dagster-docker, dagster-k8s).
+from dagster._core.events import JobFailureData, RunFailureReason
+from dagster_shared.error import SerializableErrorInfo
+
+from sort_assets.errors import InstanceError, RunWorkerLostError
 from sort_assets.machine.file_system import is_local
 from sort_assets.machine.host import HostIdentity
 from sort_assets.platform.store.locks import Locked, exclusive_lock
@@ -81,7 +86,7 @@ def _fail_if_dead(instance: dg.DagsterInstance, path: Path) -> bool:
             run = instance.get_run_by_id(path.stem) if os.pread(descriptor, 1, 0) else None
             if run is not None and _is_left_to_its_code_server(run):
                 return False
-            reported = run is not None and _report_death(instance, run)
+            reported = run is not None and report_death_of_worker(instance, run)
             _remove(path, descriptor)
             _first_seen_dead.pop(path.stem, None)
             return reported
@@ -115,17 +120,52 @@ def _listens(address: str) -> bool:
     return True
 
 
-def _report_death(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Free the slots of a run whose worker has died, reporting the run as failed unless it has ended."""
-    unfinished = run.status in _AT_WORK
-    if unfinished:
-        instance.report_run_failed(
-            run,
-            f"The worker of this run, a process on {HostIdentity.here().name}, has died: it was killed, the memory was "
-            "used up, or the machine was restarted. Its steps ended with it. Launch the run again.",
-        )
+def report_death_of_worker(instance: dg.DagsterInstance, run: dg.DagsterRun, exit_code: int | None = None) -> bool:
+    """Free the slots of a run whose worker has died on this host, and end the run unless it has ended.
+
+    A run that somebody was canceling has been canceled. Any other one has failed, and is launched again by Dagster's
+    daemon, as `run_retries` in dagster.yaml says.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    run : DagsterRun
+    exit_code : int or None
+        Of the worker where that is known; negative for a signal.
+
+    Returns
+    -------
+    bool
+        Whether the run had not ended.
+    """
+    if unfinished := not run.is_finished:
+        worker = f"The worker of this run, a process on {HostIdentity.here().name},"
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, f"{worker} has died while the run was being canceled.")
+        else:
+            error = RunWorkerLostError(f"{worker} {_how(exit_code)} Its steps ended with it.", remedy=_remedy_for(run))
+            info = SerializableErrorInfo(str(error), [], type(error).__name__)
+            failure = JobFailureData(error=info, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
+            instance.report_run_failed(run, f"{type(error).__name__}: {error}", failure)
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return unfinished
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "has died: it was killed, the memory was used up, or the machine was restarted."
+    if exit_code == -signal.SIGKILL:
+        return "was killed (signal 9), as the kernel does when the memory is used up."
+    return f"was ended by signal {-exit_code}." if exit_code < 0 else f"ended with status {exit_code} without a word."
+
+
+def _remedy_for(run: dg.DagsterRun) -> str:
+    if run.remote_job_origin is None:  # of the command line; the daemon does not know what to launch
+        return "Launch the run again."
+    return (
+        "Look whether memory ran out (`journalctl -k`). `sort-assets up` launches the run again by itself, up to "
+        "twice; after that, launch it with `sort-assets retry-failed`."
+    )
 
 
 def _is_of_this_host(path: Path) -> bool:

@@ -29,8 +29,6 @@ _GPUS_OF_SLURM = 16
 """For how many GPUs jobs are submitted while nobody says how many there are; Slurm hands out those that are free."""
 _GENERATED = "# Written by `sort-assets up`"
 _FIRST_LINE = f"{_GENERATED} for the GPUs and the engine; without this line, it is left as it is.\n"
-_RETRIES_ELSEWHERE = {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
-"""Of runs whose worker or node has died; a step that fails is retried by rules of its own."""
 _IN_SLURMS_QUEUE_S = 60 * 24 * 3600
 """Two months: how long a job waits is Slurm's affair, and waiting is no failure."""
 
@@ -192,7 +190,7 @@ def _follow_engine(settings: Path) -> None:
     """Give a home what the engine needs, or what this version has; how many runs it allows stays."""
     from ruamel.yaml.error import YAMLError
 
-    if _is_ours(settings) and (not settings.is_symlink() or read_environment().engine != "local"):
+    if _is_ours(settings) and (not settings.is_symlink() or read_environment().runs_are_slurm_jobs):
         _, usual = _runs_allowed(settings_file(SETTINGS))
         try:
             _, allowed = _runs_allowed(settings)
@@ -215,15 +213,13 @@ def _write_settings(settings: Path, more_runs: int) -> None:
 
     yaml, installed, environment = YAML(), settings_file(SETTINGS), read_environment()
     written = settings.with_name(f".{SETTINGS}.{os.getpid()}")
-    if not more_runs and environment.engine == "local":
+    if not more_runs and not environment.runs_are_slurm_jobs:
         written.symlink_to(installed)
     else:
         content = yaml.load(installed.read_text(encoding="utf-8"))
         runs = content["concurrency"]["runs"]
         runs["tag_concurrency_limits"][0]["limit"] += more_runs
         runs["max_concurrent_runs"] += more_runs
-        if environment.engine != "local":
-            content["run_retries"] = _RETRIES_ELSEWHERE
         if environment.runs_are_slurm_jobs:
             content["run_monitoring"]["start_timeout_seconds"] = _IN_SLURMS_QUEUE_S
         with written.open("w", encoding="utf-8") as file:

@@ -1,9 +1,25 @@
-"""Runs that Dagster has started again by itself, and the runs before them."""
+"""Runs that Dagster launches again by itself, since their worker or node has died, and the runs before them."""
 
 import dagster as dg
 
 # Without a public name.
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+
+
+def is_launched_again(run: dg.DagsterRun) -> bool:
+    """Whether Dagster's daemon is still going to launch a failed run again, at once or when it is started."""
+    return (
+        run.status == dg.DagsterRunStatus.FAILURE
+        and run.tags.get(WILL_RETRY_TAG) == "true"
+        and AUTO_RETRY_RUN_ID_TAG not in run.tags
+        and run.remote_job_origin is not None  # otherwise, it does not know what to launch
+    )
+
+
+def leave_to_others(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Let the daemon not launch a failed run again: somebody else does."""
+    if is_launched_again(run):
+        instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})
 
 
 def runs_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:

@@ -16,6 +16,7 @@ import dagster as dg
 
 from sort_assets.config import SortingPipelineConfig
 from sort_assets.config.settings import Roots
+from sort_assets.errors import DamagedArtefactError
 from sort_assets.machine.cores import job_kwargs
 from sort_assets.machine.resource_use import ResourceMeter
 from sort_assets.platform.execution.executor import die_with_run_worker, leave_the_processor_to_sorts
@@ -32,15 +33,15 @@ from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
-from sort_assets.platform.store.details import Details, StoredCheck
+from sort_assets.platform.store.details import AssetDetails, Details, StoredCheck
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.layout import FIGURES
 from sort_assets.platform.store.locks import HeldLock
-from sort_assets.platform.store.manifest import Manifest
+from sort_assets.platform.store.manifest import InputVersion, Manifest
 from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.step_cost import StepCost
-from sort_assets.platform.store.store import Staging, Store
+from sort_assets.platform.store.store import Artefact, Staging, Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,29 +157,16 @@ class StagedAsset:
         first : Mapping[str, Any] or None
             Shown above the figures, as `metadata` is below them.
         """
-        ran, chosen = self.config.model_dump(mode="json"), self.attempt.settings.configured.chosen
         artefact = self.staging.publish(
             data_version=data_version,
-            config=ran,
-            config_sources=chosen,
-            inputs={name: handle.input_version for name, handle in self.inputs.items()},
+            config=self.config.model_dump(mode="json"),
+            config_sources=self.attempt.settings.configured.chosen,
+            inputs=self._versions_read,
             details=details.model_copy(update={"checks": tuple(map(_stored, checks or []))}),
             cost=self._cost,
         )
         shown = {title.replace(" ", "_"): self._image(title, path) for title, path in self.figures.items()}
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(data_version),
-            check_results=checks or [],
-            metadata={
-                **(first or {}),
-                **shown,
-                **metadata,
-                "config": dg.MetadataValue.json(ran),
-                "chosen_by": dg.MetadataValue.json(dict(chosen)),
-                "folder": dg.MetadataValue.path(artefact.path),
-                VERSION_METADATA: artefact.manifest.version,
-            },
-        )
+        return _described(artefact, {**(first or {}), **shown, **metadata}, checks or [])
 
     @property
     def _cost(self) -> StepCost:
@@ -188,13 +176,55 @@ class StagedAsset:
             return StepCost.of(self.meter.read(), self.shape)
         return StepCost.of(self.meter.read(), (upstream.channels, upstream.samples))
 
-    def address(self, name: str) -> str:
-        """Where a file among the figures is served once it is published."""
-        staging = self.staging
-        return f"{self.roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}/{name}"
+    def published_before(self) -> dg.MaterializeResult | None:
+        """What an earlier attempt has published from the same inputs, and was killed before Dagster heard of it.
 
-    def _image(self, title: str, path: Path) -> dg.MarkdownMetadataValue:
-        return dg.MetadataValue.md(f"![{title}]({self.address(path.name)})")
+        That is an attempt of this run, or of one that this run follows by itself. None where there is none.
+        """
+        store, staging = self.attempt.store, self.staging
+        for version in store.versions(staging.recording, staging.asset)[-1:]:
+            try:
+                artefact = store.artefact(staging.recording, staging.asset, version)
+            except DamagedArtefactError:
+                return None
+            made = artefact.manifest
+            if made.run_id in (staging.run_id, *self.attempt.runs_before) and made.inputs == self._versions_read:
+                self.context.log.info(f"{version} was published by an attempt that then was killed; it is taken over.")
+                checks = [_unstored(one) for one in made.details_as(AssetDetails).checks]
+                figures = sorted((artefact.path / FIGURES).glob("*.png"))
+                shown = {one.stem: self._image(one.stem.replace("_", " "), one, version) for one in figures}
+                return _described(artefact, {**shown, "published_by": made.run_id}, checks)
+        return None
+
+    @property
+    def _versions_read(self) -> dict[str, InputVersion]:
+        return {name: handle.input_version for name, handle in self.inputs.items()}
+
+    def address(self, name: str, version: str | None = None) -> str:
+        """Where a file among the figures is served once it is published; of another version, where it is served."""
+        staging = self.staging
+        folder = f"{staging.recording}/{staging.asset}/{version or staging.version}/{FIGURES}"
+        return f"{self.roots.figures_url}/{folder}/{name}"
+
+    def _image(self, title: str, path: Path, version: str | None = None) -> dg.MarkdownMetadataValue:
+        return dg.MetadataValue.md(f"![{title}]({self.address(path.name, version)})")
+
+
+def _described(
+    artefact: Artefact, metadata: Mapping[str, Any], checks: list[dg.AssetCheckResult]
+) -> dg.MaterializeResult:
+    made = artefact.manifest
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(made.data_version),
+        check_results=checks,
+        metadata={
+            **metadata,
+            "config": dg.MetadataValue.json(made.config),
+            "chosen_by": dg.MetadataValue.json(made.config_sources),
+            "folder": dg.MetadataValue.path(artefact.path),
+            VERSION_METADATA: made.version,
+        },
+    )
 
 
 def _stored(check: dg.AssetCheckResult) -> StoredCheck:
@@ -202,6 +232,15 @@ def _stored(check: dg.AssetCheckResult) -> StoredCheck:
         name=str(check.check_name),
         passed=check.passed,
         severity=check.severity.value,
+        description=check.description,
+    )
+
+
+def _unstored(check: StoredCheck) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity(check.severity),
         description=check.description,
     )
 

@@ -253,7 +253,7 @@ def test_a_run_whose_worker_died_is_told(module_home: Home, daemon: Daemon, hook
 
     daemon.tick()
 
-    assert hook.titles == ["sort_assets: a run of sort_recording of day.nwb failed"]
+    assert hook.titles == ["sort_assets: a run of sort_recording of day.nwb failed: RunWorkerLostError"]
     assert "has died: it was killed" in hook.received[0]["message"]
     assert f"Run: http://127.0.0.1:3000/runs/{run_id}" in hook.received[0]["message"]
 

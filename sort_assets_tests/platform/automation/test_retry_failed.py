@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from sort_assets.config import RecordingConfig
 from sort_assets.errors import DiskFullError, HostOutOfMemoryError, SortAssetsError, UnreadableRecordingError
@@ -64,8 +65,12 @@ def _rules(home: Home, rule: str) -> None:
 
 
 def _run(home: Home, key: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    origin = RemoteJobOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("sort_assets"), "__repository__"), "sort_recording"
+    )
+    tags = {"dagster/partition": key}
     with home.instance() as instance:
-        return instance.add_run(dg.DagsterRun("sort_recording", status=status, tags={"dagster/partition": key}))
+        return instance.add_run(dg.DagsterRun("sort_recording", status=status, tags=tags, remote_job_origin=origin))
 
 
 def _retry(home: Home, *words: str, status: int = 0) -> dict[str, Any]:
@@ -200,13 +205,18 @@ def test_names_a_class_and_a_dry_run_narrow_it_down(home: Home) -> None:
 def test_a_run_that_failed_before_any_step_is_made_again(home: Home) -> None:
     known = _known(home, "a.nwb", "busy.nwb", "ended.nwb")
     with home.instance() as instance:
-        instance.report_run_failed(_run(home, "a.nwb", dg.DagsterRunStatus.STARTED), "The worker has died.")
+        failed = _run(home, "a.nwb", dg.DagsterRunStatus.STARTED)
+        instance.report_run_failed(failed, "The worker has died.")
     _fail(home, "busy.nwb", "sorting")
     _run(home, "busy.nwb", dg.DagsterRunStatus.STARTED)
     _run(home, "ended.nwb", dg.DagsterRunStatus.CANCELED)
 
     said = _retry(home)
 
+    with home.instance() as instance:
+        left = instance.get_run_by_id(failed.run_id)
+    assert left is not None
+    assert left.tags["dagster/will_retry"] == "false"  # or else the daemon would launch it, too
     assert [(one["key"], one["failure_class"]) for one in said["runs"]] == [("a.nwb", "the run itself")]
     assert [one.run_assets for one in known.pending_runs(10)] == [PIPELINE]
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from sort_assets.errors import DeviceOutOfMemoryError, DiskFullError, SortAssetsError, UnreadableRecordingError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.automation.status import RecordingStatus, recording_statuses
+from sort_assets.platform.execution.dead_runs import report_death_of_worker
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
 from sort_assets.platform.store.details import Details
@@ -166,7 +168,26 @@ def test_a_run_that_failed_outside_of_its_steps_is_no_silence(home: Home) -> Non
     with home.instance() as instance:
         instance.add_run(run)
 
-    assert _status(home).outcome == "failed: see its run in the UI"
+    assert _status(home).outcome == "failed: the run itself (No message.)"
+
+
+def test_a_run_whose_worker_was_killed_says_so_and_that_it_is_launched_again(home: Home) -> None:
+    origin = RemoteJobOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("sort_assets"), "__repository__"), "sort_recording"
+    )
+    run = dg.DagsterRun(
+        job_name="sort_recording",
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": "day.nwb"},
+        remote_job_origin=origin,
+    )
+    with home.instance() as instance:
+        report_death_of_worker(instance, instance.add_run(run), -9)
+        killed = _status(home).outcome
+        instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "next"})
+
+    assert killed == "failed: RunWorkerLostError, launched again by itself"
+    assert _status(home).outcome == "failed: RunWorkerLostError"
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_a_home_follows_the_engine_and_comes_back(checkout: Path, monkeypatch: p
     prepare_home()
 
     with open_instance() as instance:
-        assert not instance.run_retries_enabled
+        assert instance.run_retries_enabled  # on one workstation, too, run workers are killed
     assert limits() == (10, 12)
     allow_runs_for(1)
     assert settings.is_symlink()

@@ -74,6 +74,8 @@ def sorting(
         from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import aggregate_sortings
 
+        if (published := asset.published_before()) is not None:
+            return published
         asset.backend.check_ready()
         check_unit_settings(asset.config)
         refuse_resort(context.instance, asset.roots, context.partition_key, asset.config.execution, context.log.warning)

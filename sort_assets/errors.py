@@ -302,6 +302,10 @@ class CurationError(SortAssetsError, ValueError):
     """A person's curation can't be read, or is about other units."""
 
 
+class ComparisonError(SortAssetsError, ValueError):
+    """Two sortings can't be compared, or one that was named is not there."""
+
+
 class SorterFailedError(SortAssetsError, RuntimeError):
     """The sorter stopped with an error that no rule recognises."""
 

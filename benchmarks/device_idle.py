@@ -118,12 +118,15 @@ class Measured:
     ----------
     held : list of (float, float)
         When each sort began to need the device, and when it no longer needed it, in seconds since 1970, in order.
-    makespan_s : float
-        From the first launch to the end of the last run.
+    launched : float
+        When the first run was launched, in the same seconds.
+    ended : float
+        When the last run had ended.
     """
 
     held: list[tuple[float, float]]
-    makespan_s: float
+    launched: float
+    ended: float
 
     @property
     def device_s(self) -> float:
@@ -141,35 +144,72 @@ class Measured:
         return sum(self.gaps_s) / (self.held[-1][1] - self.held[0][0])
 
     @property
+    def until_first_sort_s(self) -> float:
+        """From the first launch until the first sort needs the device: its run starts, and filters the recording."""
+        return self.held[0][0] - self.launched
+
+    @property
+    def after_last_sort_s(self) -> float:
+        """From the moment at which the last sort no longer needs the device to the end of the last run."""
+        return self.ended - self.held[-1][1]
+
+    @property
+    def queue_makespan(self) -> float:
+        """From the first sort's begin to the last one's end, in sums of device times."""
+        return (self.held[-1][1] - self.held[0][0]) / self.device_s
+
+    @property
     def makespan(self) -> float:
-        """In sums of device times."""
-        return self.makespan_s / self.device_s
+        """From the first launch to the end of the last run, in sums of device times."""
+        return (self.ended - self.launched) / self.device_s
+
+    @property
+    def parts(self) -> str:
+        """What the makespan consists of beside the sorts."""
+        return (
+            f"{self.device_s:.0f} s of sorts, {self.until_first_sort_s:.1f} s before the first, "
+            f"{sum(self.gaps_s):.1f} s between them, {self.after_last_sort_s:.1f} s after the last"
+        )
 
 
-SIZES: dict[Size, tuple[int, float, tuple[str, ...]]] = {
-    "small": (2, 1.0, UNTIL_SORTED),
-    "usual": (5, 30.0, UNTIL_SORTED),
-    "full": (20, 60.0, PIPELINE),
+@dataclass(frozen=True)
+class Queue:
+    """How many recordings are sorted, for how many seconds each, and what is made of each."""
+
+    recordings: int
+    sort_seconds: float
+    assets: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.recordings} recordings, {self.sort_seconds:g} s of a fake device each"
+
+
+SIZES: dict[Size, Queue] = {
+    "small": Queue(2, 1.0, UNTIL_SORTED),
+    "usual": Queue(5, 30.0, UNTIL_SORTED),
+    "full": Queue(20, 30.0, UNTIL_SORTED),
 }
-"""Recordings, seconds of each sort, and what is made of each recording."""
 
 
 def rows(size: Size) -> Iterator[Row]:
-    """The idle device and the makespan of a queue."""
-    recordings, sort_seconds, assets = SIZES[size]
-    measured = measure(recordings=recordings, sort_seconds=sort_seconds, assets=assets, heavy=size != "small")
-    queue = f"{recordings} recordings, {sort_seconds:g} s of a fake device each"
-    gaps = statistics.median(measured.gaps_s)
+    """The idle device and the makespan of a queue.
+
+    What comes before the first sort and after the last one is there once, however long the queue is, so that the aim
+    for all of it is one for a queue of twenty.
+    """
+    queue = SIZES[size]
+    measured = measure(queue, heavy=size != "small")
     shown = " ".join(f"{gap:.1f}" for gap in measured.gaps_s)
-    yield Row(f"gap between two sorts, {queue}", gaps, "s", at_most(5.0), f"median of {shown}")
+    gap_s = statistics.median(measured.gaps_s)
+    yield Row(f"gap between two sorts, {queue}", gap_s, "s", at_most(5.0), f"median of {shown}")
     yield Row(f"device idle between sorts, {queue}", 100 * measured.idle, "%", at_most(3.0))
-    ends = "from the launch of the first to the end of the last run; the steps before the first sort count"
-    yield Row(f"makespan, {queue}", measured.makespan, "x the device times", at_most(1.05), ends)
+    device_times = "x the device times"
+    yield Row(f"first sort's begin to last one's end, {queue}", measured.queue_makespan, device_times, at_most(1.05))
+    whole = at_most(1.05) if size == "full" else None
+    yield Row(f"first launch to end of last run, {queue}", measured.makespan, device_times, whole, measured.parts)
 
 
-def measure(
-    *, recordings: int, sort_seconds: float, assets: tuple[str, ...] = UNTIL_SORTED, heavy: bool = True
-) -> Measured:
+def measure(queue: Queue, *, heavy: bool = True) -> Measured:
     """Sort a queue of recordings, and measure that."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="device-idle-")))
@@ -177,17 +217,19 @@ def measure(
         recording, _ = make_ground_truth(duration_s=10.0, num_channels=16, num_units=4)
         source = write_nwb(recording, folder / "source.nwb")
         home = make_home(folder / "home")
-        keys = [home.register(home.link(source, f"day{number}.nwb")) for number in range(recordings)]
-        params = {"seconds": sort_seconds, "log": str(log), "heavy": heavy}
+        keys = [home.register(home.link(source, f"day{number}.nwb")) for number in range(queue.recordings)]
+        params = {"seconds": queue.sort_seconds, "log": str(log), "heavy": heavy}
         config = {"sorter": {"name": "holding", "params": params}}
         server, _ = held.enter_context(up(home, folder / "up.log", python_path=plugin))
         launched = time.time()
-        runs = [_launch(server, key, assets, config) for key in keys]
-        statuses = [server.wait_for(run, timeout_s=300 + recordings * (sort_seconds + 60)) for run in runs]
-        makespan_s = time.time() - launched
+        runs = [_launch(server, key, queue.assets, config) for key in keys]
+        patience_s = 300 + queue.recordings * (queue.sort_seconds + 60)
+        statuses = [server.wait_for(run, timeout_s=patience_s) for run in runs]
+        with home.instance() as instance:
+            ended = max(record.end_time or 0.0 for record in instance.get_run_records())
         if set(statuses) != {"SUCCESS"}:
             raise RuntimeError(f"Not all runs succeeded: {statuses}\n{(folder / 'up.log').read_text()[-5000:]}")
-        return Measured(sorted(tuple(json.loads(line)) for line in log.read_text().splitlines()), makespan_s)
+        return Measured(sorted(tuple(json.loads(line)) for line in log.read_text().splitlines()), launched, ended)
 
 
 def _install(folder: Path) -> Path:
@@ -225,14 +267,13 @@ def main() -> None:
     parser.add_argument("--whole-pipeline", action="store_true")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
-    measured = measure(
-        recordings=arguments.recordings,
-        sort_seconds=arguments.sort_seconds,
-        assets=PIPELINE if arguments.whole_pipeline else UNTIL_SORTED,
-    )
+    assets = PIPELINE if arguments.whole_pipeline else UNTIL_SORTED
+    measured = measure(Queue(arguments.recordings, arguments.sort_seconds, assets))
     gaps = " ".join(f"{gap:.1f}" for gap in measured.gaps_s)
     print(f"gaps {gaps} s, median {statistics.median(measured.gaps_s):.1f} s")
-    print(f"device idle {measured.idle:.1%}, makespan {measured.makespan:.2f} of {measured.device_s:.0f} s")
+    print(f"device idle {measured.idle:.1%}, of the device times: {measured.queue_makespan:.3f} from the first sort's")
+    print(f"begin to the last one's end, {measured.makespan:.3f} from the first launch to the end of the last run")
+    print(measured.parts)
     print(f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after, {os.cpu_count()} cores")
 
 

@@ -230,6 +230,10 @@ class GpuMemoryTakenError(DeviceOutOfMemoryError):
     """Another program holds so much of the GPU's memory that the sort, which would fit, does not."""
 
 
+class GpuShareTooSmallError(DeviceOutOfMemoryError):
+    """The part of a GPU's memory that a sort had, while others had the rest, was not enough."""
+
+
 MEMORY_LIMIT_GB = "memory_limit_gb"
 """Diagnostic of a failure: how much memory the engine (Slurm, Kubernetes) had given to what ran out of it."""
 

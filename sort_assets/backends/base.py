@@ -81,6 +81,9 @@ class SorterBackend(ABC):
     device_is_free : callable
         To be called within `sort` as soon as nothing of the sorter uses the device any more, so that the next sort gets
         it while this one's result is read; a backend that does not call it keeps the device until `sort` returns.
+    gpu_parts : int
+        Of how many parts of a GPU the sorter has one, and may allocate only as much of its memory; 1 where it has all.
+        More only for backends whose `memory_needed` tells how much of a GPU's memory a sort takes.
     """
 
     name: ClassVar[str]
@@ -95,6 +98,7 @@ class SorterBackend(ABC):
         self.frozen_folder: Path | None = None
         self.work_folder: Path | None = None
         self.device_is_free: Callable[[], None] = lambda: None
+        self.gpu_parts = 1
 
     def continue_from(self, earlier: SorterBackend) -> None:
         """Go on with what the platform has given to a backend that was configured for the same recording before."""

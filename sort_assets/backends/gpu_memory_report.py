@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from sort_assets.backends.failure_rules import num_bytes
+from sort_assets.machine.gpu_share import CONTEXT_BYTES
 
 _SIZE = r"[\d.]+ [KMGT]?i?B|\d+ bytes"
 _CAPACITY = re.compile(rf"has a total capaci?ty of (?P<total>{_SIZE}) of which (?P<free>{_SIZE}) is free")
@@ -16,8 +17,6 @@ _TORCH = re.compile(
     rf"Of the allocated memory (?P<allocated>{_SIZE}) is allocated by PyTorch"
     rf"[^\n]{{0,200}}? and (?P<reserved>{_SIZE}) is reserved by PyTorch but unallocated"
 )
-_CONTEXT_BYTES = 1024**3
-"""What a process holds beside torch's own allocations, at most: CUDA's context and the code of its libraries."""
 _LARGE_SHARE = 0.1
 """Of a card's memory: what desktops and idle programs hold is less."""
 
@@ -79,7 +78,7 @@ def read_memory_report(text: str) -> GpuMemoryReport | None:
     if own is not None:
         others = sum(holders.values())
     elif torch is not None:
-        ours = num_bytes(torch["allocated"]) + num_bytes(torch["reserved"]) + _CONTEXT_BYTES
+        ours = num_bytes(torch["allocated"]) + num_bytes(torch["reserved"]) + CONTEXT_BYTES
         others = max(0, total - free - ours)
     else:
         others = 0

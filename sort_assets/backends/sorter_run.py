@@ -167,6 +167,7 @@ class SorterRun:
             "config": self._backend.config.model_dump(mode="json"),
             "recording_path": str(recording_path),
             "folder": str(self._work / SPIKEINTERFACE_FOLDER),
+            "gpu_parts": self._backend.gpu_parts,
         }
         waiting = self._backend.ahead
         ahead = None if waiting is None else waiting.take()
@@ -304,7 +305,7 @@ def prepare_job(*, backend: str, modules: list[str], dat_paths: list[str]) -> No
         importlib.import_module(module)
 
 
-def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder: str) -> None:
+def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder: str, gpu_parts: int = 1) -> None:
     """What the sorter's own process does.
 
     Parameters
@@ -317,12 +318,16 @@ def run_job(*, backend: str, config: dict[str, Any], recording_path: str, folder
         The recording, as SpikeInterface's JSON.
     folder : str
         For `RunnableBackend.run_here`.
+    gpu_parts : int
+        As `SorterBackend.gpu_parts`.
     """
     from spikeinterface.core import load
 
     module, _, name = backend.partition(":")
     create: Callable[[SortingPipelineConfig], RunnableBackend] = getattr(importlib.import_module(module), name)
-    create(SortingPipelineConfig.model_validate(config)).run_here(load(recording_path), Path(folder))
+    created = create(SortingPipelineConfig.model_validate(config))
+    created.gpu_parts = gpu_parts
+    created.run_here(load(recording_path), Path(folder))
 
 
 def _oom_kills() -> int:

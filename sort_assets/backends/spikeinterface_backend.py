@@ -199,6 +199,7 @@ class SpikeInterfaceBackend(RunnableBackend):
                 expected_bytes=self.bytes_to_write(recording) + reserve,
                 memory=self.memory_needed(recording),
                 gpu=self.gpu,
+                gpu_parts=self.gpu_parts,
             ),
         ]
 

@@ -28,6 +28,7 @@ POSTGRES_VARIABLE = "SORT_ASSETS_POSTGRES_URL"
 RAY_VARIABLE = "SORT_ASSETS_RAY_ADDRESS"
 DATABASE_WAIT_VARIABLE = "SORT_ASSETS_DATABASE_WAIT_S"
 GPUS_VARIABLE = "SORT_ASSETS_GPUS"
+SORTS_PER_GPU_VARIABLE = "SORT_ASSETS_SORTS_PER_GPU"
 KUBERNETES_VARIABLE = "SORT_ASSETS_KUBERNETES"
 SLURM_JOBS_VARIABLE = "SORT_ASSETS_SLURM_JOBS"
 SCRATCH_VARIABLE = "SORT_ASSETS_SCRATCH"
@@ -142,6 +143,12 @@ class Environment(BaseModel):
         validation_alias=GPUS_VARIABLE,
         description="How many sorts run at a time on the GPUs of the engine; by default as many as this machine has "
         "GPUs and, where runs are jobs of Slurm, 16.",
+    )
+    sorts_per_gpu: int = Field(
+        1,
+        ge=1,
+        validation_alias=SORTS_PER_GPU_VARIABLE,
+        description="How many sorts share a GPU of this machine, where its memory allows, with the engine `local`.",
     )
     scratch: Path | None = Field(
         None,

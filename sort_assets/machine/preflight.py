@@ -9,6 +9,7 @@ from typing import Any
 from sort_assets.checks.result import CheckResult, failed, ok, warning
 from sort_assets.errors import DiskFullError
 from sort_assets.machine.gpu_sensors import NoGpuError, open_gpu
+from sort_assets.machine.gpu_share import share_bytes
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def inspect_machine(
     expected_bytes: int,
     memory: MemoryNeeded = NO_ESTIMATE,
     gpu: str | None = None,
+    gpu_parts: int = 1,
     nvml: Any = None,
 ) -> list[CheckResult]:
     """Look whether the machine has what a sort is going to need.
@@ -53,6 +55,8 @@ def inspect_machine(
         Estimates of the memory that it takes.
     gpu : str or None
         UUID of the GPU that is leased for it; None when it runs on the CPU.
+    gpu_parts : int
+        How many sorts share that GPU.
     nvml : module or None
         Stands for `pynvml` in tests.
 
@@ -64,7 +68,7 @@ def inspect_machine(
     return [
         inspect_disk(output_folder, expected_bytes),
         _memory(memory.host),
-        *_gpu(gpu, memory.gpu, nvml),
+        *_gpu(gpu, gpu_parts, memory.gpu, nvml),
     ]
 
 
@@ -115,7 +119,7 @@ def _memory(expected_bytes: int | None) -> CheckResult:
     )
 
 
-def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[CheckResult]:
+def _gpu(gpu: str | None, parts: int, expected_bytes: int | None, nvml: Any) -> Iterator[CheckResult]:
     if gpu is None:
         yield ok("gpu", "none is used")
         return
@@ -130,8 +134,9 @@ def _gpu(gpu: str | None, expected_bytes: int | None, nvml: Any) -> Iterator[Che
     except sensors.failures as error:
         yield _silent_gpu(gpu, error)
         return
-    yield _gpu_memory(total_bytes - used_bytes, expected_bytes)
-    yield _gpu_programs(programs)
+    free_bytes = total_bytes - used_bytes
+    yield _gpu_memory(free_bytes if parts == 1 else min(free_bytes, share_bytes(total_bytes, parts)), expected_bytes)
+    yield _gpu_programs(programs, parts)
 
 
 def _silent_gpu(gpu: str, error: Exception) -> CheckResult:
@@ -149,7 +154,9 @@ def _gpu_memory(free: int, expected_bytes: int | None) -> CheckResult:
     )
 
 
-def _gpu_programs(programs: list[tuple[int, int | None]]) -> CheckResult:
+def _gpu_programs(programs: list[tuple[int, int | None]], parts: int) -> CheckResult:
+    if 0 < len(programs) < parts:
+        return ok("gpu programs", f"{len(programs)} of {parts - 1} others compute on the GPU, which they share")
     if not programs:
         return ok("gpu programs", "no other program computes on the GPU")
     named = [f"pid {pid}" + ("" if held is None else f" with {_gb(held)}") for pid, held in programs]

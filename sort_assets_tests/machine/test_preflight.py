@@ -87,6 +87,18 @@ def test_gpu_memory_that_may_not_be_enough_is_warned_of(expected_bytes: int | No
     assert results["gpu programs"].level == "ok"
 
 
+@pytest.mark.parametrize(("expected_bytes", "level"), [(38_000_000_000, "ok"), (39_000_000_000, "warning")])
+def test_a_sort_that_shares_the_gpu_must_do_with_its_part(expected_bytes: int, level: str, tmp_path: Path) -> None:
+    nvml = Nvml((4711, 30_000_000_000))
+    results = _inspect(tmp_path, gpu=GPU, gpu_parts=2, memory=MemoryNeeded(gpu=expected_bytes), nvml=nvml)
+
+    assert results["gpu memory"].level == level
+    assert results["gpu memory"].description.startswith("38.9 GB free")
+    assert results["gpu programs"].level == "ok"  # the other sort
+    stranger = Nvml((4711, 30_000_000_000), (4712, None))
+    assert _inspect(tmp_path, gpu=GPU, gpu_parts=2, nvml=stranger)["gpu programs"].level == "warning"
+
+
 def test_other_programs_on_the_gpu_are_named(tmp_path: Path) -> None:
     programs = _inspect(tmp_path, gpu=GPU, nvml=Nvml((4711, 2_500_000_000), (4712, None)))["gpu programs"]
 

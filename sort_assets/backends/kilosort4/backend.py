@@ -30,6 +30,7 @@ from sort_assets.backends.sorter_run import SORTER_FOLDER, SPIKEINTERFACE_FOLDER
 from sort_assets.backends.spikeinterface_backend import SpikeInterfaceBackend
 from sort_assets.checks.result import counted
 from sort_assets.errors import BadChannelsError, ConfigError, TooFewChannelsError, UnsortableRecordingError
+from sort_assets.machine.gpu_share import keep_to_share
 from sort_assets.machine.preflight import NO_ESTIMATE, MemoryNeeded
 from sort_assets.recordings.steps import FEWEST_FOR_REFERENCE
 from sort_assets.running.job import OUTPUT_FILE
@@ -124,6 +125,7 @@ class Kilosort4Backend(SpikeInterfaceBackend):
     def run_here(self, recording: BaseRecording, folder: Path) -> None:
         if self.config.sorter.device != "cpu":
             use_expandable_segments()
+            keep_to_share(self.gpu_parts)
         few = few_spikes_divided() if self.input_choices(recording) else nullcontext()
         with waveforms_of_package(), few, clustering_in_less_memory(), without_gpu_utilisation():
             super().run_here(recording, folder)

@@ -17,9 +17,9 @@ from sort_assets.machine.gpus import (
     list_machine_gpus,
     unused_gpu,
 )
-from sort_assets.platform.execution.gpu_choice import lock_file, quarantine_notices
+from sort_assets.platform.execution.gpu_choice import quarantine_notices
+from sort_assets.platform.execution.gpu_sharing import is_leased
 from sort_assets.platform.execution.lease_folder import inspect_lease_folder, lease_folder
-from sort_assets.platform.store.locks import is_locked
 
 
 def examine_gpus() -> Iterator[CheckResult]:
@@ -90,7 +90,7 @@ def _has_our_sort(gpu: Gpu, reason: SortAssetsError) -> bool:
     if not isinstance(reason, GpuBusyError | GpuMemoryTakenError):
         return False
     try:
-        return is_locked(lock_file(lease_folder(), gpu.uuid))
+        return is_leased(lease_folder(), gpu.uuid)
     except OSError:
         return False
 

@@ -21,6 +21,7 @@ from sort_assets.platform.execution.database_wait import wait_shortly_for_databa
 from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.execution.gpu_choice import large_enough
+from sort_assets.platform.execution.gpu_sharing import sorts_per_gpu
 from sort_assets.platform.execution.instance import SETTINGS, refuse_other_engine, refuse_temporary_instance
 
 WORKSPACE = "workspace.yaml"
@@ -138,17 +139,19 @@ def dagster_home() -> Path:
 
 
 def size_gpu_pool(instance: dg.DagsterInstance) -> int:
-    """Give the pool `gpu` its slots, by the number of GPUs that sorts use, or 1 where none is or works; returns that.
+    """Give the pool `gpu` its slots; returns how many sorts are to run at a time.
 
-    On this machine a slot lets a sort get ready, and leases decide who has a device: of each GPU one sorts and the next
-    one waits, and one more sort, which has left its device, is published. Elsewhere `SORT_ASSETS_GPUS` says how many
+    That is the number of GPUs that sorts use, times that of the sorts that share one, or 1 where no GPU is or works.
+
+    On this machine a slot lets a sort get ready, and leases decide who has a device: for each sort the next one waits,
+    and one more sort, which has left its device, is published. Elsewhere `SORT_ASSETS_GPUS` says how many
     there are, and a slot is a GPU; but where runs are jobs of Slurm, the pool has room for all of them, since a job
     that waits for a slot would keep its GPU idle.
     """
     environment = read_environment()
     of_engine = _GPUS_OF_SLURM if environment.runs_are_slurm_jobs else None
     asked = of_engine if environment.gpus is None else environment.gpus
-    sorts = max(1, _usable_gpus() if asked is None else asked)
+    sorts = max(1, _usable_gpus() * sorts_per_gpu() if asked is None else asked)
     if environment.runs_are_slurm_jobs:
         slots = _RECORDINGS_PER_GPU * (sorts + 1)
     else:

@@ -10,6 +10,7 @@ from sort_assets.errors import GpuDriverError, SorterEnvironmentError, Transient
 from sort_assets.machine.cuda_check import check_gpu, forget_that_it_works
 from sort_assets.machine.cuda_reasons import may_pass
 from sort_assets.machine.gpus import has_nvidia_card, visible_devices
+from sort_assets.platform.execution.gpu_sharing import Sharing, sorts_per_gpu
 from sort_assets.platform.execution.leases import CPU, Lease, device_lease
 
 WAIT_S = 600.0
@@ -20,7 +21,12 @@ _POLL_S = 60.0
 
 @contextmanager
 def sort_device(
-    config: SortingPipelineConfig, *, uses_gpu: bool, log: Callable[[str], None], avoid: Collection[str] = ()
+    config: SortingPipelineConfig,
+    *,
+    uses_gpu: bool,
+    log: Callable[[str], None],
+    avoid: Collection[str] = (),
+    needed_bytes: int | None = None,
 ) -> Iterator[tuple[Lease, list[CheckResult]]]:
     """Hold the device on which a sort is to run.
 
@@ -34,6 +40,9 @@ def sort_device(
         Told what is being waited for, and which GPU is left out.
     avoid : collection of str
         GPUs on which this step has just failed.
+    needed_bytes : int or None
+        The least memory that the sort takes of a GPU, which it may share with others where each of them has as much;
+        None gives it a GPU for itself.
 
     Yields
     ------
@@ -54,6 +63,7 @@ def sort_device(
     may_be_cpu = config.sorter.device == "auto" and config.execution.cpu_if_gpu_fails
     doubts: list[CheckResult] = []
     named = visible_devices()  # a lease changes it
+    sharing = Sharing(sorts_per_gpu(), needed_bytes)
     trouble: SorterEnvironmentError | None = None
     gives_up = 0.0
     with ExitStack() as held:
@@ -61,7 +71,7 @@ def sort_device(
             try:
                 small = config.execution.min_gpu_memory_gb
                 lease = held.enter_context(
-                    device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu)
+                    device_lease(log, gpu=wants_gpu, avoid=avoid, min_memory_gb=small, check=check_gpu, sharing=sharing)
                 )
             except SorterEnvironmentError as error:
                 if trouble is None:  # what was waited for until then were other sorts

@@ -19,6 +19,7 @@ from sort_assets.errors import (
     GpuBusyError,
     GpuMemoryTakenError,
     GpuOverheatedError,
+    GpuShareTooSmallError,
     JobLostError,
     NodeSetupError,
     OutOfMemoryError,
@@ -88,6 +89,8 @@ def decide_retry(
         )
     if isinstance(error, _OTHERS) and not _began(error):
         return RetryDecision(False, "The other program did not leave the GPU.")
+    if isinstance(error, GpuShareTooSmallError):
+        return RetryDecision(True, "Its part of the GPU had too little memory; it is tried again with all of one.")
     if isinstance(error, OutOfMemoryError):
         ended = sum(MEMORY_LIMIT_GB in one.diagnostics for one in earlier)
         tried, most = len(failures_to_reduce_after(earlier)) + ended, execution.oom_retry_max
@@ -143,13 +146,15 @@ def failures_to_reduce_after(errors: Iterable[SortAssetsError]) -> list[OutOfMem
     """Those of a run's failures, oldest first, after which the next attempt took less memory.
 
     Not those that only waited for another program, nor those before which the sort could not even begin; and not where
-    an engine ended the step at the memory that it had asked for, since the next attempt asks for more.
+    an engine ended the step at the memory that it had asked for, or a part of a GPU had too little, since the next
+    attempt gets more.
     """
     before: list[SortAssetsError] = []
     reducing: list[OutOfMemoryError] = []
     for error in errors:
         waited = wait_for_others_s(error, before) is not None or (isinstance(error, _OTHERS) and not _began(error))
-        if isinstance(error, OutOfMemoryError) and not waited and MEMORY_LIMIT_GB not in error.diagnostics:
+        larger = isinstance(error, GpuShareTooSmallError) or MEMORY_LIMIT_GB in error.diagnostics
+        if isinstance(error, OutOfMemoryError) and not waited and not larger:
             reducing.append(error)
         before.append(error)
     return reducing

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sort_assets.errors import MEMORY_LIMIT_GB, GpuMemoryTakenError, OutOfMemoryError
+from sort_assets.errors import MEMORY_LIMIT_GB, GpuMemoryTakenError, GpuShareTooSmallError, OutOfMemoryError
 from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.store.memory_profiles import MemoryProfile, MemoryProfiles, Shape
 
@@ -41,11 +41,14 @@ def describe_origin(profile: MemoryProfile | None) -> str | None:
 
 def save_profile(attempt: Attempt, shape: Shape) -> None:
     """Save with which parameters a sort succeeded after it had run out of memory; nothing where it had not."""
-    # After what an engine ended at the memory that it had asked for, more was asked for, and nothing lowered.
+    # After what an engine ended at the memory that it had asked for, more was asked for, and nothing lowered; nor after
+    # what a part of a GPU was too small for.
     failures = [
         one.error
         for one in attempt.earlier
-        if isinstance(one.error, OutOfMemoryError) and MEMORY_LIMIT_GB not in one.error.diagnostics
+        if isinstance(one.error, OutOfMemoryError)
+        and not isinstance(one.error, GpuShareTooSmallError)
+        and MEMORY_LIMIT_GB not in one.error.diagnostics
     ]
     # What another program took says nothing about the shape.
     if not attempt.execution.oom_learn or not failures or any(isinstance(one, GpuMemoryTakenError) for one in failures):

@@ -85,12 +85,29 @@ def exclusive_lock(
         When the file can't be opened, made or locked.
     """
     descriptor = _lock_in_time(path, patience_s, waiting, wait=wait, make_folder=make_folder)
+    with _held(descriptor, among_temporary_files=among_temporary_files):
+        yield descriptor
+
+
+@contextmanager
+def shared_lock(path: Path, *, make_folder: bool = False, among_temporary_files: bool = False) -> Iterator[int]:
+    """Hold the lock file `path` together with others who hold it so, while nobody holds it exclusively.
+
+    Parameters, yields and errors as of `exclusive_lock`, which does not wait here.
+    """
+    descriptor = _lock(path, fcntl.LOCK_SH | fcntl.LOCK_NB, make_folder=make_folder)
+    with _held(descriptor, among_temporary_files=among_temporary_files):
+        yield descriptor
+
+
+@contextmanager
+def _held(descriptor: int, *, among_temporary_files: bool) -> Iterator[None]:
     try:
         if among_temporary_files:
             with suppress(PermissionError):  # another user made it, and did so
                 os.fchmod(descriptor, _MODE | _STICKY)
             os.utime(descriptor)
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)
 
@@ -131,9 +148,10 @@ def _lock_in_time(
 ) -> int:
     begun = time.monotonic()
     told = False
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     while True:
         try:
-            return _lock(path, wait=wait, make_folder=make_folder)
+            return _lock(path, how, make_folder=make_folder)
         except Locked:
             waited_s = time.monotonic() - begun
             if waited_s >= patience_s:
@@ -147,12 +165,12 @@ def _lock_in_time(
         time.sleep(_POLL_S if waited_s < _TELL_AFTER_S else _SLOW_POLL_S)
 
 
-def _lock(path: Path, *, wait: bool, make_folder: bool) -> int:
+def _lock(path: Path, how: int, *, make_folder: bool) -> int:
     deadline = time.monotonic() + _STALE_FOR_S
     while True:
         descriptor = _open(path, make_folder=make_folder)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how)
             held = _is_at(descriptor, path)
         except BlockingIOError:
             os.close(descriptor)

@@ -19,6 +19,7 @@ from sort_assets.platform.execution.home import (
     write_environment,
 )
 from sort_assets.platform.execution.instance import missing_settings
+from sort_assets_tests.fixtures.fake_driver import A4000, FakeDriver
 
 VARIABLES = ("DAGSTER_HOME", "SORT_ASSETS_RECORDINGS", "SORT_ASSETS_STORE")
 # Forked when Dagster is imported, so that they really open it at once.
@@ -104,6 +105,23 @@ def test_gpus_that_an_engine_has_are_those_that_the_environment_names(
     assert sorts == 7
     assert (here.name, here.limit) == ("gpu", 2 * 7 + 1)  # the next sorts get ready while others have the GPUs
     assert (elsewhere.name, elsewhere.limit) == ("gpu", 7)
+
+
+def test_sorts_that_share_a_gpu_get_as_many_slots_as_on_gpus_of_their_own(
+    checkout: Path, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    driver.answer(A4000)
+    monkeypatch.setenv("SORT_ASSETS_SORTS_PER_GPU", "3")
+
+    with open_instance() as instance:
+        sorts = size_gpu_pool(instance)
+        (pool,) = instance.event_log_storage.get_pool_limits()
+
+    assert sorts == 3
+    assert pool.limit == 2 * 3 + 1
 
 
 def test_a_home_follows_the_engine_and_comes_back(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

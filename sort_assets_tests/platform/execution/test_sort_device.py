@@ -3,6 +3,7 @@
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,6 +12,7 @@ from sort_assets.backends.spikeinterface_sorters import MountainSort5Backend
 from sort_assets.config import ExecutionConfig, SorterConfig, SortingPipelineConfig
 from sort_assets.errors import GpuBusyError, GpuDriverError, TransientGpuError
 from sort_assets.machine import gpus
+from sort_assets.machine.preflight import MemoryNeeded
 from sort_assets.platform.execution import leases
 from sort_assets.platform.execution import sort_device as sort_device_module
 from sort_assets.platform.execution.sort_device import sort_device
@@ -192,6 +194,53 @@ def test_a_card_without_a_driver_is_said(driver: FakeDriver) -> None:
         assert lease.device == "cpu"
 
     assert "although this machine has a card of NVIDIA" in doubt.description
+
+
+@pytest.mark.parametrize(
+    ("engine", "needed_bytes", "parts"),
+    [("local", 6 * 10**9, 2), ("local", 8 * 10**9, 1), ("local", None, 1), ("slurm", 6 * 10**9, 1)],
+    ids=["fits", "too large", "not known", "an engine gives each sort a card"],
+)
+def test_two_sorts_share_a_card_where_somebody_wants_that_and_memory_allows(
+    engine: str, needed_bytes: int | None, parts: int, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer(A4000)
+    monkeypatch.setenv("SORT_ASSETS_SORTS_PER_GPU", "2")
+    monkeypatch.setenv("SORT_ASSETS_ENGINE", engine)
+
+    with sort_device(config(), uses_gpu=True, log=print, needed_bytes=needed_bytes) as (lease, _):
+        assert lease.parts == parts
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a4000"
+    monkeypatch.delenv("SORT_ASSETS_SORTS_PER_GPU")
+    with sort_device(config(), uses_gpu=True, log=print, needed_bytes=needed_bytes) as (lease, _):
+        assert lease.parts == 1
+
+
+@pytest.mark.slow
+def test_a_sort_for_which_its_part_of_a_card_was_too_small_runs_as_configured_on_all_of_it(
+    ready: Ready, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.answer(A4000)
+    monkeypatch.setenv("SORT_ASSETS_SORTS_PER_GPU", "2")
+    run_here, parts = MountainSort5Backend.run_here, list[int]()
+
+    def in_little_memory(backend: MountainSort5Backend, *given: Any) -> None:
+        parts.append(backend.gpu_parts)
+        if backend.gpu_parts > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        run_here(backend, *given)
+
+    monkeypatch.setattr(MountainSort5Backend, "uses_gpu", True)  # as Kilosort, which takes much longer on the CPU
+    monkeypatch.setattr(MountainSort5Backend, "memory_needed", lambda *_, **__: MemoryNeeded(gpu=10**9))
+    monkeypatch.setattr(MountainSort5Backend, "run_here", in_little_memory)
+
+    done = ready.home.materialize(ready.key, "sorting", config=IN_PROCESS)
+
+    assert done.success
+    assert parts == [2, 1]
+    metadata = done.asset_materializations_for_node("sorting")[0].metadata
+    assert metadata["degraded"].value is False
+    assert "GpuShareTooSmallError" in str(metadata["failed_attempts"].value)
 
 
 @pytest.mark.slow

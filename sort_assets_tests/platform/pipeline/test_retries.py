@@ -11,6 +11,7 @@ from sort_assets.errors import (
     GpuBusyError,
     GpuMemoryTakenError,
     GpuOverheatedError,
+    GpuShareTooSmallError,
     HostOutOfMemoryError,
     JobLostError,
     RecordingBusyError,
@@ -130,6 +131,17 @@ def test_a_gpu_that_another_program_does_not_leave_is_a_failure_in_the_end(error
 
     assert [(one.retry, one.wait_s) for one in decisions] == [(True, 300), (True, 1200), (False, 0)]
     assert failures_to_reduce_after([error] * 4) == []
+
+
+def test_after_too_small_a_part_of_a_gpu_a_sort_gets_all_of_one_at_once_instead_of_taking_less() -> None:
+    part = of(GpuShareTooSmallError)
+
+    decision = decide_retry(part, [], EXECUTION, reduced=False)
+
+    assert decision.retry
+    assert decision.wait_s == 0
+    assert failures_to_reduce_after([part, GPU]) == [GPU]
+    assert [decide_retry(GPU, [part, GPU], EXECUTION, reduced=True).retry] == [True]
 
 
 def test_no_retries_are_no_retries() -> None:

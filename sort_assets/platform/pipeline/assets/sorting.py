@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.errors import GpuMemoryTakenError, MissedSpikesError, OutOfMemoryError, SortAssetsError
+from sort_assets.errors import (
+    MissedSpikesError,
+    SortAssetsError,
+)
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
-from sort_assets.platform.pipeline.attempts import Attempt
 from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs, preflight_check
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -21,6 +23,7 @@ from sort_assets.platform.pipeline.manual_decisions import refuse_resort
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS, StagedAsset, staged
 from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
+from sort_assets.platform.pipeline.sort_gpu import gpu_bytes_needed, gpus_of_last_failure
 from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, find_profile, save_profile, sort_shape
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
@@ -87,7 +90,8 @@ def sorting(
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
         }
-        uses_gpu, avoid = asset.backend.takes_gpu, _gpus_of_last_failure(asset.attempt)
+        uses_gpu, avoid = asset.backend.takes_gpu, gpus_of_last_failure(asset.attempt)
+        to_sort = [recording for recording, _ in parts.values()]
         dat_paths = [path for _, path in parts.values() if path is not None]
         with asset.backend.started_ahead(len(parts), dat_paths), ExitStack() as device:
             for group, (recording, _) in parts.items():
@@ -95,15 +99,22 @@ def sorting(
                     asset.backend.look_ahead(recording, raw_path)
             with asset.meter.waiting():
                 lease, doubts_of_device = device.enter_context(
-                    sort_device(asset.config, uses_gpu=uses_gpu, avoid=avoid, log=context.log.info)
+                    sort_device(
+                        asset.config,
+                        uses_gpu=uses_gpu,
+                        avoid=avoid,
+                        needed_bytes=gpu_bytes_needed(asset.attempt, asset.backend, to_sort),
+                        log=context.log.info,
+                    )
                 )
             if lease.device != CPU:
-                asset.meter.gpu_taken(lease.name)
+                asset.meter.gpu_taken(lease.label)
                 device.callback(asset.meter.gpu_given_back)
             observer.checked(doubts_of_device)
-            shape = sort_shape(asset.backend.name, lease.name, [recording for recording, _ in parts.values()])
+            shape = sort_shape(asset.backend.name, lease.name, to_sort)
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
-            context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.name}.")
+            asset.backend.gpu_parts = lease.parts
+            context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.label}.")
             shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
             found: dict[str, BaseSorting] = {}
             missed: dict[str, MissedSpikesError] = {}
@@ -134,17 +145,6 @@ def sorting(
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
-
-
-def _gpus_of_last_failure(attempt: Attempt) -> set[str]:
-    """The GPU on which this step has just failed, unless that was for want of memory."""
-    from sort_assets.platform.execution.leases import LEASED_GPU
-
-    for one in attempt.earlier[-1:]:
-        short = isinstance(one.error, OutOfMemoryError) and not isinstance(one.error, GpuMemoryTakenError)
-        if LEASED_GPU in one.error.diagnostics and not short:
-            return {str(one.error.diagnostics[LEASED_GPU])}
-    return set()
 
 
 def _no_units(recording: "BaseRecording") -> "BaseSorting":

@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import SecretStr
-
 from sort_assets.config.settings import (
     CORES_VARIABLE,
     DAGSTER_HOME_VARIABLE,
     LEASES_VARIABLE,
-    Environment,
     Roots,
     read_environment,
 )
 from sort_assets.errors import EngineError, SortAssetsError
 from sort_assets.platform.engines import node_report
+from sort_assets.platform.engines.told_variables import told_to_nodes
 from sort_assets.platform.store.layout import NODE_CHECKS
 from sort_assets.platform.store.manifest import package_versions
 
@@ -32,6 +30,8 @@ WAIT_S = 45.0
 """How long a node may take to begin. A queue may be longer; that a node is busy is no fault."""
 LIMIT_S = 300.0
 """How long a node may take for its report: importing torch and starting CUDA, from a slow share, takes minutes."""
+OWN_OF_EACH_HOST = frozenset({CORES_VARIABLE, LEASES_VARIABLE, DAGSTER_HOME_VARIABLE})
+"""Variables that a node is not told for its report."""
 _MEET_S = 45.0
 _AT_A_TIME = 64
 _ENTRIES = 20
@@ -162,7 +162,7 @@ def ask_all(engine: NodesOfEngine) -> list[Answer]:
     def answer(me: str, node: Node, by: NodesOfEngine) -> Answer:
         # The control host is there from the beginning.
         meet_s = _MEET_S + 2 * WAIT_S if by is here else _MEET_S
-        defaults = {} if by is here else told_to_nodes(read_environment())
+        defaults = {} if by is here else told_to_nodes(read_environment(), without=OWN_OF_EACH_HOST)
         request = {**common, "me": me, "node": node.name, "meet_s": meet_s, "defaults": defaults}
         try:
             return _ask(by, node, json.dumps(request))
@@ -178,17 +178,6 @@ def ask_all(engine: NodesOfEngine) -> list[Answer]:
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return [*answers, *(Answer(node, {}) for node in nodes if node.out)]
-
-
-def told_to_nodes(environment: Environment) -> dict[str, str]:
-    """The variables that are set here and hold no secret, for a node that has none of its own."""
-    own_of_each_host = {CORES_VARIABLE, LEASES_VARIABLE, DAGSTER_HOME_VARIABLE}
-    told = {}
-    for field in sorted(environment.model_fields_set):
-        value, variable = getattr(environment, field), str(Environment.model_fields[field].validation_alias)
-        if value is not None and not isinstance(value, SecretStr) and variable not in own_of_each_host:
-            told[variable] = str(value)
-    return told
 
 
 def _ask(engine: NodesOfEngine, node: Node, request: str) -> Answer:

@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 from sort_assets.errors import InstanceError
-from sort_assets.platform.engines.instance_storage import InstanceStorage
+from sort_assets.platform.engines.instance_classes import InstanceStorage
 from sort_assets_tests.fixtures.home import Home
 
 _OF_ENGINES = ("dagster_postgres", "psycopg2", "dagster_ray", "ray", "dagster_k8s", "kubernetes")

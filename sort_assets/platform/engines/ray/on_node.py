@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
 
 from sort_assets.config.settings import (
@@ -24,10 +23,10 @@ from sort_assets.config.settings import (
     POSTGRES_VARIABLE,
     RECORDINGS_VARIABLE,
     STORE_VARIABLE,
-    Environment,
     read_environment,
 )
 from sort_assets.errors import InstanceError, SortAssetsError
+from sort_assets.platform.engines.told_variables import told_to_nodes
 
 CANNOT_RUN_HERE = 78  # EX_CONFIG of sysexits.h
 """Exit status where the node lacks something; a line of the output says what, as JSON."""
@@ -53,27 +52,15 @@ def step_words(cpus: int) -> list[str]:
     for package in CHECKED_PACKAGES:
         words += ["--version", f"{package}={importlib.metadata.version(package)}"]
     environment = read_environment()
-    for name, value in _told_to_nodes(environment).items():
+    told = told_to_nodes(environment, without=_OWN_OF_EACH_HOST)
+    if environment.postgres_url is not None:
+        address = make_url(environment.postgres_url.get_secret_value())
+        told[POSTGRES_VARIABLE] = _without_secrets(address)
+        if address.password is not None or not _SECRETS.isdisjoint(address.query):
+            words.append("--needs-password")
+    for name, value in told.items():
         words += ["--default", f"{name}={value}"]
-    secret = environment.postgres_url
-    address = None if secret is None else make_url(secret.get_secret_value())
-    if address is not None and (address.password is not None or not _SECRETS.isdisjoint(address.query)):
-        words.append("--needs-password")
     return words
-
-
-def _told_to_nodes(environment: Environment) -> dict[str, str]:
-    """The variables that are set here and may be known to everybody who sees the dashboard."""
-    told = {}
-    for field, about in Environment.model_fields.items():
-        variable, value = str(about.validation_alias), getattr(environment, field)
-        if field not in environment.model_fields_set or variable in _OWN_OF_EACH_HOST:
-            continue
-        if variable == POSTGRES_VARIABLE:
-            told[variable] = _without_secrets(make_url(value.get_secret_value()))
-        elif not isinstance(value, SecretStr):
-            told[variable] = str(value)
-    return told
 
 
 def _without_secrets(address: URL) -> str:

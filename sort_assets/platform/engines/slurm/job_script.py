@@ -12,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from sort_assets.config.settings import (
     CORES_VARIABLE,
     SLURM_PYTHON_VARIABLE,
     STORE_VARIABLE,
-    Environment,
     read_environment,
 )
 from sort_assets.platform.engines.slurm import on_node
+from sort_assets.platform.engines.told_variables import told_to_nodes
 from sort_assets.platform.store.layout import COMPUTE_LOGS
 
 CANCEL_SIGNAL = "USR1"
@@ -102,7 +100,7 @@ def job_script(
         The file for what the job writes.
     """
     environment = read_environment()
-    known = {**_told_to_nodes(environment), **(variables or {})}
+    known = {**told_to_nodes(environment), **(variables or {})}
     versions = [f"--version={package}={importlib.metadata.version(package)}" for package in CHECKED_PACKAGES]
     database = ["--needs-database"] if environment.postgres_url is not None else []
     return _SCRIPT.format(
@@ -129,16 +127,6 @@ def prepare_log(store: Path, run_id: str, name: str = LOG) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
     return folder / name
-
-
-def _told_to_nodes(environment: Environment) -> dict[str, str]:
-    """The variables that are set here. Secrets are not among them: they travel in the environment of `sbatch`."""
-    told = {}
-    for field in environment.model_fields_set:
-        value = getattr(environment, field)
-        if value is not None and not isinstance(value, SecretStr):
-            told[str(Environment.model_fields[field].validation_alias)] = str(value)
-    return dict(sorted(told.items()))
 
 
 class _Statuses:

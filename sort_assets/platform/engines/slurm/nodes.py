@@ -10,9 +10,10 @@ from pathlib import Path
 from sort_assets.config.settings import SLURM_PYTHON_VARIABLE, Environment, read_environment
 from sort_assets.errors import EngineError, EngineUnavailableError
 from sort_assets.platform.engines import node_report
-from sort_assets.platform.engines.cluster import LIMIT_S, WAIT_S, Node, NodeBusyError, told_to_nodes
+from sort_assets.platform.engines.cluster import LIMIT_S, OWN_OF_EACH_HOST, WAIT_S, Node, NodeBusyError
 from sort_assets.platform.engines.slurm.commands import SlurmCommands
 from sort_assets.platform.engines.slurm.options import options_of_environment
+from sort_assets.platform.engines.told_variables import told_to_nodes
 
 _FORMAT = "%N|%T|%c|%m|%G|%E"
 _TAKES_JOBS = {"idle", "mixed", "allocated", "completing", "planned"}
@@ -131,8 +132,9 @@ def _node(name: str, state: str, cpus: str, memory_mb: str, gres: str, reason: s
 
 def _script(request: str) -> str:
     environment: Environment = read_environment()
+    told = told_to_nodes(environment, without=OWN_OF_EACH_HOST)
     return _SCRIPT.format(
-        exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in told_to_nodes(environment).items()),
+        exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in told.items()),
         setup=shlex.quote(str(environment.slurm_setup or "")),
         python_variable=SLURM_PYTHON_VARIABLE,
         python=shlex.quote(sys.executable),

@@ -47,6 +47,7 @@ _AFTER_A_HANG = (
     "execution.sorter_inactivity_base_s or sorter_inactivity_per_min_s. With execution.isolation: process a hung "
     "sorter can be ended without its step."
 )
+_WITHOUT_A_WORD = (SorterCrashedError, StepCrashedError, HostOutOfMemoryError)
 _log = logging.getLogger(__name__)
 
 
@@ -130,36 +131,55 @@ def _record_lost_attempts(store: Store, recording: str, asset: str, run_id: str)
 
 
 def record_out_of_memory(
-    store: Store, recording: str, asset: str, *, run_id: str, limit_gb: float, said: str
-) -> FailedAttempt | None:
+    store: Store, recording: str, asset: str, *, run_id: str, error: HostOutOfMemoryError, host: str | None = None
+) -> FailedAttempt:
     """Record that an engine ended a run's attempt at an asset because it took more memory than it had asked for.
 
-    The next attempt then asks for more (`pipeline.step_requests`), where it would only have learned of a crash.
+    The next attempt then asks for more (`pipeline.step_requests`), where it would only have learned of a crash, or of
+    nothing where the attempt had not got as far as its staging folder.
 
     Parameters
     ----------
     run_id : str
         The run that the engine ended, or whose step it ended.
-    limit_gb : float
-        Memory that the attempt had, in GB.
-    said : str
-        What the engine said, as a sentence.
+    error : HostOutOfMemoryError
+        With the memory that the attempt had, where it is known.
+    host : str or None
+        Where the attempt ran; None where only what it left can tell.
 
     Returns
     -------
-    FailedAttempt or None
-        The record; None where that run has left no attempt that ended without a word.
+    FailedAttempt
+        The record, which takes the place of one that says only that the attempt ended without a word.
+
+    Raises
+    ------
+    OSError
+        When the record can't be written.
     """
-    error = HostOutOfMemoryError(
-        f"{said} It had {limit_gb:g} GB.",
-        remedy=f"Launch it again: it asks for more. To ask for more at once, set resources.{asset}.memory_gb.",
-        memory_limit_gb=limit_gb,
-    )
     remove_dead_staging(store, recording, asset, run_id=run_id)
-    record = next(reversed(failed_attempts(store, recording, asset, run_id=run_id)), None)
-    if record is None or not isinstance(record.error, SorterCrashedError | StepCrashedError | HostOutOfMemoryError):
-        return None
-    return replace_error(store, record, error)
+    folder, ending, now = store.asset_folder(recording, asset), f"-{run_id[:8]}", datetime.now(UTC)
+    recorded = failed_attempts(store, recording, asset, run_id=run_id)
+    known, last = {one.version for one in recorded}, recorded[-1] if recorded else None
+    # Of a host that can't be reached, and whose locks the file server still keeps.
+    unknown = [one for one in entries(folder, STAGING) if one.is_dir() and one.name.endswith(ending)]
+    left = max((one for one in unknown if _version_of(one) not in known), default=None)
+    if left is None and last is not None and isinstance(last.error, _WITHOUT_A_WORD):
+        return replace_error(store, last, error)
+    owner = None if left is None else read_owner(_lock_of(left))
+    return record_failure(
+        store,
+        recording,
+        asset,
+        version=f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}{ending}" if left is None else _version_of(left),
+        run_id=run_id,
+        attempt=owner.attempt if owner is not None else 1 + (last.attempt if last is not None else 0),
+        error=error,
+        scaled={},
+        logs=() if left is None else logs_of_a_sort(left),
+        retried=True,
+        host=host,
+    )
 
 
 def _salvage(

@@ -24,6 +24,8 @@ SORT = {
     "sorter/spikeinterface/sorter_output/recording.dat": b"large",
 }
 
+OUT_OF_MEMORY = HostOutOfMemoryError("Job 7 is OUT_OF_MEMORY.", remedy="Ask for more.", **{MEMORY_LIMIT_GB: 16})
+
 
 def test_a_killed_sort_is_remembered_by_the_next_attempt_of_its_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
@@ -46,25 +48,44 @@ def test_what_an_engine_says_of_the_end_counts_more_than_that_it_was_sudden(tmp_
     store = Store(tmp_path / "store")
     killed_writer(store, "sorting", tmp_path / "files", SORT, run_id="run", attempt=1)
 
-    record_out_of_memory(store, "rec", "sorting", run_id="run", limit_gb=16, said="Slurm job 7 is OUT_OF_MEMORY.")
+    record_out_of_memory(store, "rec", "sorting", run_id="run", error=OUT_OF_MEMORY)
 
     (attempt,) = failed_attempts(store, "rec", "sorting", run_id="run")
     assert type(attempt.error) is HostOutOfMemoryError
-    assert attempt.error.message == "Slurm job 7 is OUT_OF_MEMORY. It had 16 GB."
+    assert attempt.error.message == OUT_OF_MEMORY.message
     assert attempt.error.diagnostics == {MEMORY_LIMIT_GB: 16}
     assert (attempt.attempt, attempt.retried) == (1, True)
     assert attempt.error.log_excerpt == "starting\nclustering"
 
 
-def test_other_runs_and_other_failures_are_not_said_to_be_of_memory(tmp_path: Path) -> None:
+def test_an_attempt_that_has_left_nothing_is_remembered_and_another_run_is_not_said_to_lack_memory(
+    tmp_path: Path,
+) -> None:
     store = Store(tmp_path / "store")
     killed_writer(store, "sorting", tmp_path / "files", SORT, run_id="another", attempt=1)
 
-    said = record_out_of_memory(store, "rec", "sorting", run_id="run", limit_gb=16, said="Its job is OUT_OF_MEMORY.")
+    record_out_of_memory(store, "rec", "sorting", run_id="run", error=OUT_OF_MEMORY, host="n1")
 
-    assert said is None
+    (of_another,) = failed_attempts(store, "rec", "sorting", run_id="another")
+    (attempt,) = failed_attempts(store, "rec", "sorting", run_id="run")
+    assert type(of_another.error) is StepCrashedError
+    assert type(attempt.error) is HostOutOfMemoryError
+    assert (attempt.attempt, attempt.retried, attempt.host) == (1, True, "n1")
+
+
+def test_an_attempt_whose_host_can_not_be_reached_is_remembered_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "files").mkdir()
+    writer = start(WRITER, store.root, "sorting", "run", "2", tmp_path / "files")  # its lock is still held
+
+    recorded = record_out_of_memory(store, "rec", "sorting", run_id="run", error=OUT_OF_MEMORY, host="n1")
+    kill(writer)
+    remove_dead_staging(store, "rec", "sorting", run_id="run")
+
     (attempt,) = failed_attempts(store, "rec", "sorting")
-    assert type(attempt.error) is StepCrashedError
+    assert attempt == recorded
+    assert type(attempt.error) is HostOutOfMemoryError
+    assert (attempt.attempt, attempt.host) == (2, "n1")
 
 
 def test_its_logs_are_kept_and_the_rest_is_not(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from sort_assets.config.settings import KUBERNETES_VARIABLE, Roots
-from sort_assets.errors import InstanceError
+from sort_assets.errors import HostOutOfMemoryError, InstanceError
 from sort_assets.platform.engines.kubernetes.pod_end import PodEnd, end_of_pods, why_pods_wait
 from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.run_requests import RunRequests
@@ -118,15 +118,15 @@ class KubernetesJobHandler(K8sStepHandler):
         requests, step_key = RunRequests(context.instance, context.dagster_run), self._get_step_key(context)
         if requests.recording is None:
             return
+        limit_gb = end.memory_gb or self._needs(context).memory_gb
+        error = HostOutOfMemoryError(
+            f"{said} It had {limit_gb:g} GB.",
+            remedy=f"Launch it again: it asks for more. To ask for more at once, set resources.{step_key}.memory_gb.",
+            memory_limit_gb=limit_gb,
+        )
+        store, run_id = Store(Roots.from_environment().store), context.execute_step_args.run_id
         try:
-            record_out_of_memory(
-                Store(Roots.from_environment().store),
-                requests.recording,
-                step_key,
-                run_id=context.execute_step_args.run_id,
-                limit_gb=end.memory_gb or self._needs(context).memory_gb,
-                said=said,
-            )
+            record_out_of_memory(store, requests.recording, step_key, run_id=run_id, error=error)
         except OSError as error:
             self._tell(context, f"That memory ran out can't be kept for the next attempt: {error}")
 

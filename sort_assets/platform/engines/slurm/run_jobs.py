@@ -15,9 +15,10 @@ from sort_assets.errors import EngineUnavailableError, HostOutOfMemoryError, Sor
 from sort_assets.platform.engines.slurm.commands import SlurmCommands, SlurmJob
 from sort_assets.platform.engines.slurm.job_end import JobEnd, has_begun
 from sort_assets.platform.engines.slurm.job_script import CANCEL_SIGNAL, job_script, prepare_log
-from sort_assets.platform.engines.slurm.lost_attempts import record_job_out_of_memory
 from sort_assets.platform.engines.slurm.options import EXCLUDED_NODES_TAG, job_options
 from sort_assets.platform.pipeline.run_requests import RunRequests
+from sort_assets.platform.store.dead_staging import record_out_of_memory
+from sort_assets.platform.store.store import Store
 
 JOB_TAG = "sort_assets/slurm_job"
 """The id of the job and, since a retried run inherits its parent's tags, the run that it belongs to."""
@@ -29,6 +30,7 @@ NOT_ANSWERED = "Slurm does not answer"
 BEING_CANCELLED = "being cancelled"
 _NAME = "sort_assets-"
 _NO_JOB = "none"
+_BEGUN = ("IN_PROGRESS", "FAILURE")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class RunJobs:
         assert end.error is not None
         if isinstance(end.error, HostOutOfMemoryError):
             try:
-                record_job_out_of_memory(self.instance, run, end.error, node=node)
+                self._record_out_of_memory(run, end.error, node)
             except (OSError, SortAssetsError) as problem:
                 self.tell(run, f"That memory ran out can't be kept for the next attempt: {problem}")
         if end.unfit_node:
@@ -134,6 +136,17 @@ class RunJobs:
         reason = RunFailureReason.UNKNOWN if end.try_again else RunFailureReason.STEP_FAILURE
         error = SerializableErrorInfo(str(end.error), [], type(end.error).__name__)
         self.instance.report_run_failed(run, end.message, JobFailureData(error=error, failure_reason=reason))
+
+    def _record_out_of_memory(self, run: dg.DagsterRun, error: HostOutOfMemoryError, node: str) -> None:
+        """Keep it for the steps that were at work, or else for the first one: the run as a whole had the memory."""
+        requests = RunRequests(self.instance, run)
+        if requests.recording is None:
+            return
+        stats = self.instance.get_run_step_stats(run.run_id)
+        begun = {one.step_key for one in stats if one.status is not None and one.status.value in _BEGUN}
+        store = Store(Roots.from_environment().store)
+        for asset in [one for one in requests.assets if one in begun] or requests.assets[:1]:
+            record_out_of_memory(store, requests.recording, asset, run_id=run.run_id, error=error, host=node or None)
 
     def _leave_out(self, run: dg.DagsterRun, node: str) -> None:
         """Let the retries of a run, which inherit its tags, not start on a node."""

@@ -1,5 +1,7 @@
 """The sensor `slurm_jobs`: what becomes of the jobs of runs is told in the runs' logs, and ends runs whose job is over.
 
+Jobs of runs and of steps that are left of runs which are over are cancelled.
+
 A run stays as it is while Slurm does not answer: that nothing is known of a job says nothing about it. One question to
 Slurm answers for all runs.
 """
@@ -14,7 +16,7 @@ from functools import partial
 
 import dagster as dg
 
-from sort_assets.config.settings import Roots
+from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import EngineError, SortAssetsError
 from sort_assets.platform.engines.slurm.commands import SlurmJob
 from sort_assets.platform.engines.slurm.job_end import JobEnd, end_of_job, is_over
@@ -29,6 +31,7 @@ from sort_assets.platform.engines.slurm.run_jobs import (
     run_of_job,
     state_of,
 )
+from sort_assets.platform.engines.slurm.step_jobs import TIME_TO_END_S, cancel_left_over
 
 INTERVAL_S = 10
 _TICK_TAKES_S = 20.0
@@ -38,9 +41,8 @@ _AT_WORK = threading.Lock()
 _SUBMISSION_TAKES_S = 300.0
 """After this time, whoever was submitting a job has died."""
 _JUST_ENDED = timedelta(minutes=30)
-_TIME_TO_END_S = 60.0
-"""How long the job of a run that has ended may go on."""
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_CANCELLED = "cancelled, for the run is over"
 _OVER = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _HINTS: Mapping[str, str] = {
     "AccountNotAllowed": "the partition does not allow the account",
@@ -108,10 +110,15 @@ class RunWatch:
         """
         records = self._instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
         unfinished = {record.dagster_run.run_id: record for record in records if self._is_ours(record.dagster_run)}
-        ended = self._ended_lately()
-        if not unfinished and not ended:
+        over = self._over_lately()
+        ended = {run_id: when for run_id, (when, had_job) in over.items() if had_job}
+        may_have_left_steps = bool(over) and read_environment().slurm_jobs != "runs"
+        if not unfinished and not ended and not may_have_left_steps:
             return "No run is a job of Slurm."
-        known = {run_id: job for job in self.jobs.commands.jobs().values() if (run_id := run_of_job(job))}
+        jobs = self.jobs.commands.jobs()
+        known = {run_id: job for job in jobs.values() if (run_id := run_of_job(job))}
+        left = cancel_left_over(self._instance, self.jobs.commands, jobs)
+        self._said.update({_CANCELLED: len(left)} if left else {})
         # Submissions come last, since they take longest.
         due = sorted(unfinished, key=lambda run_id: run_id not in known)
         self._do_each(
@@ -149,22 +156,24 @@ class RunWatch:
         if job is None or is_over(job):
             return
         # The UI can only mark a run that is starting as canceled, and does not tell the launcher.
-        if job.state == "PENDING" or time.time() - end_time > _TIME_TO_END_S:
+        if job.state == "PENDING" or time.time() - end_time > TIME_TO_END_S:
             self.jobs.commands.cancel(job.job)
-            self._said["cancelled, for the run is over"] += 1
+            self._said[_CANCELLED] += 1
 
     def _is_ours(self, run: dg.DagsterRun) -> bool:
         # A run is starting when Dagster has handed it to the launcher; the command line executes its own.
         return run.status == dg.DagsterRunStatus.STARTING or bool(state_of(run))
 
-    def _ended_lately(self) -> dict[str, float]:
-        """When runs ended whose job may be left, by run."""
+    def _over_lately(self) -> dict[str, tuple[float, bool]]:
+        """When runs ended of which a job may be left, and whether they had one of their own, by run."""
         lately = dg.RunsFilter(statuses=_OVER, updated_after=datetime.now(UTC) - _JUST_ENDED)
         records = self._instance.get_run_records(lately)
         return {
-            record.dagster_run.run_id: record.end_time or record.update_timestamp.timestamp()
+            record.dagster_run.run_id: (
+                record.end_time or record.update_timestamp.timestamp(),
+                known_job(record.dagster_run) is not None,
+            )
             for record in records
-            if known_job(record.dagster_run)
         }
 
     def _look_after(self, run_id: str, job: SlurmJob | None, updated: datetime) -> None:
@@ -198,7 +207,7 @@ class RunWatch:
         if run.status == dg.DagsterRunStatus.CANCELING:
             if state_of(run) != BEING_CANCELLED:  # Slurm did not answer, or somebody else reported it
                 self.jobs.cancel(run, job)
-            elif _seconds_since(updated) > _TIME_TO_END_S:
+            elif _seconds_since(updated) > TIME_TO_END_S:
                 self.jobs.commands.cancel(job.job)
             return
         reason = "" if job.reason in ("", "None") else job.reason

@@ -78,7 +78,7 @@ class GpuStepJobsExecutor(dg.Executor):
         origin = plan_context.reconstructable_job.get_python_origin()
         jobs = StepJobs(plan_context.instance, plan_context.dagster_run, origin, self.retries)
         try:
-            cancel_left_over(jobs.instance, jobs.commands)
+            cancel_left_over(jobs.instance, jobs.commands, jobs.commands.jobs())
         except EngineError as error:
             plan_context.log.warning(f"Jobs of runs that are over could not be looked for. {error}")
         with _gpu_steps_in(jobs):

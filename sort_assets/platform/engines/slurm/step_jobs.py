@@ -5,6 +5,7 @@ answer, and when its run worker has died.
 """
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,9 @@ from sort_assets.platform.store.layout import LOCK_SUFFIX, LOGS, STAGING
 from sort_assets.platform.store.locks import read_owner
 from sort_assets.platform.store.store import Store
 
+TIME_TO_END_S = 60.0
+"""How long the job of a run that has ended may go on."""
+_OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _NAME = "sort_assets_step-"
 _NAME_OF_RUN = re.compile(re.escape(_NAME) + r"(?P<run_id>[0-9a-f-]{36})-.*")
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)")
@@ -290,8 +294,17 @@ class StepJobs:
         return owner is not None and (owner.run_id, owner.attempt) == (self.run.run_id, attempt.number)
 
 
-def cancel_left_over(instance: dg.DagsterInstance, commands: SlurmCommands) -> list[str]:
+def cancel_left_over(instance: dg.DagsterInstance, commands: SlurmCommands, jobs: Mapping[str, SlurmJob]) -> list[str]:
     """Cancel the jobs of steps of runs that are over: their run workers died before they could.
+
+    One that runs gets a while to notice that by itself.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    commands : SlurmCommands
+    jobs : mapping of str to SlurmJob
+        All that Slurm knows, by their id.
 
     Returns
     -------
@@ -303,13 +316,18 @@ def cancel_left_over(instance: dg.DagsterInstance, commands: SlurmCommands) -> l
     EngineError
         When Slurm does not answer, or there is none.
     """
-    run_is_over = run_is_over_in(instance)
-    left = []
-    for job in commands.jobs().values():
-        name = _NAME_OF_RUN.fullmatch(job.name)
-        if name is not None and not is_over(job) and run_is_over(name["run_id"]):
-            commands.cancel(job.job)
-            left.append(job.job)
+    of_steps = {id_: (job, name["run_id"]) for id_, job in jobs.items() if (name := _NAME_OF_RUN.fullmatch(job.name))}
+    waiting_or_at_work = {id_: (job, run_id) for id_, (job, run_id) in of_steps.items() if not is_over(job)}
+    runs = sorted({run_id for _, run_id in waiting_or_at_work.values()})
+    records = instance.get_run_records(dg.RunsFilter(run_ids=runs, statuses=_OVER)) if runs else []
+    ended = {one.dagster_run.run_id: one.end_time or one.update_timestamp.timestamp() for one in records}
+    left = [
+        id_
+        for id_, (job, run_id) in waiting_or_at_work.items()
+        if run_id in ended and (job.state == "PENDING" or time.time() - ended[run_id] > TIME_TO_END_S)
+    ]
+    for id_ in left:
+        commands.cancel(id_)
     return left
 
 

@@ -49,3 +49,30 @@ def test_a_run_that_cannot_be_looked_after_keeps_no_other_from_it(
         states = [run.tags[STATE_TAG] for one in (first, last) if (run := instance.get_run_by_id(one)) is not None]
     assert ended[:8] in told.value.message
     assert states == ["RUNNING on n1", "RUNNING on n2"]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED])
+def test_jobs_of_steps_that_are_left_of_runs_which_are_over_are_cancelled(
+    status: dg.DagsterRunStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SORT_ASSETS_ENGINE", "slurm")
+    monkeypatch.setenv("SORT_ASSETS_SLURM_JOBS", "gpu_steps")
+    cancelled = tmp_path / "cancelled"
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(_a_job, status=status)
+        other = instance.create_run_for_job(_a_job, status=dg.DagsterRunStatus.FAILURE)
+        step = f"sort_assets_step-{run.run_id}-sorting"
+        jobs = [f"1,PENDING,{step}-1,,Resources", f"2,RUNNING,{step}-2,n1,None", f"3,COMPLETED,{step}-3,n1,None"]
+        jobs.append(f"4,RUNNING,sort_assets_step-{'0' * 36}-sorting-1,n1,None")  # of another Dagster instance
+        _program(tmp_path, "squeue", "".join(f"echo {job}\n" for job in jobs))
+        _program(tmp_path, "scancel", f'echo "${{@: -1}}" >> {cancelled}')
+
+        said = RunWatch(RunJobs(instance, SlurmCommands())).look_after_all()
+
+    assert other.run_id != run.run_id
+    if status == dg.DagsterRunStatus.FAILURE:
+        assert cancelled.read_text() == "1\n"  # the one that runs notices by itself that its run is over
+        assert said == "Jobs: 1 cancelled, for the run is over."
+    else:
+        assert not cancelled.exists()

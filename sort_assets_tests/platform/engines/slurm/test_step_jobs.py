@@ -344,7 +344,7 @@ def test_the_waiting_job_of_a_run_whose_worker_died_is_cancelled_before_another_
         with ready.lab.home.environment():
             fail_dead_runs(run.instance)
 
-        cancelled = cancel_left_over(run.instance, SlurmCommands())
+        cancelled = cancel_left_over(run.instance, SlurmCommands(), SlurmCommands().jobs())
 
     assert cancelled == [job]
 

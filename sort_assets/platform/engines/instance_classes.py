@@ -9,7 +9,6 @@ import importlib.util
 from abc import abstractmethod
 from typing import Any, cast
 
-import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 
 # Without public names, though every package that extends an instance is made of them (dagster-postgres, dagster-aws).
@@ -29,6 +28,7 @@ from sort_assets.config.settings import (
     read_environment,
 )
 from sort_assets.errors import InstanceError
+from sort_assets.platform.execution.local_run_launcher import LocalRunLauncher
 from sort_assets.platform.execution.sqlite_storage import keep_engines, keep_migrations
 from sort_assets.platform.store.layout import COMPUTE_LOGS
 
@@ -97,7 +97,7 @@ class EngineRunLauncher(_ChosenByEnvironment, RunLauncher):
 
             return kubernetes_run_launcher(inst_data)
         if not environment.runs_are_slurm_jobs:
-            return dg.DefaultRunLauncher(inst_data)
+            return LocalRunLauncher(inst_data)
         slurm = importlib.import_module("sort_assets.platform.engines.slurm.run_launcher")
         return cast(RunLauncher, slurm.SlurmRunLauncher(inst_data))
 

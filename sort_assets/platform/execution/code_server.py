@@ -1,9 +1,10 @@
 """The code server of `sort-assets up`: the only one, for the webserver, the daemon and all runs.
 
 It is Dagster's own (`dagster code-server start`), a process that keeps the address, and one behind it that has loaded
-the code, which another one replaces when somebody reloads the code in the UI; runs in progress go on with theirs. Three
+the code, which another one replaces when somebody reloads the code in the UI; runs in progress go on with theirs. Four
 things differ: run workers are forked from a server that has imported everything (`fork_server`); when one has died, its
-run says how; and the process with the code starts like this one, so that this holds for it too.
+run says how; the process with the code starts like this one, so that both hold for it too; and the process with the
+address ends when it is asked to, and leaves the other one to its runs, so that the next one can take the address.
 
 Where the workspace names a module instead, the webserver starts a code server, and the daemon another one every minute.
 """
@@ -131,7 +132,7 @@ def _serve() -> None:
     """Be one of the two processes, whichever the arguments say."""
     from dagster import DagsterInstance
     from dagster._cli import main
-    from dagster._grpc import client, server
+    from dagster._grpc import client, proxy_server, server
     from grpc import _common  # type: ignore[import-untyped]
 
     class ServerOfForkedRuns(server.DagsterApiServer):
@@ -156,12 +157,22 @@ def _serve() -> None:
                         report_death_of_worker(instance, run, exit_code)
             super()._check_for_orphaned_runs()
 
+    class ServersLeftToTheirRuns(proxy_server.GrpcServerRegistry):
+        """What has loaded the code ends after its last run. Dagster waits for that, and meanwhile refuses all runs."""
+
+        def wait_for_processes(self) -> None:
+            pass
+
+        def are_all_servers_shut_down(self) -> bool:
+            return True
+
     def start_like_this(executable_path: str) -> Sequence[str]:
         return [executable_path, "-m", _SELF]
 
     # Otherwise the one says ten times a second that it waits for its end, and the other every second that it is needed,
     # half of what both do while nothing happens; half a minute may pass between two of the latter.
     _common.MAXIMUM_WAIT_TIMEOUT = client.CLIENT_HEARTBEAT_INTERVAL = _SIGNS_OF_LIFE_S
+    proxy_server.GrpcServerRegistry = ServersLeftToTheirRuns  # type: ignore[misc]
     server.DagsterApiServer = ServerOfForkedRuns  # type: ignore[misc]
     server.get_python_environment_entry_point = start_like_this  # type: ignore[attr-defined]
     main()

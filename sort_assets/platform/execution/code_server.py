@@ -132,6 +132,7 @@ def _serve() -> None:
     """Be one of the two processes, whichever the arguments say."""
     from dagster import DagsterInstance
     from dagster._cli import main
+    from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry
     from dagster._grpc import client, proxy_server, server
     from grpc import _common  # type: ignore[import-untyped]
 
@@ -157,7 +158,7 @@ def _serve() -> None:
                         report_death_of_worker(instance, run, exit_code)
             super()._check_for_orphaned_runs()
 
-    class ServersLeftToTheirRuns(proxy_server.GrpcServerRegistry):
+    class ServersLeftToTheirRuns(GrpcServerRegistry):
         """What has loaded the code ends after its last run. Dagster waits for that, and meanwhile refuses all runs."""
 
         def wait_for_processes(self) -> None:
@@ -172,7 +173,7 @@ def _serve() -> None:
     # Otherwise the one says ten times a second that it waits for its end, and the other every second that it is needed,
     # half of what both do while nothing happens; half a minute may pass between two of the latter.
     _common.MAXIMUM_WAIT_TIMEOUT = client.CLIENT_HEARTBEAT_INTERVAL = _SIGNS_OF_LIFE_S
-    proxy_server.GrpcServerRegistry = ServersLeftToTheirRuns  # type: ignore[misc]
+    proxy_server.GrpcServerRegistry = ServersLeftToTheirRuns  # type: ignore[attr-defined]
     server.DagsterApiServer = ServerOfForkedRuns  # type: ignore[misc]
     server.get_python_environment_entry_point = start_like_this  # type: ignore[attr-defined]
     main()

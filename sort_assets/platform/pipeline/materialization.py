@@ -42,6 +42,7 @@ from sort_assets.platform.store.memory_profiles import MemoryProfile
 from sort_assets.platform.store.sort_lock import sort_lock
 from sort_assets.platform.store.step_cost import StepCost
 from sort_assets.platform.store.store import Artefact, Staging, Store
+from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +96,17 @@ class StagedAsset:
     def config(self) -> SortingPipelineConfig:
         """The configuration that this attempt runs with."""
         return self.attempt.settings.config
+
+    @property
+    def raw_path(self) -> Path:
+        """The raw recording's file or folder.
+
+        Raises
+        ------
+        RecordingKeyError
+            When the key leads outside of the recordings root.
+        """
+        return RecordingKey.parse(self.staging.recording).locate(self.roots.recordings)
 
     @property
     def job_kwargs(self) -> dict[str, Any]:

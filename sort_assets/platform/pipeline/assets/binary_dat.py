@@ -18,6 +18,7 @@ from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import BinaryDetails
 from sort_assets.platform.store.handles import UNGROUPED, StoredRecording
+from sort_assets.recordings.reading import reading
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
@@ -54,7 +55,10 @@ def binary_dat(
     preprocessed_recording: StoredRecording,
     backend: dg.ResourceParam[RecordingConfigResolver],
 ) -> dg.MaterializeResult:
-    with staged(context, backend, preprocessed_recording=preprocessed_recording) as asset:
+    with (
+        staged(context, backend, preprocessed_recording=preprocessed_recording) as asset,
+        reading(asset.raw_path),
+    ):
         from sort_assets.platform.pipeline.progress import StepObserver
         from sort_assets.recordings import split_recording
         from sort_assets.recordings.dat_file import read_description

@@ -20,6 +20,7 @@ from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import RecordingDetails
 from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
+from sort_assets.recordings.reading import reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ _NOISE_CHUNKS = 10
 def preprocessed_recording(
     context: dg.AssetExecutionContext, backend: dg.ResourceParam[RecordingConfigResolver]
 ) -> dg.MaterializeResult:
-    with staged(context, backend) as asset:
+    with staged(context, backend) as asset, reading(asset.raw_path):
         import numpy as np
 
         from sort_assets.backends import create_backend
@@ -72,7 +73,7 @@ def preprocessed_recording(
         from sort_assets.recordings.probe_files import probe_fingerprint
 
         key = RecordingKey.parse(context.partition_key)
-        raw_path = key.locate(asset.roots.recordings)
+        raw_path = asset.raw_path
         asset.backend.check_ready()
         check_unit_settings(asset.config)
         frozen = create_backend(asset.backend.freeze_recording(raw_path, asset.staging.path))

@@ -15,12 +15,18 @@ from sort_assets.platform.automation.failed_run_notifications import recording_f
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
 from sort_assets.platform.automation.summary import results_changed
 from sort_assets.platform.engines.executor import chosen_executor, engine_sensors
-from sort_assets.platform.pipeline.assets import pipeline_assets
+from sort_assets.platform.pipeline.assets import on_demand_assets, pipeline_assets
 from sort_assets.platform.pipeline.assets.observed import SETTINGS, manual_curation, raw_recording, recordings_root
 from sort_assets.platform.pipeline.assets.units_across_recordings import units_across_recordings
 from sort_assets.platform.pipeline.config_resolver import backend_resource
 from sort_assets.platform.pipeline.io_manager import HandleIOManager
-from sort_assets.platform.pipeline.jobs import curate_again, sort_again, sort_recording, summarize_units
+from sort_assets.platform.pipeline.jobs import (
+    curate_again,
+    measure_accuracy,
+    sort_again,
+    sort_recording,
+    summarize_units,
+)
 
 
 def _linked_to_code(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
@@ -43,9 +49,9 @@ defs = dg.Definitions(
         raw_recording,
         *SETTINGS,
         manual_curation,
-        *map(_linked_to_code, [*pipeline_assets(), units_across_recordings]),
+        *map(_linked_to_code, [*pipeline_assets(), *on_demand_assets(), units_across_recordings]),
     ],
-    jobs=[sort_recording, sort_again, curate_again, send_digest, summarize_units],
+    jobs=[sort_recording, sort_again, curate_again, measure_accuracy, send_digest, summarize_units],
     sensors=[new_recordings, recording_failed, stale_recordings, results_changed, *engine_sensors()],
     schedules=[morning_digest],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},

@@ -29,13 +29,24 @@ _DRIFT_SPREAD, _LEAST_DRIFT_SPREAD_UM = 0.25, 1.0
 
 
 @dataclass(frozen=True)
-class _Usual:
+class Usual:
+    """What is usual on a rig.
+
+    Attributes
+    ----------
+    median, deviation : float
+        The deviation is a robust standard deviation.
+    number : int
+        How many values say so.
+    """
+
     median: float
     deviation: float
     number: int
 
     @property
     def range(self) -> tuple[float, float]:
+        """Between which values nothing is unusual."""
         reach = MAX_DEVIATIONS * self.deviation
         return max(self.median - reach, 0.0), self.median + reach
 
@@ -55,9 +66,9 @@ def yield_as_usual(num_units: int, history: Sequence[int]) -> CheckResult:
     """
     name = "yield_as_usual"
     values: dict[str, float | int | str] = {"units": num_units, "recordings_in_history": len(history)}
-    usual = _usual(history, lambda median: max(median**0.5, 1.0))
+    usual = usual_values(history, lambda median: max(median**0.5, 1.0))
     if usual is None:
-        return CheckResult(name, True, "warn", f"{counted(num_units, 'unit')}. {_too_short(history)}", values)
+        return CheckResult(name, True, "warn", f"{counted(num_units, 'unit')}. {too_short(history)}", values)
     low, high = usual.range
     values |= {"usual_units": usual.median, "usual_from": low, "usual_to": high}
     seen = (
@@ -108,9 +119,9 @@ def noise_level(noise_uv: Iterable[float], history: Sequence[float]) -> CheckRes
         )
         words = f"{seen}, outside of the plausible {lowest:g} to {highest:g} µV. {remedy}"
         return CheckResult(name, False, "warn", words, values)
-    usual = _usual(history, lambda middle: _NOISE_SPREAD * middle)
+    usual = usual_values(history, lambda middle: _NOISE_SPREAD * middle)
     if usual is None:
-        return CheckResult(name, True, "warn", f"{seen}, which is plausible. {_too_short(history)}", values)
+        return CheckResult(name, True, "warn", f"{seen}, which is plausible. {too_short(history)}", values)
     low, high = usual.range
     values |= {"usual_noise_uv": usual.median, "usual_from_uv": low, "usual_to_uv": high}
     seen = (
@@ -147,9 +158,9 @@ def drift_as_usual(drift_um: Iterable[float], history: Sequence[float]) -> Check
         "recordings_in_history": len(history),
     }
     seen = f"The median drift of {counted(len(known), 'unit')} is {median:.3g} µm"
-    usual = _usual(history, lambda middle: max(_DRIFT_SPREAD * middle, _LEAST_DRIFT_SPREAD_UM))
+    usual = usual_values(history, lambda middle: max(_DRIFT_SPREAD * middle, _LEAST_DRIFT_SPREAD_UM))
     if usual is None:
-        return CheckResult(name, True, "warn", f"{seen}. {_too_short(history)}", values)
+        return CheckResult(name, True, "warn", f"{seen}. {too_short(history)}", values)
     high = usual.range[1]
     values |= {"usual_drift_um": usual.median, "usual_to_um": high}
     seen = f"{seen}; usual on this rig are {usual.median:.3g} µm (up to {high:.3g}, from {usual.number} recordings)"
@@ -159,19 +170,20 @@ def drift_as_usual(drift_um: Iterable[float], history: Sequence[float]) -> Check
     return CheckResult(name, False, "warn", f"{seen}: more than usual. {remedy}", values)
 
 
-def _usual(history: Sequence[float], least_deviation: Callable[[float], float]) -> _Usual | None:
+def usual_values(history: Sequence[float], least_deviation: Callable[[float], float]) -> Usual | None:
     """Median, and deviation by the median absolute one; None when the history is too short."""
     values = _finite(history)
     if len(values) < FEWEST_RECORDINGS:
         return None
     median = median_of(values)
     deviation = _MAD_TO_SD * median_of(abs(value - median) for value in values)
-    return _Usual(median, max(deviation, least_deviation(median)), len(values))
+    return Usual(median, max(deviation, least_deviation(median)), len(values))
 
 
-def _too_short(history: Sequence[float]) -> str:
+def too_short(history: Sequence[float], of_what: str = "recording") -> str:
+    """That a history is too short, as a sentence."""
     return (
-        f"The history of this rig is too short to say what is usual: {counted(len(history), 'recording')} of at least "
+        f"The history of this rig is too short to say what is usual: {counted(len(history), of_what)} of at least "
         f"{FEWEST_RECORDINGS}."
     )
 

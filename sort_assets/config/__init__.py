@@ -3,6 +3,7 @@
 Rules and sidecars are in `sort_assets.config.rules`, which takes longer to import and is not needed by everybody.
 """
 
+from sort_assets.config.hybrid import HybridConfig
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
 from sort_assets.config.model import (
     BinaryConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "CurationConfig",
     "DeliveryConfig",
     "ExecutionConfig",
+    "HybridConfig",
     "MetricsConfig",
     "RecordingConfig",
     "ResolvedConfig",

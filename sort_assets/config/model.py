@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from sort_assets.config.hybrid import HybridConfig
 from sort_assets.config.resources import ResourcesConfig
 from sort_assets.config.section import NonNegativeFloat, Parameters, PositiveFloat, Section
 from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConfig
@@ -372,6 +373,9 @@ class SortingPipelineConfig(Section):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Quality metrics of the units.")
     curation: CurationConfig = Field(default_factory=CurationConfig, description="Which units are kept.")
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig, description="Files with the curated units.")
+    hybrid: HybridConfig = Field(
+        default_factory=HybridConfig, description="Injected units, by which the accuracy of the sorts is measured."
+    )
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="Use of the machine.")
     resources: ResourcesConfig = Field(
         default_factory=ResourcesConfig, description="What the steps ask of the engine that executes them."

@@ -11,6 +11,7 @@ To add a figure, write a module with a `draw_*`, list it here, and call it where
 Nothing here knows Dagster or touches global state of matplotlib: figures can be drawn in threads.
 """
 
+from sort_assets.figures.accuracy import draw_accuracy, draw_recall_over_time
 from sort_assets.figures.across_recordings import (
     draw_failures_by_class,
     draw_quality_over_time,
@@ -32,6 +33,7 @@ from sort_assets.figures.unit_positions import draw_unit_positions
 
 __all__ = [
     "MetricCriterion",
+    "draw_accuracy",
     "draw_amplitudes",
     "draw_correlograms",
     "draw_drift",
@@ -42,6 +44,7 @@ __all__ = [
     "draw_probe",
     "draw_quality_over_time",
     "draw_raster",
+    "draw_recall_over_time",
     "draw_templates",
     "draw_traces",
     "draw_unit_positions",

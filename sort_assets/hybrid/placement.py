@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,10 @@ class InjectedUnit:
     amplitude_uv: float
     snr: float
     firing_rate_hz: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the template, as plain values; ``InjectedUnit(**values, template_uv=...)`` makes it again."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "template_uv"}
 
 
 def place_units(

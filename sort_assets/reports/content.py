@@ -257,6 +257,8 @@ class ReportContent:
     versions : Mapping[str, str]
         Of packages, by name.
     lineage : tuple of LineageStep
+    subject : str
+        What `recording_key` is the key of, as the page's head calls it.
     """
 
     title: str
@@ -275,3 +277,4 @@ class ReportContent:
     parameters: tuple[Parameter, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     lineage: tuple[LineageStep, ...] = ()
+    subject: str = "Recording"

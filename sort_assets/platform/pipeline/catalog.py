@@ -27,6 +27,7 @@ from sort_assets.platform.store.handles import (
     StoredReport,
     StoredSorting,
 )
+from sort_assets.platform.store.stored_hybrid import StoredAccuracy, StoredHybrid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,9 @@ class PipelineAsset:
         for what is large and can be computed again.
     summarized : bool
         Whether the summary over all recordings reads it: its numbers, or the verdicts of its checks.
+    asks_like : type of Handle or None
+        The asset of the pipeline as which the step asks for resources, where it has no section of its own in
+        `ResourcesConfig`.
     """
 
     handle: type[Handle]
@@ -61,6 +65,7 @@ class PipelineAsset:
     calls_backend: bool = False
     versions_kept: int | None = None
     summarized: bool = False
+    asks_like: type[Handle] | None = None
 
     @property
     def name(self) -> str:
@@ -127,21 +132,42 @@ CATALOG: tuple[PipelineAsset, ...] = (
 )
 """Every result, each after the one that it is made from."""
 
+ON_DEMAND: tuple[PipelineAsset, ...] = (
+    PipelineAsset(
+        handle=StoredHybrid,
+        made_from=StoredMetrics,
+        needs=StepNeeds(cpus=1, memory_gb=8),
+        config_sections=("hybrid",),
+        asks_like=StoredMetrics,
+    ),
+    PipelineAsset(
+        handle=StoredAccuracy,
+        made_from=StoredHybrid,
+        needs=StepNeeds(cpus=4, memory_gb=16, gpus=1),
+        calls_backend=True,
+        asks_like=StoredSorting,
+    ),
+)
+"""What is made of a recording only when somebody asks for it, each after the one that it is made from. No recording
+lacks it, none of it becomes stale, and nothing of the pipeline is made from it."""
+
 PIPELINE: tuple[str, ...] = tuple(asset.name for asset in CATALOG)
 """The names of the results, in the same order."""
+RESULTS: tuple[str, ...] = (*PIPELINE, *(asset.name for asset in ON_DEMAND))
+"""The same, and behind them what is made only on demand."""
 SUMMARIZED: tuple[str, ...] = tuple(asset.name for asset in CATALOG if asset.summarized)
 """What the summary over all recordings reads."""
 DEFAULT_VERSIONS_KEPT: Mapping[str, int | None] = {
-    asset.name: asset.versions_kept for asset in CATALOG if asset.versions_kept is not None
+    asset.name: asset.versions_kept for asset in (*CATALOG, *ON_DEMAND) if asset.versions_kept is not None
 }
 """How many versions are kept by default; of an asset that is not named, all."""
 STORED: Mapping[str, type[Handle]] = {
-    **{asset.name: asset.handle for asset in CATALOG},
+    **{asset.name: asset.handle for asset in (*CATALOG, *ON_DEMAND)},
     StoredManualCuration.asset: StoredManualCuration,
 }
 """The handles of all that the store keeps of a recording: the results, and what people decided of its units."""
 
-_BY_NAME = {asset.name: asset for asset in CATALOG}
+_BY_NAME = {asset.name: asset for asset in (*CATALOG, *ON_DEMAND)}
 
 
 def pipeline_asset(name: str) -> PipelineAsset:

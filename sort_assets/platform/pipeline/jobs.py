@@ -20,6 +20,8 @@ SENSOR_PRIORITY: Final = -5
 """The priority of runs that the sensors request for new and changed recordings."""
 STALE_PRIORITY: Final = -10
 """The priority of runs that make stale results again: there are many, and recordings of today take precedence."""
+ACCURACY_PRIORITY: Final = -20
+"""The priority of sorts by which accuracy is measured: whatever waits for a device takes precedence."""
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -46,6 +48,13 @@ curate_again = dg.define_asset_job(
     "curate_again",
     selection=dg.AssetSelection.assets(*from_asset(StoredCuration.asset)),
     description="Another decision on the same units: other thresholds, or a person's curation that was imported.",
+)
+
+measure_accuracy = dg.define_asset_job(
+    "measure_accuracy",
+    selection=dg.AssetSelection.assets("hybrid_recording", "hybrid_accuracy"),
+    tags={PRIORITY_TAG: str(ACCURACY_PRIORITY)},
+    description="Units of known spike times are injected into a recording and sorted: how many of them are found?",
 )
 
 summarize_units = dg.define_asset_job(

@@ -9,7 +9,7 @@ from dotenv import find_dotenv, load_dotenv
 
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import MissingArtefactError
-from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
+from sort_assets.platform.pipeline.catalog import RESULTS, pipeline_asset
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.store import Store
 
@@ -39,10 +39,10 @@ def open_result(recording: str, asset: str, *, version: str | None = None, roots
         if read_environment().store is None:
             load_dotenv(find_dotenv(usecwd=True))
         roots = Roots.from_environment()
-    if asset not in PIPELINE:
+    if asset not in RESULTS:
         raise MissingArtefactError(
-            f"There is no result called '{asset}'{_nearest(asset, list(PIPELINE))}.",
-            remedy=f"Ask for one of {', '.join(PIPELINE)}.",
+            f"There is no result called '{asset}'{_nearest(asset, list(RESULTS))}.",
+            remedy=f"Ask for one of {', '.join(RESULTS)}.",
         )
     key = _key(recording, roots)
     handle = pipeline_asset(asset).handle(roots, key, version)
@@ -74,7 +74,8 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
         By asset: "preprocessed_recording" and "binary_dat" a SpikeInterface recording, lazy or memory-mapped;
         "sorting" a SpikeInterface sorting; "waveforms" a `SortingAnalyzer`; "unit_metrics" a pandas DataFrame with one
         row per unit; "curated_units" a SpikeInterface sorting of the units that are kept; "spike_data" a dict of
-        delivered files; "sorting_report" the path of its page.
+        delivered files; "sorting_report" the path of its page; "hybrid_recording" the SpikeInterface recording with
+        injected units; "hybrid_accuracy" a pandas DataFrame with one row per injected unit.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.step_needs import StepNeeds
-from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.catalog import RESULTS
 from sort_assets.platform.pipeline.config_resolver import resolver_of_config
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
@@ -41,7 +41,7 @@ class RunRequests:
 
         Where the settings can't be resolved, that is what is declared: the step itself says what is wrong.
         """
-        shape = None if step_key not in PIPELINE else self._shape
+        shape = None if step_key not in RESULTS else self._shape
         return needs_of_step(step_key, self.settings, shape, self._failures(step_key))
 
     def of_run(self, *, without_gpu_steps: bool = False) -> StepNeeds:
@@ -73,7 +73,7 @@ class RunRequests:
         if not steps and self.run.execution_plan_snapshot_id:
             plan = self.instance.get_execution_plan_snapshot(self.run.execution_plan_snapshot_id)
             steps = set(plan.step_keys_to_execute)
-        return tuple(asset for asset in PIPELINE if asset in steps)
+        return tuple(asset for asset in RESULTS if asset in steps)
 
     @cached_property
     def settings(self) -> ResolvedConfig:

@@ -14,7 +14,7 @@ from sort_assets.backends.shape import RecordingShape
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import MEMORY_LIMIT_GB, HostOutOfMemoryError, SortAssetsError
 from sort_assets.platform.execution.step_needs import SMALL_STEP, StepNeeds
-from sort_assets.platform.pipeline.catalog import CATALOG, PIPELINE, pipeline_asset
+from sort_assets.platform.pipeline.catalog import CATALOG, ON_DEMAND, RESULTS, pipeline_asset
 from sort_assets.platform.store.handles import StoredSorting
 
 RUN = "run"
@@ -49,14 +49,16 @@ def needs_of_step(
     failures : iterable of SortAssetsError
         Those of earlier attempts that were not made good.
     """
-    if asset not in PIPELINE:
+    if asset not in RESULTS:
         return SMALL_STEP
-    needs = _by_settings(pipeline_asset(asset).needs, settings)
-    if asset == StoredSorting.asset:
+    record = pipeline_asset(asset)
+    part = asset if record.asks_like is None else record.asks_like.asset
+    needs = _by_settings(record.needs, settings)
+    if part == StoredSorting.asset:
         needs = _by_sorter(needs, settings.config, shape)
     if shape is not None and not needs.why.get("memory_gb"):
         needs = _by_size(needs, shape)
-    needs = _as_chosen(needs, settings, asset)
+    needs = _as_chosen(needs, settings, part)
     return _more_after(needs, failures)
 
 
@@ -79,7 +81,7 @@ def needs_of_run(
     failures : mapping or None
         By asset.
     """
-    made = [one for one in CATALOG if one.name in set(assets)]
+    made = [one for one in (*CATALOG, *ON_DEMAND) if one.name in set(assets)]
     steps = {one.name: needs_of_step(one.name, settings, shape, (failures or {}).get(one.name, ())) for one in made}
     at_once = [[steps[one.name] for one in group] for _, group in groupby(made, key=lambda one: one.made_from)]
     if not at_once:

@@ -143,8 +143,13 @@ class StoredRecording(Handle[RecordingDetails]):
         """The raw recording's file or folder."""
         return self.roots.recordings / self.details.raw_path
 
-    def load(self) -> BaseRecording:
+    def load(self, *, steps: Mapping[str, Any] | None = None) -> BaseRecording:
         """The filtered recording in microvolts, lazily.
+
+        Parameters
+        ----------
+        steps : Mapping or None
+            Other steps of preprocessing in place of the recording's own, with their parameters.
 
         Raises
         ------
@@ -161,7 +166,11 @@ class StoredRecording(Handle[RecordingDetails]):
         if probe_fingerprint(raw_path, asked.probe_file, asked.stream) != self.details.probe_fingerprint:
             raise _changed(probe_file_of(raw_path, asked.probe_file, asked.stream) or Path(str(asked.probe_file)))
 
-        backend = create_backend(self.config)
+        config = self.config
+        if steps is not None:
+            changed = config.recording.model_copy(update={"preprocessing": dict(steps)})
+            config = config.model_copy(update={"recording": changed})
+        backend = create_backend(config)
         backend.frozen_folder = self.path
         return backend.load_recording(raw_path)
 

@@ -8,9 +8,19 @@ from importlib import import_module
 
 import dagster as dg
 
-from sort_assets.platform.pipeline.catalog import PIPELINE
+from sort_assets.platform.pipeline.catalog import ON_DEMAND, PIPELINE
 
 
 def pipeline_assets() -> tuple[dg.AssetsDefinition, ...]:
     """The Dagster assets of the catalogue, in its order: of each module here, the function of the module's name."""
-    return tuple(getattr(import_module(f"{__name__}.{name}"), name) for name in PIPELINE)
+    return tuple(map(_asset, PIPELINE))
+
+
+def on_demand_assets() -> tuple[dg.AssetsDefinition, ...]:
+    """The same of what is made only when somebody asks for it."""
+    return tuple(_asset(one.name) for one in ON_DEMAND)
+
+
+def _asset(name: str) -> dg.AssetsDefinition:
+    asset: dg.AssetsDefinition = getattr(import_module(f"{__name__}.{name}"), name)
+    return asset

@@ -79,7 +79,7 @@ def binary_dat(
         dat_files: dict[str, str] = {}
         written: dict[str, DatDescription] = {}
         start = perf_counter()
-        with _watchdogs(asset):
+        with writing_watchdogs(asset):
             for index, (group, part) in enumerate(groups.items()):
                 name = "traces.dat" if group == UNGROUPED else f"group-{index}/traces.dat"
                 dat_path = asset.staging.path / name
@@ -144,7 +144,7 @@ def inspect_room(asset: StagedAsset, recording: "BaseRecording") -> CheckResult:
     return inspect_disk(asset.staging.path, expected_bytes + reserve)
 
 
-def _watchdogs(asset: StagedAsset) -> "Watchdogs":
+def writing_watchdogs(asset: StagedAsset) -> "Watchdogs":
     """What watches over the writing: a disk that fills up, and a disk or share that does not answer."""
     from sort_assets.running.in_process import InProcessTerminator
     from sort_assets.running.watchdogs.activity import ProcessActivity

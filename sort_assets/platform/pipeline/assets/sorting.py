@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sort_assets.errors import (
-    MissedSpikesError,
-    SortAssetsError,
-)
+from sort_assets.errors import MissedSpikesError, SortAssetsError
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.catalog import step_tags

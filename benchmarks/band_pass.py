@@ -19,14 +19,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from spikeinterface import preprocessing
 from spikeinterface.core import BaseRecording, BinaryRecordingExtractor
 from spikeinterface.preprocessing import bandpass_filter, common_reference, phase_shift, scale
 
 from benchmarks.rows import Row, Size, at_least, at_most
 from sort_assets.config import RecordingConfig
 from sort_assets.recordings import prepare
+from sort_assets.recordings.bad_channels import detect_bad_channels
 from sort_assets.recordings.block_passes import compile_kernels
 from sort_assets.recordings.dat_file import write_dat
+from sort_assets.testing.ground_truth import make_probe
 
 RATE_HZ = 30_000
 GAIN_UV = 0.195
@@ -64,6 +67,7 @@ def rows(size: Size) -> Iterator[Row]:
             raw = folder / f"{channels}.bin"
             write_raw(raw, channels, seconds)
             yield from _compared(raw, channels, f"{seconds:g} s of {channels} channels", ROUNDS[size])
+            yield from _bad_channels(raw, channels, 12 if size == "small" else channels)
             if size != "small" and channels == min(SECONDS[size]):
                 yield _memory(folder, raw, channels)
             raw.unlink()
@@ -174,6 +178,32 @@ def _neuropixels(folder: Path) -> Iterator[Row]:
         before = time.process_time()
         write_dat(chain, raw.with_suffix(".dat"), n_jobs=2)
         yield Row(f"{what}: {name}", megabytes / (time.process_time() - before), "MB per CPU s")
+
+
+def _bad_channels(raw: Path, channels: int, compared: int) -> Iterator[Row]:
+    """Looking for bad channels, which the platform does before it writes."""
+    recording = open_raw(raw, channels)
+    recording.set_probe(make_probe(channels))
+    scaled = scale(recording, gain=GAIN_UV, dtype="float32").select_channels(recording.channel_ids[:compared])
+    scaled.set_channel_gains(1.0)
+    scaled.set_channel_offsets(0.0)
+    used = []
+    for look in (detect_bad_channels, _with_spikeinterface):
+        before = time.process_time()
+        look(scaled, 0)
+        used.append(time.process_time() - before)
+    note = f"{used[1]:.2f} CPU s by SpikeInterface's function, which finds the same"
+    yield Row(f"look for bad ones among {compared} channels", used[0], "CPU s", None, note)
+    yield Row(
+        f"look for bad ones among {compared} channels, beside SpikeInterface",
+        used[0] / used[1],
+        "x its CPU",
+        at_most(0.25),
+    )
+
+
+def _with_spikeinterface(scaled: BaseRecording, seed: int) -> None:
+    preprocessing.detect_bad_channels(scaled, seed=seed, job_kwargs={"n_jobs": 1, "progress_bar": False})
 
 
 def _memory(folder: Path, raw: Path, channels: int) -> Row:

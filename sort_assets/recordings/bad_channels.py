@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sort_assets.errors import BadChannelsError
+from sort_assets.machine.threads import compute_threads
+from sort_assets.recordings.coherence import DEAD, NEIGHBOURS, NOISE, NUM_CHUNKS, CoherenceLabels
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording
 
-COHERENCE_NEIGHBOURS = 11
-"""Window, in channels, of the running median with which SpikeInterface compares a channel's coherence: its default."""
-
 _MAD_CHUNKS = 20
 _FLAT_CHUNKS = 50
 _CHUNK_S = 0.3
-_DROPPED_LABELS = ("dead", "noise")
+_HIGH_PASS_HZ = 300.0
+_MAD_THRESHOLD = 5.0
+_DROPPED = {DEAD: "dead", NOISE: "noise"}
 
 
 def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) -> dict[str, str]:
@@ -26,7 +28,7 @@ def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) ->
 
     1. A channel that never changes is dead, unless no channel ever changes. Such a recording is silent: it has no good
        channels to compare with, and "nothing to sort" is a result, whereas "all channels are bad" would be a failure.
-    2. Within each group (shank, tetrode) of at least `COHERENCE_NEIGHBOURS` channels with locations, SpikeInterface's
+    2. Within each group (shank, tetrode) of at least `NEIGHBOURS` channels with locations, SpikeInterface's
        method "coherence+psd" (International Brain Laboratory 2022) decides. Channels that it considers outside of
        the brain are kept: they are good, and a sorter finds nothing there.
     3. Smaller groups and recordings without locations have too few for that. Their channels are all compared with each
@@ -35,7 +37,7 @@ def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) ->
     Parameters
     ----------
     recording : BaseRecording
-        Raw, in microvolts; what is not annotated as filtered is high-passed on the way.
+        Raw, float32 in microvolts; what is not annotated as filtered is high-passed on the way.
     seed : int
         Decides which times of the recording are read.
     n_jobs : int
@@ -50,19 +52,22 @@ def detect_bad_channels(recording: BaseRecording, seed: int, n_jobs: int = 1) ->
     if not alive.any():
         return {}
     labels = {str(channel_id): "dead" for channel_id in recording.channel_ids[~alive]}
+    large_groups: list[BaseRecording] = []
     small_groups: list[np.ndarray] = []
     groups = recording.get_channel_groups()
     if groups is None:
         groups = np.zeros(recording.get_num_channels(), dtype=int)
     for group in np.unique(groups):
         channel_ids = recording.channel_ids[(groups == group) & alive]
-        if recording.has_probe() and len(channel_ids) >= COHERENCE_NEIGHBOURS:
-            labels |= _detect(recording.select_channels(channel_ids), "coherence+psd", seed, n_jobs)
+        if recording.has_probe() and len(channel_ids) >= NEIGHBOURS:
+            large_groups.append(recording.select_channels(channel_ids))
         else:
             small_groups.append(channel_ids)
-    channel_ids = np.concatenate([recording.channel_ids[:0], *small_groups])
-    if len(channel_ids) > 1:
-        labels |= _detect(recording.select_channels(channel_ids), "mad", seed, n_jobs)
+    with compute_threads(1):
+        labels |= _by_coherence(large_groups, seed, n_jobs)
+        channel_ids = np.concatenate([recording.channel_ids[:0], *small_groups])
+        if len(channel_ids) > 1:
+            labels |= _by_deviation(recording.select_channels(channel_ids), seed)
     ordered = [str(channel_id) for channel_id in recording.channel_ids if str(channel_id) in labels]
     return {channel_id: labels[channel_id] for channel_id in ordered}
 
@@ -109,28 +114,76 @@ def _changes(recording: BaseRecording, seed: int) -> np.ndarray:
     changes = np.zeros(recording.get_num_channels(), dtype=bool)
     first = recording.get_traces(start_frame=0, end_frame=1)
     for start in rng.integers(0, num_samples - length + 1, size=_FLAT_CHUNKS):
-        traces = recording.get_traces(start_frame=int(start), end_frame=int(start) + length)
-        changes |= (traces != first).any(axis=0)
+        (still,) = np.nonzero(~changes)
+        traces = recording.get_traces(
+            start_frame=int(start), end_frame=int(start) + length, channel_ids=recording.channel_ids[still]
+        )
+        changes[still] = (traces != first[:, still]).any(axis=0)
         if changes.all():
             break
     return changes
 
 
-def _detect(recording: BaseRecording, method: str, seed: int, n_jobs: int) -> dict[str, str]:
-    from spikeinterface.preprocessing import detect_bad_channels as detect
+def _by_coherence(groups: Sequence[BaseRecording], seed: int, n_jobs: int) -> dict[str, str]:
+    """Label the channels of each group, which has locations, by comparing them with their neighbours."""
+    if not groups:
+        return {}
+    found = [CoherenceLabels(group) for group in groups]
 
-    _, labels = detect(
-        recording,
-        method=method,
-        n_neighbors=COHERENCE_NEIGHBOURS,
-        chunk_duration_s=min(_CHUNK_S, 0.9 * recording.get_total_duration()),
-        # The second method holds all chunks in memory at once.
-        **({"num_random_chunks": _MAD_CHUNKS} if method == "mad" else {}),
-        seed=seed,
-        job_kwargs={"n_jobs": n_jobs, "pool_engine": "thread", "progress_bar": False},
-    )
+    def read(chunk: tuple[int, int]) -> list[np.ndarray | None]:
+        return [
+            None if labels.decided else labels.of_chunk(_high_passed(group, *chunk))
+            for labels, group in zip(found, groups, strict=True)
+        ]
+
+    chunks = _chunks(groups[0], NUM_CHUNKS, seed)
+    with ThreadPoolExecutor(n_jobs) as pool:
+        for first in range(0, NUM_CHUNKS, n_jobs):
+            for of_chunk in pool.map(read, chunks[first : first + n_jobs]):
+                for labels, one in zip(found, of_chunk, strict=True):
+                    if one is not None:
+                        labels.add(one)
+            if all(labels.decided for labels in found):
+                break
     return {
-        str(channel_id): str(label)
-        for channel_id, label in zip(recording.channel_ids, labels, strict=True)
-        if label in _DROPPED_LABELS
+        str(channel_id): _DROPPED[label]
+        for labels, group in zip(found, groups, strict=True)
+        for channel_id, label in zip(group.channel_ids, labels.labels(), strict=True)
+        if label in _DROPPED
     }
+
+
+def _by_deviation(recording: BaseRecording, seed: int) -> dict[str, str]:
+    """Label channels by comparing how far they deviate, as SpikeInterface's method "mad" does."""
+    from scipy.stats import median_abs_deviation
+
+    traces = np.concatenate([_high_passed(recording, *chunk) for chunk in _chunks(recording, _MAD_CHUNKS, seed)])
+    deviations = median_abs_deviation(traces, axis=0)
+    noisy = deviations > _MAD_THRESHOLD * np.median(deviations)
+    return {str(channel_id): "noise" for channel_id in recording.channel_ids[noisy]}
+
+
+def _chunks(recording: BaseRecording, number: int, seed: int) -> list[tuple[int, int]]:
+    """First and last samples of chunks at random times."""
+    from spikeinterface.core.time_series_tools import get_random_sample_slices
+
+    duration_s = min(_CHUNK_S, 0.9 * recording.get_total_duration())
+    length = int(duration_s * recording.sampling_frequency)
+    slices = get_random_sample_slices(recording, num_chunks_per_segment=number, chunk_size=length, seed=seed)
+    return [(int(start), int(end)) for _, start, end in slices]
+
+
+def _high_passed(recording: BaseRecording, start: int, end: int) -> np.ndarray:
+    """A chunk as SpikeInterface's `highpass_filter` gives it; as it is where the recording has been filtered."""
+    from sort_assets.recordings.band_pass_design import margin_samples
+    from sort_assets.recordings.high_pass import high_pass
+
+    if recording.is_filtered():
+        traces: np.ndarray = recording.get_traces(start_frame=start, end_frame=end)
+        return traces
+    rate_hz = float(recording.sampling_frequency)
+    margin = margin_samples(rate_hz, _HIGH_PASS_HZ)
+    low, high = max(0, start - margin), min(int(recording.get_num_samples()), end + margin)
+    return high_pass(
+        recording.get_traces(start_frame=low, end_frame=high), rate_hz, _HIGH_PASS_HZ, start - low, end - start
+    )

@@ -273,3 +273,19 @@ def subtract_median(rows: int, channels: int, source: int, mask: int) -> None:
         for group in range(full):
             store(np.float32(0), at + group * _ROW, load(np.float32(0), at + group * _ROW) - median)
         store(np.float32(0), last, of_last)
+
+
+@kept
+@njit(nogil=True)
+def channel_medians(rows: int, channels: int, source: int, mask: int, medians: Any) -> None:
+    """The median over channels of each sample.
+
+    Parameters
+    ----------
+    rows, channels, source, mask
+        As for `subtract_median`.
+    medians
+        float32 array of shape (rows,), which is written.
+    """
+    for row in range(rows):
+        medians[row] = _median(source + row * 4 * channels, channels, mask)

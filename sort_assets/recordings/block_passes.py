@@ -10,6 +10,7 @@ from sort_assets.recordings import band_pass_kernel as kernel
 from sort_assets.recordings.band_pass_design import design_band_pass
 from sort_assets.recordings.band_pass_kernel import PAD
 from sort_assets.recordings.channel_lanes import LANES
+from sort_assets.recordings.high_pass import high_pass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,6 +112,8 @@ def compile_kernels() -> None:
             band_pass.filter(np.zeros((PAD + 1, LANES), source_type), 0, np.zeros((1, LANES), target_type))
     round_to_counts(np.zeros(LANES, dtype=np.float32), 1.0, 1)
     subtract_median(np.zeros((1, LANES), dtype=np.float32))
+    channel_medians(np.zeros((1, LANES), dtype=np.float32))
+    high_pass(np.zeros((100, LANES), dtype=np.float32), 30_000.0, 300.0, 0, 1)
 
 
 def subtract_median(traces: NDArray[np.float32]) -> None:
@@ -122,9 +125,33 @@ def subtract_median(traces: NDArray[np.float32]) -> None:
         float32, shape (samples, channels), C order, at least 16 channels.
     """
     rows, channels = traces.shape
+    kernel.subtract_median(rows, channels, traces.ctypes.data, _mask(channels).ctypes.data)
+
+
+def channel_medians(traces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median over channels of each sample: what numpy gives for finite values, to the last bit.
+
+    Parameters
+    ----------
+    traces : np.ndarray
+        As for `subtract_median`.
+
+    Returns
+    -------
+    np.ndarray
+        float32, shape (samples,).
+    """
+    rows, channels = traces.shape
+    medians = np.empty(rows, dtype=np.float32)
+    kernel.channel_medians(rows, channels, traces.ctypes.data, _mask(channels).ctypes.data, medians)
+    return medians
+
+
+def _mask(channels: int) -> NDArray[np.float32]:
+    """NaN for those of the last channels that stand in two groups."""
     mask = np.zeros(LANES, dtype=np.float32)
     mask[: -channels % LANES] = np.nan
-    kernel.subtract_median(rows, channels, traces.ctypes.data, mask.ctypes.data)
+    return mask
 
 
 def round_to_counts(values: NDArray[np.float32], count: float, limit: int) -> tuple[NDArray[np.int16], float, bool]:

@@ -35,7 +35,9 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
     from sort_assets.platform.arrivals.scanner import RecordingScanner
     from sort_assets.platform.arrivals.tick import summarize
+    from sort_assets.platform.pipeline.recording_forecast import tag_queued_runs
     from sort_assets.platform.store.locks import Locked
+    from sort_assets.platform.store.store import Store
 
     try:
         roots = Roots.from_environment()
@@ -48,6 +50,7 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         else:
             shared_header_reader.close()
         report_folder(context.instance, roots, catalog)
+        tag_queued_runs(context.instance, Store(roots.store))
     except Locked:
         return dg.SensorResult(skip_reason="Another scan, or a `sort-assets` command, is at work.")
     except (SortAssetsError, OSError) as error:

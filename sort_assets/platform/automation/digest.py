@@ -7,7 +7,7 @@ repeated by the next one.
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -71,6 +71,8 @@ class Digest:
         Path, and a sentence about what is wrong with it: unreadable, changed, gone.
     unfinished : int
         Number of runs that were queued or running at the end.
+    disk : str
+        How long the disk of the store lasts; no news by itself.
     """
 
     since: datetime
@@ -85,6 +87,7 @@ class Digest:
     rigs: Sequence[RigChange] = ()
     arrivals: Sequence[tuple[str, str]] = ()
     unfinished: int = 0
+    disk: str = ""
 
     @property
     def nothing_happened(self) -> bool:
@@ -123,6 +126,7 @@ class Digest:
             _section("Checks that did not pass", itertools.starmap(_of_a_check, self.checks.items())),
             _section("Recordings with problems, or changed", map(": ".join, self.arrivals)),
             f"Runs that are queued or running: {self.unfinished}" if self.unfinished else "",
+            f"Disk of the store: {self.disk}" if self.disk else "",
         ]
         return Message(f"sort_assets: {counts or 'nothing happened'}", "\n\n".join(filter(None, sections)))
 
@@ -292,7 +296,17 @@ def next_digest(instance: dg.DagsterInstance, store: Store) -> Digest:
 
     since = last_digest(instance)
     arrivals = needs_attention(RecordingCatalog(store.root), since.timestamp())
-    return make_digest(instance, store, since, arrivals, without_job=send_digest.name)
+    digest = make_digest(instance, store, since, arrivals, without_job=send_digest.name)
+    return replace(digest, disk=_disk())
+
+
+def _disk() -> str:
+    from sort_assets.platform.pipeline.disk_outlook import disk_outlook
+
+    try:
+        return disk_outlook(Roots.from_environment()).words
+    except OSError:  # what happened to recordings is told all the same
+        return ""
 
 
 def last_digest(instance: dg.DagsterInstance) -> datetime:

@@ -19,6 +19,7 @@ from sort_assets.platform.automation.failed_runs import RunFailure, failures_of_
 from sort_assets.platform.pipeline.catalog import PIPELINE
 from sort_assets.platform.pipeline.jobs import UNFINISHED
 from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
+from sort_assets.platform.pipeline.recording_forecast import queued_estimates
 from sort_assets.platform.pipeline.recording_results import SORTING, RecordingSummary
 from sort_assets.platform.pipeline.summary_cache import recording_summaries
 from sort_assets.platform.store.store import Store
@@ -61,6 +62,8 @@ class RecordingStatus:
         Its newest run.
     run_failure : RunFailure or None
         Why its newest run failed, where the store has no record of it.
+    estimate : str or None
+        How long its run takes that waits in the queue, where this lab's history tells.
     """
 
     recording: str
@@ -70,6 +73,7 @@ class RecordingStatus:
     assets: Mapping[str, bool]
     last_run: LastRun | None
     run_failure: RunFailure | None = None
+    estimate: str | None = None
 
     @property
     def path(self) -> str | None:
@@ -147,6 +151,7 @@ class RecordingStatus:
             "failure": _failure_dict(self.results),
             "last_run": self.last_run.run_id if self.last_run else None,
             "last_run_status": self.last_run.status.value if self.last_run else None,
+            "estimate": self.estimate,
             "path": self.path,
             "state": State.REGISTERED.value,
             "run_wanted": self.run_wanted,
@@ -219,6 +224,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
     materialized = {asset: instance.get_materialized_partitions(dg.AssetKey(asset)) for asset in PIPELINE}
     # Of thousands of runs only what a status needs: Dagster would make a whole run of each.
     last_runs = {run.partition: LastRun(run.run_id, run.status) for run in instance.get_run_partition_data(_ALL_RUNS)}
+    estimates = queued_estimates(instance)
     keys = sorted(instance.get_dynamic_partitions(RECORDINGS_PARTITIONS))
     results = recording_summaries(store, keys)
     statuses = []
@@ -234,6 +240,7 @@ def recording_statuses(instance: dg.DagsterInstance, store: Store) -> list[Recor
                 assets={asset: key in materialized[asset] for asset in PIPELINE},
                 last_run=last_run,
                 run_failure=_run_failure(instance, last_run) if results[key].standing is None else None,
+                estimate=estimates.get(key),
             )
         )
     return statuses

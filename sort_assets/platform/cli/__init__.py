@@ -3,6 +3,7 @@
 import click
 
 from sort_assets.platform.cli.curation import export_phy, import_curation
+from sort_assets.platform.cli.forecast import forecast
 from sort_assets.platform.cli.instance import demo, doctor, init, up
 from sort_assets.platform.cli.needs import needs
 from sort_assets.platform.cli.recordings import forget, purge, register, retry_failed, scan
@@ -21,7 +22,7 @@ def main() -> None:
 for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
-    *(status, needs, digest, gc, lessons),
+    *(status, needs, forecast, digest, gc, lessons),
     *(export_phy, import_curation),
 ):
     main.add_command(_command)

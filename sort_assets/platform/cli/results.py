@@ -14,6 +14,7 @@ from sort_assets.errors import InstanceError
 from sort_assets.platform.cli.printing import complain, errors_in_words, name_of, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from sort_assets.config.settings import Roots
     from sort_assets.platform.automation.status import RecordingStatus, UnregisteredStatus
     from sort_assets.platform.store.living_writers import RunIsOver
 
@@ -57,7 +58,8 @@ def status(
 
     filters = Filters(failed, unsortable, degraded, waiting, problems, changed, checks)
     with errors_in_words(), open_instance() as instance:
-        store = Store(Roots.from_environment().store)
+        roots = Roots.from_environment()
+        store = Store(roots.store)
         selection = select(recording_statuses(instance, store), unregistered_statuses(store), names, filters)
     if as_json:
         print_json([*(one.to_dict() for one in selection.recordings), *(one.to_dict() for one in selection.others)])
@@ -66,6 +68,8 @@ def status(
         _print_others(selection.others, in_full=bool(names))
         for notice in quarantine_notices(lease_folder()):
             say(notice)
+        if not names and not filters.any:
+            _say_disk(roots)
         if not selection.recordings and not selection.others and not selection.unmatched:
             nothing = "No recordings are registered. Use `sort-assets register PATH`."
             say("Nothing matches." if names or filters.any else nothing)
@@ -73,6 +77,15 @@ def status(
         hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
         complain(f"{name_of(name)}: there is no such recording.{hint}")
     sys.exit(1 if selection.unmatched else 0)
+
+
+def _say_disk(roots: "Roots") -> None:
+    from sort_assets.platform.pipeline.disk_outlook import disk_outlook
+
+    try:
+        say(f"Disk of the store: {disk_outlook(roots).words}.")
+    except OSError as error:
+        complain(f"The disk of the store can't be asked: {error}.")
 
 
 def _print_recordings(statuses: "list[RecordingStatus]", *, checks: bool) -> None:
@@ -97,7 +110,7 @@ def _print_recordings(statuses: "list[RecordingStatus]", *, checks: bool) -> Non
 
 def _last_run(one: "RecordingStatus") -> str:
     if one.last_run is not None:
-        return one.last_run.status.value.lower()
+        return ", ".join(filter(None, (one.last_run.status.value.lower(), one.estimate)))
     return "wanted" if one.run_wanted else "never"
 
 

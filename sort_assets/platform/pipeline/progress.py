@@ -26,6 +26,8 @@ class StepObserver(Observer):
     ----------
     results : list of CheckResult
         Of the checks before the sort.
+    expected : str
+        How long all of it takes, in words; empty where nobody knows.
     """
 
     def __init__(self, log: Callable[[str], None], warn: Callable[[str], None], what: str) -> None:
@@ -37,6 +39,7 @@ class StepObserver(Observer):
         self._pause_s = _EVERY_S
         self._stage: str | None = None
         self.results: list[CheckResult] = []
+        self.expected = ""
 
     def writing(self, fraction: float) -> None:
         now = monotonic()
@@ -56,7 +59,8 @@ class StepObserver(Observer):
         else:
             self._pause_s = min(_RAREST_S, self._pause_s * _RARER)
         self._next = now + self._pause_s
-        self._log(f"{self._what}, {now - self._start:.0f} s: {progress}.")
+        of = f" of {self.expected}" if self.expected else ""
+        self._log(f"{self._what}, {now - self._start:.0f} s{of}: {progress}.")
 
     def checked(self, results: Sequence[CheckResult]) -> None:
         self.results += results

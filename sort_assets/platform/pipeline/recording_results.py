@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.errors import MissedSpikesError
+from sort_assets.forecasts.history import PastStep
 from sort_assets.metrics.columns import Column, Kind
 from sort_assets.platform.pipeline.catalog import PIPELINE, SUMMARIZED
 from sort_assets.platform.pipeline.recorded_checks import RecordedCheck, published_at, recorded_checks
+from sort_assets.platform.pipeline.step_history import past_step
 from sort_assets.platform.store.failures import FailedAttempt, failed_attempts, failure_folder, was_made_good
 from sort_assets.platform.store.layout import FAILED
 from sort_assets.platform.store.store import Store
@@ -96,6 +98,10 @@ class RecordingSummary:
         Fingerprint of the raw data that was preprocessed.
     checks : tuple of RecordedCheck
         The verdicts of all checks, in the order of the pipeline.
+    past_steps : tuple of PastStep
+        What making the current results took, where that is known.
+    disk_bytes : int
+        Size of the current results.
     standing : FailedAttempt or None
         The newest failed attempt that no success of the same asset followed.
     failure_folder : Path or None
@@ -125,6 +131,8 @@ class RecordingSummary:
     fingerprint: str | None = None
     first_made_at: datetime | None = None
     checks: tuple[RecordedCheck, ...] = ()
+    past_steps: tuple[PastStep, ...] = ()
+    disk_bytes: int = 0
     standing: FailedAttempt | None = None
     failure_folder: Path | None = None
 
@@ -197,7 +205,8 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
     except OSError:
         return RecordingSummary()  # never processed, purged this instant, or unreadable
     assets = [asset for asset in PIPELINE if asset in present]
-    manifests = {asset: _manifest(store, recording, asset) for asset in SUMMARIZED if asset in present}
+    stored = {asset: _manifest(store, recording, asset) for asset in assets}
+    manifests = {asset: manifest for asset, manifest in stored.items() if asset in SUMMARIZED}
     sorting, preprocessed = manifests.get(SORTING), _details(manifests.get("preprocessed_recording"))
     details = _details(sorting)
     current = {
@@ -232,6 +241,8 @@ def recording_summary(store: Store, recording: str) -> RecordingSummary:
         fingerprint=_text(preprocessed.get("fingerprint")),
         first_made_at=_first_made_at(store, recording, assets),
         checks=tuple(check for asset, one in current.items() if one for check in recorded_checks(asset, one)),
+        past_steps=tuple(step for one in stored.values() if one and (step := past_step(one))),
+        disk_bytes=sum(size for one in stored.values() for size in _sizes(one)),
         standing=standing,
         failure_folder=failure_folder(store, recording, standing.asset, standing.version) if standing else None,
     )
@@ -315,6 +326,10 @@ def _of_sorting(manifest: dict[str, Any] | None, sorting: dict[str, Any] | None)
     # A version's name begins with the time at which it was begun.
     begun, sorted_since = _text(manifest.get("version")), _text(sorting.get("version"))
     return manifest if begun is None or sorted_since is None or begun > sorted_since else None
+
+
+def _sizes(manifest: dict[str, Any] | None) -> Iterable[int]:
+    return (size for size in _mapping(_mapping(manifest).get("files")).values() if isinstance(size, int))
 
 
 def _details(manifest: dict[str, Any] | None) -> dict[str, Any]:

@@ -229,6 +229,7 @@ def test_the_command_prints_the_outcome_and_where_the_logs_are(home: Home) -> No
             "failure",
             "last_run",
             "last_run_status",
+            "estimate",
         ),
         *("path", "state", "run_wanted", "changed", "vanished", "problem", "clock"),
     }
@@ -314,7 +315,7 @@ def test_thousands_are_shown_without_a_look_at_their_files(home: Home) -> None:
 
     shown = home.invoke("status").stdout.splitlines()
 
-    assert len(shown) == 1 + 1001
+    assert len(shown) == 1 + 1001 + 1  # the columns, the recordings, and the disk
     (first,) = [line for line in shown if line.startswith("day0000.nwb")]
     assert "5 units" in first
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sort_assets.errors import MissedSpikesError, SortAssetsError
+from sort_assets.machine.resource_use import processor_name
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.pipeline.assets.observed import sorter_settings
 from sort_assets.platform.pipeline.catalog import step_tags
@@ -25,6 +26,7 @@ from sort_assets.platform.pipeline.sort_memory_profile import describe_origin, f
 from sort_assets.platform.store.content_hash import hash_sorting
 from sort_assets.platform.store.details import SortingDetails
 from sort_assets.platform.store.handles import UNGROUPED, StoredBinary, StoredSorting
+from sort_assets.platform.store.store import Store
 
 if TYPE_CHECKING:
     from spikeinterface.core import BaseRecording, BaseSorting
@@ -111,7 +113,9 @@ def sorting(
             shape = sort_shape(asset.backend.name, lease.name, to_sort)
             asset.hold(lease if uses_gpu else None, find_profile(asset.attempt, shape))
             asset.backend.gpu_parts = lease.parts
-            context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.label}.")
+            observer.expected = _expected(asset, binary_dat, lease.label if lease.device != CPU else None)
+            known = f" {observer.expected.capitalize()}." if observer.expected else ""
+            context.log.info(f"Sorting {context.partition_key} with {asset.backend.name} on {lease.label}.{known}")
             shaped = {group: asset.backend.shape_choices(recording) for group, (recording, _) in parts.items()}
             found: dict[str, BaseSorting] = {}
             missed: dict[str, MissedSpikesError] = {}
@@ -142,6 +146,16 @@ def sorting(
         published = _publish(asset, result, preflight_check(PREFLIGHT_CHECK, observer.results))
         save_profile(asset.attempt, shape)
         return published
+
+
+def _expected(asset: StagedAsset, binary_dat: StoredBinary, gpu: str | None) -> str:
+    from sort_assets.platform.pipeline.recording_forecast import time_of_sort
+
+    try:
+        return time_of_sort(Store(asset.roots.store), binary_dat.manifest, asset.config, gpu or processor_name())
+    except Exception:  # a sort does not fail for want of a forecast
+        asset.context.log.warning("How long the sort takes could not be forecast.", exc_info=True)
+        return ""
 
 
 def _no_units(recording: "BaseRecording") -> "BaseSorting":

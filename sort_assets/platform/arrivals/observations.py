@@ -26,6 +26,8 @@ from sort_assets.recordings.key import RecordingKey
 from sort_assets.recordings.probe_files import probe_fingerprint
 
 DATA_VERSION_TAG = "dagster/data_version"
+SETTINGS_METADATA = "settings"
+"""The metadata of an observation of settings that hold them: what differs from the defaults, by section."""
 
 RAW = raw_recording.key.to_user_string()
 _SECTIONS = {
@@ -96,7 +98,7 @@ def observe_streams(
     """
     keys = [(RecordingKey(relative, stream.name), stream) for stream in header.streams]
     return tuple(
-        ObservedStream(str(key), {RAW: _observe_files(path, header, stream)} | _observe_settings(key, path, settings))
+        ObservedStream(str(key), {RAW: _observe_files(path, header, stream)} | observe_settings(key, path, settings))
         for key, stream in keys
         if str(key) not in forgotten
     )
@@ -116,11 +118,23 @@ def _observe_files(path: Path, header: RecordingHeader, stream: StreamHeader) ->
     return Observed(header.fingerprint, metadata)
 
 
-def _observe_settings(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
+def observe_settings(key: RecordingKey, path: Path, settings: RecordingSettings) -> dict[str, Observed]:
     """What rules and sidecar say about a recording, by asset.
 
     The version of a section is the hash of what differs in it from the defaults, of the probe file's content, and of
     what is declared about session and subject: new fields in a new version of sort_assets make nothing stale.
+
+    Parameters
+    ----------
+    key : RecordingKey
+    path : Path
+        Where the recording is.
+    settings : RecordingSettings
+
+    Raises
+    ------
+    ConfigError
+        When the settings are not valid.
     """
     further = [] if key.stream is None else [ConfigLayer("recording key", {"recording": {"stream": key.stream}})]
     resolved = settings.resolve(DEFAULT_PRESET, further)
@@ -134,7 +148,7 @@ def _observe_settings(key: RecordingKey, path: Path, settings: RecordingSettings
         if asset == _DELIVERY:
             content |= _facts(settings)
         chosen = {name: source for name, source in resolved.chosen.items() if name.partition(".")[0] in sections}
-        metadata = {"settings": dg.MetadataValue.json(content), "chosen_by": dg.MetadataValue.json(chosen)}
+        metadata = {SETTINGS_METADATA: dg.MetadataValue.json(content), "chosen_by": dg.MetadataValue.json(chosen)}
         observed[asset] = Observed(hash_json(content), metadata | _sources(settings))
     return observed
 

@@ -78,14 +78,21 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     )
 
 
+def daemon_problem(instance: dg.DagsterInstance) -> str | None:
+    """That the daemon, without which no sensor is asked, does not run, as a sentence; None when it does."""
+    heartbeat = instance.get_daemon_heartbeats().get(_DAEMON)
+    if heartbeat is None or time.time() - heartbeat.timestamp > _SILENT_S:
+        return "The Dagster daemon does not run, so no run starts by itself. Start it with `sort-assets up`."
+    return None
+
+
 def launch_problem(instance: dg.DagsterInstance) -> str | None:
     """Why the runs that are wanted will not start by themselves, as a sentence; None when they will.
 
     Cheap: it reads two rows of Dagster's databases.
     """
-    heartbeat = instance.get_daemon_heartbeats().get(_DAEMON)
-    if heartbeat is None or time.time() - heartbeat.timestamp > _SILENT_S:
-        return "The Dagster daemon does not run, so no run starts by itself. Start it with `sort-assets up`."
+    if (problem := daemon_problem(instance)) is not None:
+        return problem
     if any(one.name == NAME and one.status.value == "STOPPED" for one in instance.all_instigator_state()):
         return f"The sensor {NAME} is stopped, so no run starts by itself. Start it in the UI, under Automation."
     return None

@@ -8,6 +8,7 @@ from sort_assets.platform.cli.instance import demo, doctor, init, up
 from sort_assets.platform.cli.needs import needs
 from sort_assets.platform.cli.recordings import forget, purge, register, retry_failed, scan
 from sort_assets.platform.cli.results import digest, gc, lessons, status
+from sort_assets.platform.cli.what_if import what_if
 
 
 @click.group()
@@ -22,7 +23,7 @@ def main() -> None:
 for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
-    *(status, needs, forecast, digest, gc, lessons),
+    *(status, needs, forecast, what_if, digest, gc, lessons),
     *(export_phy, import_curation),
 ):
     main.add_command(_command)

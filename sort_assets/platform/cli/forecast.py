@@ -79,7 +79,7 @@ def _print_recordings(planned: "Sequence[PlannedRecording]") -> None:
             continue
         rows = [(step.name, *_step_cells(forecast_step(step, one.size)), step.basis.words) for step in one.steps]
         print_table(_STEP_COLUMNS, rows, wrapped={"by"})
-        _print_total(forecast_of([one]))
+        print_total(forecast_of([one]))
 
 
 def _print_recordings_json(planned: "Sequence[PlannedRecording]") -> None:
@@ -102,7 +102,7 @@ def _print_backlog(backlog: "Backlog", at_a_time: "AtATime") -> None:
 
     say(f"{len(backlog.queued)} runs in the queue, {len(backlog.unsorted)} recordings without a run or a sorting.")
     if backlog.planned:
-        _print_total(forecast_of(backlog.planned, at_a_time), at_a_time)
+        print_total(forecast_of(backlog.planned, at_a_time), at_a_time)
     say(f"Disk of the store: {disk_outlook(Roots.from_environment()).words}.")
 
 
@@ -122,7 +122,8 @@ def _print_backlog_json(backlog: "Backlog", at_a_time: "AtATime") -> None:
     )
 
 
-def _print_total(found: "Forecast", at_a_time: "AtATime | None" = None) -> None:
+def print_total(found: "Forecast", at_a_time: "AtATime | None" = None) -> None:
+    """Print what work will cost together, and what is not in it."""
     if found.costs:
         print_table(_COLUMNS, total_rows(found.costs, at_a_time), wrapped=set())
     else:

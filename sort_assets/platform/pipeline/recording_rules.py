@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sort_assets.config.rules import (
@@ -16,7 +19,7 @@ from sort_assets.config.rules import (
     rules_content,
 )
 from sort_assets.config.settings import Roots
-from sort_assets.errors import RulesError, SortAssetsError
+from sort_assets.errors import RulesError, SortAssetsError, StorageError
 from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.layout import RULES_FOLDER
 from sort_assets.recordings.key import RecordingKey
@@ -31,6 +34,13 @@ class RecordingRules:
     Parameters
     ----------
     roots : Roots
+    in_place_of_file : Path or None
+        A file whose rules are taken for those of the rules file, in which nothing may be wrong.
+
+    Raises
+    ------
+    RulesError
+        When that file can't be read, or has mistakes.
 
     Attributes
     ----------
@@ -45,16 +55,18 @@ class RecordingRules:
         recording is to be treated, and `rules` are empty.
     """
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, in_place_of_file: Path | None = None) -> None:
         self._root = roots.recordings
         self._last_good = roots.store / RULES_FOLDER / RULES_FILE
         self._sidecars: dict[Path, Sidecar | SortAssetsError] = {}
         self._stamps: dict[Path, str] = {}
         self.problem: RulesError | None = None
         try:
-            self._content = rules_content(self._root / RULES_FILE)
-            self.rules = parse_rules(self._content, RULES_FILE)
+            self._content = rules_content(in_place_of_file or self._root / RULES_FILE)
+            self.rules = parse_rules(self._content, os.fspath(in_place_of_file or RULES_FILE))
         except RulesError as problem:
+            if in_place_of_file is not None:
+                raise
             self.problem = problem
             self._content, self.rules = self._read_last_good()
         self.in_force = self.problem is None or self._content != b""
@@ -71,6 +83,51 @@ class RecordingRules:
         if self.problem is None and self._content and self._kept() != self._content:
             self._last_good.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._last_good, self._content.decode("utf-8"))
+
+    def replace_file(self, present: RecordingRules) -> Path | None:
+        """Make these the content of the rules file; what was in it stays beside it, with the time in its name.
+
+        The sensor `new_recordings`, or a scan, then finds what they change.
+
+        Parameters
+        ----------
+        present : RecordingRules
+            The rules file as it was when its replacement was decided.
+
+        Returns
+        -------
+        Path or None
+            Where the old content is; None where there was none.
+
+        Raises
+        ------
+        RulesError
+            When somebody has edited the rules file meanwhile.
+        StorageError
+            When the recordings root can't be written; the rules file stays as it was.
+        """
+        file = (self._root / RULES_FILE).resolve()  # a link may lead to where the lab keeps its rules
+        content = rules_content(file)
+        if content != present._content and present.problem is None:
+            raise RulesError(
+                f"'{file}' has been edited meanwhile.",
+                remedy="Look at what is in it now, and ask again what the new rules would do.",
+                path=os.fspath(file),
+            )
+        old = file.with_name(f"{RULES_FILE}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.old") if file.exists() else None
+        try:
+            if old is not None:
+                shutil.copy2(file, old)
+            write_atomically(file, self._content.decode("utf-8"))
+            if old is not None:
+                shutil.copymode(old, file)
+        except OSError as error:
+            raise StorageError(
+                f"'{file}' can't be replaced: {error.strerror}.",
+                remedy="Run the command as a user who may write the recordings root, or put the new rules there.",
+                path=os.fspath(file),
+            ) from error
+        return old
 
     def settings(self, recording: str) -> RecordingSettings:
         """What is said of a recording.

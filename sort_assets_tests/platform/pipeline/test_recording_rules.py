@@ -105,3 +105,48 @@ def test_a_step_goes_on_where_the_rules_cannot_be_kept(home: Home) -> None:
 
     assert failure_of(home, result.run_id).failure_class == "MissingRecordingError"
     assert any("can't be kept" in one for one in home.warnings(result.run_id))
+
+
+def test_rules_replace_the_file_and_what_was_in_it_stays_beside_it(home: Home) -> None:
+    _write(home, GOOD)
+    (home.folder / "new.yaml").write_text("rules: []", encoding="utf-8")
+
+    new = RecordingRules(home.roots, in_place_of_file=home.folder / "new.yaml")
+    old = new.replace_file(RecordingRules(home.roots))
+
+    assert RecordingRules(home.roots).version == new.version
+    assert old is not None
+    assert old.parent == home.roots.recordings
+    assert old.read_text() == GOOD
+
+
+def test_a_link_to_the_rules_stays_a_link(home: Home) -> None:
+    kept = home.folder / "rules.yaml"
+    kept.write_text(GOOD, encoding="utf-8")
+    (home.roots.recordings / "sort_assets.yaml").symlink_to(kept)
+    (home.folder / "new.yaml").write_text("rules: []", encoding="utf-8")
+
+    RecordingRules(home.roots, in_place_of_file=home.folder / "new.yaml").replace_file(RecordingRules(home.roots))
+
+    assert (home.roots.recordings / "sort_assets.yaml").is_symlink()
+    assert kept.read_text() == "rules: []"
+
+
+def test_rules_that_somebody_edited_meanwhile_are_not_replaced(home: Home) -> None:
+    _write(home, GOOD)
+    present = RecordingRules(home.roots)
+    _write(home, "rules: []")
+    (home.folder / "new.yaml").write_text(GOOD, encoding="utf-8")
+
+    with pytest.raises(RulesError, match="edited meanwhile"):
+        RecordingRules(home.roots, in_place_of_file=home.folder / "new.yaml").replace_file(present)
+
+    assert [path.name for path in home.roots.recordings.iterdir()] == ["sort_assets.yaml"]
+
+
+def test_a_mistake_in_the_file_that_is_to_come_is_raised(home: Home) -> None:
+    _write(home, GOOD)
+    (home.folder / "new.yaml").write_text(BAD, encoding="utf-8")
+
+    with pytest.raises(RulesError, match="presett"):
+        RecordingRules(home.roots, in_place_of_file=home.folder / "new.yaml")

@@ -8,7 +8,7 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
-from sort_assets.platform.arrivals.catalog_entry import State
+from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.stale_results.staleness import StalenessReader, StaleRecording
 from sort_assets.platform.pipeline.catalog import PIPELINE, pipeline_asset
@@ -108,19 +108,10 @@ class RefreshPlanner:
         for recording in found.stale:
             partition = partitions.get(recording.key)
             entry = None if partition is None or partition.forgotten else entries.get(partition.path)
-            if recording.key in busy:
-                reason: str | None = "a run is queued or running"
-            elif partition is None or entry is None or entry.state is not State.REGISTERED:
-                reason = "not in the recording catalogue, ignored or forgotten"
-            elif partition.run_key is not None:
-                reason = "about to be sorted by new_recordings"
-            elif entry.missing_since is not None:
-                reason = "no longer on disk"
-            elif entry.problem_of(RecordingKey.parse(recording.key).stream) is not None:
-                reason = "with a problem, see `sort-assets status`"
-            elif len(plan.requests) >= min(room, self._limits.requests):
+            reason = "a run is queued or running" if recording.key in busy else obstacle(partition, entry)
+            if reason is None and len(plan.requests) >= min(room, self._limits.requests):
                 reason = "for a later tick"
-            else:
+            if reason is None:
                 run_key = f"{recording.key}:{hash_json({'state': recording.state})}"
                 reason = self._reason(instance, Store(roots.store), recording, run_key)
                 if reason is None:
@@ -142,7 +133,7 @@ class RefreshPlanner:
                 reason = "requested before, without success"
             elif recording.since is not None and _failed_after(store, recording, recording.since):
                 reason = "failed since it became stale"
-            elif not _has_other_input(recording) and recording_summary(store, recording.key).unsortable is not None:
+            elif has_nothing_to_sort(store, recording):
                 reason = "nothing to sort in it"
             if reason is None:
                 return None
@@ -150,16 +141,41 @@ class RefreshPlanner:
         return self._reasons[run_key]
 
 
+def obstacle(partition: CatalogPartition | None, entry: CatalogEntry | None) -> str | None:
+    """Why no run makes the stale results of a recording again, as the recording catalogue has it; None where one may.
+
+    Parameters
+    ----------
+    partition : CatalogPartition or None
+    entry : CatalogEntry or None
+        That of the partition's file or folder; None where a person forgot it.
+    """
+    if partition is None or entry is None or entry.state is not State.REGISTERED:
+        return "not in the recording catalogue, ignored or forgotten"
+    if partition.run_key is not None:
+        return "about to be sorted by new_recordings"
+    if entry.missing_since is not None:
+        return "no longer on disk"
+    if entry.problem_of(RecordingKey.parse(partition.key).stream) is not None:
+        return "with a problem, see `sort-assets status`"
+    return None
+
+
+def has_nothing_to_sort(store: Store, recording: StaleRecording) -> bool:
+    """Whether the sorter would read the same data again, in which there was nothing to sort."""
+    return not _has_other_input(recording) and recording_summary(store, recording.key).unsortable is not None
+
+
 def _request(store: Store, recording: StaleRecording, run_key: str) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run_key,
         partition_key=recording.key,
-        asset_selection=[dg.AssetKey(asset) for asset in _from_what_is_there(store, recording)],
+        asset_selection=[dg.AssetKey(asset) for asset in to_make_again(store, recording)],
         tags={PRIORITY_TAG: str(STALE_PRIORITY)},
     )
 
 
-def _from_what_is_there(store: Store, recording: StaleRecording) -> tuple[str, ...]:
+def to_make_again(store: Store, recording: StaleRecording) -> tuple[str, ...]:
     """What has to be made again, and whatever it is made from that the store no longer has."""
     again = set(recording.rest)
     for asset in reversed(PIPELINE):

@@ -14,6 +14,7 @@ import dagster as dg
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
+from sort_assets.platform.arrivals.sensor import daemon_problem
 from sort_assets.platform.pipeline.jobs import sort_recording
 
 if TYPE_CHECKING:
@@ -54,3 +55,13 @@ def stale_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     summary = "; ".join(plan.summary())
     context.log.info(summary)
     return dg.SensorResult(run_requests=plan.requests, skip_reason=None if plan.requests else summary)
+
+
+def launch_problem(instance: dg.DagsterInstance) -> str | None:
+    """Why stale results are not made again by themselves, and how they are, in sentences; None when they are."""
+    if not any(one.name == NAME and one.status.value == "RUNNING" for one in instance.all_instigator_state()):
+        return (
+            f"The sensor {NAME} is off, so none of it is made again by itself. Switch it on in the UI, under "
+            "Automation, or materialize what you choose of the stale assets in the catalog."
+        )
+    return daemon_problem(instance)

@@ -11,7 +11,9 @@ takes 1 ms; each is read once, and kept in a file for the next process.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -28,6 +30,7 @@ _CODE_VERSION_TAG = "dagster/code_version"
 _POINTER_TAG = "dagster/input_event_pointer/"
 _NO_EVENT = "NULL"
 _READ_AT_ONCE = 200
+_ABOVE_ALL_EVENTS = 2**62
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,13 @@ class StalenessReader:
         self._made_from: dict[tuple[str, str, int], int | None] = {}
         self._is_loaded = False
 
-    def read(self, instance: dg.DagsterInstance, *, seconds: float) -> Staleness:
+    def read(
+        self,
+        instance: dg.DagsterInstance,
+        *,
+        seconds: float,
+        supposed: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> Staleness:
         """Find the stale recordings among all partitions that have a sorting.
 
         Parameters
@@ -104,6 +113,8 @@ class StalenessReader:
         instance : DagsterInstance
         seconds : float
             Time after which no further events are read. The next call continues.
+        supposed : Mapping[str, Mapping[str, str]]
+            By recording and asset, data versions that are taken to be observed now: what would be stale then.
         """
         deadline = time.monotonic() + seconds
         if not self._is_loaded:
@@ -111,9 +122,15 @@ class StalenessReader:
                 self._events.setdefault(asset, {}).update(events)
             self._is_loaded = True
         newest = {
-            asset: instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), self._event_type(asset))
+            asset: {**instance.get_latest_storage_id_by_partition(dg.AssetKey(asset), self._event_type(asset))}
             for asset in self._assets
         }
+        with self._supposing(supposed, newest):
+            return self._find(instance, newest, deadline)
+
+    def _find(
+        self, instance: dg.DagsterInstance, newest: Mapping[str, Mapping[str, int]], deadline: float
+    ) -> Staleness:
         # Those that were sorted last come first, since people work with them.
         made = newest[StoredSorting.asset]
         partitions = made.keys() & instance.get_dynamic_partitions(RECORDINGS_PARTITIONS)
@@ -134,6 +151,24 @@ class StalenessReader:
             else:
                 found.stale += [] if stale is None else [stale]
         return found
+
+    @contextmanager
+    def _supposing(
+        self, supposed: Mapping[str, Mapping[str, str]], newest: Mapping[str, dict[str, int]]
+    ) -> Iterator[None]:
+        """Meanwhile, each supposed version is that of an event of its own, newer than any that Dagster has."""
+        number, now = _ABOVE_ALL_EVENTS, time.time()
+        for key, versions in supposed.items():
+            for asset in versions.keys() & newest.keys():
+                number += 1
+                newest[asset][key] = number
+                self._events[asset][number] = ReadEvent(now, versions[asset], None, {})
+        try:
+            yield
+        finally:
+            for asset in newest:
+                for one in [one for one in self._events[asset] if one > _ABOVE_ALL_EVENTS]:
+                    del self._events[asset][one]
 
     def _event_type(self, asset: str) -> dg.DagsterEventType:
         is_result = asset in self._results

@@ -21,6 +21,7 @@ from sort_assets.platform.pipeline.assets.units_across_recordings import units_a
 from sort_assets.platform.pipeline.config_resolver import backend_resource
 from sort_assets.platform.pipeline.io_manager import HandleIOManager
 from sort_assets.platform.pipeline.jobs import (
+    compare_sortings,
     curate_again,
     measure_accuracy,
     sort_again,
@@ -51,7 +52,15 @@ defs = dg.Definitions(
         manual_curation,
         *map(_linked_to_code, [*pipeline_assets(), *on_demand_assets(), units_across_recordings]),
     ],
-    jobs=[sort_recording, sort_again, curate_again, measure_accuracy, send_digest, summarize_units],
+    jobs=[
+        sort_recording,
+        sort_again,
+        curate_again,
+        compare_sortings,
+        measure_accuracy,
+        send_digest,
+        summarize_units,
+    ],
     sensors=[new_recordings, recording_failed, stale_recordings, results_changed, *engine_sensors()],
     schedules=[morning_digest],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},

@@ -1,4 +1,4 @@
-"""Yield, noise and drift against what is usual on the same rig."""
+"""Yield, noise, drift and units found again against what is usual on the same rig."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ _NOISE_SPREAD = 0.1
 change unusual."""
 _DRIFT_SPREAD, _LEAST_DRIFT_SPREAD_UM = 0.25, 1.0
 """Of the median drift, and in micrometres: the same for drift, which is estimated from few units."""
+
+_SHARE_SPREAD = 0.02
+"""The same for the share of units that are found again."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,51 @@ def drift_as_usual(drift_um: Iterable[float], history: Sequence[float]) -> Check
         return CheckResult(name, True, "warn", f"{seen}.", values)
     remedy = "Look at the drift map, at how the probe is held, and at how long it rested after it was moved."
     return CheckResult(name, False, "warn", f"{seen}: more than usual. {remedy}", values)
+
+
+def as_before(
+    persisting: int, units: int, history: Sequence[float], least_share: float | None = None, *, of: str = "units"
+) -> CheckResult:
+    """Whether as many of the earlier sorting's units are still there as was asked for, or as is usual on this rig.
+
+    The deviation is taken to be at least that of counting so many units, and at least two of a hundred.
+
+    Parameters
+    ----------
+    persisting, units : int
+        Units of the earlier sorting that are still there, and all of them.
+    history : sequence of float
+        The same share in comparisons of other recordings of the same rig.
+    least_share : float or None
+        Share that was asked for; None compares with the rig.
+    of : str
+        What the units are, such as "units that curation had kept".
+    """
+    name = "as_before"
+    if units == 0:
+        return CheckResult(name, True, "warn", f"There were no {of} before: nothing to check.", {"units_before": 0})
+    share = persisting / units
+    values: dict[str, float | int | str] = {"units_before": units, "persisting": persisting, "share": share}
+    seen = f"{persisting} of {units:,} {of} are still there ({share:.0%})"
+    remedy = (
+        "Look at the page of the comparison: what was lost, split or merged, and whether settings, versions or the "
+        "recording's preprocessing differ."
+    )
+    if least_share is not None:
+        values["least_share"] = least_share
+        passed = share >= least_share
+        words = f"{seen}; asked for are {least_share:.0%}.{'' if passed else ' ' + remedy}"
+        return CheckResult(name, passed, "warn", words, values)
+    values["recordings_in_history"] = len(history)
+    usual = usual_values(history, lambda median: max((median * (1 - median) / units) ** 0.5, 1 / units, _SHARE_SPREAD))
+    if usual is None:
+        return CheckResult(name, True, "warn", f"{seen}. {too_short(history)}", values)
+    low = usual.range[0]
+    values |= {"usual_share": usual.median, "usual_from": low}
+    seen = f"{seen}; usual on this rig are {usual.median:.0%} (at least {low:.0%}, from {usual.number} recordings)"
+    if share >= low:
+        return CheckResult(name, True, "warn", f"{seen}.", values)
+    return CheckResult(name, False, "warn", f"{seen}: fewer than usual. {remedy}", values)
 
 
 def usual_values(history: Sequence[float], least_deviation: Callable[[float], float]) -> Usual | None:

@@ -114,12 +114,18 @@ class SortingComparison:
         return best.reindex(list(self.old_fates)).fillna(0.0).to_numpy(float)
 
     @property
+    def median_agreement(self) -> float | None:
+        """Over the old units; None where there are none."""
+        return float(np.median(self.agreements)) if self.old_fates else None
+
+    @property
     def headline(self) -> str:
         """The result in a sentence."""
         if not self.old_fates and not self.new_fates:
             return "Neither sorting has units."
         words = [f"{number} {fate}" for fate, number in self.counts.items() if number]
-        return f"{len(self.old_fates)} units before, {len(self.new_fates)} now: {', '.join(words)}."
+        number = len(self.old_fates)
+        return f"{number} unit{'' if number == 1 else 's'} before, {len(self.new_fates)} now: {', '.join(words)}."
 
 
 def compare_sortings(old: ComparedSorting, new: ComparedSorting, *, pitch_um: float | None = None) -> SortingComparison:

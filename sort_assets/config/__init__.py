@@ -3,6 +3,7 @@
 Rules and sidecars are in `sort_assets.config.rules`, which takes longer to import and is not needed by everybody.
 """
 
+from sort_assets.config.comparison import ComparisonConfig
 from sort_assets.config.hybrid import HybridConfig
 from sort_assets.config.layers import ConfigLayer, ResolvedConfig, resolve_config
 from sort_assets.config.model import (
@@ -20,6 +21,7 @@ from sort_assets.config.units import CurationConfig, DeliveryConfig, MetricsConf
 __all__ = [
     "PRESETS",
     "BinaryConfig",
+    "ComparisonConfig",
     "ConfigLayer",
     "CurationConfig",
     "DeliveryConfig",

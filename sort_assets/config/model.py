@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from sort_assets.config.comparison import ComparisonConfig
 from sort_assets.config.hybrid import HybridConfig
 from sort_assets.config.resources import ResourcesConfig
 from sort_assets.config.section import NonNegativeFloat, Parameters, PositiveFloat, Section
@@ -375,6 +376,9 @@ class SortingPipelineConfig(Section):
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig, description="Files with the curated units.")
     hybrid: HybridConfig = Field(
         default_factory=HybridConfig, description="Injected units, by which the accuracy of the sorts is measured."
+    )
+    comparison: ComparisonConfig = Field(
+        default_factory=ComparisonConfig, description="With which other sorting a sorting is compared."
     )
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="Use of the machine.")
     resources: ResourcesConfig = Field(

@@ -18,6 +18,7 @@ from sort_assets.figures.across_recordings import (
     draw_units_per_recording,
 )
 from sort_assets.figures.amplitudes import draw_amplitudes
+from sort_assets.figures.comparison import draw_agreement, draw_fates, draw_fates_by_recording
 from sort_assets.figures.correlograms import draw_correlograms
 from sort_assets.figures.drift import draw_drift
 from sort_assets.figures.kept_fraction_bar import draw_kept_fraction_bar
@@ -34,10 +35,13 @@ from sort_assets.figures.unit_positions import draw_unit_positions
 __all__ = [
     "MetricCriterion",
     "draw_accuracy",
+    "draw_agreement",
     "draw_amplitudes",
     "draw_correlograms",
     "draw_drift",
     "draw_failures_by_class",
+    "draw_fates",
+    "draw_fates_by_recording",
     "draw_kept_fraction_bar",
     "draw_metric_histograms",
     "draw_noise_levels",

@@ -46,7 +46,7 @@ def test_null_is_a_choice() -> None:
     ("overrides", "message"),
     [
         ({"recording": {"freq_mn": 1}}, r"recording.freq_mn: there is no such field.*freq_min.*run config"),
-        ({"recordng": {}}, r"recordng: there is no such field; fields here: curation, delivery, execution"),
+        ({"recordng": {}}, r"recordng: there is no such field; fields here: comparison, curation, delivery, execution"),
         ({"recording": {"freq_min": math.nan}}, r"recording.freq_min: .*finite"),
         ({"execution": {"sorter_inactivity_base_s": math.inf}}, r"sorter_inactivity_base_s: .*finite"),
         ({"execution": {"sorter_inactivity_per_min_s": -1}}, r"sorter_inactivity_per_min_s: .*greater than or equal"),

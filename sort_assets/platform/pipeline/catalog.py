@@ -27,6 +27,7 @@ from sort_assets.platform.store.handles import (
     StoredReport,
     StoredSorting,
 )
+from sort_assets.platform.store.stored_comparison import StoredComparison
 from sort_assets.platform.store.stored_hybrid import StoredAccuracy, StoredHybrid
 
 
@@ -146,6 +147,13 @@ ON_DEMAND: tuple[PipelineAsset, ...] = (
         needs=StepNeeds(cpus=4, memory_gb=16, gpus=1),
         calls_backend=True,
         asks_like=StoredSorting,
+    ),
+    PipelineAsset(
+        handle=StoredComparison,
+        made_from=StoredSorting,
+        needs=StepNeeds(cpus=1, memory_gb=8),
+        config_sections=("comparison",),
+        asks_like=StoredMetrics,
     ),
 )
 """What is made of a recording only when somebody asks for it, each after the one that it is made from. No recording

@@ -14,6 +14,7 @@ import dagster as dg
 
 from sort_assets.platform.pipeline.catalog import PIPELINE, from_asset
 from sort_assets.platform.store.handles import StoredCuration, StoredSorting
+from sort_assets.platform.store.stored_comparison import StoredComparison
 
 PRIORITY_TAG: Final = "dagster/priority"
 SENSOR_PRIORITY: Final = -5
@@ -55,6 +56,12 @@ measure_accuracy = dg.define_asset_job(
     selection=dg.AssetSelection.assets("hybrid_recording", "hybrid_accuracy"),
     tags={PRIORITY_TAG: str(ACCURACY_PRIORITY)},
     description="Units of known spike times are injected into a recording and sorted: how many of them are found?",
+)
+
+compare_sortings = dg.define_asset_job(
+    "compare_sortings",
+    selection=dg.AssetSelection.assets(StoredComparison.asset),
+    description="What became of the units: the sorting against the one before, or against comparison.baseline.",
 )
 
 summarize_units = dg.define_asset_job(

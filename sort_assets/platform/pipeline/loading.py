@@ -74,8 +74,9 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
         By asset: "preprocessed_recording" and "binary_dat" a SpikeInterface recording, lazy or memory-mapped;
         "sorting" a SpikeInterface sorting; "waveforms" a `SortingAnalyzer`; "unit_metrics" a pandas DataFrame with one
         row per unit; "curated_units" a SpikeInterface sorting of the units that are kept; "spike_data" a dict of
-        delivered files; "sorting_report" the path of its page; "hybrid_recording" the SpikeInterface recording with
-        injected units; "hybrid_accuracy" a pandas DataFrame with one row per injected unit.
+        delivered files; "sorting_report" the path of its page; "sorting_comparison" a pandas DataFrame, one row for
+        each pair of units that belong together; "hybrid_recording" the SpikeInterface recording with injected units;
+        "hybrid_accuracy" a pandas DataFrame with one row per injected unit.
 
     Raises
     ------

@@ -42,6 +42,16 @@ def units_table(table: "pd.DataFrame", columns: Iterable[Column], shown: Sequenc
     return dg.MetadataValue.table(rows, schema=dg.TableSchema(schema))
 
 
+def rows_table(table: "pd.DataFrame", columns: Iterable[Column], shown: Sequence[str]) -> dg.TableMetadataValue:
+    """The first rows of any table with declared columns, numbers rounded, without its index."""
+    declared = {column.name: column for column in columns}
+    rows = [
+        dg.TableRecord({name: plain_value(values[name]) for name in shown})
+        for _, values in table[list(shown)].head(_ROWS).iterrows()
+    ]
+    return dg.MetadataValue.table(rows, schema=dg.TableSchema([table_column(declared[name]) for name in shown]))
+
+
 def table_column(column: Column) -> dg.TableColumn:
     """A declared column as Dagster shows it."""
     unit = f" In {column.unit}." if column.unit else ""

@@ -15,8 +15,9 @@ from sort_assets.platform.pipeline.partitions import recordings
 from sort_assets.platform.pipeline.retries import CRASH_RETRIES
 from sort_assets.platform.store.content_hash import hash_json
 from sort_assets.platform.store.details import AssetDetails, ReportDetails
-from sort_assets.platform.store.handles import StoredCuration
+from sort_assets.platform.store.handles import StoredCuration, StoredSorting
 from sort_assets.platform.store.layout import REPORT_FILE
+from sort_assets.platform.store.store import Store
 from sort_assets.recordings.key import RecordingKey
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def sorting_report(
         for title, reason in left_out.items():
             context.log.info(f"The figure '{title}' is left out: {reason}")
         content = _content(asset, curated_units, metrics, decisions, figures, left_out)
-        content = replace(content, tables=_clock_tables(curated_units, analyzer))
+        compared = _comparison_tables(asset, sorting)
+        content = replace(content, tables=(*compared, *_clock_tables(curated_units, analyzer)))
         write_report(asset.staging.figures / REPORT_FILE, content)
         for figure in figures:
             if figure.name in _IN_THE_PAGE:
@@ -201,6 +203,23 @@ def _summary(curated_units: StoredCuration) -> "Iterator[SummaryNumber]":
     yield SummaryNumber("Sorter", config["sorter"]["name"], f"on {sorting.details.device}")
     if (snr := medians.get("snr")) is not None:
         yield SummaryNumber("Signal to noise", f"{snr:.3g}", "median of all units")
+
+
+def _comparison_tables(asset: StagedAsset, sorting: StoredSorting) -> "tuple[ReportTable, ...]":
+    """What became of the units of the sorting before, where there is one; a failure is logged, and fails no report."""
+    from sort_assets.platform.pipeline.compared_sortings import compare_stored, sorting_before
+    from sort_assets.reports.comparison_report import comparison_table
+
+    before = sorting_before(Store(asset.roots.store), sorting.recording, sorting.manifest.version)
+    if before is None:
+        return ()
+    try:
+        compared = compare_stored(sorting, before)
+    except Exception:
+        asset.context.log.warning("The units could not be compared with those of the sorting before.", exc_info=True)
+        return ()
+    words = f"{compared.found.headline} Before: {compared.old.name}. The job compare_sortings gives all units."
+    return (comparison_table(compared.found.pairs, "Compared with the sorting before", words),)
 
 
 def _clock_tables(curated_units: StoredCuration, analyzer: "SortingAnalyzer") -> "tuple[ReportTable, ...]":

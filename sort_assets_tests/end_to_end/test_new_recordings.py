@@ -64,6 +64,7 @@ def test_a_recording_that_is_copied_into_the_folder_is_sorted_by_itself(
         (root / "mouse 1.nwb.part").rename(root / "mouse 1.nwb")
 
         _wait(lambda: (status().get("mouse=201.nwb") or {}).get("last_run_status") == "SUCCESS")
+        _wait(lambda: "mouse=201.nwb: done in" in (tmp_path / "up.log").read_text(), timeout_s=60)
         ticks = server.ask(TICKS)["sensorOrError"]["sensorState"]["ticks"]
 
     found = status()
@@ -75,4 +76,7 @@ def test_a_recording_that_is_copied_into_the_folder_is_sorted_by_itself(
     assert manifest.config_sources["sorter.params.scheme"] == "sort_assets.yaml, line 4"
     assert {tick["status"] for tick in ticks} <= {"SUCCESS", "SKIPPED", "STARTED"}
     assert sum(len(tick["runIds"]) for tick in ticks) == 1
-    assert (tmp_path / "up.log").read_text().count("damaged.nwb: UnreadableRecordingError") == 1
+    said = (tmp_path / "up.log").read_text()
+    assert said.count("damaged.nwb: not registered: UnreadableRecordingError") == 1
+    assert said.count("mouse=201.nwb: done in") == 1, said
+    assert "RUN_START" not in said  # what Dagster prints goes into files

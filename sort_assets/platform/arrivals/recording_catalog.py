@@ -153,6 +153,30 @@ class RecordingCatalog:
             )
             return [*read_entries(connection, rows).values()]
 
+    def registered_paths(self) -> list[str]:
+        """The paths of all that is registered."""
+        with self._open() as connection:
+            rows = connection.execute("SELECT path FROM recordings WHERE state = ?", [State.REGISTERED.value])
+            return [os.fsdecode(path) for (path,) in rows]
+
+    def seen_since(self, since: float) -> list[CatalogEntry]:
+        """Entries that arrived, grew, were read or refused, or were found missing since a time, by path.
+
+        Without files that are no recordings, and what rules or people say to leave alone.
+
+        Parameters
+        ----------
+        since : float
+            In seconds since 1970.
+        """
+        with self._open() as connection:
+            rows = connection.execute(
+                f"SELECT {ENTRY_COLUMNS} FROM recordings WHERE state IN (?, ?, ?)"
+                " AND (since >= ? OR checked >= ? OR vanished >= ?) ORDER BY path",
+                [State.WAITING.value, State.REGISTERED.value, State.PROBLEM.value, *(3 * [since])],
+            )
+            return [*read_entries(connection, rows).values()]
+
     def missing_with_fingerprint(self, fingerprint: str) -> list[str]:
         """Paths of the missing recordings that had this content, in order."""
         with self._open() as connection:

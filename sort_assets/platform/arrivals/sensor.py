@@ -12,6 +12,8 @@ from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, so
 NAME = "new_recordings"
 _MAX_LINES = 20
 """The most warnings, and the most other changes, that one tick logs."""
+_NOTHING = "Nothing to start"
+_OTHER_SCAN = "Another scan, or a `sort-assets` command, is at work."
 _DAEMON = "SENSOR"
 _SILENT_S = 120.0
 """Age of the last heartbeat from which on the daemon counts as stopped; it sends one every 30 s."""
@@ -52,7 +54,7 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         report_folder(context.instance, roots, catalog)
         tag_queued_runs(context.instance, Store(roots.store))
     except Locked:
-        return dg.SensorResult(skip_reason="Another scan, or a `sort-assets` command, is at work.")
+        return dg.SensorResult(skip_reason=_OTHER_SCAN)
     except (SortAssetsError, OSError) as error:
         # An error would be shown with a stack trace that helps nobody, and the daemon would try again at once.
         context.log.warning(str(error))
@@ -73,7 +75,7 @@ def new_recordings(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ]
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else f"Nothing to start: {summary}.",
+        skip_reason=None if requests else f"{_NOTHING}: {summary}.",
         cursor=str(result.tick),
     )
 
@@ -95,4 +97,20 @@ def launch_problem(instance: dg.DagsterInstance) -> str | None:
         return problem
     if any(one.name == NAME and one.status.value == "STOPPED" for one in instance.all_instigator_state()):
         return f"The sensor {NAME} is stopped, so no run starts by itself. Start it in the UI, under Automation."
+    return None
+
+
+def scan_problem(instance: dg.DagsterInstance) -> str | None:
+    """Why the newest tick could not look for recordings, as it says it itself; None when it could.
+
+    Cheap: it reads the sensors' states and one row of the ticks.
+    """
+    for one in instance.all_instigator_state():
+        if one.name != NAME:
+            continue
+        for tick in instance.get_ticks(one.instigator_origin_id, one.selector_id, limit=1):
+            if tick.error is not None:
+                return tick.error.message.strip()
+            reason = tick.skip_reason or ""
+            return None if not reason or reason.startswith((_NOTHING, _OTHER_SCAN)) else reason
     return None

@@ -2,7 +2,6 @@
 
 import click
 
-from sort_assets.platform.cli.compare import compare
 from sort_assets.platform.cli.curation import export_phy, import_curation
 from sort_assets.platform.cli.forecast import forecast
 from sort_assets.platform.cli.instance import demo, doctor, init, up
@@ -24,7 +23,7 @@ def main() -> None:
 for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
-    *(status, compare, needs, forecast, what_if, digest, gc, lessons),
+    *(status, needs, forecast, what_if, digest, gc, lessons),
     *(export_phy, import_curation),
 ):
     main.add_command(_command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from sort_assets.platform.cli.printing import errors_in_words, print_json, print_table, say
+from sort_assets.platform.cli.printing import errors_in_words, print_json, print_table, say, say_now
 
 if TYPE_CHECKING:
     from sort_assets.checks.result import CheckResult
@@ -72,9 +72,11 @@ def demo() -> None:
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
-def up(port: int) -> None:
-    """Open the Dagster UI with its daemon, and serve the figures."""
+@click.option("--verbose", is_flag=True, help="Print what Dagster's servers print too, instead of into files.")
+def up(port: int, verbose: bool) -> None:
+    """Open the Dagster UI with its daemon, serve the figures, and say what happens to recordings."""
     from sort_assets.platform.cli.doctor_gpus import tell_unusable_gpus
+    from sort_assets.platform.console.follow import follow
     from sort_assets.platform.execution.home import allow_runs_for, open_instance, prepare_home, size_gpu_pool
     from sort_assets.platform.execution.servers import run_servers
 
@@ -83,10 +85,10 @@ def up(port: int) -> None:
         with open_instance() as instance:
             sorts = size_gpu_pool(instance)
         allow_runs_for(sorts)
-        say(f"Sorts at the same time: {sorts}")
+        say_now(f"Sorts at the same time: {sorts}")
         # Importing torch takes seconds, for which the servers need not wait.
-        threading.Thread(target=tell_unusable_gpus, args=(say,), daemon=True).start()
-        sys.exit(run_servers(roots, port, say))
+        threading.Thread(target=tell_unusable_gpus, args=(say_now,), daemon=True).start()
+        sys.exit(run_servers(roots, port, say_now, follow=lambda: follow(roots, say_now), verbose=verbose))
 
 
 @click.command()

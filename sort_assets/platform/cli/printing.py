@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -38,6 +39,12 @@ def name_of(name: str) -> str:
 def say(line: str) -> None:
     """Print a line."""
     console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def say_now(line: str) -> None:
+    """Print a line behind the local time, at once: into a file or a pipe, Python keeps lines back for a while."""
+    say(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}  {line}")
+    console.file.flush()
 
 
 def complain(line: str) -> None:

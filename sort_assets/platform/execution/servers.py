@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ from sort_assets.platform.execution.dead_runs import fail_dead_runs
 from sort_assets.platform.execution.figure_server import HOST, FigureServer, figure_port, port_is_free
 from sort_assets.platform.execution.home import WORKSPACE, dagster_home, open_instance
 from sort_assets.platform.execution.only_daemon import DaemonWatch, only_daemon
+from sort_assets.platform.execution.server_output import FOLDER, ServerOutput
 from sort_assets.platform.execution.supervised_server import SupervisedServer
 
 _POLL_S = 0.5
@@ -36,7 +38,14 @@ class _Stop(BaseException):
     """The servers are to end; derived from BaseException so that no `except Exception` catches it."""
 
 
-def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
+def run_servers(
+    roots: Roots,
+    port: int,
+    say: Callable[[str], None],
+    *,
+    follow: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    verbose: bool = False,
+) -> int:
     """Serve until interrupted, or until one of the servers ends again and again soon after its start.
 
     Parameters
@@ -46,6 +55,10 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
         Of the Dagster UI, on 127.0.0.1.
     say : callable
         Called with messages for the user.
+    follow : callable
+        Its context manager is entered while the servers run.
+    verbose : bool
+        Whether what Dagster's servers print is printed here, and not into files in the home.
 
     Returns
     -------
@@ -60,13 +73,20 @@ def run_servers(roots: Roots, port: int, say: Callable[[str], None]) -> int:
     with open_instance() as instance, _interrupts():
         try:
             with only_daemon(instance, dagster_home(), port, say) as watch:
-                return _serve(instance, roots, port, watch, say)
+                return _serve(instance, roots, port, watch, say, follow, verbose=verbose)
         except _Stop:
             return 0
 
 
 def _serve(
-    instance: dg.DagsterInstance, roots: Roots, port: int, watch: DaemonWatch, say: Callable[[str], None]
+    instance: dg.DagsterInstance,
+    roots: Roots,
+    port: int,
+    watch: DaemonWatch,
+    say: Callable[[str], None],
+    follow: Callable[[], AbstractContextManager[object]],
+    *,
+    verbose: bool,
 ) -> int:
     figures = figure_port(roots.figures_url)
     for wanted, name, remedy in (
@@ -84,10 +104,14 @@ def _serve(
         try:
             servers = {}
             for name, command in _commands(port, address).items():
-                servers[name] = _supervised(name, command, started)
+                output = None if verbose else ServerOutput(dagster_home() / FOLDER, name)
+                servers[name] = _supervised(name, command, output, started)
                 if name == _CODE_SERVER:
                     _wait_for_code_server(servers[name], address)
             say(f"Dagster UI: http://{HOST}:{port}   (Ctrl-C ends it)")
+            if not verbose:
+                say(f"Output of Dagster's servers: {dagster_home() / FOLDER}   (here with --verbose)")
+            started.enter_context(follow())
             looked = time.monotonic()
             while True:
                 if time.monotonic() - looked >= _DEAD_RUNS_EVERY_S:
@@ -97,10 +121,11 @@ def _serve(
                 for server in servers.values():
                     if (problem := server.check()) is None:
                         continue
+                    say(problem if server.has_failed else f"{problem} It is started again; runs in progress go on.")
+                    if lines := server.last_lines:
+                        say("\n".join([f"The last lines of {server.name}:", *lines]))
                     if server.has_failed:
-                        say(problem)
                         return 1
-                    say(f"{problem} It is started again; runs in progress go on.")
                     if server is servers[_DAEMON]:
                         watch.expect_another()
                 time.sleep(_POLL_S)
@@ -129,8 +154,10 @@ def _wait_for_code_server(server: SupervisedServer, address: Path) -> None:
         time.sleep(_ANSWER_POLL_S)
 
 
-def _supervised(name: str, command: list[str], started: contextlib.ExitStack) -> SupervisedServer:
-    server = SupervisedServer(name, command, needs_code_server=name != _DAEMON)
+def _supervised(
+    name: str, command: list[str], output: ServerOutput | None, started: contextlib.ExitStack
+) -> SupervisedServer:
+    server = SupervisedServer(name, command, needs_code_server=name != _DAEMON, output=output)
     started.callback(server.end)
     return server
 

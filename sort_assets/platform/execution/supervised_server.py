@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from sort_assets.platform.execution.server_output import ServerOutput
+
 _GRACE_S = 20.0
 _POLL_S = 0.5
 _QUICK_S = 30.0
@@ -37,10 +39,15 @@ class SupervisedServer:
         Module and arguments, for this Python.
     needs_code_server : bool
         Whether it is started again too when the process has died in which it loads the code.
+    output : ServerOutput or None
+        Where it writes what it prints; None is where this process prints.
     """
 
-    def __init__(self, name: str, command: list[str], *, needs_code_server: bool = False) -> None:
+    def __init__(
+        self, name: str, command: list[str], *, needs_code_server: bool = False, output: ServerOutput | None = None
+    ) -> None:
         self.name = name
+        self._output = output
         self._needs_code_server = needs_code_server
         self._command = command
         self._groups: list[subprocess.Popen[bytes]] = []
@@ -66,8 +73,15 @@ class SupervisedServer:
         """Whether it dies soon after every start and has never served: another start would not help."""
         return not self._has_served and self._quick_deaths >= _MOST_QUICK
 
+    @property
+    def last_lines(self) -> list[str]:
+        """What it printed last, where it died soon after its start and its output is not shown anyway."""
+        return [] if self._output is None or not self._quick_deaths else self._output.last_lines()
+
     def check(self) -> str | None:
         """Start it again where that is necessary; returns why, as a sentence, when that is news."""
+        if self._output is not None:
+            self._output.rotate()
         if self._starts_at is not None:
             if time.monotonic() >= self._starts_at:
                 return self._start_again()
@@ -94,7 +108,8 @@ class SupervisedServer:
         self._has_served |= lived_s >= _QUICK_S
         if server.poll() is not None:
             self._quick_deaths = self._quick_deaths + 1 if lived_s < _QUICK_S else 0
-            return f"{self.name} ended by itself with status {server.returncode}; see its output above."
+            seen = "above" if self._output is None else f"in '{self._output.file}'"
+            return f"{self.name} ended by itself with status {server.returncode}; see its output {seen}."
         if not self._needs_code_server or time.monotonic() - self._looked < _CODE_SERVER_EVERY_S:
             return None
         self._looked = time.monotonic()
@@ -115,12 +130,15 @@ class SupervisedServer:
         return None
 
     def _start(self) -> None:
-        server = subprocess.Popen(
-            [sys.executable, "-m", *self._command],
-            cwd=Path.cwd(),
-            start_new_session=True,  # so that Ctrl-C reaches it once, through us
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+        with contextlib.nullcontext() if self._output is None else self._output.opened() as file:
+            server = subprocess.Popen(
+                [sys.executable, "-m", *self._command],
+                cwd=Path.cwd(),
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # so that Ctrl-C reaches it once, through us
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
         self._groups = [*filter(_has_members, self._groups), server]
         self._started = self._looked = time.monotonic()
         self._starts_at = None

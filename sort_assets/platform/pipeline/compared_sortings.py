@@ -136,7 +136,7 @@ def open_sorting(roots: Any, recording: str, version: str | None = None) -> Comp
         kept=None if curated is None else frozenset(_kept_units(curated)),
         manifest=manifest,
         pitch_um=_pitch_um(analyzer),
-        settings=settings_of(manifest),
+        settings=_settings(manifest),
     )
 
 
@@ -265,9 +265,7 @@ def _pitch_um(analyzer: SortingAnalyzer | None) -> float | None:
     return contact_pitch(analyzer.get_channel_locations())
 
 
-def settings_of(manifest: Manifest) -> dict[str, str]:
-    """What may explain a difference between sortings: settings by dotted name, and versions as "package NAME"."""
-
+def _settings(manifest: Manifest) -> dict[str, str]:
     def flat(values: Mapping[str, Any], name: str) -> dict[str, str]:
         found: dict[str, str] = {}
         for key, value in values.items():
@@ -339,7 +337,7 @@ def _of_asset(sorting: StoredSorting, asset: str, version: str | None) -> Compar
         units=ComparedSorting(units, sorting.details.duration_s),
         kind=asset,
         manifest=artefact.manifest,
-        settings=settings_of(artefact.manifest),
+        settings=_settings(artefact.manifest),
     )
 
 

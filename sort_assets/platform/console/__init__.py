@@ -1,0 +1,1 @@
+"""What happens to recordings, said by `sort-assets up` while it happens."""

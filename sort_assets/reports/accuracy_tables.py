@@ -30,7 +30,7 @@ def accuracy_tables(measured: Sequence[UnitAccuracy]) -> tuple[ReportTable, ...]
             title=f"By {label[0].lower()}{label[1:]}",
             columns=(label, "Units injected", "Found well", "Recall", "Precision", "Accuracy"),
             rows=tuple(_row(one) for one in group(measured) if one.units),
-            caption=_SOURCE,
+            caption=_SOURCE if group is by_snr else "",
         )
         for label, group in QUANTITIES.items()
     )

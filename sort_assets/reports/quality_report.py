@@ -30,15 +30,22 @@ class RigMeasurement:
         Into which units were injected.
     made : datetime
         With its time zone.
-    sorted_with : str
-        The sorter and the parameters that were set.
+    sorter : str
+    params : str
+        The parameters that were set, in words; empty where none were.
     units : tuple of UnitAccuracy
     """
 
     recording: str
     made: datetime
-    sorted_with: str
+    sorter: str
+    params: str
     units: tuple[UnitAccuracy, ...]
+
+    @property
+    def sorted_with(self) -> str:
+        """Sorter and parameters."""
+        return f"{self.sorter} {self.params}".strip()
 
 
 def write_quality_report(
@@ -74,12 +81,12 @@ def write_quality_report(
     every = overall(measured)
     figures = _draw(path.parent, measurements, newest.sorted_with, measured)
     content = ReportContent(
-        title=f"Accuracy of the sorts of {rig}",
+        title="How well units are found",
         subject="Rig",
         recording_key=rig,
         written_at=written_at,
         headline=(
-            f"Of {every.units} units that were injected into {_counted(len(alike), 'recording')}, {every.found_well} "
+            f"Of {_counted(every.units, 'unit')} injected into {_counted(len(alike), 'recording')}, {every.found_well} "
             f"are found well. Mean recall {share_text(every.recall)}, mean precision of those that are found "
             f"{share_text(every.precision)}."
         ),
@@ -89,7 +96,7 @@ def write_quality_report(
             SummaryNumber("Units injected", str(every.units), f"{every.found_well} found well"),
             SummaryNumber("Recall", _number(every.recall.value), "mean over the injected units"),
             SummaryNumber("Precision", _number(every.precision.value), "mean over those that were found"),
-            SummaryNumber("Sorted with", newest.sorted_with),
+            SummaryNumber("Sorted with", newest.sorter, newest.params),
             SummaryNumber("Newest", f"{newest.made:%Y-%m-%d}", newest.recording),
         ),
         figures=figures,

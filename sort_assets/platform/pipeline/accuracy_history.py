@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sort_assets.checks.usual_on_rig import FEWEST_RECORDINGS
+from sort_assets.config import SorterConfig
 from sort_assets.platform.pipeline.rig_history import NEWEST, Rig, first_folder
 from sort_assets.platform.store.layout import CURRENT
 from sort_assets.platform.store.manifest import Manifest, read_manifest
@@ -74,6 +75,25 @@ class Measurement:
 def measurements_on_rig(store: Store, rig: Rig) -> list[Measurement]:
     """The current measurement of each recording of a rig, newest first."""
     return _of_rig(store, _measured(store, rig.folder), rig, current=True)
+
+
+def measurements_sorted_alike(
+    store: Store, recording: str, *, channels: int, sorter: SorterConfig
+) -> list[Measurement]:
+    """The current measurements on the rig of a recording that were sorted with the same sorter and parameters.
+
+    Parameters
+    ----------
+    store : Store
+    recording : str
+        The recording's key.
+    channels : int
+        Its number of channels after preprocessing.
+    sorter : SorterConfig
+        With which it was sorted.
+    """
+    found = measurements_on_rig(store, Rig(first_folder(recording), channels, sorter.name))
+    return [one for one in found if one.params == sorter.params]
 
 
 def recalls_before(store: Store, recording: str, version: str, *, channels: int, sorter: str) -> list[float]:

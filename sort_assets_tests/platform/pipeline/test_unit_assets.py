@@ -18,6 +18,7 @@ from sort_assets.errors import MissingArtefactError
 from sort_assets.platform.store.handles import StoredCuration, StoredDelivery, StoredReport
 from sort_assets_tests.faults.runs import failures_of
 from sort_assets_tests.fixtures.home import Home, cheap
+from sort_assets_tests.platform.pipeline.known_accuracy import publish_measurement
 from sort_assets_tests.platform.pipeline.known_units import AFTER_THE_SORT, checks_of, prepare, with_planted_units
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unit_assets")]
@@ -40,6 +41,7 @@ def done(module_home: Home, short: tuple[BaseRecording, BaseSorting]) -> Iterato
     recording, truth = short
     units = with_planted_units(truth)
     key = prepare(module_home, {"day 1.nwb": recording}, units)
+    publish_measurement(module_home.store, "measured.nwb", 0.9, params=dict(cheap()["sorter"]["params"]))
     formats = {"formats": ["nwb", "npz", "mat", "phy", "pynapple"]}
     run = module_home.materialize(key, *AFTER_THE_SORT, config=cheap(delivery=formats))
     assert run.success, module_home.warnings(run.run_id)
@@ -136,6 +138,13 @@ def test_the_report_is_one_page_that_names_every_unit_and_needs_nothing_else(don
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert page.count("data:image/png;base64,") >= 8
+
+
+def test_the_report_says_how_well_units_like_these_are_found_where_that_was_measured(done: Sorted) -> None:
+    page = StoredReport(done.home.roots, done.key).load().read_text(encoding="utf-8")
+
+    assert "How well units like these are found" in page
+    assert "Units like this one are found with precision 0.98 and recall 0.90" in page
 
 
 def test_the_checks_of_a_sound_recording_pass_but_for_the_facts_that_are_absent(done: Sorted) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,7 @@ def _write_page(asset: StagedAsset, details: AccuracyDetails, data_version: str,
         staging.figures / QUALITY_FILE,
         rig=rig.words,
         measurements=[
-            RigMeasurement(one.recording, one.made, sorted_with(one.sorter, one.params), tuple(one.units))
+            RigMeasurement(one.recording, one.made, one.sorter, _in_words(one.params), tuple(one.units))
             for one in (this, *earlier)
         ],
         check=check,
@@ -166,9 +167,8 @@ def _write_page(asset: StagedAsset, details: AccuracyDetails, data_version: str,
     )
 
 
-def sorted_with(sorter: str, params: Any) -> str:
-    """A sorter and the parameters that were set, in words."""
-    return f"{sorter} {json.dumps(dict(params), sort_keys=True, default=str)}" if params else sorter
+def _in_words(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {json.dumps(value, default=str)}" for name, value in sorted(params.items()))
 
 
 def _known(value: float) -> float | None:

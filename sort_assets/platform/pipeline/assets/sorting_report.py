@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from sort_assets.config import SorterConfig
 from sort_assets.curation.criteria import criteria_of
 from sort_assets.platform.pipeline.catalog import lineage, step_tags
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
@@ -65,8 +66,12 @@ def sorting_report(
         for title, reason in left_out.items():
             context.log.info(f"The figure '{title}' is left out: {reason}")
         content = _content(asset, curated_units, metrics, decisions, figures, left_out)
-        compared = _comparison_tables(asset, sorting)
-        content = replace(content, tables=(*compared, *_clock_tables(curated_units, analyzer)))
+        tables = (
+            *_comparison_tables(asset, sorting),
+            *_accuracy_tables(asset, curated_units, metrics),
+            *_clock_tables(curated_units, analyzer),
+        )
+        content = replace(content, tables=tables)
         write_report(asset.staging.figures / REPORT_FILE, content)
         for figure in figures:
             if figure.name in _IN_THE_PAGE:
@@ -230,6 +235,25 @@ def _clock_tables(curated_units: StoredCuration, analyzer: "SortingAnalyzer") ->
     files = boundaries(analyzer.recording) if analyzer.has_recording() else []
     doubts = curated_units.sorting.binary_dat.preprocessed_recording.details.clock_doubts
     return () if clock is None else (clock_table(clock, files, doubts),)
+
+
+def _accuracy_tables(
+    asset: StagedAsset, curated_units: StoredCuration, metrics: "pd.DataFrame"
+) -> "tuple[ReportTable, ...]":
+    """How well units like these are found, where that was measured on the rig with the settings of this sort."""
+    from sort_assets.platform.pipeline.accuracy_history import measurements_sorted_alike
+    from sort_assets.reports.accuracy_tables import like_these_units
+
+    alike = measurements_sorted_alike(
+        Store(asset.roots.store),
+        asset.staging.recording,
+        channels=curated_units.unit_metrics.details.channels,
+        sorter=SorterConfig.model_validate(curated_units.sorting.manifest.config["sorter"]),
+    )
+    if not alike or "snr" not in metrics:
+        return ()
+    snrs = {str(unit): float(snr) for unit, snr in metrics["snr"].astype(float).items()}
+    return (like_these_units([unit for one in alike for unit in one.units], snrs, recordings=len(alike)),)
 
 
 def _duration(seconds: float) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sort_assets.comparisons.fates import CONTAINED, LEAST_PART, MATCH
+from sort_assets.comparisons.fates import CONTAINED, FATES, LEAST_PART, MATCH
 from sort_assets.reports.content import AttentionPoint, ReportContent, ReportFigure, ReportTable, SummaryNumber
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 _ORDER = ("lost", "split", "merged", "moved", "new", "kept")
 """What needs a look comes first."""
+CAPTIONS = {
+    "fates": "Units of the earlier sorting by what became of them, and those that only the later one has.",
+    "agreement": "Left: how much of their spikes earlier units share with what they became; the dashed line is where "
+    "two units count as the same. Right: rates before and now.",
+}
+"""Of the figures of a comparison, by name."""
 _MOST_ROWS = 1000
 _COLUMNS = (
     "Fate",
@@ -121,6 +128,76 @@ def comparison_table(pairs: pd.DataFrame, title: str, words: str) -> ReportTable
     """
     table = pairs_table(pairs[pairs["fate"] != "kept"], title)
     return replace(table, caption=f"{words} {table.caption}")
+
+
+def draw_comparison(comparison: SortingComparison, folder: Path) -> list[ReportFigure]:
+    """Draw the figures of a comparison into a folder, for `comparison_content`."""
+    from sort_assets import figures
+
+    drawn = {
+        "fates": figures.draw_fates(comparison.counts),
+        "agreement": figures.draw_agreement(comparison.pairs, MATCH),
+    }
+    return [
+        ReportFigure(name, name.capitalize(), CAPTIONS[name], figures.save(figure, folder / f"{name}.png"))
+        for name, figure in drawn.items()
+    ]
+
+
+def comparisons_content(table: pd.DataFrame, *, headline: str, versions: str, folder: Path) -> ReportContent:
+    """What the page of comparisons of many recordings says.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Index key of the recording; columns as `comparisons_report_table` shows them.
+    headline : str
+        The result in a sentence.
+    versions : str
+        Which sortings were compared, in words.
+    folder : Path
+        The figure is drawn into it.
+    """
+    from sort_assets.figures import draw_fates_by_recording, save
+
+    figure = save(draw_fates_by_recording(table), folder / "fates_by_recording.png")
+    caption = "Units of the earlier sorting by what became of them; of many recordings, those that kept least."
+    return ReportContent(
+        title="What became of the units",
+        recording_key=versions,
+        subject="Sortings",
+        written_at=datetime.now(UTC),
+        headline=headline,
+        figures=(ReportFigure("fates_by_recording", "Recordings", caption, figure),),
+        tables=(comparisons_report_table(table),),
+    )
+
+
+def comparisons_report_table(table: pd.DataFrame) -> ReportTable:
+    """Comparisons of many recordings, a row each, in the order of the table.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Index key of the recording; columns `units_before`, `units_now`, one for each fate, `judged`,
+        `persisting` and `median_agreement`.
+    """
+    rows = [
+        (
+            str(key),
+            f"{row['units_before']} / {row['units_now']}",
+            *(str(row[fate]) for fate in FATES),
+            f"{row['persisting']} of {row['judged']}",
+            _number(row["median_agreement"], ".2f"),
+        )
+        for key, row in table.to_dict("index").items()
+    ]
+    columns = ("Recording", "Units", *map(str.capitalize, FATES), "Still there", "Agreement")
+    caption = (
+        "Units: before / now. Still there: of the units that curation had kept, those that are kept, moved, or whole "
+        "but for a fifth. Agreement: median over the units before."
+    )
+    return ReportTable("Recordings", columns, tuple(rows), caption)
 
 
 def _row(pair: pd.Series) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from spikeinterface.core import NumpySorting
 
@@ -10,7 +11,12 @@ from sort_assets.checks.usual_on_rig import as_before
 from sort_assets.comparisons.fates import FATES, MATCH
 from sort_assets.comparisons.sortings import ComparedSorting, SortingComparison, compare_sortings
 from sort_assets.figures import draw_agreement, draw_fates, save
-from sort_assets.reports.comparison_report import comparison_content, comparison_table, pairs_table
+from sort_assets.reports.comparison_report import (
+    comparison_content,
+    comparison_table,
+    comparisons_content,
+    pairs_table,
+)
 from sort_assets.reports.content import ReportFigure
 from sort_assets.reports.recording_report import render_report
 
@@ -64,3 +70,25 @@ def test_what_needs_a_look_comes_first() -> None:
     assert [row[0] for row in table.rows] == ["lost", "kept", "kept"]
     assert [row[0] for row in comparison_table(found.pairs, "Units", "").rows] == ["lost"]
     assert list(found.counts) == list(FATES)
+
+
+@pytest.mark.parametrize("recordings", [0, 1, 100])
+def test_the_page_of_many_recordings_has_a_row_for_each(tmp_path: Path, recordings: int) -> None:
+    counts = {"kept": 8, "moved": 0, "split": 1, "merged": 0, "lost": 1, "new": 2}
+    columns = {
+        "units_before": 10,
+        "units_now": 11,
+        **counts,
+        "judged": 10,
+        "persisting": 8,
+    }
+    index = pd.Index([f"day<{number}>.nwb" for number in range(recordings)], name="recording")
+    table = pd.DataFrame({**columns, "median_agreement": 0.9}, index=index)
+
+    content = comparisons_content(table, headline="So it is.", versions="a → b", folder=tmp_path)
+    page = render_report(content)
+
+    assert len(content.tables[0].rows) == recordings
+    assert page.count(".nwb") == recordings
+    assert page.count("8 of 10") == recordings
+    assert "<script" not in page

@@ -12,7 +12,7 @@ from typing import Final
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sort_assets.platform.pipeline.catalog import SUMMARIZED
+from sort_assets.platform.pipeline.catalog import SUMMARIZED, SUMMARIZED_ON_DEMAND
 from sort_assets.platform.pipeline.jobs import UNFINISHED, summarize_units
 
 NAME = "results_changed"
@@ -130,7 +130,7 @@ def tick(
 def _newest_events(instance: dg.DagsterInstance, state: SummaryState) -> dict[str, int]:
     """The number of the newest event of each watched asset, and of the newest failure of a run."""
     newest = {}
-    for asset in SUMMARIZED:
+    for asset in (*SUMMARIZED, *SUMMARIZED_ON_DEMAND):
         for record in instance.fetch_materializations(dg.AssetKey(asset), limit=1).records:
             newest[asset] = record.storage_id
     failures = instance.fetch_run_status_changes(_FAILURE, limit=_FAILURES_READ).records

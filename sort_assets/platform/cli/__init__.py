@@ -2,6 +2,7 @@
 
 import click
 
+from sort_assets.platform.cli.compare import compare
 from sort_assets.platform.cli.curation import export_phy, import_curation
 from sort_assets.platform.cli.forecast import forecast
 from sort_assets.platform.cli.instance import demo, doctor, init, up
@@ -23,7 +24,7 @@ def main() -> None:
 for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
-    *(status, needs, forecast, what_if, digest, gc, lessons),
+    *(status, compare, needs, forecast, what_if, digest, gc, lessons),
     *(export_phy, import_curation),
 ):
     main.add_command(_command)

@@ -153,6 +153,7 @@ ON_DEMAND: tuple[PipelineAsset, ...] = (
         made_from=StoredSorting,
         needs=StepNeeds(cpus=1, memory_gb=8),
         config_sections=("comparison",),
+        summarized=True,
         asks_like=StoredMetrics,
     ),
 )
@@ -164,7 +165,9 @@ PIPELINE: tuple[str, ...] = tuple(asset.name for asset in CATALOG)
 RESULTS: tuple[str, ...] = (*PIPELINE, *(asset.name for asset in ON_DEMAND))
 """The same, and behind them what is made only on demand."""
 SUMMARIZED: tuple[str, ...] = tuple(asset.name for asset in CATALOG if asset.summarized)
-"""What the summary over all recordings reads."""
+"""What the summary over all recordings reads of each."""
+SUMMARIZED_ON_DEMAND: tuple[str, ...] = tuple(asset.name for asset in ON_DEMAND if asset.summarized)
+"""What it reads of the recordings that have it."""
 DEFAULT_VERSIONS_KEPT: Mapping[str, int | None] = {
     asset.name: asset.versions_kept for asset in (*CATALOG, *ON_DEMAND) if asset.versions_kept is not None
 }

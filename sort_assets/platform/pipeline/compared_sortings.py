@@ -136,7 +136,7 @@ def open_sorting(roots: Any, recording: str, version: str | None = None) -> Comp
         kept=None if curated is None else frozenset(_kept_units(curated)),
         manifest=manifest,
         pitch_um=_pitch_um(analyzer),
-        settings=_settings(manifest),
+        settings=settings_of(manifest),
     )
 
 
@@ -265,7 +265,9 @@ def _pitch_um(analyzer: SortingAnalyzer | None) -> float | None:
     return contact_pitch(analyzer.get_channel_locations())
 
 
-def _settings(manifest: Manifest) -> dict[str, str]:
+def settings_of(manifest: Manifest) -> dict[str, str]:
+    """What may explain a difference between sortings: settings by dotted name, and versions as "package NAME"."""
+
     def flat(values: Mapping[str, Any], name: str) -> dict[str, str]:
         found: dict[str, str] = {}
         for key, value in values.items():
@@ -337,7 +339,7 @@ def _of_asset(sorting: StoredSorting, asset: str, version: str | None) -> Compar
         units=ComparedSorting(units, sorting.details.duration_s),
         kind=asset,
         manifest=artefact.manifest,
-        settings=_settings(artefact.manifest),
+        settings=settings_of(artefact.manifest),
     )
 
 

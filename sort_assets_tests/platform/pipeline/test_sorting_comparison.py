@@ -1,5 +1,6 @@
 """A recording that is sorted again: what became of its units, on a page, in the report and as a check."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,20 @@ def test_a_baseline_that_is_not_there_is_refused(again: SortedAgain, baseline: s
     failure = failure_of(again.home, run.run_id)
     assert failure.failure_class == "ComparisonError"
     assert says in f"{failure.description} {failure.remedy}"
+
+
+def test_the_command_shows_what_was_not_kept_and_writes_a_page(again: SortedAgain) -> None:
+    done = again.home.invoke("compare", again.key, "--versions", again.first, again.second, "--page", "page.html")
+    values = json.loads(again.home.invoke("compare", "--versions", "curated_units", "current", "--json").stdout)
+
+    assert done.status == 0, done.stderr
+    assert f"{again.key}: 8 units before, 7 now: 4 kept, 1 split, 2 merged, 1 lost." in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines() if line.startswith(("lost", "split", "merged"))] == [
+        *("lost", "split", "split", "merged", "merged")
+    ]
+    assert "<h1>day.nwb: what became of the units</h1>" in (again.home.folder / "page.html").read_text()
+    assert values[again.key]["lost"] == 0
+    assert len(values[again.key]["units"]) == values[again.key]["units_before"]
 
 
 def test_a_recording_that_was_sorted_once_has_nothing_to_compare_with(again: SortedAgain) -> None:

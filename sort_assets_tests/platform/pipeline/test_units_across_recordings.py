@@ -21,6 +21,7 @@ from sort_assets.platform.store.layout import ALL_RECORDINGS
 from sort_assets.platform.store.store import Store
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.fixtures.ports import wait_for_port
+from sort_assets_tests.platform.pipeline.test_comparison_history import compared
 from sort_assets_tests.platform.pipeline.test_recording_results import PREPROCESSED, SORTING, fail, fill, put
 
 DEFS = dg.Definitions(assets=[units_across_recordings], jobs=[summarize_units])
@@ -39,6 +40,18 @@ def shown(metadata: Mapping[str, dg.MetadataValue], name: str) -> list[Mapping[s
     table = metadata[name]
     assert isinstance(table, dg.TableMetadataValue)
     return [record.data for record in table.records]
+
+
+def test_comparisons_of_sortings_are_shown_once_there_are_some(home: Home) -> None:
+    fill(home.store, "day1.nwb")
+    assert "compared_sortings" not in summarize(home)
+
+    compared(home.store, "day2.nwb", 4)
+    metadata = summarize(home)
+
+    (row,) = shown(metadata, "compared_sortings")
+    assert (row["recording"], row["persisting"], row["judged"]) == ("day2.nwb", 4, 10)
+    assert "comparisons.png" in str(metadata["comparisons"].value)
 
 
 def test_numbers_tables_and_pictures_of_all_recordings_are_shown(home: Home) -> None:

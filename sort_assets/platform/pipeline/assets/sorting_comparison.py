@@ -28,11 +28,6 @@ _CHECKS = {
     "passes while the rig's history of comparisons is short.",
 }
 _SHOWN = ("fate", "old_unit", "new_unit", "agreement", "old_rate_hz", "new_rate_hz", "distance_um", "best_match")
-_FIGURES = {
-    "fates": "Units of the earlier sorting by what became of them, and those that only the later one has.",
-    "agreement": "Left: how much of their spikes earlier units share with what they became; the dashed line is where "
-    "two units count as the same. Right: rates before and now.",
-}
 
 
 @dg.asset(
@@ -123,12 +118,13 @@ def _compare(asset: StagedAsset, current: StoredSorting) -> dg.MaterializeResult
 def _draw(asset: StagedAsset, found: "SortingComparison") -> "list[ReportFigure]":
     from sort_assets.comparisons.fates import MATCH
     from sort_assets.figures import draw_agreement, draw_fates
+    from sort_assets.reports.comparison_report import CAPTIONS
     from sort_assets.reports.content import ReportFigure
 
     asset.figure("fates", lambda: draw_fates(found.counts))
     asset.figure("agreement", lambda: draw_agreement(found.pairs, MATCH))
     return [
-        ReportFigure(name, name.capitalize(), _FIGURES[name], asset.figures[name])
-        for name in _FIGURES
+        ReportFigure(name, name.capitalize(), CAPTIONS[name], asset.figures[name])
+        for name in CAPTIONS
         if name in asset.figures
     ]

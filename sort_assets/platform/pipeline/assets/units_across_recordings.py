@@ -16,7 +16,7 @@ from sort_assets.platform.execution.remote_steps import (
     run_is_over_in,
 )
 from sort_assets.platform.execution.step_needs import SMALL_STEP
-from sort_assets.platform.pipeline.catalog import SUMMARIZED
+from sort_assets.platform.pipeline.catalog import SUMMARIZED, SUMMARIZED_ON_DEMAND
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
@@ -56,7 +56,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 
 @dg.asset(
     name=SUMMARY,
-    deps=list(SUMMARIZED),
+    deps=[*SUMMARIZED, *SUMMARIZED_ON_DEMAND],
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",
@@ -75,7 +75,10 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
         refuse_temporary_instance(context.instance)
         roots = Roots.from_environment()
         store = Store(roots.store, run_is_over_in(context.instance))
+        from sort_assets.platform.pipeline.comparisons_across_recordings import current_comparisons
+
         summaries = units_summary(store)
+        compared = current_comparisons(store, summaries)
         table = summary_table(summaries)
         with store.stage(
             ALL_RECORDINGS,
@@ -85,7 +88,7 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
             before_publishing=lambda: refuse_late_publication(step),
         ) as staging:
             table.to_parquet(staging.path / SUMMARY_FILE, engine="pyarrow")
-            pictures = _draw(table, summaries, staging, roots, context.log.warning)
+            pictures = _draw(table, summaries, compared, staging, roots, context.log.warning)
             version = hash_table(table)
             numbers = _numbers(summaries)
             artefact = staging.publish(
@@ -105,6 +108,7 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
                 "checks_not_passed": _shown(
                     table[table["failed_checks"].notna()].sort_values("sorted_at", ascending=False), _CHECKS
                 ),
+                **({"compared_sortings": _compared(compared)} if len(compared) else {}),
                 **({"rigs_out_of_range": _rigs(summaries)} if rigs_out_of_range(summaries) else {}),
                 "folder": dg.MetadataValue.path(artefact.path),
                 VERSION_METADATA: artefact.manifest.version,
@@ -115,6 +119,7 @@ def units_across_recordings(context: dg.AssetExecutionContext) -> dg.Materialize
 def _draw(
     table: "pd.DataFrame",
     summaries: Mapping[str, RecordingSummary],
+    compared: "pd.DataFrame",
     staging: Staging,
     roots: Roots,
     warn: Callable[[str], None],
@@ -128,6 +133,8 @@ def _draw(
         "quality_over_time": lambda: figures.draw_quality_over_time(table),
         "failures_by_class": lambda: figures.draw_failures_by_class(standing_failures(found), overcome_failures(found)),
     }
+    if len(compared):
+        drawings["comparisons"] = lambda: figures.draw_fates_by_recording(compared)
     shown = {}
     address = f"{roots.figures_url}/{staging.recording}/{staging.asset}/{staging.version}/{FIGURES}"
     for name, draw in drawings.items():
@@ -157,6 +164,18 @@ def _numbers(summaries: Mapping[str, RecordingSummary]) -> dict[str, int]:
 
 def _rigs(summaries: Mapping[str, RecordingSummary]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(f"- {change.words}" for change in rigs_out_of_range(summaries)))
+
+
+def _compared(table: "pd.DataFrame") -> dg.TableMetadataValue:
+    """The recordings whose comparison kept least."""
+    from sort_assets.comparisons.fates import FATES
+
+    names = (*FATES, "persisting", "judged", "before", "now")
+    rows = [
+        dg.TableRecord({INDEX: str(key), **{name: plain_value(values[name]) for name in names}})
+        for key, values in table.head(_ROWS).iterrows()
+    ]
+    return dg.MetadataValue.table(rows, schema=dg.TableSchema([*map(dg.TableColumn, (INDEX, *names))]))
 
 
 def _shown(table: "pd.DataFrame", columns: tuple[str, ...]) -> dg.TableMetadataValue:

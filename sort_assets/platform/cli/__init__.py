@@ -3,7 +3,7 @@
 import click
 
 from sort_assets.platform.cli.compare import compare
-from sort_assets.platform.cli.curation import export_phy, import_curation
+from sort_assets.platform.cli.curation import carry_curation, export_phy, import_curation
 from sort_assets.platform.cli.forecast import forecast
 from sort_assets.platform.cli.instance import demo, doctor, init, up
 from sort_assets.platform.cli.needs import needs
@@ -25,6 +25,6 @@ for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
     *(status, compare, needs, forecast, what_if, digest, gc, lessons),
-    *(export_phy, import_curation),
+    *(export_phy, import_curation, carry_curation),
 ):
     main.add_command(_command)

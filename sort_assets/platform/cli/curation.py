@@ -1,11 +1,11 @@
-"""Commands for manual curation: `export-phy`, `import-curation`."""
+"""Commands for manual curation: `export-phy`, `import-curation`, `carry-curation`."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from sort_assets.platform.cli.printing import complain, errors_in_words, print_json, say
+from sort_assets.platform.cli.printing import complain, errors_in_words, name_of, print_json, print_table, say
 
 
 @click.command("export-phy")
@@ -80,6 +80,42 @@ def import_curation(
         say("\n".join([f"{key}: {done}.{when}", *imported.notes]))
     if trouble:
         complain(trouble)
+
+
+@click.command("carry-curation")
+@click.argument("key")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The file to write; by default one in the store.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def carry_curation(key: str, path: Path | None, as_json: bool) -> None:
+    """Suggest what a person decided of an earlier sorting for the units of the present one that are the same.
+
+    Writes a file in SpikeInterface's curation format, and applies nothing: look at it, correct it, and import it with
+    `sort-assets import-curation KEY --file FILE`.
+    """
+    from sort_assets.config.settings import Roots
+    from sort_assets.platform.automation.carried_curation import carry_over
+    from sort_assets.platform.execution.home import open_instance
+
+    with errors_in_words(), open_instance() as instance:
+        carried = carry_over(instance, Roots.from_environment(), key, _absolute(path))
+    if as_json:
+        print_json({**asdict(carried), "path": str(carried.path)})
+        return
+    rows = [
+        (
+            one.before,
+            one.decision,
+            ": ".join(filter(None, (one.fate, ", ".join(one.now)))),
+            "" if one.agreement is None else f"{one.agreement:.2f}",
+            "yes" if one.suggested else "no",
+        )
+        for one in carried.decisions
+    ]
+    if rows:
+        print_table(("unit", "decision", "now", "agreement", "suggested"), rows, wrapped={"decision", "now"})
+    number = sum(one.suggested for one in carried.decisions)
+    say(f"{number} of {len(rows)} decisions of {carried.user} are suggested in '{name_of(str(carried.path))}'.")
+    say(f"Look at them, and then: sort-assets import-curation {key} --file {carried.path}")
 
 
 def _absolute(folder: Path | None) -> Path | None:

@@ -94,13 +94,15 @@ def refuse_resort(
     if execution.resort_curated:
         warn(
             f"{manual.user} has curated the present sorting of {recording}. That work stays, with that sorting, and "
-            "applies to the new one only if it finds the very same spikes."
+            "applies to the new one only if it finds the very same spikes. `sort-assets carry-curation` suggests it "
+            "for the units that are the same."
         )
         return
     raise CuratedByPersonError(
         f"{manual.user} has curated the units of '{recording}' (imported {manual.made_at:%Y-%m-%d %H:%M} UTC); another "
         "sort would find other units, to which that work does not apply.",
         remedy="To sort again nevertheless, set execution.resort_curated: true in the run's config; the old sorting "
-        "and its curation stay in the store. To decide otherwise on the present units, materialize curated_units.",
+        "and its curation stay in the store, and `sort-assets carry-curation` suggests it for the new units that are "
+        "the same. To decide otherwise on the present units, materialize curated_units.",
         manual_curation=stored.manifest.version,
     )

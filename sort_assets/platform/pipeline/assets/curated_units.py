@@ -110,7 +110,8 @@ def _manual_decisions(asset: StagedAsset, unit_metrics: StoredMetrics) -> "tuple
         return manual, None
     why = (
         f"{manual.user} has curated another sorting of this recording, on {manual.made_at:%Y-%m-%d}; its units are not "
-        "these, so that work is not applied. It stays in the store, with the curation that was made of it."
+        "these, so that work is not applied. It stays in the store, with the curation that was made of it. "
+        "`sort-assets carry-curation` suggests it for the units that are the same."
     )
     asset.context.log.warning(why)
     return None, why

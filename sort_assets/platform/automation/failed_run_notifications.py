@@ -18,6 +18,9 @@ from sort_assets.platform.automation.failed_runs import UNCLASSIFIED, RunFailure
 from sort_assets.platform.automation.notifications import Message, destinations, format_undelivered, send
 
 INTERVAL_S = 30
+_INTERVAL_WITHOUT_DESTINATIONS_S = 3600
+"""Such a tick finds nothing to do and costs the daemon a dozen transactions. The environment is read when the code is
+loaded, so destinations that are set later hold from then on, and so does the short interval."""
 QUIET_S = 900.0
 """Time after a message about a class of failures in which no other message about that class is sent.
 
@@ -73,7 +76,7 @@ class SensorState(BaseModel):
 
 @dg.sensor(
     name="recording_failed",
-    minimum_interval_seconds=INTERVAL_S,
+    minimum_interval_seconds=INTERVAL_S if destinations() else _INTERVAL_WITHOUT_DESTINATIONS_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Sends messages about failed runs to the URLs of {NOTIFY_VARIABLE}; idle while it is not set.",
 )

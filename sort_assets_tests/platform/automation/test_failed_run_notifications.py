@@ -5,6 +5,9 @@ clock of the sensor is set forward: nobody waits a quarter of an hour.
 """
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -331,3 +334,20 @@ def test_a_run_that_can_not_be_read_does_not_keep_others_from_being_told(daemon:
     daemon.tick()
 
     assert hook.titles == ["sort_assets: a run of sort_recording of day.nwb failed"]
+
+
+@pytest.mark.parametrize(("urls", "interval_s"), [("", 3600), ("json://127.0.0.1:9/", 30)])
+def test_the_sensor_ticks_rarely_where_there_is_nobody_to_tell(urls: str, interval_s: int) -> None:
+    """The interval is that of the environment in which a code server loads the code."""
+    program = (
+        f"from {failed_run_notifications.__name__} import recording_failed\n"
+        "print(recording_failed.minimum_interval_seconds)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {NOTIFY_VARIABLE: urls},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(loaded.stdout) == interval_s

@@ -10,6 +10,7 @@ import dagster as dg
 gc.freeze()
 
 from sort_assets.platform.arrivals.sensor import new_recordings
+from sort_assets.platform.automation.accuracy_schedule import accuracy_of_rigs
 from sort_assets.platform.automation.digest import morning_digest, send_digest
 from sort_assets.platform.automation.failed_run_notifications import recording_failed
 from sort_assets.platform.automation.stale_results.sensor import stale_recordings
@@ -62,7 +63,7 @@ defs = dg.Definitions(
         summarize_units,
     ],
     sensors=[new_recordings, recording_failed, stale_recordings, results_changed, *engine_sensors()],
-    schedules=[morning_digest],
+    schedules=[morning_digest, accuracy_of_rigs],
     resources={"backend": backend_resource, "io_manager": HandleIOManager()},
     executor=chosen_executor(),
 )

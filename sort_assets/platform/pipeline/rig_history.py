@@ -109,14 +109,19 @@ def first_folder(recording: str) -> str:
 def alike(store: Store, recordings: list[str], channels: int) -> Iterator[tuple[str, RecordingSummary]]:
     """The newest recordings with so many channels."""
     found = 0
-    dated = ((_sorted_version(store, key), key) for key in recordings)
-    for _, key in sorted((one for one in dated if one[0]), reverse=True)[:_READ]:
+    for key in newest_sorted(store, recordings)[:_READ]:
         summary = recording_summary(store, key)
         if summary.channels == channels:
             yield key, summary
             found += 1
         if found == NEWEST:
             return
+
+
+def newest_sorted(store: Store, recordings: list[str]) -> list[str]:
+    """Those of some recordings that have a sorting, most recently sorted first."""
+    dated = ((_sorted_version(store, key), key) for key in recordings)
+    return [key for _, key in sorted((one for one in dated if one[0]), reverse=True)]
 
 
 def _sorted_version(store: Store, recording: str) -> str:

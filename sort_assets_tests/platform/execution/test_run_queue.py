@@ -17,7 +17,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from sort_assets.platform.execution.executor import GPU_POOL
-from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, STALE_PRIORITY
+from sort_assets.platform.pipeline.jobs import ACCURACY_PRIORITY, PRIORITY_TAG, SENSOR_PRIORITY, STALE_PRIORITY
 from sort_assets_tests.fixtures.home import Home
 from sort_assets_tests.platform.execution import queued_jobs
 
@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run_queue")]
 PERSON = {"dagster/partition": "day.nwb"}
 SENSOR = {**PERSON, PRIORITY_TAG: str(SENSOR_PRIORITY)}
 STALE = {**PERSON, PRIORITY_TAG: str(STALE_PRIORITY)}
+ACCURACY = {**PERSON, PRIORITY_TAG: str(ACCURACY_PRIORITY)}
 MAX_RECORDINGS = 4
 MAX_RUNS = 6
 """As dagster.yaml says."""
@@ -124,8 +125,8 @@ def test_a_run_without_a_recording_does_not_wait_for_sorts(queue: Queue) -> None
     queue.delete([*busy, waiting])
 
 
-def test_the_slot_of_a_pool_goes_to_the_persons_step_first(queue: Queue) -> None:
-    runs = [queue.submit(tags) for tags in (PERSON, STALE, SENSOR, PERSON)]
+def test_the_slot_of_a_pool_goes_to_the_persons_step_first_and_to_a_measurement_of_accuracy_last(queue: Queue) -> None:
+    runs = [queue.submit(tags) for tags in (PERSON, ACCURACY, STALE, SENSOR, PERSON)]
     holder, *waiting = (InstanceConcurrencyContext(queue.instance, run) for run in runs)
     with contextlib.ExitStack() as opened:
         for context in (holder, *waiting):
@@ -143,5 +144,5 @@ def test_the_slot_of_a_pool_goes_to_the_persons_step_first(queue: Queue) -> None
             queue.instance.event_log_storage.free_concurrency_slot_for_step(assigned, "sorting")
             queue.instance.event_log_storage.free_concurrency_slots_for_run(assigned)
 
-    assert order == [runs[3].run_id, runs[2].run_id, runs[1].run_id]
+    assert order == [run.run_id for run in reversed(runs[1:])]
     queue.delete(runs)

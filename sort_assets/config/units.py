@@ -13,6 +13,13 @@ class MetricsConfig(Section):
     pca: bool = Field(
         False, description="Also the metrics on principal components (isolation distance, L-ratio, d'); slow."
     )
+    repeatability: bool = Field(
+        False,
+        description=(
+            "Also how much of each unit is found again by another sort of the recording, or of a part of it, with the "
+            "same settings (column repeatability); missing while the store has none."
+        ),
+    )
     skip: tuple[str, ...] = Field(
         (), description="Names of SpikeInterface metrics that are not computed, such as synchrony."
     )

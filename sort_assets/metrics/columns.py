@@ -120,5 +120,10 @@ PCA_METRICS: tuple[Column, ...] = (
 )
 """From principal components of the waveforms; only with `metrics.pca`."""
 
-UNIT_METRICS: tuple[Column, ...] = (*FIRING, *AMPLITUDE, *PLACE, *SHAPE, *PCA_METRICS)
+REPEATABILITY = Column(
+    "repeatability", "float", "", "Agreement with the unit that has most of it in another sort with the same settings."
+)
+"""From another sort of the recording; only with `metrics.repeatability`."""
+
+UNIT_METRICS: tuple[Column, ...] = (*FIRING, *AMPLITUDE, *PLACE, *SHAPE, *PCA_METRICS, REPEATABILITY)
 """Every column of the table, in its order. The table always has all; what was not computed is missing in all rows."""

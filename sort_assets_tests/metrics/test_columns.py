@@ -19,7 +19,16 @@ def test_every_column_that_spikeinterface_computes_is_declared_with_its_kind() -
     }
 
     assert {name: declared.get(name) for name in computed} == computed
-    ours = {"isi_violations_percent", "waveform_deviation", "amplitude_uv", "primary_channel", "x_um", "y_um", "z_um"}
+    ours = {
+        "repeatability",
+        "isi_violations_percent",
+        "waveform_deviation",
+        "amplitude_uv",
+        "primary_channel",
+        "x_um",
+        "y_um",
+        "z_um",
+    }
     assert set(declared) - set(computed) == ours
 
 

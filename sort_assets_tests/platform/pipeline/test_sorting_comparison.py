@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pytest
 from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 
@@ -146,6 +147,18 @@ def test_the_command_shows_what_was_not_kept_and_writes_a_page(again: SortedAgai
     assert "<h1>day.nwb: what became of the units</h1>" in (again.home.folder / "page.html").read_text()
     assert values[again.key]["lost"] == 0
     assert len(values[again.key]["units"]) == values[again.key]["units_before"]
+
+
+def test_repeatability_is_in_the_metrics_when_asked_for(again: SortedAgain) -> None:
+    def column(**metrics: Any) -> pd.Series:
+        assert again.home.materialize(again.key, "unit_metrics", config=cheap(metrics=metrics)).success
+        found: pd.Series = sort_assets.load(again.key, "unit_metrics", roots=again.home.roots)["repeatability"]
+        return found
+
+    assert column().isna().all()
+    values = column(repeatability=True)
+    assert values[["u4", "u5", "u6", "u7"]].eq(1.0).all()
+    assert values[["a", "b", "12"]].between(0.4, 0.6).all()
 
 
 def test_a_recording_that_was_sorted_once_has_nothing_to_compare_with(again: SortedAgain) -> None:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sort_assets.metrics.columns import UNIT_METRICS
+from sort_assets.errors import SortAssetsError
+from sort_assets.metrics.columns import REPEATABILITY, UNIT_METRICS
 from sort_assets.platform.pipeline.assets.observed import curation_settings
 from sort_assets.platform.pipeline.catalog import step_tags
 from sort_assets.platform.pipeline.check_results import check_results, check_specs
@@ -78,6 +79,8 @@ def unit_metrics(
         found = compute_unit_metrics(
             analyzer, asset.config.metrics, job_kwargs=asset.job_kwargs, progress=context.log.info
         )
+        if asset.config.metrics.repeatability:
+            _add_repeatability(asset, waveforms, found.table)
         write_table(found.table, asset.staging.path / METRICS_FILE)
         failed = dict(found.failed)
         for name, reason in failed.items():
@@ -115,6 +118,24 @@ def unit_metrics(
                 ),
             ],
         )
+
+
+def _add_repeatability(asset: StagedAsset, waveforms: StoredAnalyzer, table: "pd.DataFrame") -> None:
+    """Fill the column from another sort with the same settings; a warning says why there is nothing to fill in."""
+    from sort_assets.platform.pipeline.repeatability import repeatability
+
+    try:
+        found = repeatability(waveforms.sorting)
+    except SortAssetsError as error:
+        asset.context.log.warning(f"The repeatability of the units could not be computed: {error}")
+        return
+    if found is None:
+        asset.context.log.warning(
+            "The store has no other sort of this recording with the same settings, so nobody can say how repeatable "
+            "its units are. Launch the job sort_again."
+        )
+        return
+    table[REPEATABILITY.name] = found.reindex(table.index).astype(float)
 
 
 def _drift_um(table: "pd.DataFrame") -> "np.ndarray":

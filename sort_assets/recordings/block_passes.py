@@ -125,7 +125,8 @@ def subtract_median(traces: NDArray[np.float32]) -> None:
         float32, shape (samples, channels), C order, at least 16 channels.
     """
     rows, channels = traces.shape
-    kernel.subtract_median(rows, channels, traces.ctypes.data, _mask(channels).ctypes.data)
+    mask = _mask(channels)  # By name, so that it lives until the kernel has read it.
+    kernel.subtract_median(rows, channels, traces.ctypes.data, mask.ctypes.data)
 
 
 def channel_medians(traces: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -143,7 +144,8 @@ def channel_medians(traces: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     rows, channels = traces.shape
     medians = np.empty(rows, dtype=np.float32)
-    kernel.channel_medians(rows, channels, traces.ctypes.data, _mask(channels).ctypes.data, medians)
+    mask = _mask(channels)  # As above.
+    kernel.channel_medians(rows, channels, traces.ctypes.data, mask.ctypes.data, medians)
     return medians
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +313,18 @@ def test_the_median_over_channels_is_numpys(channels: int) -> None:
     subtract_median(traces)
 
     np.testing.assert_array_equal(traces, expected)
+
+
+def test_medians_are_numpys_in_many_threads_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    traces = [rng.normal(0, 10, (2000, channels)).astype("float32") for channels in (17, 23, 31, 39) * 10]
+    expected = [one - np.median(one, axis=1, keepdims=True) for one in traces]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(subtract_median, traces))
+
+    for one, wanted in zip(traces, expected, strict=True):
+        np.testing.assert_array_equal(one, wanted)
 
 
 @pytest.mark.parametrize("operator", ["median", "average"])

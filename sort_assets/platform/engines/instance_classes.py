@@ -16,7 +16,6 @@ from dagster._core.launcher import RunLauncher
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from sort_assets.config.settings import (
@@ -28,6 +27,7 @@ from sort_assets.config.settings import (
     read_environment,
 )
 from sort_assets.errors import InstanceError
+from sort_assets.platform.engines.event_batches import SqliteStorage, hand_over_together
 from sort_assets.platform.execution.local_run_launcher import LocalRunLauncher
 from sort_assets.platform.execution.sqlite_storage import keep_engines, keep_migrations
 from sort_assets.platform.store.layout import COMPUTE_LOGS
@@ -70,11 +70,12 @@ class InstanceStorage(_ChosenByEnvironment, DagsterStorage):
         DatabaseError
             When the database can't be used.
         """
+        hand_over_together()
         if environment.postgres_url is None:
             home = absolute_folder(DAGSTER_HOME_VARIABLE, environment.dagster_home)
             keep_engines()
             keep_migrations()
-            return DagsterSqliteStorage.from_local(str(home), inst_data)
+            return SqliteStorage.from_local(str(home), inst_data)
         if any(importlib.util.find_spec(package) is None for package in ("dagster_postgres", "psycopg2")):
             raise InstanceError(
                 f"{POSTGRES_VARIABLE} is set, and the packages for PostgreSQL are not installed.",

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
 from sort_assets.errors import DatabaseError
+from sort_assets.platform.engines.event_batches import InOneTransaction
 from sort_assets.platform.engines.postgres_connection import prepare_address
 from sort_assets.platform.execution.database_wait import database_wait_s
 
@@ -37,6 +38,10 @@ _PAUSE_S = 2.0
 _LOG = logging.getLogger(__name__)
 
 
+class _EventLog(InOneTransaction, PostgresEventLogStorage):
+    pass
+
+
 class PostgresStorage(DagsterStorage, ConfigurableClass):
     """The storage of an instance in a PostgreSQL database.
 
@@ -52,7 +57,7 @@ class PostgresStorage(DagsterStorage, ConfigurableClass):
         address = prepare_address(secret)
         self._inst_data = inst_data
         self._runs: RunStorage = _asking_again(PostgresRunStorage)(address)
-        self._events: EventLogStorage = _asking_again(PostgresEventLogStorage)(address)
+        self._events: EventLogStorage = _asking_again(_EventLog)(address)
         self._schedules: ScheduleStorage = _asking_again(PostgresScheduleStorage)(address)
         super().__init__()  # type: ignore[no-untyped-call]
 

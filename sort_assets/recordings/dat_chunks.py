@@ -53,6 +53,9 @@ class DatChunks(Protocol):
             When it holds NaN or infinite values.
         """
 
+    def peak_uv(self, start: int, end: int) -> float:
+        """Largest absolute value in a range of samples, in microvolts; infinite where one is NaN or infinite."""
+
 
 def dat_chunks(recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk_duration_s: float) -> DatChunks:
     """The chunks of a recording's `.dat`.
@@ -109,6 +112,10 @@ class _BandPassChunks:
             raise non_finite(self._recording, self._recording.get_traces(start_frame=start, end_frame=end), start)
         return DatChunk(end, samples, peak)
 
+    def peak_uv(self, start: int, end: int) -> float:
+        _, peak, finite = self._segment.read(start, end, self._channels)
+        return peak if finite else np.inf
+
 
 class _AnyChunks:
     def __init__(self, recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk: int) -> None:
@@ -121,20 +128,30 @@ class _AnyChunks:
         return range(0, self._num_samples, self._chunk)
 
     def read(self, start: int) -> DatChunk:
-        from sort_assets.recordings.block_passes import round_to_counts, subtract_median
+        from sort_assets.recordings.block_passes import round_to_counts
 
         end = min(start + self._chunk, self._num_samples)
-        if self._referenced is None:
-            traces = self._recording.get_traces(start_frame=start, end_frame=end)
-            traces = np.ascontiguousarray(traces, dtype=np.float32)
-        else:
-            traces = np.array(self._referenced.get_traces(start, end, slice(None)), dtype=np.float32, order="C")
-            subtract_median(traces)
+        traces = self._traces_uv(start, end)
         # Also where the file is to hold microvolts: the counts are a by-product of looking.
         counts, peak, finite = round_to_counts(traces, self._gain, INT16_MAX)
         if not finite:
             raise non_finite(self._recording, traces, start)
         return DatChunk(end, traces if self._dtype == np.float32 else counts, peak)
+
+    def peak_uv(self, start: int, end: int) -> float:
+        from sort_assets.recordings.block_passes import round_to_counts
+
+        _, peak, finite = round_to_counts(self._traces_uv(start, end), self._gain, INT16_MAX)
+        return peak if finite else np.inf
+
+    def _traces_uv(self, start: int, end: int) -> NDArray[np.float32]:
+        from sort_assets.recordings.block_passes import subtract_median
+
+        if self._referenced is None:
+            return np.ascontiguousarray(self._recording.get_traces(start_frame=start, end_frame=end), dtype=np.float32)
+        traces = np.array(self._referenced.get_traces(start, end, slice(None)), dtype=np.float32, order="C")
+        subtract_median(traces)
+        return traces
 
 
 def _referenced_to_median(recording: BaseRecording) -> BaseRecordingSegment | None:

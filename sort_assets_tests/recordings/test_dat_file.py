@@ -3,16 +3,26 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import probeinterface
 import pytest
 import spikeinterface.core as si
+from spikeinterface.preprocessing import common_reference
 
 from sort_assets.errors import DamagedArtefactError, MissingArtefactError, RecordingError
+from sort_assets.recordings.band_pass import BandPassRecording
 from sort_assets.recordings.dat_chunks import INT16_MAX
-from sort_assets.recordings.dat_file import description_path, read_dat, read_description, write_dat
+from sort_assets.recordings.dat_file import (
+    HEADROOM,
+    choose_gain,
+    description_path,
+    read_dat,
+    read_description,
+    write_dat,
+)
 
 RATE_HZ = 20_000.0
 
@@ -65,6 +75,26 @@ def test_a_rare_artefact_that_sampling_missed_is_not_clipped(tmp_path: Path) -> 
     assert description.peak_uv == 9000.0
     assert description.peak_uv / description.gain_to_uv <= INT16_MAX
     assert read_uv[123_456, 2] == pytest.approx(-9000.0, abs=description.gain_to_uv)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda raw: raw,
+        BandPassRecording,
+        lambda raw: BandPassRecording(raw).select_channels(raw.channel_ids[3:9]),
+        common_reference,
+        lambda raw: common_reference(BandPassRecording(raw), operator="average"),
+    ],
+    ids=["nothing", "band-pass", "some channels", "median of the channels", "average of the channels"],
+)
+def test_the_gain_is_chosen_by_what_spikeinterface_reads(step: Callable[[si.BaseRecording], si.BaseRecording]) -> None:
+    recording = step(_recording(20 * _noise(1.0, channels=18)))
+    rng = np.random.default_rng(0)
+    starts = np.sort(rng.integers(0, 20_000 - 2000 + 1, size=20))
+    peak_uv = max(np.abs(recording.get_traces(start_frame=start, end_frame=start + 2000)).max() for start in starts)
+
+    assert choose_gain(recording) == HEADROOM * float(peak_uv) / INT16_MAX
 
 
 def test_a_configured_gain_that_would_clip_is_refused_and_leaves_no_file(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sort_assets.recordings.band_pass import BandPassSegment
 
 INT16_MAX = int(np.iinfo(np.int16).max)
+_REFERENCED_AT_A_TIME = 1024
+"""Samples of all channels that stay in the cache while groups of channels are referenced."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _AnyChunks:
     def __init__(self, recording: BaseRecording, dtype: np.dtype[Any], gain: float, chunk: int) -> None:
         self._recording, self._dtype, self._gain, self._chunk = recording, dtype, gain, chunk
         self._num_samples = int(recording.get_num_samples())
-        self._referenced = _referenced_to_median(recording)
+        self._reference = _common_reference(recording)
 
     @property
     def starts(self) -> range:
@@ -145,28 +147,76 @@ class _AnyChunks:
         return peak if finite else np.inf
 
     def _traces_uv(self, start: int, end: int) -> NDArray[np.float32]:
+        if self._reference is None:
+            return np.ascontiguousarray(self._recording.get_traces(start_frame=start, end_frame=end), dtype=np.float32)
+        return self._reference.read(start, end)
+
+
+@dataclass(frozen=True)
+class _CommonReference:
+    """The median over all channels, or the median or average over groups of them, which SpikeInterface subtracts.
+
+    Attributes
+    ----------
+    parent : BaseRecordingSegment
+        From which the reference is subtracted, float32.
+    operator : {"median", "average"}
+        Over the channels of a group.
+    groups : list of np.ndarray
+        Indices of their channels; each channel is in one of them.
+    """
+
+    parent: BaseRecordingSegment
+    operator: str
+    groups: list[NDArray[np.int64]]
+
+    def read(self, start: int, end: int) -> NDArray[np.float32]:
+        """Referenced samples: what SpikeInterface makes of them, to the last bit.
+
+        The average of a single sample is summed as that of many, so that it does not depend on the chunks;
+        SpikeInterface's may differ in its last bit.
+        """
         from sort_assets.recordings.block_passes import subtract_median
 
-        if self._referenced is None:
-            return np.ascontiguousarray(self._recording.get_traces(start_frame=start, end_frame=end), dtype=np.float32)
-        traces = np.array(self._referenced.get_traces(start, end, slice(None)), dtype=np.float32, order="C")
-        subtract_median(traces)
+        traces = np.array(self.parent.get_traces(start, end, slice(None)), dtype=np.float32, order="C")
+        if len(self.groups) == 1 and self.operator == "median":
+            subtract_median(traces)
+            return traces
+        for first in range(0, len(traces), _REFERENCED_AT_A_TIME):
+            piece = traces[first : first + _REFERENCED_AT_A_TIME]
+            for channels in self.groups:
+                if self.operator == "median":
+                    of_group = np.take(piece, channels, axis=1)
+                    subtract_median(of_group)
+                else:
+                    of_group = piece[:, channels]
+                    # Numpy sums a single row in another order.
+                    summed = of_group if len(piece) > 1 else np.concatenate([piece, piece])[:, channels]
+                    of_group -= np.mean(summed, axis=1, keepdims=True)[: len(piece)]
+                piece[:, channels] = of_group
         return traces
 
 
-def _referenced_to_median(recording: BaseRecording) -> BaseRecordingSegment | None:
-    """What the last step of a recording subtracts the median over channels from, where it does so and no more."""
+def _common_reference(recording: BaseRecording) -> _CommonReference | None:
+    """The last step of a recording, where that is a common reference of at least `LANES` channels each.
+
+    The average of all channels is left to SpikeInterface, which takes it as fast.
+    """
     from spikeinterface.preprocessing.common_reference import CommonReferenceRecordingSegment
 
     from sort_assets.recordings.channel_lanes import LANES
 
     (segment,) = recording.segments
-    is_usual = (
-        isinstance(segment, CommonReferenceRecordingSegment)
-        and (segment.reference, segment.operator) == ("global", "median")
-        and segment.group_indices is None
-        and segment.ref_channel_indices is None
-        and recording.dtype == segment.parent_recording_segment.get_traces(0, 1, slice(None)).dtype == np.float32
-        and recording.get_num_channels() >= LANES
-    )
-    return segment.parent_recording_segment if is_usual else None
+    if (
+        not isinstance(segment, CommonReferenceRecordingSegment)
+        or segment.reference != "global"
+        or segment.ref_channel_indices is not None
+        or (segment.operator == "average" and segment.group_indices is None)
+        or not recording.dtype == segment.parent_recording_segment.get_traces(0, 1, slice(None)).dtype == np.float32
+    ):
+        return None
+    channels = np.arange(recording.get_num_channels())
+    groups = [channels] if segment.group_indices is None else [np.asarray(group) for group in segment.group_indices]
+    # SpikeInterface sets channels of no group to zero, and takes the last group of a channel that is in several.
+    is_usual = min(map(len, groups)) >= LANES and np.array_equal(np.sort(np.concatenate(groups)), channels)
+    return _CommonReference(segment.parent_recording_segment, segment.operator, groups) if is_usual else None

@@ -337,6 +337,48 @@ def test_a_dat_with_a_common_reference_holds_what_spikeinterface_makes(operator:
     np.testing.assert_array_equal(read_dat(tmp_path / "traces.dat").get_traces(), referenced.get_traces())
 
 
+@pytest.mark.parametrize("operator", ["median", "average"])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_dat_referenced_by_shank_holds_what_spikeinterface_makes(operator: str, dtype: str, tmp_path: Path) -> None:
+    filtered = BandPassRecording(scale(_recording(_like_a_brain(20_000, 57)), gain=0.195, dtype="float32"))
+    shanks = [[*range(0, 40, 2)], [*range(1, 40, 2)], [*range(56, 39, -1)]]
+    referenced = common_reference(filtered, operator=operator, groups=shanks)
+
+    description = write_dat(referenced, tmp_path / "traces.dat", dtype=dtype, gain_to_uv=0.1)
+
+    written, expected = read_dat(tmp_path / "traces.dat").get_traces(), referenced.get_traces()
+    counts = np.rint(expected / np.float32(0.1)).astype("int16")
+    np.testing.assert_array_equal(written, expected if dtype == "float32" else counts)
+    assert description.peak_uv == np.abs(expected).max()
+
+
+@pytest.mark.parametrize("operator", ["median", "average"])
+def test_a_reference_by_shank_depends_on_neither_chunks_nor_threads(operator: str, tmp_path: Path) -> None:
+    recording = _recording(_noise(4097, 40, "float32") * np.float32(0.1))
+    referenced = common_reference(recording, operator=operator, groups=[[*range(17)], [*range(17, 40)]])
+
+    def written(chunk_samples: int, n_jobs: int) -> str:
+        chunk_s = (chunk_samples + 0.5) / RATE_HZ
+        path = tmp_path / "traces.dat"
+        return write_dat(referenced, path, dtype="float32", n_jobs=n_jobs, chunk_duration_s=chunk_s).blake2b
+
+    # Chunks, and pieces of them, of a single sample among them.
+    assert len({written(*way) for way in [(5000, 1), (4096, 1), (1025, 2), (683, 3), (64, 4), (1, 1)]}) == 1
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [[[*range(20)]], [[*range(20)], [*range(16, 36)]], [[*range(30)], [*range(30, 36)]]],
+    ids=["channels of no group", "channels of two groups", "a group of few channels"],
+)
+def test_other_groups_are_referenced_as_spikeinterface_does(groups: list[list[int]], tmp_path: Path) -> None:
+    referenced = common_reference(_recording(_noise(3000, 36, "float32")), groups=groups)
+
+    write_dat(referenced, tmp_path / "traces.dat", dtype="float32")
+
+    np.testing.assert_array_equal(read_dat(tmp_path / "traces.dat").get_traces(), referenced.get_traces())
+
+
 COMPILES = """
 from sort_assets.recordings import band_pass_kernel, block_passes
 kernel = band_pass_kernel.round_block

@@ -15,6 +15,7 @@ from sort_assets.errors import InstanceError
 
 RECORDINGS_VARIABLE = "SORT_ASSETS_RECORDINGS"
 STORE_VARIABLE = "SORT_ASSETS_STORE"
+RULES_VARIABLE = "SORT_ASSETS_RULES"
 DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
 SCAN_INTERVAL_VARIABLE = "SORT_ASSETS_LOOK_EVERY_S"
 KEEP_VARIABLE = "SORT_ASSETS_KEEP"
@@ -61,6 +62,11 @@ class Environment(BaseModel):
     )
     store: Path | None = Field(
         None, validation_alias=STORE_VARIABLE, description="Absolute path of the folder in which results are kept."
+    )
+    rules: Path | None = Field(
+        None,
+        validation_alias=RULES_VARIABLE,
+        description="Absolute path of a rules file that takes the place of the one in the recordings folder.",
     )
     dagster_home: Path | None = Field(
         None,
@@ -228,15 +234,18 @@ class Roots:
         Absolute.
     figures_url : str
         Without a slash at the end.
+    rules : Path or None
+        The rules file; None is that in `recordings`.
     """
 
     recordings: Path
     store: Path
     figures_url: str = DEFAULT_FIGURES_URL
+    rules: Path | None = None
 
     @classmethod
     def from_environment(cls) -> "Roots":
-        """Read `SORT_ASSETS_RECORDINGS`, `SORT_ASSETS_STORE` and `SORT_ASSETS_FIGURES_URL`.
+        """Read the variables that name them.
 
         Raises
         ------
@@ -248,6 +257,7 @@ class Roots:
             recordings=absolute_folder(RECORDINGS_VARIABLE, environment.recordings),
             store=absolute_folder(STORE_VARIABLE, environment.store),
             figures_url=environment.figures_url.rstrip("/"),
+            rules=None if environment.rules is None else absolute_folder(RULES_VARIABLE, environment.rules),
         )
 
 

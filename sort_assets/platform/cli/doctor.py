@@ -70,10 +70,10 @@ def _folders() -> Iterator[CheckResult]:
 
 
 def _rules(roots: Roots) -> Iterator[CheckResult]:
-    problem = RecordingRules(roots).problem
-    if problem is not None:
-        yield failed(RULES_FILE, problem)
-    elif (roots.recordings / RULES_FILE).exists():
+    rules = RecordingRules(roots)
+    if rules.problem is not None:
+        yield failed(RULES_FILE, rules.problem)
+    elif rules.file.exists():
         yield ok(RULES_FILE, "valid")
 
 

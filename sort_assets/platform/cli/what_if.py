@@ -2,20 +2,23 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.filesize import decimal
 
 from sort_assets.platform.cli.printing import complain, errors, errors_in_words, name_of, print_json, print_table, say
 
 if TYPE_CHECKING:
     from sort_assets.forecasts.totals import AtATime
+    from sort_assets.platform.automation.shadow_sorts import Sample, Shadow
     from sort_assets.platform.automation.what_if import EditedRecording, RulesEdit
 
 _COLUMNS = ("recording", "settings", "becomes stale", "made again")
+_SAMPLE_COLUMNS = ("recording", "units", "kept", "kept units before", "time", "disk")
 _UNCHANGED = "-"
 
 
@@ -29,14 +32,24 @@ _UNCHANGED = "-"
 )
 @click.option("--device", help="The GPU to sort on, as the history names it; by default the one that was used last.")
 @click.option("--apply", is_flag=True, help="Make it the rules file. The old one stays beside it.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sort N of the recordings under these rules, apart from their results, and compare.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def what_if(file: Path, device: str | None, apply: bool, as_json: bool) -> None:
+def what_if(file: Path, device: str | None, apply: bool, sample: int | None, as_json: bool) -> None:
     """Show which recordings an edit of the rules would make stale, from which step on, and what that would cost.
 
     The rules file is sort_assets.yaml in the recordings root: edit a copy of it, and name the copy. Nothing is changed
     without --apply.
+
+    With --sample, some of the recordings of which a sort, or what follows, would be made again are sorted under the new
+    rules on this host, one after the other, and their units, time and disk are compared with the present ones.
     """
     from sort_assets.config.settings import Roots
+    from sort_assets.platform.automation.shadow_sorts import sort_sample
     from sort_assets.platform.automation.stale_results.sensor import launch_problem
     from sort_assets.platform.automation.what_if import find_rules_edit
     from sort_assets.platform.execution.home import open_instance
@@ -45,7 +58,12 @@ def what_if(file: Path, device: str | None, apply: bool, as_json: bool) -> None:
     from sort_assets.platform.pipeline.step_history import cost_history
     from sort_assets.platform.store.store import Store
 
+    if sample and apply:
+        raise click.UsageError(
+            "Look at the sample before you apply the rules: --sample and --apply exclude each other."
+        )
     old: Path | None = None
+    sorted_sample: Sample | None = None
     with errors_in_words(), open_instance() as instance:
         roots = Roots.from_environment()
         present, edited = RecordingRules(roots), RecordingRules(roots, in_place_of_file=file)
@@ -54,6 +72,8 @@ def what_if(file: Path, device: str | None, apply: bool, as_json: bool) -> None:
             found = find_rules_edit(
                 instance, roots, history, present, edited, device=device, on_progress=lambda text: shown.update(text)
             )
+            if sample and not found.invalid:
+                sorted_sample = sort_sample(roots, found, file, sample, on_progress=lambda text: shown.update(text))
         at_a_time, problem = runs_at_a_time(instance), launch_problem(instance)
         applied = apply and not found.invalid
         if applied:
@@ -62,9 +82,12 @@ def what_if(file: Path, device: str | None, apply: bool, as_json: bool) -> None:
         in_force = "compared with the last good rules" if present.in_force else "compared with no rules"
         complain(f"The rules file has a mistake; it is {in_force}. {present.problem}")
     if as_json:
-        print_json(_to_dict(found, at_a_time, applied=applied, old=old, problem=problem))
+        told = _to_dict(found, at_a_time, applied=applied, old=old, problem=problem)
+        print_json({**told, "sample": None if sorted_sample is None else sorted_sample.to_dict()})
     else:
         _print_edit(found, at_a_time)
+        if sorted_sample is not None:
+            _print_sample(sorted_sample)
         if applied:
             say(f"The new rules are in force.{f' The old ones are in {name_of(str(old))}' if old else ''}")
             say(_what_follows(found, problem))
@@ -74,7 +97,10 @@ def what_if(file: Path, device: str | None, apply: bool, as_json: bool) -> None:
         complain(f"{name_of(key)}: {why}")
     if apply and found.invalid:
         complain("Nothing was applied: under these rules, the settings of the recordings above are not valid.")
-    sys.exit(1 if found.invalid else 0)
+    failed = {} if sorted_sample is None else sorted_sample.failed
+    for key, why in failed.items():
+        complain(f"{name_of(key)}, under the new rules: {why}")
+    sys.exit(1 if found.invalid or failed else 0)
 
 
 def _print_edit(found: "RulesEdit", at_a_time: "AtATime") -> None:
@@ -99,6 +125,54 @@ def _print_edit(found: "RulesEdit", at_a_time: "AtATime") -> None:
             say(f"{words}: {', '.join(map(name_of, names))}.")
     if found.planned:
         print_total(forecast(found.planned, at_a_time), at_a_time)
+
+
+def _print_sample(sample: "Sample") -> None:
+    if not sample.shadows:
+        say("No recording of a sample was sorted." if sample.failed else "No units would be made again: no sample.")
+        return
+    print_table(_SAMPLE_COLUMNS, [_sample_row(one) for one in sample.shadows], wrapped={"kept units before"})
+    rows = [
+        (
+            _CHANGES[name][0],
+            *("-" if value is None else _CHANGES[name][1](value) for value in (one.mean, one.low, one.high)),
+        )
+        for name, one in sample.changes.items()
+    ]
+    print_table(("mean per recording", "sample", "from", "to"), rows, wrapped=set())
+    say("In 8 of 10 cases the mean of all recordings lies between these.")
+    say(f"The sorts are in {name_of(str(sample.folder))}")
+
+
+def _sample_row(one: "Shadow") -> tuple[str, ...]:
+    fates = ", ".join(f"{number} {fate}" for fate, number in one.fates.items() if number) or "none"
+    return (
+        one.recording,
+        *(" -> ".join(f"{value:.0f}" for value in pair) for pair in (one.units, one.kept)),
+        fates,
+        " -> ".join("?" if value is None else _duration(value) for value in one.seconds),
+        " -> ".join(decimal(round(value)) for value in one.bytes),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time in words."""
+    from sort_assets.platform.pipeline.recording_forecast import duration as in_words
+
+    return in_words(seconds)
+
+
+def _signed(in_words: Callable[[float], str]) -> Callable[[float], str]:
+    return lambda value: f"{'-' if value < 0 else '+'}{in_words(abs(value))}"
+
+
+_CHANGES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "units": ("units found", _signed("{:.1f}".format)),
+    "kept": ("units kept", _signed("{:.1f}".format)),
+    "seconds": ("time of these steps", _signed(_duration)),
+    "bytes": ("disk", _signed(lambda value: decimal(round(value)))),
+    "persisting": ("units kept before that are still there", "{:.0%}".format),
+}
 
 
 def _row(one: "EditedRecording") -> tuple[str, ...]:

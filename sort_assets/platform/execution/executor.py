@@ -114,7 +114,12 @@ def die_with_run_worker() -> None:
     # The run worker, though the forkserver has forked this process; PR_SET_PDEATHSIG would watch that server.
     worker = multiprocessing.parent_process()
     if worker is not None:
-        threading.Thread(target=_end_after, args=(worker.sentinel,), name="run-worker-watch", daemon=True).start()
+        end_after(worker.sentinel)
+
+
+def end_after(sentinel: int) -> None:
+    """End this process soon after a descriptor has become readable, as that of a pipe does whose writer has died."""
+    threading.Thread(target=_end_after, args=(sentinel,), name="run-worker-watch", daemon=True).start()
 
 
 def leave_the_processor_to_sorts() -> None:

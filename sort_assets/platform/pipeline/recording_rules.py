@@ -18,7 +18,7 @@ from sort_assets.config.rules import (
     read_sidecar,
     rules_content,
 )
-from sort_assets.config.settings import Roots
+from sort_assets.config.settings import RULES_VARIABLE, Roots
 from sort_assets.errors import RulesError, SortAssetsError, StorageError
 from sort_assets.platform.store.files import write_atomically
 from sort_assets.platform.store.layout import RULES_FOLDER
@@ -44,6 +44,8 @@ class RecordingRules:
 
     Attributes
     ----------
+    file : Path
+        The rules file; it need not be there.
     rules : Rules
         Those in force.
     version : str
@@ -57,12 +59,19 @@ class RecordingRules:
 
     def __init__(self, roots: Roots, in_place_of_file: Path | None = None) -> None:
         self._root = roots.recordings
+        self.file = roots.rules or self._root / RULES_FILE
         self._last_good = roots.store / RULES_FOLDER / RULES_FILE
         self._sidecars: dict[Path, Sidecar | SortAssetsError] = {}
         self._stamps: dict[Path, str] = {}
         self.problem: RulesError | None = None
         try:
-            self._content = rules_content(in_place_of_file or self._root / RULES_FILE)
+            if roots.rules is not None and not roots.rules.is_file():
+                raise RulesError(
+                    f"There is no rules file '{roots.rules}', which {RULES_VARIABLE} names.",
+                    remedy=f"Put it there, or unset {RULES_VARIABLE} to have the one in the recordings root read.",
+                    path=os.fspath(roots.rules),
+                )
+            self._content = rules_content(in_place_of_file or self.file)
             self.rules = parse_rules(self._content, os.fspath(in_place_of_file or RULES_FILE))
         except RulesError as problem:
             if in_place_of_file is not None:
@@ -106,7 +115,7 @@ class RecordingRules:
         StorageError
             When the recordings root can't be written; the rules file stays as it was.
         """
-        file = (self._root / RULES_FILE).resolve()  # a link may lead to where the lab keeps its rules
+        file = self.file.resolve()  # a link may lead to where the lab keeps its rules
         content = rules_content(file)
         if content != present._content and present.problem is None:
             raise RulesError(
@@ -114,7 +123,7 @@ class RecordingRules:
                 remedy="Look at what is in it now, and ask again what the new rules would do.",
                 path=os.fspath(file),
             )
-        old = file.with_name(f"{RULES_FILE}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.old") if file.exists() else None
+        old = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.old") if file.exists() else None
         try:
             if old is not None:
                 shutil.copy2(file, old)

@@ -9,6 +9,7 @@
       @node_checks/                   files by which `doctor --cluster` tries the store; removed at its end
       @recordings.sqlite              the recording catalogue of earlier versions, which is in the Dagster home now
       @rules/                         the last rules file without mistakes
+      @what_if/<time>/                a store of its own, with sorts of a sample under rules that are not in force
       <recording's key>/
         <asset>/
           current                     a link to the newest version
@@ -36,6 +37,7 @@ LESSONS: Final = "@lessons"
 COMPUTE_LOGS: Final = "@compute_logs"
 NODE_CHECKS: Final = "@node_checks"
 RULES_FOLDER: Final = "@rules"
+WHAT_IF: Final = "@what_if"
 
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"

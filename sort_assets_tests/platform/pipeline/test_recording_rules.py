@@ -1,9 +1,11 @@
 """Which rules are in force when the rules file has mistakes, and what a step does about it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sort_assets.config.settings import Roots
 from sort_assets.errors import RulesError
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
 from sort_assets.platform.store.layout import RULES_FOLDER
@@ -118,6 +120,20 @@ def test_rules_replace_the_file_and_what_was_in_it_stays_beside_it(home: Home) -
     assert old is not None
     assert old.parent == home.roots.recordings
     assert old.read_text() == GOOD
+
+
+def test_a_file_that_the_environment_names_takes_the_place_of_the_rules_file(home: Home) -> None:
+    _write(home, "rules: []")
+    (home.folder / "elsewhere.yaml").write_text(GOOD, encoding="utf-8")
+
+    with home.environment(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SORT_ASSETS_RULES", str(home.folder / "elsewhere.yaml"))
+        rules = RecordingRules(Roots.from_environment())
+
+    assert rules.settings("archive~a.nwb").ignore
+    assert rules.file == home.folder / "elsewhere.yaml"
+    (home.folder / "elsewhere.yaml").unlink()
+    assert "SORT_ASSETS_RULES" in str(RecordingRules(replace(home.roots, rules=rules.file)).problem)
 
 
 def test_a_link_to_the_rules_stays_a_link(home: Home) -> None:

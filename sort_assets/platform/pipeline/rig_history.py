@@ -13,7 +13,7 @@ from sort_assets.checks.usual_on_rig import FEWEST_RECORDINGS
 from sort_assets.platform.pipeline.recording_results import RecordingSummary, recording_summary
 from sort_assets.platform.store.layout import CURRENT
 from sort_assets.platform.store.store import Store
-from sort_assets.recordings.key import SEPARATOR
+from sort_assets.recordings.key import SEPARATOR, RecordingKey
 
 NEWEST = 50
 """The number of other recordings to compare with, those that were sorted last: rigs change over the years."""
@@ -67,7 +67,7 @@ class Rig:
     @property
     def words(self) -> str:
         """For messages."""
-        place = f"below '{self.folder}'" if self.folder else "in the recordings root"
+        place = f"below '{RecordingKey.parse(self.folder).path}'" if self.folder else "in the recordings root"
         return f"{self.channels} channels, {place}{f', sorted with {self.sorter}' if self.sorter else ''}"
 
 

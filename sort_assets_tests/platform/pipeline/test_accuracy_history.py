@@ -67,3 +67,7 @@ def test_a_damaged_measurement_says_nothing(store: Store) -> None:
 def test_without_measurements_there_is_no_history(store: Store) -> None:
     assert recalls(store, "rig~day.nwb") == []
     assert measurements_on_rig(store, Rig("rig", 16, "mountainsort5")) == []
+
+
+def test_a_rig_is_named_as_its_folder_is() -> None:
+    assert Rig("rig=20A", 16, "mountainsort5").words == "16 channels, below 'rig A', sorted with mountainsort5"

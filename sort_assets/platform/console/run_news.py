@@ -4,6 +4,7 @@ Each event is read once, with a cursor. Nothing is read of runs that wait in the
 """
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from sort_assets.platform.store.store import Store
 _CHANGES: Final = (Event.RUN_ENQUEUED, Event.RUN_START, Event.RUN_SUCCESS, Event.RUN_FAILURE, Event.RUN_CANCELED)
 _PAGE = 500
 _COMPARED_EVERY_S = 60.0
+_CHANGES_AT_LEAST_EVERY_S = 10.0
 _QUEUED_S = 15.0
 """How long a run is in the queue before that is said: the daemon looks into it every few seconds."""
 _SILENT_S = 10.0
@@ -78,6 +80,7 @@ class RunNews:
     def __init__(self, instance: dg.DagsterInstance, store: Store) -> None:
         self._instance, self._store = instance, store
         self._after = {change: self._newest(change) for change in _CHANGES}
+        self._read_to, self._read_at = -1, -math.inf
         self._followed: dict[str, _Followed] = {}
         self._compared = time.monotonic()
         self._news: list[News] = []
@@ -115,7 +118,10 @@ class RunNews:
         """Runs that were queued, started or ended."""
         changed: dict[Event, list[dg.EventLogEntry]] = {}
         after: dict[Event, int] = {}
-        for change in _CHANGES:
+        newest = self._instance.event_log_storage.get_maximum_record_id() or 0
+        # PostgreSQL may show a later event first, so that the newest one does not tell of all.
+        is_idle = newest == self._read_to and time.monotonic() - self._read_at < _CHANGES_AT_LEAST_EVERY_S
+        for change in () if is_idle else _CHANGES:
             records = self._instance.fetch_run_status_changes(
                 dg.RunStatusChangeRecordsFilter(event_type=change, after_storage_id=self._after[change]),
                 limit=_PAGE,
@@ -127,6 +133,8 @@ class RunNews:
         new = {entry.run_id for entries in changed.values() for entry in entries if entry.run_id not in self._followed}
         runs = {run.run_id: run for run in self._instance.get_runs(dg.RunsFilter(run_ids=[*new]))} if new else {}
         self._after |= after
+        if not is_idle and all(len(entries) < _PAGE for entries in changed.values()):
+            self._read_to, self._read_at = newest, time.monotonic()
         ended: dict[str, float] = {}
         for change, entries in changed.items():
             for entry in entries:

@@ -1,5 +1,6 @@
 """The web server of the store's figures and reports, and of nothing else, so that the Dagster UI can show them."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -18,6 +19,7 @@ from sort_assets.errors import InstanceError
 from sort_assets.platform.store.layout import FIGURES
 
 HOST = "127.0.0.1"
+_TICK_S = 0.5
 _SEGMENT = re.compile(r"[A-Za-z0-9_=~@-][A-Za-z0-9._=~@-]*")
 _MEDIA_TYPES = {".png": "image/png", ".html": "text/html"}
 _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
@@ -74,6 +76,18 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+class SlowTickingServer(uvicorn.Server):
+    """Looks twice a second whether it is to end. Uvicorn (0.54) does so ten times, without a setting.
+
+    Requests are served at once all the same.
+    """
+
+    async def main_loop(self) -> None:
+        """Wait until it is to end."""
+        while not await self.on_tick(0):  # with 0 it brings the date of its answers up to date
+            await asyncio.sleep(_TICK_S)
+
+
 class FigureServer:
     """The figure application in a thread of this process.
 
@@ -87,7 +101,7 @@ class FigureServer:
 
     def __init__(self, store: Path, port: int) -> None:
         config = uvicorn.Config(figure_app(store), host=HOST, port=port, log_level="warning")
-        self._server = uvicorn.Server(config)
+        self._server = SlowTickingServer(config)
         self._thread = threading.Thread(target=self._server.run, name="figure-server", daemon=True)
 
     def __enter__(self) -> "FigureServer":

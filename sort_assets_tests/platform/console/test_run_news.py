@@ -116,3 +116,27 @@ def test_of_a_run_that_waits_in_the_queue_that_is_said_once(
         "day.nwb: waits in the queue for the daemon to start it",
         "day.nwb: terminated",
     ]
+
+
+def test_while_nothing_happens_the_database_is_asked_for_its_newest_event_alone(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news = RunNews(instance, Store(tmp_path / "store"))
+    run(instance, "day.nwb")
+    first = news.read()
+    asked: list[object] = []
+    fetch = dg.DagsterInstance.fetch_run_status_changes
+
+    def count(self: dg.DagsterInstance, records_filter: object, *args: object, **named: object) -> object:
+        asked.append(records_filter)
+        return fetch(self, records_filter, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dg.DagsterInstance, "fetch_run_status_changes", count)
+    idle, asked_while_idle = news.read(), len(asked)
+    run(instance, "night.nwb")
+    then = news.read()
+
+    assert {one.recording for one in first} == {"day.nwb"}
+    assert idle == []
+    assert asked_while_idle == 0
+    assert {one.recording for one in then} == {"night.nwb"}

@@ -12,7 +12,6 @@ from sort_assets.config.settings import Roots
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.arrivals.recording_catalog import RecordingCatalog
 from sort_assets.platform.automation.digest import time_zone
-from sort_assets.platform.automation.stale_results.requests import obstacle
 from sort_assets.platform.pipeline.accuracy_history import measurements_on_rig
 from sort_assets.platform.pipeline.config_resolver import RecordingConfigResolver
 from sort_assets.platform.pipeline.jobs import ACCURACY_PRIORITY, PRIORITY_TAG, UNFINISHED, measure_accuracy
@@ -101,6 +100,8 @@ def rigs_due(instance: dg.DagsterInstance, roots: Roots, now: datetime) -> list[
 
 def _known_recordings(roots: Roots) -> Iterator[str]:
     """Partitions of recordings that can be opened: on disk, and about to be nothing else."""
+    from sort_assets.platform.automation.stale_results.requests import obstacle
+
     catalog = RecordingCatalog(roots.store)
     entries = catalog.all()
     for one in catalog.partitions():

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sort_assets.platform.pipeline.loading import load, open_result
+    from sort_assets.platform.pipeline.variant_component import SortingVariant
     from sort_assets.recordings.key import RecordingKey
     from sort_assets.recordings.opening import open_recording
 
-__all__ = ["RecordingKey", "load", "open_recording", "open_result"]
+__all__ = ["RecordingKey", "SortingVariant", "load", "open_recording", "open_result"]
 
 _MODULES = {
     "RecordingKey": "sort_assets.recordings.key",
+    "SortingVariant": "sort_assets.platform.pipeline.variant_component",
     "load": "sort_assets.platform.pipeline.loading",
     "open_recording": "sort_assets.recordings.opening",
     "open_result": "sort_assets.platform.pipeline.loading",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,12 +74,51 @@ def on_same_clock(old: BaseSorting, new: BaseSorting, old_duration_s: float, new
         raise ComparisonError(
             f"The sortings have no time in common: one is of {starts[0]:.3f} to {ends[0]:.3f} s, the other of "
             f"{starts[1]:.3f} to {ends[1]:.3f} s.",
-            remedy="Compare sortings of the same stretch: recording.start_s and recording.duration_s choose it.",
+            remedy="Compare sortings of the same stretch: recording.start_s and recording.end_s choose it.",
         )
     both = [_placed(sorting, begin_s, end_s, sampling_hz) for sorting in (old, new)]
     length_s = end_s - begin_s
     longest_s = max(end - start for start, end in zip(starts, ends, strict=True))
     return SameClock(both[0], both[1], length_s, max(longest_s - length_s, 0.0))
+
+
+def all_on_same_clock(sortings: Sequence[BaseSorting], durations_s: Sequence[float]) -> tuple[list[BaseSorting], float]:
+    """Bring several sortings onto the same samples, in the stretch that all of them have.
+
+    Parameters
+    ----------
+    sortings : sequence of BaseSorting
+        As for `on_same_clock`.
+    durations_s : sequence of float
+        How long each sorted recording is.
+
+    Returns
+    -------
+    sortings : list of BaseSorting
+        As they are where all begin at the same time and are as long.
+    duration_s : float
+        Length of the stretch.
+
+    Raises
+    ------
+    ComparisonError
+        When they have no time in common.
+    """
+    starts = [float(sorting.sample_index_to_time(0, segment_index=0)) for sorting in sortings]
+    pairs = [
+        on_same_clock(sortings[0], other, durations_s[0], length)
+        for other, length in zip(sortings[1:], durations_s[1:], strict=True)
+    ]
+    if all(pair.old is sortings[0] for pair in pairs):
+        return list(sortings), durations_s[0]
+    ends = [_end_s(sorting, length) for sorting, length in zip(sortings, durations_s, strict=True)]
+    begin_s, end_s = max(starts), min(ends)
+    if end_s <= begin_s:
+        raise ComparisonError(
+            "The sortings have no time that all of them share.", remedy="Compare sortings of the same stretch."
+        )
+    rate_hz = float(sortings[0].get_sampling_frequency())
+    return [_placed(sorting, begin_s, end_s, rate_hz) for sorting in sortings], end_s - begin_s
 
 
 def in_stretch(sorting: BaseSorting, begin_s: float, end_s: float) -> BaseSorting:

@@ -36,3 +36,9 @@ class ComparisonConfig(Section):
             "on the rig."
         ),
     )
+    consensus_of: int | None = Field(
+        None,
+        ge=1,
+        description="How many sortings must have a unit of the consensus of a recording's variants; null takes more "
+        "than half of them, and two of two.",
+    )

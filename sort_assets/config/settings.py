@@ -38,6 +38,7 @@ SLURM_SETUP_VARIABLE = "SORT_ASSETS_SLURM_SETUP"
 SLURM_PREFIX_VARIABLE = "SORT_ASSETS_SLURM_PREFIX"
 SLURM_PYTHON_VARIABLE = "SORT_ASSETS_PYTHON"
 CORES_VARIABLE = "SORT_ASSETS_CORES"
+VARIANTS_VARIABLE = "SORT_ASSETS_VARIANTS"
 
 Engine = Literal["local", "slurm", "ray", "kubernetes"]
 SlurmJobs = Literal["runs", "runs_and_gpu_steps", "gpu_steps"]
@@ -72,6 +73,12 @@ class Environment(BaseModel):
         None,
         validation_alias=DAGSTER_HOME_VARIABLE,
         description="Absolute path of Dagster's folder, with its databases and the settings of the instance.",
+    )
+    variants: Path | None = Field(
+        None,
+        validation_alias=VARIANTS_VARIABLE,
+        description="Absolute path of the folder that declares variants; by default `variants` in Dagster's folder. Of "
+        "an engine with nodes of its own, a path that they share.",
     )
     scan_interval_s: int = Field(
         30,
@@ -259,6 +266,20 @@ class Roots:
             figures_url=environment.figures_url.rstrip("/"),
             rules=None if environment.rules is None else absolute_folder(RULES_VARIABLE, environment.rules),
         )
+
+
+def variants_folder() -> Path:
+    """The folder that declares variants; it need not exist.
+
+    Raises
+    ------
+    InstanceError
+        When neither it nor Dagster's folder is named.
+    """
+    environment = read_environment()
+    if environment.variants is not None:
+        return absolute_folder(VARIANTS_VARIABLE, environment.variants)
+    return absolute_folder(DAGSTER_HOME_VARIABLE, environment.dagster_home) / "variants"
 
 
 def absolute_folder(variable: str, folder: Path | None) -> Path:

@@ -31,6 +31,7 @@ from sort_assets.figures.saving import save
 from sort_assets.figures.templates import draw_templates
 from sort_assets.figures.traces import draw_traces
 from sort_assets.figures.unit_positions import draw_unit_positions
+from sort_assets.figures.variants import draw_variants
 
 __all__ = [
     "MetricCriterion",
@@ -53,5 +54,6 @@ __all__ = [
     "draw_traces",
     "draw_unit_positions",
     "draw_units_per_recording",
+    "draw_variants",
     "save",
 ]

@@ -9,6 +9,7 @@ from sort_assets.platform.cli.instance import demo, doctor, init, up
 from sort_assets.platform.cli.needs import needs
 from sort_assets.platform.cli.recordings import forget, purge, register, retry_failed, scan
 from sort_assets.platform.cli.results import digest, gc, lessons, status
+from sort_assets.platform.cli.variants import variants
 from sort_assets.platform.cli.what_if import what_if
 
 
@@ -25,6 +26,6 @@ for _command in (
     *(init, demo, up, doctor),
     *(register, scan, forget, purge, retry_failed),
     *(status, compare, needs, forecast, what_if, digest, gc, lessons),
-    *(export_phy, import_curation, carry_curation),
+    *(variants, export_phy, import_curation, carry_curation),
 ):
     main.add_command(_command)

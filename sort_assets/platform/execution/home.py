@@ -14,6 +14,7 @@ from sort_assets.config.settings import (
     Roots,
     absolute_folder,
     read_environment,
+    variants_folder,
 )
 from sort_assets.errors import GpuDriverError, InstanceError
 from sort_assets.machine.gpus import find_gpus
@@ -25,6 +26,14 @@ from sort_assets.platform.execution.gpu_sharing import sorts_per_gpu
 from sort_assets.platform.execution.instance import SETTINGS, refuse_other_engine, refuse_temporary_instance
 
 WORKSPACE = "workspace.yaml"
+_VARIANTS_PROJECT = """\
+# With this file, `dg scaffold defs sort_assets.SortingVariant NAME` works in this folder.
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "variants"
+"""
 _RECORDINGS_PER_GPU = 2
 _GPUS_OF_SLURM = 16
 """For how many GPUs jobs are submitted while nobody says how many there are; Slurm hands out those that are free."""
@@ -96,6 +105,7 @@ def prepare_home() -> Roots:
         (home / name).unlink(missing_ok=True)  # a link to a checkout or an environment that is gone
         (home / name).symlink_to(settings_file(name))
     _follow_engine(home / SETTINGS)
+    prepare_variants_folder(variants_folder())
     with open_instance() as instance:
         refuse_other_engine(instance)
         instance.get_runs(limit=1)
@@ -103,6 +113,17 @@ def prepare_home() -> Roots:
         instance.event_log_storage.get_pool_limits()
         fail_dead_runs(instance)
     return roots
+
+
+def prepare_variants_folder(folder: Path) -> None:
+    """Make the folder in which variants are declared a project of Dagster's `dg`, unless it is there."""
+    if folder.exists():
+        return
+    module = folder / "variants" / "defs"
+    module.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(_VARIANTS_PROJECT, encoding="utf-8")
+    for package in (module.parent, module):
+        (package / "__init__.py").touch()
 
 
 def settings_file(name: str) -> Path:

@@ -10,10 +10,12 @@ follow this catalogue. To add an asset:
 This module stays light: the code location and `sort_assets.load` import it, so it imports neither Dagster nor numpy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from sort_assets.config.variants import UNITS_SUFFIX, VARIANT_PREFIX
 from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.store.handles import (
     Handle,
@@ -29,6 +31,7 @@ from sort_assets.platform.store.handles import (
 )
 from sort_assets.platform.store.stored_comparison import StoredComparison
 from sort_assets.platform.store.stored_hybrid import StoredAccuracy, StoredHybrid
+from sort_assets.platform.store.stored_variant import StoredComparedVariants, variant_handle, variant_units_handle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +159,13 @@ ON_DEMAND: tuple[PipelineAsset, ...] = (
         summarized=True,
         asks_like=StoredMetrics,
     ),
+    PipelineAsset(
+        handle=StoredComparedVariants,
+        made_from=StoredSorting,
+        needs=StepNeeds(cpus=1, memory_gb=8),
+        config_sections=("comparison",),
+        asks_like=StoredMetrics,
+    ),
 )
 """What is made of a recording only when somebody asks for it, each after the one that it is made from. No recording
 lacks it, none of it becomes stale, and nothing of the pipeline is made from it."""
@@ -182,19 +192,53 @@ _BY_NAME = {asset.name: asset for asset in (*CATALOG, *ON_DEMAND)}
 
 
 def pipeline_asset(name: str) -> PipelineAsset:
-    """The record of an asset.
+    """The record of an asset; of a variant too, whether it is declared or was once.
 
     Raises
     ------
     KeyError
         When it is not in the catalogue.
     """
-    return _BY_NAME[name]
+    return _variant(name) if name.startswith(VARIANT_PREFIX) else _BY_NAME[name]
+
+
+@cache
+def _variant(name: str) -> PipelineAsset:
+    if name.endswith(UNITS_SUFFIX):
+        return PipelineAsset(
+            handle=variant_units_handle(name),
+            made_from=variant_handle(name.removesuffix(UNITS_SUFFIX)),
+            needs=_BY_NAME[StoredAnalyzer.asset].needs,
+            config_sections=("waveform", "metrics", "curation"),
+            versions_kept=1,
+            calls_backend=True,
+            asks_like=StoredAnalyzer,
+        )
+    return PipelineAsset(
+        handle=variant_handle(name),
+        made_from=StoredBinary,
+        needs=_BY_NAME[StoredSorting.asset].needs,
+        config_sections=("sorter",),
+        calls_backend=True,
+        asks_like=StoredSorting,
+    )
+
+
+def is_result(name: str) -> bool:
+    """Whether an asset is made of a recording."""
+    return name in _BY_NAME or name.startswith(VARIANT_PREFIX)
+
+
+def in_pipeline_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of some assets that are made of a recording, in the order in which they are made; variants last."""
+    found = set(names)
+    variants = sorted(name for name in found if name.startswith(VARIANT_PREFIX))
+    return (*(asset for asset in RESULTS if asset in found), *variants)
 
 
 def step_tags(name: str) -> dict[str, Any]:
     """The tags by which Dagster's engines are told what the step of an asset needs."""
-    return _BY_NAME[name].needs.op_tags()
+    return pipeline_asset(name).needs.op_tags()
 
 
 def from_asset(name: str) -> tuple[str, ...]:
@@ -204,8 +248,8 @@ def from_asset(name: str) -> tuple[str, ...]:
 
 def upstream_assets(name: str) -> tuple[PipelineAsset, ...]:
     """What an asset is made from, directly and indirectly, in the order in which it is made."""
-    made_from = _BY_NAME[name].made_from
-    return () if made_from is None else (*upstream_assets(made_from.asset), _BY_NAME[made_from.asset])
+    made_from = pipeline_asset(name).made_from
+    return () if made_from is None else (*upstream_assets(made_from.asset), pipeline_asset(made_from.asset))
 
 
 def sections_decided_upstream(name: str) -> tuple[str, ...]:
@@ -215,7 +259,7 @@ def sections_decided_upstream(name: str) -> tuple[str, ...]:
 
 def lineage(handle: Handle) -> list[Handle]:
     """A result, and before it the very versions of all results that it was made from, the first one first."""
-    made_from = _BY_NAME[handle.asset].made_from
+    made_from = pipeline_asset(handle.asset).made_from
     if made_from is None:
         return [handle]
     version = handle.upstream_version(made_from.asset)

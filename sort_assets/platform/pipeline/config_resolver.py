@@ -1,7 +1,7 @@
 """The backend resource: which sorter runs on a recording, with which configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -32,10 +32,17 @@ class RecordingConfigResolver:
         The named starting point that the run chose; None leaves it to the recording's rules and sidecar.
     overrides : Mapping[str, Any]
         What the run chose on top, nested like `SortingPipelineConfig`.
+    variant : ConfigLayer or None
+        What a variant changes, below what the run chose.
     """
 
     preset: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    variant: ConfigLayer | None = None
+
+    def under(self, variant: ConfigLayer) -> "RecordingConfigResolver":
+        """The same with what a variant changes."""
+        return replace(self, variant=variant)
 
     def resolve(self, recording: str, settings: "RecordingSettings") -> ResolvedConfig:
         """The configuration of a recording and where each choice came from.
@@ -51,7 +58,8 @@ class RecordingConfigResolver:
         ------
         ConfigError, RecordingKeyError
         """
-        layers = [ConfigLayer(RUN_CONFIG, self.overrides, self.preset)]
+        layers = [] if self.variant is None else [self.variant]
+        layers.append(ConfigLayer(RUN_CONFIG, self.overrides, self.preset))
         stream = RecordingKey.parse(recording).stream
         if stream is not None:
             layers.append(ConfigLayer("recording key", {"recording": {"stream": stream}}))

@@ -8,13 +8,17 @@ The summary and the digest are of no partition: `dagster.yaml` limits the runs o
 that these two never wait for a sort.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 
+from sort_assets.config.settings import variants_folder
+from sort_assets.config.variants import declared_variants
+from sort_assets.errors import InstanceError
 from sort_assets.platform.pipeline.catalog import PIPELINE, from_asset
 from sort_assets.platform.store.handles import StoredCuration, StoredSorting
 from sort_assets.platform.store.stored_comparison import StoredComparison
+from sort_assets.platform.store.stored_variant import StoredComparedVariants
 
 PRIORITY_TAG: Final = "dagster/priority"
 SENSOR_PRIORITY: Final = -5
@@ -23,6 +27,9 @@ STALE_PRIORITY: Final = -10
 """The priority of runs that make stale results again: there are many, and recordings of today take precedence."""
 ACCURACY_PRIORITY: Final = -20
 """The priority of sorts by which accuracy is measured: whatever waits for a device takes precedence."""
+VARIANT_PRIORITY: Final = -20
+"""The priority of variants: whatever waits for a device takes precedence."""
+TRY_VARIANTS: Final = "try_variants"
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -69,3 +76,28 @@ summarize_units = dg.define_asset_job(
     selection=dg.AssetSelection.assets("units_across_recordings"),
     description="The table and figures over all recordings, from what the store has.",
 )
+
+compare_variants = dg.define_asset_job(
+    "compare_variants",
+    selection=dg.AssetSelection.assets(StoredComparedVariants.asset),
+    description="A recording's own sorting and its variants, on one page.",
+)
+
+
+def variant_jobs() -> list[Any]:
+    """The job that sorts a recording with all declared variants; none where none is declared."""
+    try:
+        declared = declared_variants(variants_folder()).all
+    except InstanceError:
+        return []
+    if not declared:
+        return []
+    names = [name for variant in declared for name in (variant.asset, variant.units_asset)]
+    return [
+        dg.define_asset_job(
+            TRY_VARIANTS,
+            selection=dg.AssetSelection.assets(*names),
+            tags={PRIORITY_TAG: str(VARIANT_PRIORITY)},
+            description="The recording's .dat sorted with every declared variant.",
+        )
+    ]

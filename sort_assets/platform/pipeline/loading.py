@@ -9,7 +9,7 @@ from dotenv import find_dotenv, load_dotenv
 
 from sort_assets.config.settings import Roots, read_environment
 from sort_assets.errors import MissingArtefactError
-from sort_assets.platform.pipeline.catalog import RESULTS, pipeline_asset
+from sort_assets.platform.pipeline.catalog import RESULTS, is_result, pipeline_asset
 from sort_assets.platform.store.handles import Handle
 from sort_assets.platform.store.store import Store
 
@@ -39,7 +39,7 @@ def open_result(recording: str, asset: str, *, version: str | None = None, roots
         if read_environment().store is None:
             load_dotenv(find_dotenv(usecwd=True))
         roots = Roots.from_environment()
-    if asset not in RESULTS:
+    if not is_result(asset):
         raise MissingArtefactError(
             f"There is no result called '{asset}'{_nearest(asset, list(RESULTS))}.",
             remedy=f"Ask for one of {', '.join(RESULTS)}.",
@@ -76,7 +76,8 @@ def load(recording: str, asset: str, *, version: str | None = None, roots: Roots
         row per unit; "curated_units" a SpikeInterface sorting of the units that are kept; "spike_data" a dict of
         delivered files; "sorting_report" the path of its page; "sorting_comparison" a pandas DataFrame, one row for
         each pair of units that belong together; "hybrid_recording" the SpikeInterface recording with injected units;
-        "hybrid_accuracy" a pandas DataFrame with one row per injected unit.
+        "hybrid_accuracy" a pandas DataFrame with one row per injected unit; "variant_NAME" a SpikeInterface sorting,
+        "variant_NAME_units" the table of its units.
 
     Raises
     ------

@@ -9,10 +9,11 @@ import dagster as dg
 
 from sort_assets.backends.shape import RecordingShape
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
-from sort_assets.config.settings import Roots
+from sort_assets.config.settings import Roots, variants_folder
+from sort_assets.config.variants import VARIANT_PREFIX, Variant, declared_variants
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.step_needs import StepNeeds
-from sort_assets.platform.pipeline.catalog import RESULTS
+from sort_assets.platform.pipeline.catalog import in_pipeline_order, is_result
 from sort_assets.platform.pipeline.config_resolver import resolver_of_config
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 from sort_assets.platform.pipeline.recording_rules import RecordingRules
@@ -41,8 +42,8 @@ class RunRequests:
 
         Where the settings can't be resolved, that is what is declared: the step itself says what is wrong.
         """
-        shape = None if step_key not in RESULTS else self._shape
-        return needs_of_step(step_key, self.settings, shape, self._failures(step_key))
+        shape = self._shape if is_result(step_key) else None
+        return needs_of_step(step_key, self._settings_of(step_key), shape, self._failures(step_key))
 
     def of_run(self, *, without_gpu_steps: bool = False) -> StepNeeds:
         """What the run asks for when it is one job of the engine.
@@ -55,7 +56,13 @@ class RunRequests:
         assets = self.assets
         if without_gpu_steps:
             assets = tuple(asset for asset in assets if not self.of_step(asset).gpus)
-        return needs_of_run(assets, self.settings, self._shape, {asset: self._failures(asset) for asset in assets})
+        return needs_of_run(
+            assets,
+            self.settings,
+            self._shape,
+            {asset: self._failures(asset) for asset in assets},
+            {asset: self._settings_of(asset) for asset in assets},
+        )
 
     @property
     def recording(self) -> str | None:
@@ -73,18 +80,29 @@ class RunRequests:
         if not steps and self.run.execution_plan_snapshot_id:
             plan = self.instance.get_execution_plan_snapshot(self.run.execution_plan_snapshot_id)
             steps = set(plan.step_keys_to_execute)
-        return tuple(asset for asset in RESULTS if asset in steps)
+        return in_pipeline_order(steps)
 
     @cached_property
     def settings(self) -> ResolvedConfig:
         """The recording's; the defaults where they can't be resolved, for the step itself says what is wrong."""
+        return self._resolve(None)
+
+    def _settings_of(self, asset: str) -> ResolvedConfig:
+        """Those with which an asset is made: a variant differs."""
+        variant = declared_variants(variants_folder()).named(asset) if asset.startswith(VARIANT_PREFIX) else None
+        return self.settings if variant is None else self._resolve(variant)
+
+    def _resolve(self, variant: Variant | None) -> ResolvedConfig:
         resources = cast("dict[str, Any]", self.run.run_config.get("resources") or {})
         asked = resources.get("backend", {}).get("config") or {}
         if self.recording is None:
             return _NO_SETTINGS
         try:
             rules = RecordingRules(Roots.from_environment())
-            return resolver_of_config(asked).resolve(self.recording, rules.settings(self.recording))
+            resolver = resolver_of_config(asked)
+            if variant is not None:
+                resolver = resolver.under(variant.layer)
+            return resolver.resolve(self.recording, rules.settings(self.recording))
         except SortAssetsError:
             return _NO_SETTINGS
 

@@ -14,7 +14,7 @@ from sort_assets.backends.shape import RecordingShape
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.errors import MEMORY_LIMIT_GB, HostOutOfMemoryError, SortAssetsError
 from sort_assets.platform.execution.step_needs import SMALL_STEP, StepNeeds
-from sort_assets.platform.pipeline.catalog import CATALOG, ON_DEMAND, RESULTS, pipeline_asset
+from sort_assets.platform.pipeline.catalog import in_pipeline_order, is_result, pipeline_asset
 from sort_assets.platform.store.handles import StoredSorting
 
 RUN = "run"
@@ -49,7 +49,7 @@ def needs_of_step(
     failures : iterable of SortAssetsError
         Those of earlier attempts that were not made good.
     """
-    if asset not in RESULTS:
+    if not is_result(asset):
         return SMALL_STEP
     record = pipeline_asset(asset)
     part = asset if record.asks_like is None else record.asks_like.asset
@@ -67,6 +67,7 @@ def needs_of_run(
     settings: ResolvedConfig,
     shape: RecordingShape | None = None,
     failures: Mapping[str, Sequence[SortAssetsError]] | None = None,
+    settings_of: Mapping[str, ResolvedConfig] | None = None,
 ) -> StepNeeds:
     """What a run asks for that makes several assets within one job of the engine.
 
@@ -80,9 +81,16 @@ def needs_of_run(
         As in `needs_of_step`.
     failures : mapping or None
         By asset.
+    settings_of : mapping or None
+        Those with which an asset is made, where they are not `settings`.
     """
-    made = [one for one in (*CATALOG, *ON_DEMAND) if one.name in set(assets)]
-    steps = {one.name: needs_of_step(one.name, settings, shape, (failures or {}).get(one.name, ())) for one in made}
+    made = [pipeline_asset(name) for name in in_pipeline_order(assets)]
+    steps = {
+        one.name: needs_of_step(
+            one.name, (settings_of or {}).get(one.name, settings), shape, (failures or {}).get(one.name, ())
+        )
+        for one in made
+    }
     at_once = [[steps[one.name] for one in group] for _, group in groupby(made, key=lambda one: one.made_from)]
     if not at_once:
         return _as_chosen(SMALL_STEP, settings, RUN)

@@ -315,6 +315,42 @@ def read_sorting(folder: Path) -> BaseSorting:
     return NumpyFolderSorting(folder / SORTING_FOLDER)
 
 
+def read_analyzer(folder: Path, recording: BaseRecording | None) -> SortingAnalyzer:
+    """The analyzer in an artefact. What is computed with it stays in memory; `save_as` keeps it.
+
+    Parameters
+    ----------
+    folder : Path
+        The artefact's.
+    recording : BaseRecording or None
+        Of which it was made; None where that is gone.
+
+    Raises
+    ------
+    UnreadableRecordingError
+        When somebody put pickled data into the folder.
+    """
+    from spikeinterface.core import SortingAnalyzer
+    from spikeinterface.core.sortinganalyzer import get_extension_class
+
+    from sort_assets.metrics.compiled import keep_spike_trains_compiled
+    from sort_assets.recordings import refuse_pickles
+
+    keep_spike_trains_compiled()
+    refuse_pickles(folder / ANALYZER_FOLDER)
+    analyzer = SortingAnalyzer.load_from_binary_folder(folder / ANALYZER_FOLDER, recording=recording)
+    for name in analyzer.get_saved_extension_names():
+        # Waveforms of many units do not fit into memory; SpikeInterface's lazy mode, which leaves everything in its
+        # file, does not go with the format below.
+        loaded = get_extension_class(name).load(analyzer, lazy=name == "waveforms")
+        if loaded is not None:
+            analyzer.extensions[name] = loaded
+    # Otherwise computing an extension would overwrite the published one; SpikeInterface's own read_only mode does so
+    # for waveforms (0.105.3).
+    analyzer.format, analyzer.folder = "memory", None
+    return analyzer
+
+
 class StoredAnalyzer(Handle[WaveformsDetails]):
     """Waveforms and templates, as a SpikeInterface `SortingAnalyzer`."""
 
@@ -341,29 +377,11 @@ class StoredAnalyzer(Handle[WaveformsDetails]):
         UnreadableRecordingError
             When somebody put pickled data into the folder.
         """
-        from spikeinterface.core import SortingAnalyzer
-        from spikeinterface.core.sortinganalyzer import get_extension_class
-
-        from sort_assets.metrics.compiled import keep_spike_trains_compiled
-        from sort_assets.recordings import refuse_pickles
-
-        keep_spike_trains_compiled()
-        refuse_pickles(self.path / ANALYZER_FOLDER)
         try:
             recording = self.sorting.load_recording()
         except SortAssetsError:
             recording = None
-        analyzer = SortingAnalyzer.load_from_binary_folder(self.path / ANALYZER_FOLDER, recording=recording)
-        for name in analyzer.get_saved_extension_names():
-            # Waveforms of many units do not fit into memory; SpikeInterface's lazy mode, which leaves everything in its
-            # file, does not go with the format below.
-            loaded = get_extension_class(name).load(analyzer, lazy=name == "waveforms")
-            if loaded is not None:
-                analyzer.extensions[name] = loaded
-        # Otherwise computing an extension would overwrite the published one; SpikeInterface's own read_only mode does
-        # so for waveforms (0.105.3).
-        analyzer.format, analyzer.folder = "memory", None
-        return analyzer
+        return read_analyzer(self.path, recording)
 
 
 class StoredMetrics(Handle[MetricsDetails]):

@@ -8,6 +8,9 @@ from importlib import import_module
 
 import dagster as dg
 
+from sort_assets.config.settings import variants_folder
+from sort_assets.config.variants import declared_variants
+from sort_assets.errors import InstanceError
 from sort_assets.platform.pipeline.catalog import ON_DEMAND, PIPELINE
 
 
@@ -19,6 +22,21 @@ def pipeline_assets() -> tuple[dg.AssetsDefinition, ...]:
 def on_demand_assets() -> tuple[dg.AssetsDefinition, ...]:
     """The same of what is made only when somebody asks for it."""
     return tuple(_asset(one.name) for one in ON_DEMAND)
+
+
+def declared_variant_assets() -> list[dg.AssetsDefinition]:
+    """Those of the declared variants; what is wrong with a declaration is logged, and leaves the others."""
+    try:
+        declared = declared_variants(variants_folder())
+    except InstanceError:  # nobody said where the home is: whoever runs something in it is told
+        return []
+    for problem in declared.problems.values():
+        dg.get_dagster_logger().warning(str(problem))
+    if not declared.all:
+        return []
+    from sort_assets.platform.pipeline.assets.variants import variant_assets
+
+    return [asset for variant in declared.all for asset in variant_assets(variant)]
 
 
 def _asset(name: str) -> dg.AssetsDefinition:

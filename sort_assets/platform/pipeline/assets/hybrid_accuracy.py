@@ -73,7 +73,7 @@ def hybrid_accuracy(
         asset.backend.check_ready()
         raw_path = hybrid_recording.sorting.binary_dat.preprocessed_recording.raw_path
         work = asset.staging.path / "work"
-        recording, dat_path = _write(asset, hybrid_recording.load(), work)
+        recording, dat_path = write_to_sort(asset, hybrid_recording.load(), work)
         asset.shape = int(recording.get_num_channels()), int(recording.get_num_samples())
         found, device = sort_on_device(
             asset, recording, raw_path=raw_path, dat_path=dat_path, folder=asset.staging.path / "sorter"
@@ -116,8 +116,23 @@ def hybrid_accuracy(
         )
 
 
-def _write(asset: StagedAsset, hybrid: "BaseRecording", folder: Path) -> "tuple[BaseRecording, Path | None]":
-    """Write the samples; what to sort, and its `.dat` for a backend that takes one."""
+def write_to_sort(asset: StagedAsset, hybrid: "BaseRecording", folder: Path) -> "tuple[BaseRecording, Path | None]":
+    """Write the samples of a recording with injected units, as the asset's backend sorts them.
+
+    Parameters
+    ----------
+    asset : StagedAsset
+    hybrid : BaseRecording
+    folder : Path
+        Is made, and can be removed once the samples are sorted.
+
+    Returns
+    -------
+    recording : BaseRecording
+        What to sort.
+    dat_path : Path or None
+        Its `.dat`, for a backend that takes one.
+    """
     from sort_assets.platform.pipeline.progress import StepObserver
     from sort_assets.recordings.dat_file import read_dat, write_dat
 

@@ -84,7 +84,7 @@ def sorting(
         observer = StepObserver(context.log.info, context.log.warning, f"{context.partition_key}, {asset.backend.name}")
         asset.backend.observer = observer
         raw_path = binary_dat.preprocessed_recording.raw_path
-        parts = _what_to_sort(binary_dat, _on_scratch(scratch, asset, binary_dat))
+        parts = what_to_sort(binary_dat, _on_scratch(scratch, asset, binary_dat))
         folders = {
             group: asset.staging.path / ("sorter" if group == UNGROUPED else f"sorter-group-{index}")
             for index, group in enumerate(parts)
@@ -192,10 +192,17 @@ def _on_scratch(scratch: "SortScratch", asset: StagedAsset, binary_dat: StoredBi
     return dat_paths
 
 
-def _what_to_sort(
+def what_to_sort(
     binary_dat: StoredBinary, dat_paths: dict[str, Path]
 ) -> "dict[str, tuple[BaseRecording, Path | None]]":
-    """By group, what is sorted, and its `.dat` where there is one."""
+    """By group, what is sorted, and its `.dat` where there is one.
+
+    Parameters
+    ----------
+    binary_dat : StoredBinary
+    dat_paths : dict of str to Path
+        Its files by group, or copies of them.
+    """
     from sort_assets.recordings import split_recording
     from sort_assets.recordings.dat_file import read_dat
 

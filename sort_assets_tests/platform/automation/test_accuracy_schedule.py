@@ -9,7 +9,8 @@ import pytest
 from sort_assets.config.rules import RULES_FILE
 from sort_assets.errors import InjectionError
 from sort_assets.platform.arrivals.catalog_entry import CatalogEntry, CatalogPartition, State
-from sort_assets.platform.automation.accuracy_schedule import accuracy_of_rigs, rigs_due
+from sort_assets.platform.automation.accuracy_schedule import accuracy_of_rigs
+from sort_assets.platform.automation.rigs_due import rigs_due
 from sort_assets.platform.execution.executor import GPU_POOL
 from sort_assets.platform.pipeline.assets.hybrid_accuracy import hybrid_accuracy
 from sort_assets.platform.pipeline.jobs import PRIORITY_TAG, SENSOR_PRIORITY, STALE_PRIORITY

@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import dagster as dg
 import psutil
 import pytest
 
+from sort_assets.platform.automation.failed_runs import failures_of_run
+from sort_assets.platform.execution.only_daemon import LOCK_FILE
+from sort_assets.platform.execution.retried_runs import is_launched_again
 from sort_assets_tests.faults.runs import (
     assert_gone,
     assert_nothing_half_done,
@@ -19,7 +23,7 @@ from sort_assets_tests.faults.runs import (
     sorter_of,
     sorting,
 )
-from sort_assets_tests.fixtures.home import CHEAP, cheap, staging_of
+from sort_assets_tests.fixtures.home import Home, cheap, staging_of
 from sort_assets_tests.fixtures.ready import Ready
 from sort_assets_tests.fixtures.servers import up
 
@@ -38,7 +42,7 @@ def _hanging(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_of_up(
+def test_a_run_is_launched_again_when_its_worker_is_killed_and_not_when_a_person_terminates_it(
     ready: Ready, tmp_path: Path, misbehaving: Path
 ) -> None:
     home, key = ready.home, ready.key
@@ -61,6 +65,28 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
         assert home.store.versions(key, "sorting") == []
         assert_nothing_half_done(home, key)
 
+        (tmp_path / "done").unlink(missing_ok=True)
+        killed = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
+        sorter_of(home, key)
+        _wait_for(lambda: (tmp_path / "done").exists(), 60)  # the next one does not hang
+        _worker_of(killed, servers.pid).kill()
+        since = time.time()
+        _wait_for(lambda: bool(_retries_of(home, killed)), 90)
+        (retry,) = _retries_of(home, killed)
+        status_of_retry = server.wait_for(retry)
+
+        note(home, key, "run worker killed", "run failed, launched again by itself, success", since)
+        assert (server.wait_for(killed), status_of_retry) == ("FAILURE", "SUCCESS")
+        assert _retries_of(home, run_id) == []  # somebody terminated it
+        assert len(home.store.versions(key, "sorting")) == 1
+        with home.instance() as instance:
+            lost = instance.get_run_by_id(killed)
+            assert lost is not None
+            (why,) = failures_of_run(instance, lost)
+        assert why.failure_class == "RunWorkerLostError"
+        assert "was killed (signal 9)" in why.message
+        assert_nothing_half_done(home, key)
+
         (tmp_path / "done").unlink(missing_ok=True)  # the first one was terminated, perhaps before it hung
         last = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
         sorter_of(home, key)
@@ -81,6 +107,7 @@ def test_a_run_that_a_person_terminates_leaves_nothing_running_nor_does_the_end_
         ended = instance.get_run_by_id(last)
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
+    assert is_launched_again(ended)  # by the next `up`
 
 
 @pytest.mark.release
@@ -91,6 +118,8 @@ def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
     with up(home, tmp_path / "up.log", python_path=misbehaving) as (server, servers):
         killed_run = server.launch("sort_again", key, _run_config(_hanging(tmp_path)))["run"]["runId"]
         sorter = sorter_of(home, key)
+        # Before that, the next `up` waits a minute whether the daemon's heartbeat is renewed elsewhere.
+        _wait_for(lambda: '"daemon_id":null' not in (home.folder / "dagster" / LOCK_FILE).read_text(), 60)
         tree = psutil.Process(servers.pid).children(recursive=True)
         for process in [psutil.Process(servers.pid), *tree]:
             if process.pid != sorter.pid and process.ppid() != sorter.pid:  # these must end by themselves
@@ -98,10 +127,11 @@ def test_servers_that_are_killed_with_everything_in_them_can_be_started_again(
         assert_gone([*tree, sorter])
 
     with up(home, tmp_path / "again.log", python_path=misbehaving) as (server, _):
-        again = server.launch("sort_again", key, _run_config(CHEAP))
-        assert server.wait_for(again["run"]["runId"]) == "SUCCESS"
+        _wait_for(lambda: bool(_retries_of(home, killed_run)), 90)
+        (again,) = _retries_of(home, killed_run)
+        assert server.wait_for(again) == "SUCCESS"
 
-    note(home, key, "the whole `up` tree killed and started again", "run failed, the next one succeeds")
+    note(home, key, "the whole `up` tree killed and started again", "run failed, and is launched again by itself")
     with home.instance() as instance:
         run = instance.get_run_by_id(killed_run)
     assert run is not None
@@ -141,6 +171,28 @@ def test_of_two_runs_that_sort_one_recording_at_once_one_is_told_who_the_other_i
     assert status == 0, first.output[-3000:]
     assert len(home.store.versions(key, "sorting")) == 1
     assert_nothing_half_done(home, key)
+
+
+def _retries_of(home: Home, run_id: str) -> list[str]:
+    """The runs that followed a run by themselves, or by a person's hand."""
+    with home.instance() as instance:
+        return [one.run_id for one in instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))]
+
+
+def _worker_of(run_id: str, up_pid: int) -> psutil.Process:
+    """The process that holds the lock of a run."""
+    for process in psutil.Process(up_pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if any(Path(one.path).name == f"{run_id}.lock" for one in process.open_files()):
+                return process
+    raise AssertionError(f"run {run_id} has no worker")
+
+
+def _wait_for(is_so: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _command_line(process: psutil.Process) -> list[str]:

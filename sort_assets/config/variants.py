@@ -26,15 +26,9 @@ from sort_assets.config.rules import rules_content
 from sort_assets.config.rules_schema import Match, read_form
 from sort_assets.config.section import Section
 from sort_assets.config.sparse import SparseSection, sparse_model
+from sort_assets.config.variant_names import UNITS_SUFFIX, VARIANT_FILE, VARIANT_PREFIX
 from sort_assets.errors import RulesError
 
-VARIANT_TYPE: Final = "sort_assets.SortingVariant"
-"""The component's type, as YAML names it."""
-VARIANT_FILE: Final = "defs.yaml"
-VARIANT_PREFIX: Final = "variant_"
-"""What the names of the assets of variants begin with."""
-UNITS_SUFFIX: Final = "_units"
-"""What the names of the assets with the metrics of their units end with."""
 MAX_VARIANTS: Final = 100
 """Of one declaration: a grid is sorted by one GPU, recording by recording."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

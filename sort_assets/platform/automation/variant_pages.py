@@ -1,14 +1,16 @@
 """The sensor `variants_tried`: the page of a recording's variants is made again when one of them was tried."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sort_assets.config.settings import variants_folder
-from sort_assets.config.variants import Variant, declared_variants
-from sort_assets.errors import InstanceError
+from sort_assets.config.variant_names import folder_with_variants
 from sort_assets.platform.pipeline.jobs import compare_variants
+
+if TYPE_CHECKING:
+    from sort_assets.config.variants import Variant
 
 NAME = "variants_tried"
 _INTERVAL_S = 30
@@ -38,7 +40,7 @@ class PagesState(BaseModel):
 
 
 def tick(
-    instance: dg.DagsterInstance, variants: Sequence[Variant], state: PagesState
+    instance: dg.DagsterInstance, variants: "Sequence[Variant]", state: PagesState
 ) -> tuple[list[dg.RunRequest], PagesState]:
     """The recordings of which a variant was tried since the last tick, and the state for the next one.
 
@@ -63,10 +65,12 @@ def tick(
 
 def variant_sensors() -> list[dg.SensorDefinition]:
     """The sensor, where variants are declared."""
-    try:
-        declared = declared_variants(variants_folder()).all
-    except InstanceError:
+    folder = folder_with_variants()
+    if folder is None:
         return []
+    from sort_assets.config.variants import declared_variants
+
+    declared = declared_variants(folder).all
     if not declared:
         return []
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sort_assets.config.variants import UNITS_SUFFIX, VARIANT_PREFIX
+from sort_assets.config.variant_names import UNITS_SUFFIX, VARIANT_PREFIX
 from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.store.handles import (
     Handle,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sort_assets.config.settings import Roots, variants_folder
-from sort_assets.config.variants import UNITS_SUFFIX, VARIANT_PREFIX, declared_variants
+from sort_assets.config.variant_names import UNITS_SUFFIX, VARIANT_PREFIX
+from sort_assets.config.variants import declared_variants
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.pipeline.compared_sortings import Compared, open_sorting
 from sort_assets.platform.store.failures import failed_attempts, was_made_good

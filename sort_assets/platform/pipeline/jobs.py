@@ -12,9 +12,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from sort_assets.config.settings import variants_folder
-from sort_assets.config.variants import declared_variants
-from sort_assets.errors import InstanceError
+from sort_assets.config.variant_names import folder_with_variants
 from sort_assets.platform.pipeline.catalog import PIPELINE, from_asset
 from sort_assets.platform.store.handles import StoredCuration, StoredSorting
 from sort_assets.platform.store.stored_comparison import StoredComparison
@@ -86,10 +84,12 @@ compare_variants = dg.define_asset_job(
 
 def variant_jobs() -> list[Any]:
     """The job that sorts a recording with all declared variants; none where none is declared."""
-    try:
-        declared = declared_variants(variants_folder()).all
-    except InstanceError:
+    folder = folder_with_variants()
+    if folder is None:
         return []
+    from sort_assets.config.variants import declared_variants
+
+    declared = declared_variants(folder).all
     if not declared:
         return []
     names = [name for variant in declared for name in (variant.asset, variant.units_asset)]

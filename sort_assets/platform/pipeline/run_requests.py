@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
 from sort_assets.backends.shape import RecordingShape
 from sort_assets.config import ResolvedConfig, SortingPipelineConfig
 from sort_assets.config.settings import Roots, variants_folder
-from sort_assets.config.variants import VARIANT_PREFIX, Variant, declared_variants
+from sort_assets.config.variant_names import VARIANT_PREFIX
 from sort_assets.errors import SortAssetsError
 from sort_assets.platform.execution.step_needs import StepNeeds
 from sort_assets.platform.pipeline.catalog import in_pipeline_order, is_result
@@ -21,6 +21,9 @@ from sort_assets.platform.pipeline.recording_shape import recording_shape
 from sort_assets.platform.pipeline.step_requests import needs_of_run, needs_of_step
 from sort_assets.platform.store.failures import failed_attempts, was_made_good
 from sort_assets.platform.store.store import Store
+
+if TYPE_CHECKING:
+    from sort_assets.config.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,14 @@ class RunRequests:
 
     def _settings_of(self, asset: str) -> ResolvedConfig:
         """Those with which an asset is made: a variant differs."""
-        variant = declared_variants(variants_folder()).named(asset) if asset.startswith(VARIANT_PREFIX) else None
+        if not asset.startswith(VARIANT_PREFIX):
+            return self.settings
+        from sort_assets.config.variants import declared_variants
+
+        variant = declared_variants(variants_folder()).named(asset)
         return self.settings if variant is None else self._resolve(variant)
 
-    def _resolve(self, variant: Variant | None) -> ResolvedConfig:
+    def _resolve(self, variant: "Variant | None") -> ResolvedConfig:
         resources = cast("dict[str, Any]", self.run.run_config.get("resources") or {})
         asked = resources.get("backend", {}).get("config") or {}
         if self.recording is None:

@@ -6,7 +6,8 @@ import dagster as dg
 from dagster.components import Scaffolder, ScaffoldRequest, scaffold_with
 from pydantic import BaseModel
 
-from sort_assets.config.variants import VARIANT_TYPE, Variant, VariantForm, variants_of_form
+from sort_assets.config.variant_names import VARIANT_TYPE
+from sort_assets.config.variants import Variant, VariantForm, variants_of_form
 from sort_assets.platform.pipeline.assets.variants import variant_assets
 from sort_assets.platform.pipeline.config_resolver import backend_resource
 from sort_assets.platform.pipeline.io_manager import HandleIOManager

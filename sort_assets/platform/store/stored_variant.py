@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sort_assets.config.variants import UNITS_SUFFIX
+from sort_assets.config.variant_names import UNITS_SUFFIX
 from sort_assets.platform.store.details import AssetDetails, SortingDetails
 from sort_assets.platform.store.handles import Handle, StoredBinary, read_analyzer, read_sorting
 from sort_assets.platform.store.layout import DECISIONS_FILE, FIGURES, METRICS_FILE, REPORT_FILE

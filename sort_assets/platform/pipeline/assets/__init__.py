@@ -8,9 +8,7 @@ from importlib import import_module
 
 import dagster as dg
 
-from sort_assets.config.settings import variants_folder
-from sort_assets.config.variants import declared_variants
-from sort_assets.errors import InstanceError
+from sort_assets.config.variant_names import folder_with_variants
 from sort_assets.platform.pipeline.catalog import ON_DEMAND, PIPELINE
 
 
@@ -26,16 +24,15 @@ def on_demand_assets() -> tuple[dg.AssetsDefinition, ...]:
 
 def declared_variant_assets() -> list[dg.AssetsDefinition]:
     """Those of the declared variants; what is wrong with a declaration is logged, and leaves the others."""
-    try:
-        declared = declared_variants(variants_folder())
-    except InstanceError:  # nobody said where the home is: whoever runs something in it is told
+    folder = folder_with_variants()
+    if folder is None:
         return []
-    for problem in declared.problems.values():
-        dg.get_dagster_logger().warning(str(problem))
-    if not declared.all:
-        return []
+    from sort_assets.config.variants import declared_variants
     from sort_assets.platform.pipeline.assets.variants import variant_assets
 
+    declared = declared_variants(folder)
+    for problem in declared.problems.values():
+        dg.get_dagster_logger().warning(str(problem))
     return [asset for variant in declared.all for asset in variant_assets(variant)]
 
 

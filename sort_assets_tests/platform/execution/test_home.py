@@ -174,6 +174,28 @@ def test_a_copy_that_an_earlier_version_wrote_follows_this_one(checkout: Path) -
     assert limits() == (10, 12)
 
 
+def test_settings_that_name_the_modules_of_an_earlier_version_are_renewed_or_a_person_is_told(checkout: Path) -> None:
+    write_environment(checkout, checkout / "data")
+    load_environment()
+    prepare_home()
+    allow_runs_for(4)
+    settings = checkout / "data/dagster/dagster.yaml"
+    ours = settings.read_text()
+    old = ours
+    for name in ("instance_storage", "run_launcher", "compute_logs"):
+        old = old.replace("platform.engines.instance_classes", f"platform.engines.{name}", 1)
+    assert "instance_classes" not in old
+
+    settings.write_text(old)
+    prepare_home()
+
+    assert settings.read_text() == ours
+    settings.write_text(old.split("\n", 1)[1])  # without the line that says that it is ours
+
+    with pytest.raises(InstanceError, match=r"Couldn't import module.*Remedy: Replace '.*dagster.yaml'"):
+        prepare_home()
+
+
 def test_a_copy_of_ours_that_was_cut_off_is_replaced(checkout: Path) -> None:
     write_environment(checkout, checkout / "data")
     load_environment()

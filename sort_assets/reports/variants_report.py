@@ -33,6 +33,7 @@ _COLUMNS = (
 )
 
 _HEADS = {
+    "least_agreement": "Smallest agreement",
     "rate_hz": "Rate (Hz)",
     "amplitude_uv": "Amplitude (µV)",
     "channel": "Main channel",

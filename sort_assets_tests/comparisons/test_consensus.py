@@ -1,14 +1,24 @@
 """Units on which sortings agree, by what was planted."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from spikeinterface.comparison import compare_multiple_sorters
-from spikeinterface.core import BaseSorting, NumpySorting
+from spikeinterface.core import BaseRecording, BaseSorting, NumpySorting
 
-from sort_assets.comparisons.consensus import UNIT_OF, find_consensus
+from sort_assets.backends.registry import create_backend
+from sort_assets.comparisons.coincidences import shared_spikes
+from sort_assets.comparisons.columns import consensus_columns
+from sort_assets.comparisons.consensus import UNIT_OF, find_consensus, shared_by_candidates
 from sort_assets.comparisons.sortings import ComparedSorting
+from sort_assets.config import SortingPipelineConfig
 from sort_assets.errors import ComparisonError
+from sort_assets.metrics.tables import as_declared, write_table
+from sort_assets.testing import make_sort_input
 
 RATE_HZ = 30_000.0
 LENGTH_S = 60.0
@@ -26,9 +36,9 @@ def trains(units: int, *, rate_hz: float = 5.0, seed: int = 0) -> list[np.ndarra
 
 
 def compared(
-    units: dict[object, np.ndarray], *, length_s: float = LENGTH_S, places: dict[object, float] | None = None
+    units: Mapping[Any, np.ndarray], *, length_s: float = LENGTH_S, places: Mapping[int, float] | None = None
 ) -> ComparedSorting:
-    sorting = NumpySorting.from_unit_dict([units], RATE_HZ)
+    sorting = NumpySorting.from_unit_dict([dict(units)], RATE_HZ)
     metrics = None
     if places is not None:
         index = [str(unit) for unit in units]
@@ -57,9 +67,8 @@ def test_units_are_named_in_each_sorting_and_those_of_one_alone_are_left_out() -
 
     by_first = found.table.set_index(f"{UNIT_OF}one")
     assert set(by_first.index) == {"1", "2"}
-    assert by_first.loc["1", [f"{UNIT_OF}two", f"{UNIT_OF}three", "sortings"]].tolist() == ["y", "7", 3]
-    assert by_first.loc["2", [f"{UNIT_OF}two", "sortings"]].tolist() == ["x", 2]
-    assert pd.isna(by_first.loc["2", f"{UNIT_OF}three"])
+    named = by_first[[f"{UNIT_OF}two", f"{UNIT_OF}three", "sortings"]].astype(object).fillna("none")
+    assert named.loc[["1", "2"]].to_numpy().tolist() == [["y", "7", 3], ["x", "none", 2]]
     assert found.table["agreement"].min() > 0.99
 
 
@@ -144,3 +153,98 @@ def test_the_units_are_those_of_spikeinterface_s_multiple_comparison() -> None:
     }
     assert {tuple((name, int(unit)) for name, unit in group) for group in groups} == found
     assert len(found) > 15
+
+
+def test_a_unit_that_one_sorting_splits_is_found_by_its_larger_part() -> None:
+    (train,) = trains(1)
+    parts = train[: int(0.7 * len(train))], train[int(0.7 * len(train)) :]
+    sortings = {
+        "one": compared({0: train}),
+        "two": compared({0: jittered(train, 1)}),
+        "three": compared(dict(enumerate(parts))),
+    }
+
+    found = find_consensus(sortings, at_least=2)
+
+    assert units_of(found.table, "three") == ["0"]
+    assert found.table["least_agreement"].tolist() == pytest.approx([0.7], abs=0.01)
+    assert found.table["spikes"].tolist() == [len(train)]
+    alone = find_consensus(sortings, at_least=2, agreement=0.8).table
+    assert (alone["sortings"].tolist(), alone["least_agreement"].min() > 0.99) == ([2], True)
+
+
+def test_of_candidates_the_same_spikes_are_counted_as_of_all_and_of_other_pairs_none() -> None:
+    first, second = (
+        compared({index: jittered(train, seed) for index, train in enumerate(trains(12, rate_hz=60.0))}).sorting
+        for seed in (1, 2)
+    )
+    allowed = np.random.default_rng(0).random((12, 12)) < 0.5
+    every = shared_spikes(first, second).matrix
+
+    np.testing.assert_array_equal(shared_by_candidates(first, second, np.ones((12, 12), dtype=bool)).matrix, every)
+    np.testing.assert_array_equal(shared_by_candidates(first, second, allowed).matrix, np.where(allowed, every, 0))
+    assert (every > 0).all()
+
+
+def test_of_two_sortings_the_spikes_are_spikeinterface_s_intersection() -> None:
+    (train,) = trains(1)
+    rng = np.random.default_rng(1)
+    one, two = (train[rng.random(len(train)) < 0.85] for _ in range(2))
+    sortings = {"one": compared({0: one}), "two": compared({0: two})}
+
+    mine = find_consensus(sortings, at_least=2).sorting
+    theirs = compare_multiple_sorters(
+        [each.sorting for each in sortings.values()], spiketrain_mode="intersection", n_jobs=1
+    ).get_agreement_sorting(minimum_agreement_count=2)
+
+    np.testing.assert_array_equal(mine.get_unit_spike_train("0", 0), theirs.get_unit_spike_train(theirs.unit_ids[0], 0))
+
+
+def test_a_spike_that_one_sorting_has_twice_is_no_agreement_and_is_there_once() -> None:
+    found = find_consensus(
+        {"one": compared({0: np.array([1000, 1005, 5000, 5004, 9000])}), "two": compared({0: np.array([1002, 9003])})},
+        at_least=2,
+        agreement=0.2,
+    )
+
+    assert found.sorting.get_unit_spike_train("0", 0).tolist() == [1000, 9000]
+
+
+def test_the_columns_are_declared_and_the_table_can_be_written(tmp_path: Path) -> None:
+    (train,) = trains(1)
+    for units in ({}, {"a": train}):
+        table = find_consensus({"one": compared(units), "two": compared(units)}, at_least=2).table
+
+        pd.testing.assert_frame_equal(table, as_declared(table, consensus_columns(["one", "two"])))
+        write_table(table, tmp_path / "consensus.parquet")
+
+
+@pytest.mark.slow
+def test_the_consensus_of_three_sorters_is_at_least_as_precise_as_the_best_of_them(
+    ground_truth: tuple[BaseRecording, BaseSorting], tmp_path: Path
+) -> None:
+    recording, truth = ground_truth
+    length_s = recording.get_total_duration()
+    found = {}
+    for name in ("tridesclous2", "spykingcircus2", "mountainsort5"):
+        folder = tmp_path / name
+        folder.mkdir()
+        backend = create_backend(
+            SortingPipelineConfig.model_validate(
+                {"recording": {"bad_channels": "none"}, "sorter": {"name": name}, "execution": {"n_jobs": 1}}
+            )
+        )
+        view, dat_path = make_sort_input(backend, recording, folder)
+        found[name] = ComparedSorting(backend.sort(view, None, dat_path, folder / "sorter"), length_s)
+
+    consensus = find_consensus(found, at_least=2).sorting
+
+    best = max(precision(each.sorting, truth) for each in found.values())
+    assert consensus.get_num_units() >= 6
+    assert precision(consensus, truth) >= best
+
+
+def precision(sorting: BaseSorting, truth: BaseSorting) -> float:
+    """Of all spikes of a sorting, those that the matched unit of the truth has."""
+    shared = shared_spikes(sorting, truth)
+    return float(sum(shared.matrix[unit, its] for unit, its in shared.hungarian_match().items()) / shared.old.sum())

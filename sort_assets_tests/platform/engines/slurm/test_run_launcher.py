@@ -291,7 +291,7 @@ def test_a_slurm_that_hangs_or_is_down_fails_nothing_and_gets_the_job_later(
 def test_the_job_of_a_run_that_is_over_is_cancelled(
     lab: SlurmLab, instance: dg.DagsterInstance, ready_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sort_assets.platform.engines.slurm.run_watch._TIME_TO_END_S", 0.0)
+    monkeypatch.setattr("sort_assets.platform.engines.slurm.run_watch.TIME_TO_END_S", 0.0)
     run_id = lab.launch(instance, ready_key, "sorting", config=LONG)
     instance.report_run_failed(_run(instance, run_id), "Somebody marked it as failed.")
     time.sleep(0.1)

@@ -16,7 +16,7 @@ from sort_assets.platform.execution.remote_steps import (
     run_is_over_in,
 )
 from sort_assets.platform.execution.step_needs import SMALL_STEP
-from sort_assets.platform.pipeline.catalog import SUMMARIZED, SUMMARIZED_ON_DEMAND
+from sort_assets.platform.pipeline.catalog import SUMMARIZED
 from sort_assets.platform.pipeline.failure_rendering import render_failures
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
 from sort_assets.platform.pipeline.materialization import GROUP, OWNERS
@@ -56,7 +56,7 @@ def _schema(columns: "Mapping[str, Column]") -> dg.TableSchema:
 
 @dg.asset(
     name=SUMMARY,
-    deps=[*SUMMARIZED, *SUMMARIZED_ON_DEMAND],
+    deps=list(SUMMARIZED),  # of what is made on demand alone, the UI would ask each time whether it may be missing
     group_name=GROUP,
     owners=OWNERS,
     code_version="1",

@@ -97,6 +97,9 @@ def test_the_page_shows_all_sortings_what_failed_and_the_consensus(tried: Tried)
     assert list(table.index) == ["own sorting", "other_sorter", "third_sorter", "threshold_5_5", "threshold_60_0"]
     assert table.loc["own sorting", "units"] == 8
     assert table.loc["threshold_60_0", "still_there"] <= 2 < table.loc["threshold_5_5", "still_there"]
+    shown = tried.home.metadata(run.run_id, "sorting_variants")
+    assert shown["page"].value.endswith("report.html)")
+    assert shown["variants"].value.startswith("![variants]")
     page = made.page.read_text(encoding="utf-8")
     assert "not_installed is declared for this recording and has no sorting" in page
     assert "<script" not in page

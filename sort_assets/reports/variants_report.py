@@ -171,8 +171,8 @@ def _sortings(sortings: Sequence[TriedSorting]) -> ReportTable:
         tuple(_row(one) for one in sortings),
         "Kept: units that pass the recording's own criteria of curation. Still there: units that were kept of the "
         "recording's own sorting and are kept, moved, or whole but for a small part in the variant. Recall and "
-        "precision: of units injected into a stretch of this recording and sorted in the same way, with 95 %"
-        " intervals.",
+        "precision: of units injected into a stretch of this recording and sorted in the same way, with 95 % "
+        "intervals. Time: of the step; that of a variant sorts the injected units, too.",
     )
 
 

@@ -194,8 +194,8 @@ def digest(is_sent: bool, as_json: bool) -> None:
 def gc(dry_run: bool, keep: tuple[str, ...], logs_older_than: float | None, as_json: bool) -> None:
     """Clean the store, and this node's scratch: leftovers of killed steps, old versions and failure records, lessons.
 
-    By default the newest versions of large assets are kept (of .dat and waveforms one), and all versions of other
-    assets; SORT_ASSETS_KEEP, like "binary_dat=2,waveforms=all", and --keep change that. A recording that is being
+    By default the newest versions of large assets are kept (of .dat, waveforms and variants one), and all versions of
+    other assets; SORT_ASSETS_KEEP, like "binary_dat=2,waveforms=all", and --keep change that. A recording that is being
     written or sorted is skipped. Logs of runs stay, unless --logs-older-than is given; materializations, verdicts of
     checks, failures and the runs themselves stay in any case.
     """
@@ -203,13 +203,14 @@ def gc(dry_run: bool, keep: tuple[str, ...], logs_older_than: float | None, as_j
     from sort_assets.platform.automation.run_logs import RemovedLogs, remove_logs
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.execution.scratch import remove_leftovers, scratch_root
+    from sort_assets.platform.pipeline.catalog import is_on_demand
     from sort_assets.platform.pipeline.retention import versions_kept
     from sort_assets.platform.store.garbage import SCRATCH, Removal, collect_garbage
     from sort_assets.platform.store.store import Store
 
     with errors_in_words():
         store = Store(Roots.from_environment().store, _asks_the_instance())
-        collected = collect_garbage(store, versions_kept(keep), dry_run=dry_run)
+        collected = collect_garbage(store, versions_kept(keep), on_demand=is_on_demand, dry_run=dry_run)
         if (scratch := scratch_root()) is not None:
             left = remove_leftovers(scratch, dry_run=dry_run)
             collected.removed += [Removal(SCRATCH, str(path), size) for path, size in left]

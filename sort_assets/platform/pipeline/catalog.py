@@ -179,9 +179,10 @@ SUMMARIZED: tuple[str, ...] = tuple(asset.name for asset in CATALOG if asset.sum
 SUMMARIZED_ON_DEMAND: tuple[str, ...] = tuple(asset.name for asset in ON_DEMAND if asset.summarized)
 """What it reads of the recordings that have it."""
 DEFAULT_VERSIONS_KEPT: Mapping[str, int | None] = {
-    asset.name: asset.versions_kept for asset in (*CATALOG, *ON_DEMAND) if asset.versions_kept is not None
+    **{asset.name: asset.versions_kept for asset in (*CATALOG, *ON_DEMAND) if asset.versions_kept is not None},
+    f"{VARIANT_PREFIX}*": 1,
 }
-"""How many versions are kept by default; of an asset that is not named, all."""
+"""How many versions are kept by default, by asset or by a pattern of assets; of an asset that is not named, all."""
 STORED: Mapping[str, type[Handle]] = {
     **{asset.name: asset.handle for asset in (*CATALOG, *ON_DEMAND)},
     StoredManualCuration.asset: StoredManualCuration,
@@ -210,7 +211,6 @@ def _variant(name: str) -> PipelineAsset:
             made_from=variant_handle(name.removesuffix(UNITS_SUFFIX)),
             needs=_BY_NAME[StoredAnalyzer.asset].needs,
             config_sections=("waveform", "metrics", "curation"),
-            versions_kept=1,
             calls_backend=True,
             asks_like=StoredAnalyzer,
         )
@@ -227,6 +227,11 @@ def _variant(name: str) -> PipelineAsset:
 def is_result(name: str) -> bool:
     """Whether an asset is made of a recording."""
     return name in _BY_NAME or name.startswith(VARIANT_PREFIX)
+
+
+def is_on_demand(name: str) -> bool:
+    """Whether an asset is made of a recording only when somebody asks for it."""
+    return name not in PIPELINE and is_result(name)
 
 
 def in_pipeline_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sort_assets.config.settings import KEEP_VARIABLE, read_environment
+from sort_assets.config.variant_names import VARIANT_PREFIX
 from sort_assets.errors import ConfigError
 from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT, STORED
 
@@ -35,10 +36,10 @@ def versions_kept(chosen: Iterable[str] = ()) -> dict[str, int | None]:
 
 def _parsed(choice: str, source: str) -> tuple[str, int | None]:
     asset, _, number = (part.strip() for part in choice.partition("="))
-    if asset not in STORED:
+    if asset not in STORED and not asset.startswith(VARIANT_PREFIX):
         raise ConfigError(
             f"{source} says '{choice}': there is no asset '{asset}'.",
-            remedy=f"Write like binary_dat=2, with one of {', '.join(sorted(STORED))}.",
+            remedy=f"Write like binary_dat=2, with one of {', '.join(sorted(STORED))}, or {VARIANT_PREFIX}NAME.",
         )
     if number == _ALL:
         return asset, None

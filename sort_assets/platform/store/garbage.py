@@ -2,8 +2,9 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sort_assets.errors import StoreError
@@ -74,7 +75,13 @@ class Collected:
         return sum(one.bytes for one in self.removed)
 
 
-def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bool = False) -> Collected:
+def collect_garbage(
+    store: Store,
+    kept: Mapping[str, int | None],
+    *,
+    on_demand: Callable[[str], bool] = lambda _: False,
+    dry_run: bool = False,
+) -> Collected:
     """Clean the whole store.
 
     A recording that somebody writes or sorts is left alone entirely: a running sort may read an old `.dat`. Of a
@@ -84,8 +91,12 @@ def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bo
     ----------
     store : Store
     kept : Mapping[str, int or None]
-        How many of the newest versions are kept, by asset; None, or an asset that is not named, keeps all. The current
-        version always stays, and so do the versions that the current ones of other assets were made from.
+        How many of the newest versions are kept, by asset or by a pattern of assets as `fnmatch` has it (an asset that
+        is named itself goes by that); None, or an asset that is not named, keeps all. The current version always stays,
+        and so do the versions that the current ones of other assets were made from.
+    on_demand : callable
+        Whether an asset is made on demand alone: it does not hold what it was made from, such as a `.dat` that is no
+        longer the recording's.
     dry_run : bool
         Only say what would be removed.
     """
@@ -96,7 +107,8 @@ def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bo
                 if store.in_use(recording):
                     collected.in_use.append(recording)
                     break
-                _clean_asset(store, recording, asset, kept.get(asset), collected, dry_run=dry_run)
+                number = _number_kept(kept, asset)
+                _clean_asset(store, recording, asset, number, collected, on_demand, dry_run=dry_run)
         except OSError as error:
             collected.failed[recording] = str(error)
     for path in MemoryProfiles(store.root).expired():
@@ -106,8 +118,20 @@ def collect_garbage(store: Store, kept: Mapping[str, int | None], *, dry_run: bo
     return collected
 
 
+def _number_kept(kept: Mapping[str, int | None], asset: str) -> int | None:
+    named = (number for pattern, number in kept.items() if fnmatchcase(asset, pattern))
+    return kept[asset] if asset in kept else next(named, None)
+
+
 def _clean_asset(
-    store: Store, recording: str, asset: str, number: int | None, collected: Collected, *, dry_run: bool
+    store: Store,
+    recording: str,
+    asset: str,
+    number: int | None,
+    collected: Collected,
+    on_demand: Callable[[str], bool],
+    *,
+    dry_run: bool,
 ) -> None:
     folder = store.asset_folder(recording, asset)
     dead = leftovers(folder, store.run_is_over)
@@ -123,7 +147,7 @@ def _clean_asset(
             forget_failure(path)
 
     unfinished = [path for path in entries(folder) if (path / REMOVED_NAME).exists() and _surplus_of(path)]
-    outdated = _outdated(store, recording, asset, number)
+    outdated = _outdated(store, recording, asset, number, on_demand)
     for version in (*unfinished, *outdated):
         removal = Removal(VERSION, _relative(store, version), num_bytes(_surplus_of(version)))
         if dry_run or _remove_version(store, recording, version):
@@ -133,18 +157,23 @@ def _clean_asset(
         remove_empty([folder / FAILED, folder, folder.parent])
 
 
-def _outdated(store: Store, recording: str, asset: str, number: int | None) -> list[Path]:
+def _outdated(
+    store: Store, recording: str, asset: str, number: int | None, on_demand: Callable[[str], bool]
+) -> list[Path]:
     if number is None:
         return []
     folder = store.asset_folder(recording, asset)
-    needed = _needed(store, recording)
+    needed = _needed(store, recording, on_demand)
     return [
         folder / version for version in store.versions(recording, asset)[:-number] if (asset, version) not in needed
     ]
 
 
-def _needed(store: Store, recording: str) -> set[tuple[str, str]]:
-    """The current versions of all assets of a recording and those that they were made from, as (asset, version)."""
+def _needed(store: Store, recording: str, on_demand: Callable[[str], bool]) -> set[tuple[str, str]]:
+    """The current versions of all assets of a recording and those that they were made from, as (asset, version).
+
+    Of what is made on demand, only those that other assets of that kind were made from.
+    """
     needed: set[tuple[str, str]] = set()
     open_ends = [
         (asset, (store.asset_folder(recording, asset) / CURRENT).resolve().name) for asset in store.assets(recording)
@@ -158,7 +187,8 @@ def _needed(store: Store, recording: str) -> set[tuple[str, str]]:
             inputs = store.artefact(recording, asset, version).manifest.inputs
         except StoreError:
             continue  # nothing is known of what it was made from
-        open_ends += [(name, one.version) for name, one in inputs.items()]
+        held = (name for name in inputs if on_demand(name) or not on_demand(asset))
+        open_ends += [(name, inputs[name].version) for name in held]
     return needed
 
 

@@ -10,13 +10,20 @@ from sort_assets.platform.pipeline.retention import versions_kept
 def test_by_default_one_dat_and_one_set_of_waveforms_and_every_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEEP_VARIABLE, raising=False)
 
-    assert versions_kept() == {"binary_dat": 1, "waveforms": 1, "spike_data": 3}
+    assert versions_kept() == {"binary_dat": 1, "waveforms": 1, "spike_data": 3, "variant_*": 1}
 
 
 def test_the_command_line_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEEP_VARIABLE, "binary_dat=2, waveforms=all,sorting=5,")
 
-    assert versions_kept(["binary_dat=3"]) == {"binary_dat": 3, "waveforms": None, "spike_data": 3, "sorting": 5}
+    assert versions_kept(["binary_dat=3", "variant_x=all"]) == {
+        "binary_dat": 3,
+        "waveforms": None,
+        "spike_data": 3,
+        "variant_*": 1,
+        "sorting": 5,
+        "variant_x": None,
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from sort_assets.config.settings import Roots
 from sort_assets.errors import DiskFullError, MissingArtefactError
-from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT
+from sort_assets.platform.pipeline.catalog import DEFAULT_VERSIONS_KEPT, is_on_demand
 from sort_assets.platform.store.dead_staging import leftovers
 from sort_assets.platform.store.failures import RECORDS_KEPT, failed_attempts, failure_folder, record_failure
 from sort_assets.platform.store.garbage import FAILURE, LEFTOVERS, LESSON, VERSION, collect_garbage
@@ -107,6 +107,25 @@ def test_the_dat_of_the_current_sorting_stays_also_when_there_is_a_newer_one(tmp
     collect_garbage(store, {"binary_dat": 1})
 
     assert store.versions("rec", "binary_dat") == [sorted_dat.manifest.version, newest.manifest.version]
+
+
+def test_what_is_made_on_demand_does_not_hold_an_earlier_dat_and_has_one_version(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    old = publish(store, "binary_dat")
+    variants = [publish(store, "variant_x", made_from=old) for _ in range(2)]
+    units = publish(store, "variant_x_units", made_from=variants[0])
+    newest = publish(store, "binary_dat")
+
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT, on_demand=is_on_demand)
+
+    assert store.versions("rec", "binary_dat") == [newest.manifest.version]
+    assert store.versions("rec", "variant_x") == [
+        one.manifest.version for one in variants
+    ]  # the units are of the first
+    assert store.versions("rec", "variant_x_units") == [units.manifest.version]
+    publish(store, "variant_x_units", made_from=variants[1])
+    collect_garbage(store, DEFAULT_VERSIONS_KEPT, on_demand=is_on_demand)
+    assert store.versions("rec", "variant_x") == [variants[1].manifest.version]
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(tmp_path: Path) -> None:

@@ -86,10 +86,12 @@ def list_variants(as_json: bool) -> None:
 def sort_variants(names: tuple[str, ...], chosen: tuple[str, ...], again: bool, dry_run: bool) -> None:
     """Sort recordings with the declared variants, behind everything else that waits; without names, all they choose.
 
-    The sorts are a backfill in Dagster's UI, and need `sort-assets up` to be running. A recording needs its .dat.
+    The sorts are a backfill in Dagster's UI, and need `sort-assets up` to be running, started after the variants were
+    declared. A recording needs its .dat.
     """
     from sort_assets.config.settings import Roots
     from sort_assets.platform.arrivals.resolver import RecordingResolver
+    from sort_assets.platform.arrivals.sensor import daemon_problem
     from sort_assets.platform.automation.variant_requests import request_variants, variant_states
     from sort_assets.platform.execution.home import open_instance
     from sort_assets.platform.pipeline.partitions import RECORDINGS_PARTITIONS
@@ -116,7 +118,10 @@ def sort_variants(names: tuple[str, ...], chosen: tuple[str, ...], again: bool, 
         number = sum(len(some) for _, some in missing)
         if number and not dry_run:
             request_variants(instance, missing)
+        problem = daemon_problem(instance) if number and not dry_run else None
     say(f"{number} sorts {'would be' if dry_run else 'are'} requested." if number else "Nothing is missing.")
+    if problem:
+        complain(problem)
     sys.exit(_complain_of_files(declared) or (1 if failed else 0))
 
 

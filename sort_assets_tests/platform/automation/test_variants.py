@@ -88,6 +88,7 @@ def test_the_commands_list_variants_and_adopt_one(ready: Ready) -> None:
 
     listed = home.command("sort-assets", "variants", "list")
     dry = home.command("sort-assets", "variants", "sort", "--dry-run")
+    asked = home.command("sort-assets", "variants", "sort")
     written = home.command("sort-assets", "variants", "adopt", "lower", "--to", "new.yaml")
     applied = home.command("sort-assets", "variants", "adopt", "lower", "--apply")
     unknown = home.command("sort-assets", "variants", "adopt", "nothing")
@@ -96,6 +97,8 @@ def test_the_commands_list_variants_and_adopt_one(ready: Ready) -> None:
     assert "there is no such field" in listed.stderr
     assert (listed.status, unknown.status) == (1, 1)
     assert f"{ready.key}: lower" in dry.stdout.replace("\n", "")
+    assert "1 sorts are requested" in asked.stdout
+    assert "daemon" in asked.stderr  # is not running
     assert "what-if --rules new.yaml" in written.stdout
     rules = (home.roots.recordings / "sort_assets.yaml").read_text()
     assert (home.folder / "new.yaml").read_text() == rules

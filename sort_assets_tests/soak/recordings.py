@@ -66,7 +66,12 @@ def outcomes(home: Home, instance: dg.DagsterInstance, arrivals: Iterable[Arriva
 def nothing_to_do(home: Home, instance: dg.DagsterInstance) -> bool:
     """Whether no run is unfinished, or wanted of a recording that is there, and no file waits to be read."""
     statuses = recording_statuses(instance, home.store)
-    busy = any(status.is_running or (status.run_wanted and not status.missing_since) for status in statuses)
+    busy = any(
+        status.is_running
+        or (status.run_wanted and not status.missing_since)
+        or (status.run_failure is not None and status.run_failure.launched_again)
+        for status in statuses
+    )
     return not busy and all(one.state is not State.WAITING for one in unregistered_statuses(home.store))
 
 

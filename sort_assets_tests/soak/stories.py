@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from sort_assets.platform.pipeline.io_manager import VERSION_METADATA
+from sort_assets.platform.pipeline.materialization import TAKEN_FROM_METADATA
 from sort_assets.platform.pipeline.partitions import PARTITION_TAG
 
 _ENDS = {
@@ -32,12 +33,15 @@ class Materialized:
     at : float
     after_end : bool
         Whether the run had ended before.
+    taken_from : str
+        The run that had published it before it was lost; empty where that is this run.
     """
 
     asset: str
     version: str
     at: float
     after_end: bool
+    taken_from: str = ""
 
 
 @dataclass
@@ -103,4 +107,6 @@ def _materialized(event: dg.DagsterEvent, at: float, *, after_end: bool) -> Iter
     one = event.step_materialization_data.materialization
     version = one.metadata.get(VERSION_METADATA)
     if version is not None:
-        yield Materialized(one.asset_key.to_user_string(), str(version.value), at, after_end)
+        taken_from = one.metadata.get(TAKEN_FROM_METADATA)
+        by = "" if taken_from is None else str(taken_from.value)
+        yield Materialized(one.asset_key.to_user_string(), str(version.value), at, after_end, by)

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 GROUP = "spike_sorting"
 OWNERS = ["team:electrophysiology"]
+TAKEN_FROM_METADATA = "published_by"
+"""Of a version that an earlier run had published before it was killed: that run."""
 
 
 @dataclass
@@ -205,7 +207,7 @@ class StagedAsset:
                 checks = [_unstored(one) for one in made.details_as(AssetDetails).checks]
                 figures = sorted((artefact.path / FIGURES).glob("*.png"))
                 shown = {one.stem: self._image(one.stem.replace("_", " "), one, version) for one in figures}
-                return _described(artefact, {**shown, "published_by": made.run_id}, checks)
+                return _described(artefact, {**shown, TAKEN_FROM_METADATA: made.run_id}, checks)
         return None
 
     @property

@@ -99,8 +99,12 @@ def _materializations(home: Home, runs: Iterable[RunStory]) -> Iterator[str]:
             manifest = home.store.asset_folder(run.key, one.asset) / one.version / "manifest.json"
             if not manifest.is_file():
                 yield f"run {run.run_id} materialized {one.asset} of {run.key}, and the store has no {one.version}"
-            elif home.store.artefact(run.key, one.asset, one.version).manifest.run_id != (one.taken_from or run.run_id):
-                yield f"{one.version} of {one.asset} of {run.key} says that another run made it than {run.run_id}"
+                continue
+            by = one.taken_from or run.run_id
+            if home.store.artefact(run.key, one.asset, one.version).manifest.run_id != by:
+                yield f"{one.version} of {one.asset} of {run.key} says that another run made it than {by}"
+            elif by not in (run.run_id, *run.follows):
+                yield f"run {run.run_id} took {one.asset} of {run.key} over from {by}, which it does not follow"
 
 
 def _tables(home: Home, instance: dg.DagsterInstance, found: Iterable[Outcome]) -> Iterator[str]:

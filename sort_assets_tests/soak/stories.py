@@ -64,6 +64,8 @@ class RunStory:
     retries : int
         How often a step was tried again.
     materialized : list of Materialized
+    follows : list of str
+        The run that it was launched in place of, by Dagster's tags, that one's, and so on.
     """
 
     run_id: str
@@ -76,11 +78,18 @@ class RunStory:
     trouble: list[float] = field(default_factory=list)
     retries: int = 0
     materialized: list[Materialized] = field(default_factory=list)
+    follows: list[str] = field(default_factory=list)
 
 
 def read_stories(instance: dg.DagsterInstance) -> dict[str, RunStory]:
     """The stories of all runs, by run id, oldest first."""
-    return {run.run_id: _story(instance, run) for run in reversed(instance.get_runs())}
+    runs = list(reversed(instance.get_runs()))
+    stories = {run.run_id: _story(instance, run) for run in runs}
+    for run in runs:  # the oldest first
+        if run.parent_run_id is not None:
+            before = stories.get(run.parent_run_id)
+            stories[run.run_id].follows = [run.parent_run_id, *(before.follows if before else [])]
+    return stories
 
 
 def _story(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunStory:

@@ -235,12 +235,10 @@ def test_a_minute_without_the_database_under_the_daemon_costs_nothing(
     home: Home, postgres: PostgresServer, short_file: Path, tmp_path: Path
 ) -> None:
     home = on_postgres(home, postgres.new_database(), wait_s=300)
+    (home.roots.recordings / "sort_assets.yaml").write_text("arrival: {quiet_s: 1}", encoding="utf-8")
     for name in ("a.nwb", "b.nwb"):
         home.link(short_file, name)
-    with up(home, tmp_path / "log") as (_, servers):
-        for name in ("a.nwb", "b.nwb"):
-            home.register(home.roots.recordings / name)
-        assert home.invoke("scan").status == 0  # the daemon's sensor starts the runs
+    with up(home, tmp_path / "log") as (_, servers):  # its sensor registers them and starts the runs
         wait_for_event(home, dg.DagsterEventType.STEP_START, timeout_s=240)
         with postgres.away():
             time.sleep(60)
